@@ -1,0 +1,112 @@
+"""How an entry point speaks: progress, results, one-line errors, exit codes."""
+
+import functools
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from segmentation.errors import ConfigError, PetsegError
+
+if TYPE_CHECKING:
+    from segmentation.reports import EpochReport, FitResult
+
+#: Of so many epochs or parts of a long work a log hears.
+_LINES = 11
+
+
+class _Failure(click.ClickException):
+    """Ends the program with `Error: ...` and an exit code of our choice."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # click itself assigns it so
+
+
+def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """End with exit code 2 on impossible parameters and 1 on other failures, never a traceback.
+
+    What is left to show one is a defect of this program.
+    """
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except ConfigError as error:
+            raise _Failure(str(error), 2) from error
+        except PetsegError as error:
+            raise _Failure(str(error), 1) from error
+        except KeyboardInterrupt as error:
+            raise _Failure("stopped by Ctrl-C; the run is marked KILLED", 1) from error
+        except OSError as error:
+            raise _Failure(f"{error}; free space or make it writable, then run again", 1) from error
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] != "mlflow":
+                raise
+            text = f"the tracking store failed: {str(error).splitlines()[0]}"
+            raise _Failure(text, 1) from error
+
+    return wrapped
+
+
+class Progress:
+    """Tells how far a long work is: a bar on a terminal, some lines in a log."""
+
+    def __init__(self, label: str) -> None:
+        """Name the work, such as `Reading images`."""
+        self._label = label
+        self._bar: Any = None
+        self._told = 0
+        self._started = time.monotonic()
+
+    def __call__(self, done: int, total: int, extra: str = "") -> None:
+        """Tell that `done` of `total` is done; `extra` stands behind it."""
+        if sys.stdout.isatty():
+            if self._bar is None:
+                self._bar = click.progressbar(
+                    length=total,
+                    label=self._label,
+                    show_pos=True,
+                    item_show_func=lambda text: text,
+                )
+                self._bar.__enter__()
+            self._bar.update(done - self._bar.pos, extra or None)
+            if done == total:
+                self.close()
+        elif done * (_LINES - 1) // total > self._told or done in (1, total):
+            self._told = done * (_LINES - 1) // total
+            seconds = time.monotonic() - self._started
+            if done == total or extra:
+                click.echo(f"{self._label} {done}/{total}  {extra}  {seconds:.0f} s".rstrip())
+
+    def close(self) -> None:
+        """End the bar's line."""
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+            self._bar = None
+
+
+class ConsoleObserver:
+    """Shows the epochs."""
+
+    def __init__(self) -> None:
+        """Show nothing yet."""
+        self._progress = Progress("Epoch")
+
+    def on_epoch_end(self, report: "EpochReport") -> None:
+        """Show the latest figures."""
+        self._progress(
+            report.epoch,
+            report.epochs,
+            f"loss {report.train_loss:.3f}  val Dice {report.val.dice:.3f}  "
+            f"accuracy {report.val.accuracy:.3f}  {report.images_per_second:.0f} images/s",
+        )
+
+    def on_fit_end(self, result: "FitResult") -> None:
+        """End the bar, and say so if training ended early."""
+        self._progress.close()
+        if not result.reason.startswith("all "):
+            click.echo(f"Stopped after epoch {result.epochs}: {result.reason}")

@@ -1,0 +1,72 @@
+"""Lay the real data set down, verify it, and show what a training would take of it."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from experiments.console import Progress, one_line_errors
+from experiments.options import config_options
+from segmentation.config import Config
+
+
+@click.command(context_settings={"show_default": True})
+@click.option(
+    "--data",
+    default="download",
+    help="'download' (Oxford-IIIT Pet, into the user's cache folder), 'synthetic' (the drawn "
+    "sample), or a folder in that layout, to verify what is there.",
+)
+@config_options("train_images", "val_images", "split_seed", "border")
+@click.option(
+    "--output",
+    default="",
+    help="New folder for the chosen train, val and gate images and their binary masks; empty: "
+    "write none.",
+)
+@one_line_errors
+def main(data: str, output: str, **options: Any) -> None:
+    """Download and verify the data set; log a report of it."""
+    config = Config.from_options(options)
+    from segmentation.errors import DataError
+    from segmentation.export import require_new, write_splits
+    from segmentation.pets import read_trainval
+    from segmentation.sources import find_source
+    from segmentation.splits import split
+    from segmentation.verification import verify
+
+    target = Path(output).expanduser().absolute()
+    if output:
+        require_new(target)
+    if data == "download":
+        from segmentation.download import download
+
+        download()
+    source = find_source("auto" if data == "download" else data)
+    click.echo(source.words)
+
+    from segmentation.tracking import reports
+    from segmentation.tracking.store import connect, how_to_look
+
+    store = connect()
+    report = verify(source.root, Progress("Verifying"))
+    chosen = split(read_trainval(source.root), config.data)
+    for line in report.lines():
+        click.echo(line)
+    splits = {"train": chosen.train, "val": chosen.val, "gate": chosen.gate}
+    if output:
+        left_out = write_splits(splits, config.data.border, target)
+        click.echo(f"Wrote {', '.join(splits)} with {len(left_out)} examples left out: {target}")
+    run_id = reports.log_report(report, splits, config.data)
+    click.echo(f"Look:  {how_to_look(store, run_id)}")
+    if report.problems:
+        raise DataError(
+            f"{len(report.problems)} of the listed examples cannot be used (listed above); train "
+            "with bad_examples=skip, or mend them"
+        )
+    where = "" if data == "download" else f" -P data={data}"
+    click.echo(f"Next:  mlflow run . -e train{where}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Pet-from-background segmentation: data contract, U-Net, training, tracking."""

@@ -1,0 +1,84 @@
+"""Where to compute, and in which precision."""
+
+import dataclasses
+
+import torch
+
+from segmentation.config import TrainingConfig
+from segmentation.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Compute:
+    """A device and its arithmetic.
+
+    Attributes:
+        device: where tensors live.
+        dtype: the type that autocast uses, None for plain float32.
+        scaled: whether the loss is scaled, which float16 needs.
+        amp: one clause for people: what is used and why.
+    """
+
+    device: torch.device
+    dtype: torch.dtype | None
+    scaled: bool
+    amp: str
+
+    def autocast(self) -> torch.autocast:
+        """Return the context in which the network's forward pass runs."""
+        return torch.autocast(
+            self.device.type, dtype=self.dtype or torch.bfloat16, enabled=self.dtype is not None
+        )
+
+
+def choose_compute(config: TrainingConfig) -> Compute:
+    """Resolve `device` and `precision`.
+
+    Raises:
+        ConfigError: the device is not there, or cannot do the arithmetic that was asked for.
+    """
+    device = _device(config.device)
+    native = _native_bf16(device)
+    precision, why = config.precision, "as asked"
+    if precision == "auto":
+        if native:
+            precision, why = "bf16", "the hardware has it"
+        elif device.type == "cuda":
+            precision, why = "fp16", "this GPU has no bf16; the loss is scaled"
+        else:
+            precision, why = "fp32", f"this {device.type} has no bf16 in hardware"
+    if precision == "fp16" and device.type != "cuda":
+        raise ConfigError(
+            f"precision=fp16: needs a CUDA GPU, but the device is {device.type}; say auto"
+        )
+    if precision == "bf16" and not native:
+        why += ", though the hardware emulates it slowly"
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": None}[precision]
+    return Compute(
+        device=device, dtype=dtype, scaled=precision == "fp16", amp=f"{precision} ({why})"
+    )
+
+
+def _device(name: str) -> torch.device:
+    """Find the device."""
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        name = next(kind for kind, found in there.items() if found)
+    if not there[name]:
+        found = ", ".join(kind for kind, yes in there.items() if yes)
+        raise ConfigError(f"device={name}: PyTorch finds none here; it finds {found}")
+    return torch.device(name)
+
+
+def _native_bf16(device: torch.device) -> bool:
+    """Tell whether bfloat16 products run in hardware."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        has = torch.cpu.get_capabilities()
+        return any(has.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+    return False  # MPS: not measured, so not chosen

@@ -1,0 +1,102 @@
+"""Pictures: photo, truth and prediction side by side; galleries; curves. All return RGB uint8."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Picture = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+# Okabe and Ito's colours, told apart by people with any kind of colour vision.
+_HIT = (0, 158, 115)
+_FALSE = (213, 94, 0)
+_MISSED = (86, 180, 233)
+_STRENGTH = 0.55
+_CAPTION = 18
+
+
+def panel(image: Picture, mask: Mask, prediction: Mask, height: int) -> Picture:
+    """Put photo, truth and prediction side by side.
+
+    In the third picture green is pet found, orange background called pet, blue pet missed.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        mask: bool (H, W), the truth.
+        prediction: bool (H, W).
+        height: of the result, in pixels; the aspect ratio is kept.
+
+    Returns:
+        uint8 (height, about 3 W height / H, 3).
+    """
+    width = max(1, round(height * image.shape[1] / image.shape[0]))
+    size = (width, height)
+    photo = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+    truth, said = (
+        np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST), dtype=bool)
+        for pixels in (mask, prediction)
+    )
+    outcome = photo
+    for pixels, colour in ((truth & said, _HIT), (~truth & said, _FALSE), (truth & ~said, _MISSED)):
+        outcome = _tint(outcome, pixels, colour)
+    gap = np.full((height, 4, 3), 255, np.uint8)
+    return np.concatenate([photo, gap, _tint(photo, truth, _HIT), gap, outcome], axis=1)
+
+
+def gallery(panels: Sequence[Picture], captions: Sequence[str], columns: int) -> Picture:
+    """Lay out panels of any width in a grid, each under its caption."""
+    width = max(panel.shape[1] for panel in panels) + 12
+    height = max(panel.shape[0] for panel in panels) + _CAPTION + 12
+    rows = -(-len(panels) // columns)
+    sheet = Image.new("RGB", (width * min(columns, len(panels)), height * rows), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for position, (picture, caption) in enumerate(zip(panels, captions, strict=True)):
+        left, top = width * (position % columns) + 6, height * (position // columns) + 4
+        draw.text((left, top), caption, fill="black", font=font)
+        sheet.paste(Image.fromarray(picture), (left, top + _CAPTION))
+    return np.asarray(sheet)
+
+
+def curves(history: Mapping[str, Sequence[float]], best_epoch: int, floor_dice: float) -> "Figure":
+    """Draw losses and scores over epochs.
+
+    Args:
+        history: a figure an epoch for `train/loss`, `val/loss`, `val/dice`, `val/iou` and
+            `val/accuracy`.
+        best_epoch: marked, counted from 1.
+        floor_dice: Dice of answering `pet` everywhere, drawn as a line.
+    """
+    # Without pyplot there is no global state, no window and nothing to close.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    losses, scores = figure.subplots(1, 2)
+    for axes, names in (
+        (losses, ("train/loss", "val/loss")),
+        (scores, ("val/dice", "val/iou", "val/accuracy")),
+    ):
+        for name in names:
+            axes.plot(range(1, len(history[name]) + 1), history[name], label=name)
+        axes.axvline(best_epoch, color="grey", linestyle=":", label=f"best epoch {best_epoch}")
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.3)
+    scores.axhline(floor_dice, color="black", linestyle="--", label="Dice of 'all pet'")
+    scores.set_ylim(0, 1)
+    scores.set_title("validation scores")
+    losses.set_title("loss")
+    for axes in (losses, scores):
+        axes.legend()
+    return figure
+
+
+def _tint(photo: Picture, where: Mask, colour: tuple[int, int, int]) -> Picture:
+    """Blend `colour` over the pixels `where`."""
+    tinted = photo.astype(np.float32)
+    tinted[where] = (1 - _STRENGTH) * tinted[where] + _STRENGTH * np.array(colour)
+    return tinted.round().astype(np.uint8)

@@ -1,0 +1,174 @@
+"""Pixel counts first, then the score of each image, then the mean over images.
+
+With true positives TP, false positives FP, false negatives FN and true negatives TN of one image,
+pet being positive: Dice = 2 TP / (2 TP + FP + FN) (L. R. Dice, "Measures of the amount of ecologic
+association between species", Ecology 26, 1945), IoU = TP / (TP + FP + FN) (Jaccard), pixel
+accuracy = (TP + TN) / (TP + FP + FN + TN). Where neither mask nor prediction has a pet pixel, Dice
+and IoU are 1: nothing was to be found and nothing was. Where one of them has, both are 0. An image
+without a single pixel that counts scores 1 throughout.
+
+A pooled score puts the sums of the counts over all images into the same formula, so large pets
+weigh more. A score is only worth what it adds to the floors: what one gets for answering 'pet'
+everywhere, or 'background' everywhere, on the very same images.
+"""
+
+import dataclasses
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_RESAMPLES = 10_000
+
+Floats = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Scores of one image or means over several, each in [0, 1]."""
+
+    dice: float
+    iou: float
+    accuracy: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Pixel counts of N images, int64 (N,) each."""
+
+    tp: NDArray[np.int64]
+    fp: NDArray[np.int64]
+    fn: NDArray[np.int64]
+    tn: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.tp)
+
+    def dice(self) -> Floats:
+        """Return Dice of each image, float64 (N,) in [0, 1]."""
+        return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+
+    def iou(self) -> Floats:
+        """Return intersection over union of each image, float64 (N,) in [0, 1]."""
+        return _ratio(self.tp, self.tp + self.fp + self.fn)
+
+    def accuracy(self) -> Floats:
+        """Return the share of pixels told rightly in each image, float64 (N,) in [0, 1]."""
+        return _ratio(self.tp + self.tn, self.tp + self.fp + self.fn + self.tn)
+
+    def mean(self) -> Scores:
+        """Return the means over images."""
+        return Scores(
+            dice=float(self.dice().mean()),
+            iou=float(self.iou().mean()),
+            accuracy=float(self.accuracy().mean()),
+        )
+
+    def pooled(self) -> Scores:
+        """Return the scores of the counts summed over all images."""
+        return Counts(
+            tp=self.tp.sum(keepdims=True),
+            fp=self.fp.sum(keepdims=True),
+            fn=self.fn.sum(keepdims=True),
+            tn=self.tn.sum(keepdims=True),
+        ).mean()
+
+    def all_pet(self) -> "Counts":
+        """Return the counts that answering `pet` everywhere gives on the same masks."""
+        nothing = np.zeros_like(self.tp)
+        return Counts(tp=self.tp + self.fn, fp=self.fp + self.tn, fn=nothing, tn=nothing)
+
+    def all_background(self) -> "Counts":
+        """Return the counts that answering `background` everywhere gives on the same masks."""
+        nothing = np.zeros_like(self.tp)
+        return Counts(tp=nothing, fp=nothing, fn=self.tp + self.fn, tn=self.fp + self.tn)
+
+    def pet_share(self) -> float:
+        """Return the share of pet among all pixels that count, in [0, 1]."""
+        pet = int((self.tp + self.fn).sum())
+        return pet / max(1, pet + int((self.fp + self.tn).sum()))
+
+
+def count(prediction: Tensor, mask: Tensor, valid: Tensor) -> Counts:
+    """Count pixels of each image.
+
+    Args:
+        prediction: bool (N, 1, H, W), True = pet.
+        mask: (N, 1, H, W) in {0, 1}, the truth.
+        valid: (N, 1, H, W) in {0, 1}; where 0, the pixel does not count.
+    """
+    if not prediction.shape == mask.shape == valid.shape:
+        raise ValueError(
+            f"expected equal shapes, got {tuple(prediction.shape)}, {tuple(mask.shape)} and "
+            f"{tuple(valid.shape)}"
+        )
+    pet, counted = mask.bool(), valid.bool()
+
+    def total(pixels: Tensor) -> NDArray[np.int64]:
+        return np.asarray((pixels & counted).sum(dim=(1, 2, 3)).cpu().numpy(), dtype=np.int64)
+
+    return Counts(
+        tp=total(prediction & pet),
+        fp=total(prediction & ~pet),
+        fn=total(~prediction & pet),
+        tn=total(~prediction & ~pet),
+    )
+
+
+def join(parts: list[Counts]) -> Counts:
+    """Concatenate the counts of several batches."""
+    return Counts(
+        **{
+            field.name: np.concatenate([getattr(part, field.name) for part in parts])
+            for field in dataclasses.fields(Counts)
+        }
+    )
+
+
+def bootstrap_interval(values: Floats, level: float = 0.95) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of the mean over images.
+
+    B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993, section 13.3; 10,000
+    resamples with a fixed seed. It speaks of other images of the same kind, not of other
+    trainings, and for few images (20) it is rather too narrow.
+
+    Args:
+        values: float64 (N,), one score an image.
+        level: the coverage aimed at, in (0, 1).
+    """
+    generator = np.random.default_rng(0)
+    means = np.concatenate(
+        [
+            generator.choice(values, size=(_RESAMPLES // 100, len(values))).mean(axis=1)
+            for _ in range(100)  # in parts, so that thousands of images need little memory
+        ]
+    )
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def soft_dice_loss(logits: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
+    """Return one minus the Dice of probabilities, averaged over images.
+
+    F. Milletari, N. Navab, S.-A. Ahmadi, "V-Net", 3DV 2016, with plain sums in the denominator and
+    1 added above and below, so that an empty mask has a gradient.
+
+    Args:
+        logits: float (N, 1, H, W).
+        mask: float (N, 1, H, W) in {0, 1}.
+        valid: float (N, 1, H, W) in {0, 1}; pixels with 0 do not count.
+
+    Returns:
+        A scalar in [0, 1].
+    """
+    probabilities = torch.sigmoid(logits) * valid
+    overlap = (probabilities * mask).sum(dim=(1, 2, 3))
+    total = probabilities.sum(dim=(1, 2, 3)) + (mask * valid).sum(dim=(1, 2, 3))
+    return (1 - (2 * overlap + 1) / (total + 1)).mean()
+
+
+def _ratio(above: NDArray[np.int64], below: NDArray[np.int64]) -> Floats:
+    """Divide, giving 1 where both are 0."""
+    return np.where(below == 0, 1.0, above / np.maximum(below, 1))

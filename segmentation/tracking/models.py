@@ -1,0 +1,145 @@
+"""Logging, registering and loading models.
+
+A model is logged as a PyTorch export (pt2): a graph and its weights, without pickle and without
+this code, so it loads wherever MLflow and PyTorch are.
+"""
+
+import dataclasses
+import warnings
+from collections.abc import Mapping
+
+import mlflow
+import numpy as np
+import torch
+from mlflow.data.dataset import Dataset
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+from mlflow.utils import logging_utils
+
+from segmentation.errors import TrackingError
+from segmentation.tracking.store import environment
+from segmentation.unet import Segmenter
+
+_SIGNATURE = ModelSignature(
+    inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 3, -1, -1))]),
+    outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, 1, -1, -1))]),
+)
+_TOLERANCE = 1e-3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Registered:
+    """A version in MLflow's registry.
+
+    Attributes:
+        name, version: of the registered model.
+        aliases: those that it was given.
+    """
+
+    name: str
+    version: str
+    aliases: tuple[str, ...]
+
+    @property
+    def uri(self) -> str:
+        """Return the address for MLflow's `load_model`."""
+        return f"models:/{self.name}/{self.version}"
+
+
+def log_model(
+    segmenter: Segmenter, metrics: Mapping[str, float], dataset: Dataset, step: int
+) -> str:
+    """Export the model into the current run, with its figures linked; return its model id.
+
+    Args:
+        segmenter: the trained model; left on the CPU in eval mode.
+        metrics: figures of this very model, measured on `dataset`.
+        dataset: what they were measured on.
+        step: the epoch whose weights these are; MLflow links the metrics of this step.
+
+    Raises:
+        TrackingError: the exported model does not answer as the trained one does.
+    """
+    segmenter = segmenter.cpu().eval()
+    # Two images, since an example of one would fix the batch size; not square, of the usual size.
+    example = np.random.default_rng(0).integers(0, 256, (2, 3, 375, 500), dtype=np.uint8)
+    with warnings.catch_warnings():
+        # PyTorch's exporter says so of every model whose weights lie in one buffer.
+        warnings.filterwarnings("ignore", message="No complete tensor found in the group")
+        info = mlflow.pytorch.log_model(
+            segmenter,
+            name="model",
+            step=step,
+            signature=_SIGNATURE,
+            input_example=example,
+            serialization_format="pt2",
+            # Told, not guessed: guessing would load the model in another process. The exact
+            # versions matter, since an export of one PyTorch need not load in an older one.
+            pip_requirements=[
+                f"mlflow=={mlflow.__version__}",
+                f"torch=={torch.__version__.split('+')[0]}",
+                f"numpy=={np.__version__}",
+            ],
+        )
+    mlflow.log_metrics(dict(metrics), step=step, model_id=info.model_id, dataset=dataset)
+    _require_same_answers(segmenter, str(info.model_uri))
+    return str(info.model_id)
+
+
+def register(
+    model_id: str, name: str, description: str, tags: Mapping[str, str], *, above_floors: bool
+) -> Registered:
+    """Register a logged model and give the aliases that it deserves.
+
+    It becomes `challenger`, and `champion` where there is none and it is above the floors.
+    """
+    client = mlflow.MlflowClient()
+    logging_utils.disable_logging()  # type: ignore[no-untyped-call]  # it prints two lines of its own
+    try:
+        version = mlflow.register_model(f"models:/{model_id}", name, tags=dict(tags))
+    finally:
+        logging_utils.enable_logging()  # type: ignore[no-untyped-call]
+    client.update_model_version(name, version.version, description=description)
+    aliases = ["challenger"]
+    taken = client.get_registered_model(name).aliases
+    if above_floors and "champion" not in taken:
+        aliases.append("champion")
+    for alias in aliases:
+        client.set_registered_model_alias(name, alias, version.version)
+    return Registered(name=name, version=str(version.version), aliases=tuple(aliases))
+
+
+def introduce(name: str, description: str) -> None:
+    """Describe the registered model itself, where nobody has yet."""
+    client = mlflow.MlflowClient()
+    if not client.get_registered_model(name).description:
+        client.update_registered_model(name, description)
+
+
+def load(uri: str) -> torch.nn.Module:
+    """Load a model that this module logged, by an address such as `models:/pet-unet@champion`.
+
+    Raises:
+        TrackingError: there is none, or it cannot be loaded without pickle.
+    """
+    # Loading a pickle runs whatever code it holds.
+    with environment("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false"):
+        try:
+            model: torch.nn.Module = mlflow.pytorch.load_model(uri)
+        except MlflowException as error:
+            raise TrackingError(f"model={uri}: cannot be loaded ({error.message})") from error
+    return model
+
+
+def _require_same_answers(segmenter: Segmenter, uri: str) -> None:
+    """Load what was just logged and compare it with the trained model on an odd size."""
+    image = np.random.default_rng(1).integers(0, 256, (1, 3, 301, 457), dtype=np.uint8)
+    with torch.inference_mode():
+        trained, loaded = segmenter(torch.from_numpy(image)), load(uri)(torch.from_numpy(image))
+    difference = float((trained - loaded).abs().max())
+    if not difference <= _TOLERANCE:
+        raise TrackingError(
+            f"the exported model answers otherwise than the trained one (by {difference:g}); it "
+            "was not registered"
+        )

@@ -1,0 +1,190 @@
+"""One training as an MLflow run: its settings, its figures as they come, its end."""
+
+import contextlib
+import json
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow.data.dataset_source_registry import get_dataset_source_from_json
+from mlflow.data.meta_dataset import MetaDataset
+from PIL import Image
+
+from segmentation.batches import Decoded
+from segmentation.evaluation import THRESHOLD, Evaluation, Judged
+from segmentation.figures import Picture, curves, gallery, panel
+from segmentation.reports import EpochReport, FitResult, epoch_metrics
+
+#: Of so many validation pets the picture is logged, at so many moments of a run.
+SAMPLES, MOMENTS = 5, 10
+_SAMPLE_HEIGHT, _TABLE_HEIGHT, _GALLERY_HEIGHT = 224, 96, 224
+_WORST = 12
+
+
+@contextlib.contextmanager
+def tracked_run(name: str, tags: Mapping[str, str]) -> Iterator[str]:
+    """Open a run, or attach to the one that `mlflow run` opened; yield its id.
+
+    It ends as FINISHED, as KILLED on Ctrl-C, or as FAILED with the reason in the tag `failure`:
+    never as RUNNING while this process can still say so.
+    """
+    run = mlflow.start_run(log_system_metrics=True)
+    try:
+        mlflow.set_tags({"mlflow.runName": name, "git.dirty": _dirty(), **tags})
+        yield run.info.run_id
+        mlflow.flush_artifact_async_logging()
+    except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt)
+        with contextlib.suppress(Exception):  # the error that ended the run matters more
+            mlflow.set_tag("failure", str(error)[:4000] or type(error).__name__)
+        with contextlib.suppress(Exception):
+            mlflow.end_run("KILLED" if interrupted else "FAILED")
+        raise
+    mlflow.end_run()
+
+
+def log_setup(settings: Mapping[str, Any], splits: Mapping[str, Decoded], source: Path) -> None:
+    """Log the whole configuration, the data sets with their digests, and who is in which split."""
+    mlflow.log_params(dict(settings))
+    contexts = {"train": "training", "val": "validation"}
+    for name, decoded in splits.items():
+        mlflow.log_input(dataset(decoded, source), context=contexts.get(name, name))
+    mlflow.log_dict(
+        {name: [example.id for example in split.examples] for name, split in splits.items()},
+        "splits.json",
+    )
+    left_out = [problem for split in splits.values() for problem in split.problems]
+    if left_out:
+        mlflow.log_text("\n".join(left_out) + "\n", "bad_examples.txt")
+
+
+def describe(markdown: str) -> None:
+    """Set the run's description."""
+    mlflow.set_tag("mlflow.note.content", markdown)
+
+
+class TrackingObserver:
+    """Writes each epoch's figures in one call, and sample pictures at some moments."""
+
+    def __init__(self, val: Decoded, epochs: int) -> None:
+        """Choose the pets to show: the first of the validation split, whose order is mixed."""
+        self._val = val
+        self._moments = {round(moment) for moment in np.linspace(1, epochs, MOMENTS)}
+
+    def on_epoch_end(self, report: EpochReport) -> None:
+        """Log the epoch."""
+        mlflow.log_metrics(epoch_metrics(report), step=report.epoch)
+        if report.epoch not in self._moments:
+            return
+        for position, probability in enumerate(report.samples(SAMPLES)):
+            picture = panel(
+                self._val.images[position],
+                self._val.masks[position, ..., 0] == 1,
+                probability > 127,
+                _SAMPLE_HEIGHT,
+            )
+            key = f"val/{_plain(self._val.examples[position].id)}"
+            mlflow.log_image(picture, key=key, step=report.epoch)
+
+    def on_fit_end(self, result: FitResult) -> None:
+        """Note how it ended."""
+        mlflow.set_tags({"fit.reason": result.reason, "fit.best_epoch": str(result.best_epoch)})
+
+
+def final_metrics(evaluation: Evaluation, best_epoch: int) -> dict[str, float]:
+    """Return the figures of the finished model, by the names under which they are tracked."""
+    mean, pooled = evaluation.counts.mean(), evaluation.counts.pooled()
+    low, high = evaluation.interval()
+    return {
+        "best/dice": mean.dice,
+        "best/dice_low": low,
+        "best/dice_high": high,
+        "best/iou": mean.iou,
+        "best/accuracy": mean.accuracy,
+        "best/dice_pooled": pooled.dice,
+        "best/images": len(evaluation.counts),
+        "best/pet_share": evaluation.counts.pet_share(),
+        "best/epoch": best_epoch,
+        **evaluation.floors(),
+    }
+
+
+class Gallery:
+    """Collects pictures of judged images: a thumbnail of each, and the worst dozen larger."""
+
+    def __init__(self) -> None:
+        """Hold nothing yet."""
+        self._thumbnails: list[Picture] = []
+        self._worst: list[tuple[float, int, Picture, str]] = []
+
+    def add(self, judged: Judged) -> Judged:
+        """Take in one image; return it."""
+        pictures = [
+            panel(judged.image, judged.mask == 1, judged.probability > THRESHOLD, height)
+            for height in (_TABLE_HEIGHT, _GALLERY_HEIGHT)
+        ]
+        self._thumbnails.append(pictures[0])
+        scores = judged.scores()
+        caption = (
+            f"{judged.example.id}   Dice {scores.dice:.3f}, IoU {scores.iou:.3f}, "
+            f"accuracy {scores.accuracy:.3f}"
+        )
+        entry = (scores.dice, len(self._thumbnails), pictures[1], caption)
+        self._worst = sorted([*self._worst, entry], key=lambda e: e[:2])[:_WORST]
+        return judged
+
+    def log(self, evaluation: Evaluation) -> None:
+        """Log `SPLIT/images.json`, a row an image, and `SPLIT/worst.png`.
+
+        Args:
+            evaluation: the scores of the images that were added, in the same order.
+        """
+        counts = evaluation.counts
+        mlflow.log_table(
+            {
+                "photo, truth, prediction": [mlflow.Image(one) for one in self._thumbnails],
+                "id": [example.id for example in evaluation.examples],
+                "species": [example.species for example in evaluation.examples],
+                "breed": [example.breed for example in evaluation.examples],
+                "dice": counts.dice().round(4).tolist(),
+                "iou": counts.iou().round(4).tolist(),
+                "accuracy": counts.accuracy().round(4).tolist(),
+                "dice_all_pet": counts.all_pet().dice().round(4).tolist(),
+            },
+            f"{evaluation.split}/images.json",
+        )
+        sheet = gallery([entry[2] for entry in self._worst], [e[3] for e in self._worst], 2)
+        mlflow.log_image(Image.fromarray(sheet), f"{evaluation.split}/worst.png")
+
+
+def log_curves(result: FitResult, floor_dice: float) -> None:
+    """Log a picture of losses and scores over epochs."""
+    mlflow.log_figure(curves(result.history, result.best_epoch, floor_dice), "curves.png")
+
+
+def dataset(decoded: Decoded, source: Path) -> MetaDataset:
+    """Describe a split to MLflow; the digest is over the files' contents, cut to its 36 chars."""
+    folder = get_dataset_source_from_json(json.dumps({"uri": str(source)}), "local")
+    return MetaDataset(  # type: ignore[abstract]  # complete, if not by its annotations
+        folder, name=f"pets-{decoded.name}", digest=decoded.digest[:36])
+
+
+def _plain(name: str) -> str:
+    """Replace what MLflow does not take in the key of an image."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+
+
+def _dirty() -> str:
+    """Tell whether the code differs from its commit: `true`, `false` or `unknown`."""
+    here = Path(__file__).parent
+    try:
+        status = subprocess.run(
+            ["git", "status", "--porcelain"], cwd=here, capture_output=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return "true" if status.stdout.strip() else "false"

@@ -1,0 +1,203 @@
+"""`fit`: the training loop. It knows neither MLflow nor Optuna nor a console."""
+
+import copy
+import math
+import time
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from segmentation.batches import Batch, Batches
+from segmentation.config import TrainingConfig
+from segmentation.devices import Compute
+from segmentation.errors import TrainingError
+from segmentation.metrics import Counts, count, join, soft_dice_loss
+from segmentation.reports import EpochReport, FitResult, Observer, StopTraining, epoch_metrics
+
+_CLIP_NORM = 1.0  # of the whole gradient; from scratch, the first steps overshoot without it
+
+
+def fit(
+    model: nn.Module,
+    batches: Batches,
+    config: TrainingConfig,
+    compute: Compute,
+    observers: Sequence[Observer] = (),
+) -> FitResult:
+    """Train, and leave in `model` the weights of the epoch with the best validation Dice.
+
+    Args:
+        model: maps uint8 (N, 3, S, S) to logits (N, 1, S, S); moved to the device.
+        batches: the two splits.
+        config: how to train.
+        compute: where, and in which precision.
+        observers: told of each epoch, in this order.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    trainer = _Trainer(model, batches, config, compute)
+    best_dice, best_epoch, best_weights = -math.inf, 0, model.state_dict()
+    history: dict[str, list[float]] = {}
+    reason, started = f"all {config.epochs} epochs ran", time.perf_counter()
+    epoch = 0
+    for epoch in range(1, config.epochs + 1):
+        train_loss, speed = trainer.train(epoch)
+        val_loss, counts = trainer.validate()
+        for where, loss in (("training", train_loss), ("validation", val_loss)):
+            _require_finite(loss, where, epoch, config)
+        val = counts.mean()
+        is_best = val.dice > best_dice
+        if is_best:
+            best_dice, best_epoch = val.dice, epoch
+            best_weights = copy.deepcopy(trainer.judged.state_dict())
+        report = EpochReport(
+            epoch=epoch,
+            epochs=config.epochs,
+            train_loss=train_loss,
+            lr=trainer.last_lr,
+            images_per_second=speed,
+            val_loss=val_loss,
+            val=val,
+            val_pooled=counts.pooled(),
+            is_best=is_best,
+            samples=trainer.samples,
+        )
+        for name, value in epoch_metrics(report).items():
+            history.setdefault(name, []).append(value)
+        try:
+            for observer in observers:
+                observer.on_epoch_end(report)
+        except StopTraining as stop:
+            reason = str(stop)
+            break
+    model.load_state_dict(best_weights)
+    result = FitResult(
+        best_epoch=best_epoch,
+        epochs=epoch,
+        reason=reason,
+        seconds=time.perf_counter() - started,
+        history=history,
+    )
+    for observer in observers:
+        observer.on_fit_end(result)
+    return result
+
+
+class _Trainer:
+    """The moving parts of one training: model, average, optimiser, schedule."""
+
+    def __init__(
+        self, model: nn.Module, batches: Batches, config: TrainingConfig, compute: Compute
+    ) -> None:
+        self._config, self._batches, self._compute = config, batches, compute
+        # Convolutions run fastest where the channels of a pixel lie side by side.
+        self._model = model.to(compute.device).to(memory_format=torch.channels_last)
+        self._average = (
+            AveragedModel(
+                self._model,
+                multi_avg_fn=get_ema_multi_avg_fn(config.ema),  # type: ignore[no-untyped-call]
+                use_buffers=True,
+            )
+            if config.ema
+            else None
+        )
+        self._criterion = Criterion(config.loss)
+        self._optimizer = AdamW(
+            self._model.parameters(), lr=config.lr, weight_decay=config.weight_decay
+        )
+        self._schedule = OneCycleLR(
+            self._optimizer, max_lr=config.lr, total_steps=config.epochs * len(batches) + 1
+        )
+        self._scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.scaled)
+        self._probabilities: list[Tensor] = []
+        self.last_lr = 0.0
+
+    @property
+    def judged(self) -> nn.Module:
+        """The weights that are validated and kept: the average, where there is one."""
+        return self._model if self._average is None else self._average.module
+
+    def train(self, epoch: int) -> tuple[float, float]:
+        """Run one epoch; return the mean loss and the images per second."""
+        self._model.train()
+        started = time.perf_counter()
+        total = torch.zeros((), device=self._compute.device, dtype=torch.float64)
+        for batch in self._batches.epoch(epoch):
+            total += self._step(batch.to(self._compute.device)).double() * len(batch.image)
+        loss = total.item() / self._batches.train_size
+        speed = self._batches.train_size / (time.perf_counter() - started)
+        return loss, speed
+
+    def _step(self, batch: Batch) -> Tensor:
+        """Update the weights once; return the loss, detached."""
+        self.last_lr = float(self._schedule.get_last_lr()[0])
+        with self._compute.autocast():
+            logits = self._model(batch.image)
+        loss = self._criterion(logits, batch.mask, batch.valid)
+        self._optimizer.zero_grad()
+        self._scaler.scale(loss).backward()
+        self._scaler.unscale_(self._optimizer)
+        nn.utils.clip_grad_norm_(self._model.parameters(), _CLIP_NORM)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._schedule.step()
+        if self._average is not None:
+            self._average.update_parameters(self._model)
+        return cast(Tensor, loss).detach()
+
+    @torch.inference_mode()
+    def validate(self) -> tuple[float, Counts]:
+        """Score the validation split at the training size; return mean loss and counts."""
+        judged = self.judged.eval()
+        total, parts = 0.0, []
+        self._probabilities = []
+        for cpu_batch in self._batches.validation():
+            batch = cpu_batch.to(self._compute.device)
+            with self._compute.autocast():
+                logits = judged(batch.image)
+            logits = logits.float()
+            loss = self._criterion(logits, batch.mask, batch.valid)
+            total += loss.item() * len(batch.image)
+            parts.append(count(logits > 0, batch.mask, batch.valid))
+            self._probabilities.append(torch.sigmoid(logits))
+        counts = join(parts)
+        return total / len(counts), counts
+
+    def samples(self, number: int) -> NDArray[np.uint8]:
+        """Return the last probabilities of the first validation images."""
+        first = torch.cat(self._probabilities)[:number, 0]
+        return (first * 255).round().byte().cpu().numpy()
+
+
+def _require_finite(loss: float, where: str, epoch: int, config: TrainingConfig) -> None:
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"the {where} loss became {loss} in epoch {epoch}; nothing was registered. Lower lr "
+            f"(now {config.lr:g}) or say precision=fp32"
+        )
+
+
+class Criterion(nn.Module):
+    """BCEWithLogitsLoss over the pixels that count, alone or plus one minus the soft Dice."""
+
+    def __init__(self, loss: str) -> None:
+        """Choose `bce` or `bce+dice`."""
+        super().__init__()
+        self._bce = nn.BCEWithLogitsLoss(reduction="none")
+        self._with_dice = loss == "bce+dice"
+
+    def forward(self, logits: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
+        """Return a scalar: float logits, and mask and valid in {0, 1}, all (N, 1, S, S)."""
+        logits, mask, valid = logits.float(), mask.float(), valid.float()
+        loss: Tensor = (self._bce(logits, mask) * valid).sum() / valid.sum().clamp(min=1)
+        if self._with_dice:
+            loss = loss + soft_dice_loss(logits, mask, valid)
+        return loss

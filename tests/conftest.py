@@ -1,0 +1,44 @@
+"""What the tests share: a small drawn data set, a cache folder and a store of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+from segmentation.synthetic import write_dataset
+from tests.programs import Program
+
+
+@pytest.fixture(scope="session")
+def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn data set of 60 + 12 pets; not to be changed."""
+    folder = tmp_path_factory.mktemp("data") / "pets"
+    write_dataset(folder, 60, 12, seed=7)
+    return folder
+
+
+@pytest.fixture
+def own_pets(tmp_path: Path) -> Path:
+    """A drawn data set of 40 + 10 pets that a test may break."""
+    folder = tmp_path / "own pets"  # a space, as users have them
+    write_dataset(folder, 40, 10, seed=3)
+    return folder
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    """Runs entry points in a working folder, cache and store of the test's own."""
+    return Program(tmp_path / "work", tmp_path / "cache")
+
+
+def pytest_report_header() -> str:
+    """Say which commit is tested."""
+    head = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return f"commit {head.stdout.strip() or 'unknown'}, {sys.executable}"

@@ -1,0 +1,76 @@
+"""Runs the project's programs as a user does: as processes of their own."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).parent.parent
+#: A training that takes seconds.
+TINY = {
+    "train_images": "12",
+    "val_images": "6",
+    "image_size": "32",
+    "width": "4",
+    "depth": "3",
+    "epochs": "3",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """Where programs run, and with which cache."""
+
+    folder: Path
+    cache: Path
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        """The user's environment, with this project first on the path and a cache of its own."""
+        names = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "PYTHONPATH")
+        rest = {name: value for name, value in os.environ.items() if name not in names}
+        binaries = str(Path(sys.executable).parent)
+        return rest | {
+            "PATH": f"{binaries}{os.pathsep}{rest['PATH']}",
+            "PETSEG_CACHE": str(self.cache),
+            "PYTHONPATH": str(PROJECT),
+            **extra,
+        }
+
+    @property
+    def store(self) -> str:
+        """The address of the tracking store that these programs use by default."""
+        return f"sqlite:///{self.folder}/mlflow.db"
+
+    def start(self, *command: str, **extra: str) -> "subprocess.Popen[str]":
+        """Start a command in the folder."""
+        self.folder.mkdir(exist_ok=True)
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment(**extra),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *command: str, **extra: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command in the folder to its end."""
+        process = self.start(*command, **extra)
+        out, err = process.communicate(timeout=600)
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+    def entry(self, name: str, **options: object) -> "subprocess.CompletedProcess[str]":
+        """Run `python -m experiments.NAME --option value ...`."""
+        return self.run(*entry_command(name, **options))
+
+
+def entry_command(name: str, **options: object) -> list[str]:
+    """Return the command line of an entry point."""
+    words = [
+        word
+        for option, value in options.items()
+        for word in (f"--{option.replace('_', '-')}", str(value))
+    ]
+    return [sys.executable, "-m", f"experiments.{name}", *words]

@@ -1,0 +1,116 @@
+"""The house's rules, read from the code itself."""
+
+import ast
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from experiments import prepare, train
+from tests.programs import PROJECT
+
+RANKS = {
+    "segmentation": -1,
+    "segmentation.errors": 0,
+    "segmentation.paths": 0,
+    "segmentation.config": 1,
+    "segmentation.staging": 1,
+    "segmentation.drawing": 1,
+    "segmentation.pets": 2,
+    "segmentation.unet": 2,
+    "segmentation.metrics": 2,
+    "segmentation.augment": 2,
+    "segmentation.devices": 2,
+    "segmentation.synthetic": 2,
+    "segmentation.download": 2,
+    "segmentation.splits": 3,
+    "segmentation.sources": 3,
+    "segmentation.export": 3,
+    "segmentation.evaluation": 3,
+    "segmentation.reports": 3,
+    "segmentation.batches": 4,
+    "segmentation.verification": 4,
+    "segmentation.figures": 4,
+    "segmentation.training": 5,
+    "segmentation.tracking": 5,
+    "segmentation.tracking.store": 6,
+    "segmentation.tracking.descriptions": 6,
+    "segmentation.tracking.runs": 7,
+    "segmentation.tracking.models": 7,
+    "segmentation.tracking.reports": 8,
+    "segmentation.pipeline": 9,
+    "experiments": 10,
+    "experiments.options": 10,
+    "experiments.console": 10,
+    "experiments.train": 11,
+    "experiments.prepare": 11,
+}
+
+
+def modules() -> dict[str, ast.Module]:
+    files = [*(PROJECT / "segmentation").rglob("*.py"), *(PROJECT / "experiments").rglob("*.py")]
+    names = {path: path.relative_to(PROJECT).with_suffix("") for path in files}
+    return {
+        ".".join(name.parts).removesuffix(".__init__"): ast.parse(path.read_text())
+        for path, name in names.items()
+    }
+
+
+def imports(tree: ast.Module) -> set[str]:
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_every_module_has_a_rank_and_imports_only_lower_ones() -> None:
+    trees = modules()
+    assert set(trees) == set(RANKS)
+    upward = [
+        f"{name} imports {imported}"
+        for name, tree in trees.items()
+        for imported in imports(tree) & set(RANKS)
+        if RANKS[imported] >= RANKS[name]
+    ]
+    assert upward == []
+
+
+def test_only_the_tracking_room_knows_mlflow() -> None:
+    knowing = {
+        name
+        for name, tree in modules().items()
+        if any(one.partition(".")[0] == "mlflow" for one in imports(tree))
+    }
+    assert {name.rpartition(".")[0] for name in knowing} == {"segmentation.tracking"}
+
+
+def test_files_keep_to_one_duty() -> None:
+    long = [
+        str(path)
+        for folder in ("segmentation", "experiments", "tests")
+        for path in (PROJECT / folder).rglob("*.py")
+        if len(path.read_text().splitlines()) > 320
+    ]
+    assert long == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "command"),
+    [("main", train.main), ("train", train.main), ("prepare", prepare.main)],
+)
+def test_mlproject_and_the_command_line_have_the_same_parameters_and_defaults(
+    entry: str, command: click.Command
+) -> None:
+    project = yaml.safe_load(Path(PROJECT / "MLproject").read_text())["entry_points"][entry]
+    options = {param.name: param for param in command.params}
+    assert set(project["parameters"]) == set(options)
+    for name, declared in project["parameters"].items():
+        option = options[name]
+        context = click.Context(command)
+        default = option.type_cast_value(context, str(declared["default"]))
+        assert default == option.default, name
+        assert f"{option.opts[0]} {{{name}}}" in project["command"], name
