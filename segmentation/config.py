@@ -66,7 +66,7 @@ class ModelConfig:
 class TrainingConfig:
     """How the network is fitted."""
 
-    epochs: int = setting(110, "Passes over the training images.", low=1)
+    epochs: int = setting(90, "Passes over the training images.", low=1)
     batch_size: int = setting(8, "Images a step.", low=1)
     lr: float = setting(4e-3, "Peak learning rate of the one-cycle schedule.", above=0, below=10)
     weight_decay: float = setting(1e-2, "AdamW's decoupled weight decay.", low=0, below=10)

@@ -86,13 +86,12 @@ def find_root(folder: Path) -> Path:
             break
     else:
         root = folder
-    missing = [str(root / name) for name in needed if not (root / name).exists()]
+    missing = [name for name in needed if not (root / name).exists()]
     if missing:
         raise DataError(
-            f"data={folder}: expected a folder in the layout of Oxford-IIIT Pet; not there:\n  "
-            + "\n  ".join(missing)
-            + "\nGive the folder that holds images/ and annotations/, or let "
-            "`mlflow run . -e prepare` download the data set."
+            f"data={folder}: expected a folder in the layout of Oxford-IIIT Pet, but it has no "
+            f"{', '.join(missing)}; give the folder that holds images/ and annotations/, or let "
+            "`mlflow run . -e prepare` download the data set"
         )
     return root
 

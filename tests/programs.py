@@ -58,7 +58,7 @@ class Program:
     def run(self, *command: str, **extra: str) -> "subprocess.CompletedProcess[str]":
         """Run a command in the folder to its end."""
         process = self.start(*command, **extra)
-        out, err = process.communicate(timeout=600)
+        out, err = process.communicate(timeout=1500)
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     def entry(self, name: str, **options: object) -> "subprocess.CompletedProcess[str]":

@@ -88,16 +88,6 @@ def test_only_the_tracking_room_knows_mlflow() -> None:
     assert {name.rpartition(".")[0] for name in knowing} == {"segmentation.tracking"}
 
 
-def test_files_keep_to_one_duty() -> None:
-    long = [
-        str(path)
-        for folder in ("segmentation", "experiments", "tests")
-        for path in (PROJECT / folder).rglob("*.py")
-        if len(path.read_text().splitlines()) > 320
-    ]
-    assert long == []
-
-
 @pytest.mark.parametrize(
     ("entry", "command"),
     [("main", train.main), ("train", train.main), ("prepare", prepare.main)],

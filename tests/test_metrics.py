@@ -44,7 +44,7 @@ def test_empty_masks_follow_the_documented_rule() -> None:
 def test_ignored_pixels_count_nowhere() -> None:
     truth, predicted, valid = images("xx.."), images("x.x."), images("x..x")
     counts = counted(predicted, truth, valid)
-    assert (counts.tp, counts.fp, counts.fn, counts.tn) == (1, 0, 0, 1)
+    assert [n.item() for n in (counts.tp, counts.fp, counts.fn, counts.tn)] == [1, 0, 0, 1]
     assert counts.mean().dice == 1
 
 

@@ -82,7 +82,8 @@ def log_model(
                 f"numpy=={np.__version__}",
             ],
         )
-    mlflow.log_metrics(dict(metrics), step=step, model_id=info.model_id, dataset=dataset)
+    # Without a step: the UI then compares runs by bars, not by lines of a single point.
+    mlflow.log_metrics(dict(metrics), model_id=info.model_id, dataset=dataset)
     _require_same_answers(segmenter, str(info.model_uri))
     return str(info.model_id)
 

@@ -170,7 +170,8 @@ def dataset(decoded: Decoded, source: Path) -> MetaDataset:
     """Describe a split to MLflow; the digest is over the files' contents, cut to its 36 chars."""
     folder = get_dataset_source_from_json(json.dumps({"uri": str(source)}), "local")
     return MetaDataset(  # type: ignore[abstract]  # complete, if not by its annotations
-        folder, name=f"pets-{decoded.name}", digest=decoded.digest[:36])
+        folder, name=f"pets-{decoded.name}", digest=decoded.digest[:36]
+    )
 
 
 def _plain(name: str) -> str:

@@ -1,0 +1,150 @@
+"""Decoding, verification and the batches that training sees."""
+
+import dataclasses
+import itertools
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from segmentation.batches import Batches, Decoded, load_splits, nearest
+from segmentation.config import DataConfig, TrainingConfig
+from segmentation.errors import DataError
+from segmentation.pets import read_trainval
+from segmentation.splits import split
+
+CONFIG = DataConfig(train_images=12, val_images=5, image_size=32)
+
+
+def loaded(folder: Path, **changes: object) -> dict[str, Decoded]:
+    config = dataclasses.replace(CONFIG, **changes)  # type: ignore[arg-type]
+    parts = split(read_trainval(folder), config)
+    return load_splits({"val": parts.val, "train": parts.train}, config, lambda *_: None)
+
+
+def test_pixels_are_decoded_to_the_working_size(pets: Path) -> None:
+    train = loaded(pets)["train"]
+    assert train.images.shape == (12, 32, 32, 3)
+    assert train.masks.shape == (12, 32, 32, 2)
+    assert set(np.unique(train.masks)) == {0, 1}
+    assert 0.02 < train.pet_share() < 0.95
+    first = train.examples[0]
+    trimap = np.asarray(Image.open(first.trimap))
+    assert train.masks[0, ..., 0].mean() == pytest.approx((trimap != 2).mean(), abs=0.03)
+
+
+def test_an_ignored_border_does_not_count(pets: Path) -> None:
+    pet, ignore = (loaded(pets, border=border)["train"].masks for border in ("pet", "ignore"))
+    assert (pet[..., 1] == 1).all()
+    assert 0.03 < (ignore[..., 1] == 0).mean() < 0.3
+    assert np.array_equal(ignore[..., 0], pet[..., 0] & ignore[..., 1])
+
+
+def test_nearest_takes_the_pixel_under_the_centre() -> None:
+    masks = np.arange(16, dtype=np.uint8).reshape(4, 4, 1)
+    assert nearest(masks, 2)[..., 0].tolist() == [[5, 7], [13, 15]]
+    assert np.array_equal(nearest(masks, 4), masks)
+    assert nearest(masks, 8)[..., 0][0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_the_digest_follows_the_content(own_pets: Path) -> None:
+    before = loaded(own_pets)["train"]
+    assert loaded(own_pets)["train"].digest == before.digest
+    changed = before.examples[0].trimap
+    pixels = np.array(Image.open(changed))
+    pixels[0, 0] = 3 if pixels[0, 0] != 3 else 2
+    Image.fromarray(pixels).save(changed)
+    assert loaded(own_pets)["train"].digest != before.digest
+
+
+def test_all_bad_examples_are_named_at_once_or_left_out(own_pets: Path) -> None:
+    train = loaded(own_pets)["train"].examples
+    cut, empty, gone, odd, small = train[:5]
+    cut.image.write_bytes(cut.image.read_bytes()[:400])
+    empty.image.write_bytes(b"")
+    gone.trimap.unlink()
+    Image.fromarray(np.full((200, 200), 7, np.uint8)).save(odd.trimap)
+    Image.fromarray(np.ones((20, 20), np.uint8)).save(small.trimap)
+    with pytest.raises(DataError, match=r"5 of 17 examples cannot be used.*bad_examples=skip") as e:
+        loaded(own_pets)
+    for path in (cut.image, empty.image, gone.trimap, odd.trimap, small.trimap):
+        assert str(path) in str(e.value)
+    left = loaded(own_pets, bad_examples="skip")["train"]
+    assert left.examples == train[5:]
+    assert len(left.images) == 7
+    assert len(left.problems) == 5
+
+
+def test_nothing_but_bad_examples_is_an_error_even_when_skipping(own_pets: Path) -> None:
+    for file in (own_pets / "images").iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(DataError, match="none of the"):
+        loaded(own_pets, bad_examples="skip")
+
+
+def test_the_same_photo_in_training_and_validation_is_found(own_pets: Path) -> None:
+    parts = loaded(own_pets)
+    twin, seen = parts["train"].examples[0], parts["val"].examples[0]
+    shutil.copy(seen.image, twin.image)
+    shutil.copy(seen.trimap, twin.trimap)
+    with pytest.raises(DataError, match=rf"{twin.id}\.jpg: the same picture as .*{seen.id}\.jpg"):
+        loaded(own_pets)
+    left = loaded(own_pets, bad_examples="skip")
+    assert twin not in left["train"].examples
+    assert seen in left["val"].examples
+
+
+@pytest.mark.parametrize("value", [1, 2])
+def test_trimaps_that_are_all_pet_or_hardly_any_are_refused(own_pets: Path, value: int) -> None:
+    for path in (own_pets / "annotations" / "trimaps").iterdir():
+        pixels = np.full_like(np.array(Image.open(path)), value)
+        pixels[0, 0] = 1
+        Image.fromarray(pixels).save(path)
+    with pytest.raises(DataError, match="pixels of the val split are pet; expected 2% to 95%"):
+        loaded(own_pets)
+
+
+def test_an_epoch_shows_each_image_once_and_the_next_in_another_order(pets: Path) -> None:
+    parts = loaded(pets)
+    config = TrainingConfig(batch_size=5, augment="none")
+    batches = Batches(parts["train"], parts["val"], config)
+    orders = []
+    for epoch in (1, 2):
+        seen = torch.cat([batch.image for batch in batches.epoch(epoch)])
+        orders.append([_position(parts["train"], image) for image in seen])
+        assert sorted(orders[-1]) == list(range(12))
+    assert orders[0] != orders[1]
+    sizes = [len(batch.image) for batch in batches.epoch(3)]
+    assert sizes == [5, 5, 2]
+    assert len(batches) == 3
+
+
+def _position(split: Decoded, image: torch.Tensor) -> int:
+    """Find an unaugmented image in its split."""
+    pixels = image.permute(1, 2, 0).numpy()
+    return next(i for i, other in enumerate(split.images) if np.array_equal(other, pixels))
+
+
+def test_batches_are_the_same_for_any_number_of_workers(pets: Path) -> None:
+    parts = loaded(pets)
+    epochs = []
+    for workers in (0, 1, 2):
+        config = TrainingConfig(batch_size=5, workers=workers, seed=4)
+        batches = Batches(parts["train"], parts["val"], config)
+        epochs.append([list(batches.epoch(1)), list(batches.epoch(2))])
+    for other in epochs[1:]:
+        for one, two in zip(itertools.chain(*epochs[0]), itertools.chain(*other), strict=True):
+            assert torch.equal(one.image, two.image)
+            assert torch.equal(one.mask, two.mask)
+            assert torch.equal(one.valid, two.valid)
+
+
+def test_validation_is_whole_and_in_order(pets: Path) -> None:
+    parts = loaded(pets)
+    batches = Batches(parts["train"], parts["val"], TrainingConfig(batch_size=1))
+    seen = torch.cat([batch.image for batch in batches.validation()])
+    assert np.array_equal(seen.permute(0, 2, 3, 1).numpy(), parts["val"].images)
+    assert seen.dtype == torch.uint8

@@ -1,0 +1,181 @@
+"""`prepare`: a real download from a server on loopback, verification, the folder of masks."""
+
+import hashlib
+import io
+import os
+import signal
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.programs import TINY, Program
+
+
+class Server:
+    """Serves two archives; can break off or dawdle in the middle of one."""
+
+    def __init__(self, archives: dict[str, bytes]) -> None:
+        self.archives, self.behaviour = archives, "good"
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                content = server.archives[self.path.strip("/")]
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                half = len(content) // 2
+                self.wfile.write(content[:half])
+                if server.behaviour == "dawdle":
+                    self.wfile.flush()
+                    time.sleep(60)
+                if server.behaviour != "break off":
+                    self.wfile.write(content[half:])
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.daemon_threads = True
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def command(self, **wrong: str) -> list[str]:
+        """The program, pointed at this server."""
+        words = [sys.executable, "-m", "tests.prepare_from_loopback"]
+        for name, content in self.archives.items():
+            md5 = wrong.get("md5") or hashlib.md5(content, usedforsecurity=False).hexdigest()
+            words += [f"http://127.0.0.1:{self.http.server_port}/{name}", md5]
+        return [*words, "--train-images", "10", "--val-images", "5"]
+
+
+@pytest.fixture
+def server(pets: Path) -> Iterator[Server]:
+    archives = {}
+    for name in ("images", "annotations"):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+            archive.add(pets / name, name)
+        archives[f"{name}.tar.gz"] = buffer.getvalue()
+    serving = Server(archives)
+    yield serving
+    serving.http.shutdown()
+    serving.http.server_close()
+
+
+def whole(program: Program) -> bool:
+    return (program.cache / "oxford-iiit-pet").exists()
+
+
+def test_download_verify_report_and_then_auto_takes_it(server: Server, program: Program) -> None:
+    done = program.run(*server.command())
+    assert done.returncode == 0, done.stderr
+    assert "examples:  60 in trainval.txt, 12 in test.txt" in done.stdout
+    assert "problems:  none" in done.stdout
+    assert sorted(path.name for path in (program.cache / "oxford-iiit-pet").iterdir()) == [
+        "annotations",
+        "images",
+    ]
+    (run,) = mlflow.MlflowClient(program.store).search_runs(["0"])
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["data/trainval"] == 60
+    again = program.run(*server.command(md5="0" * 32))  # what is there is not fetched again
+    assert again.returncode == 0, again.stderr
+    trained = program.entry("train", **TINY | {"epochs": "1"})
+    assert trained.returncode == 0, trained.stderr
+    assert trained.stdout.startswith("Data: Oxford-IIIT Pet, prepared in ")
+
+
+@pytest.mark.parametrize("fault", ["break off", "checksum"])
+def test_a_broken_download_leaves_nothing_and_the_next_starts_again(
+    server: Server, program: Program, fault: str
+) -> None:
+    server.behaviour = fault
+    done = program.run(*server.command(**({"md5": "0" * 32} if fault == "checksum" else {})))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: the data set could not be downloaded")
+    assert "Traceback" not in done.stderr
+    assert not whole(program)
+    assert not list(program.cache.glob(".*partial*"))
+    server.behaviour = "good"
+    assert program.run(*server.command()).returncode == 0
+    assert whole(program)
+
+
+def test_a_download_killed_half_way_does_not_look_whole(server: Server, program: Program) -> None:
+    server.behaviour = "dawdle"
+    process = program.start(*server.command())
+    deadline = time.monotonic() + 60
+    while not list(program.cache.glob(".*partial*/root/oxford-iiit-pet/*.gz*")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not whole(program)
+    server.behaviour = "good"
+    assert program.run(*server.command()).returncode == 0
+    assert whole(program)
+    assert not list(program.cache.glob(".*partial*"))
+
+
+def test_an_archive_that_leads_out_of_the_folder_is_refused(
+    server: Server, program: Program
+) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("../../../../escaped.txt"), io.BytesIO())
+    server.archives["images.tar.gz"] = buffer.getvalue()
+    done = program.run(*server.command())
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert not list(program.cache.parent.rglob("escaped.txt"))
+    assert not whole(program)
+
+
+def test_all_problems_are_told_at_once(own_pets: Path, program: Program) -> None:
+    images = sorted((own_pets / "images").iterdir())
+    images[0].write_bytes(images[0].read_bytes()[:500])
+    images[1].write_bytes(b"")
+    images[2].unlink()
+    test = (own_pets / "annotations" / "test.txt").read_text().splitlines()[0].split()[0]
+    trainval = (own_pets / "annotations" / "trainval.txt").read_text().splitlines()[-1].split()[0]
+    copy, original = (own_pets / "images" / f"{name}.jpg" for name in (test, trainval))
+    copy.write_bytes(original.read_bytes())
+    Image.open(own_pets / "annotations" / "trimaps" / f"{trainval}.png").save(
+        own_pets / "annotations" / "trimaps" / f"{test}.png"
+    )
+    done = program.entry("prepare", data=own_pets, train_images=10, val_images=5)
+    assert done.returncode == 1
+    assert "problems:  4" in done.stdout
+    for path in (*images[:3], copy):
+        assert str(path) in done.stdout
+    assert done.stderr.startswith("Error: 4 of the listed examples cannot be used")
+
+
+def test_the_chosen_images_and_binary_masks_can_be_opened(pets: Path, program: Program) -> None:
+    output = program.cache.parent / "shown"
+    options = {"data": pets, "train_images": 10, "val_images": 5, "output": output}
+    done = program.entry("prepare", **options, border="ignore")
+    assert done.returncode == 0, done.stderr
+    assert len(list((output / "train" / "masks").iterdir())) == 10
+    assert len(list((output / "val" / "images").iterdir())) == 5
+    masks = sorted((output / "val" / "masks").iterdir())
+    for path in masks:
+        trimap = np.asarray(Image.open(pets / "annotations" / "trimaps" / path.name))
+        mask = Image.open(path)
+        assert np.array_equal(np.asarray(mask), np.array([0, 1, 0, 2])[trimap])
+        assert set(np.unique(np.asarray(mask.convert("L")))) == {0, 128, 255}  # as seen
+        with Image.open(output / "val" / "images" / path.name) as image:
+            assert image.size == mask.size
+    refused = program.entry("prepare", **options)
+    assert refused.returncode == 2
+    assert f"output={output}: exists already" in refused.stderr
