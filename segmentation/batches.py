@@ -223,7 +223,13 @@ class Batches:
     def epoch(self, number: int) -> Iterator[Batch]:
         """Yield the training batches of one epoch."""
         self._sampler.epoch = number
-        yield from self._loader
+        batches = iter(self._loader)
+        # One batch ahead: it is augmented in the gaps that the network's arithmetic leaves.
+        with ThreadPoolExecutor(max_workers=1) as ahead:
+            following = ahead.submit(next, batches, None)
+            while (batch := following.result()) is not None:
+                following = ahead.submit(next, batches, None)
+                yield batch
 
     def validation(self) -> Iterator[Batch]:
         """Yield the validation split in order, without augmentation, in larger batches."""

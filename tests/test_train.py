@@ -151,15 +151,16 @@ def test_the_version_has_signature_description_tags_aliases_and_linked_metrics(
     assert version.run_id == trained.run.info.run_id
     assert float(version.tags["dice"]) == pytest.approx(figures["best/dice"], abs=1e-4)
     assert version.tags["run"] == trained.run.info.run_id
-    assert "each a mean over 6 validation images" in version.description
+    assert "each a mean over 6 validation images" in str(version.description)
     model = trained.client.get_registered_model("pet-unet")
     assert "CC BY-SA 4.0" in str(model.description)
-    assert model.aliases["challenger"] == 1
+    aliases: dict[str, int] = dict(model.aliases)
+    assert aliases["challenger"] == 1
     above = (
         figures["best/dice"] > figures["floor/dice_all_pet"]
         and figures["best/accuracy"] > figures["floor/accuracy_all_background"]
     )
-    assert ("champion" in dict(model.aliases)) == above
+    assert ("champion" in aliases) == above
     logged = trained.client.get_logged_model(str(version.source).rpartition("/")[2])
     linked = {metric.key: metric for metric in logged.metrics or []}
     assert linked["best/dice"].value == figures["best/dice"]

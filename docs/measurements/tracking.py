@@ -1,0 +1,66 @@
+"""Measures the share of a training's wall time that MLflow takes, the final export apart.
+
+python docs/measurements/tracking.py PATH       (in a new folder: it makes a store there)
+"""
+
+import functools
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from segmentation import pipeline
+from segmentation.config import Config, DataConfig
+from segmentation.devices import choose_compute
+from segmentation.sources import find_source
+from segmentation.tracking import models, runs
+from segmentation.tracking.store import connect
+
+spent: dict[str, float] = {}
+
+
+def timed(owner: Any, name: str) -> None:
+    """Have `owner.name` add its time to `spent`."""
+    function: Callable[..., Any] = getattr(owner, name)
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            spent[name] = spent.get(name, 0.0) + time.perf_counter() - start
+
+    setattr(owner, name, wrapped)
+
+
+for owner, name in (
+    (runs, "log_setup"),
+    (runs, "log_curves"),
+    (runs, "describe"),
+    (runs.TrackingObserver, "on_epoch_end"),
+    (runs.TrackingObserver, "on_fit_end"),
+    (runs.Gallery, "add"),
+    (runs.Gallery, "log"),
+    (models, "log_model"),
+    (models, "register"),
+    (models, "introduce"),
+):
+    timed(owner, name)
+
+config = Config(data=DataConfig(source=sys.argv[1]))
+compute = choose_compute(config.training)
+source = find_source(config.data.source)
+timed(sys.modules[__name__], "connect")
+connect()
+data = pipeline.load_data(config.data, source, lambda *_: None)
+start = time.perf_counter()
+pipeline.train_and_register(config, compute, source, data, [])
+whole = time.perf_counter() - start
+export = spent.pop("log_model")
+for name, seconds in spent.items():
+    print(f"{name:14} {seconds:6.2f} s")
+print(
+    f"tracking takes {sum(spent.values()):.2f} s of {whole - export:.1f} s, "
+    f"{sum(spent.values()) / (whole - export):.1%}; the final export {export:.1f} s more"
+)
