@@ -100,7 +100,7 @@ def train_and_register(
         )
         runs.describe(story.run())
         name = model_name or ("pet-unet-synthetic" if source.drawn else "pet-unet")
-        registered = _log_and_register(segmenter, name, story, run_id, val, source)
+        registered = _log_and_register(segmenter, name, story, run_id, data, source)
     return Outcome(
         run_id=run_id, result=result, evaluation=evaluation, story=story, registered=registered
     )
@@ -122,7 +122,7 @@ def _log_and_register(
     name: str,
     story: descriptions.Story,
     run_id: str,
-    val: Decoded,
+    data: dict[str, Decoded],
     source: Source,
 ) -> models.Registered:
     """Log the model with its figures, register it, describe it."""
@@ -130,7 +130,7 @@ def _log_and_register(
     model_id = models.log_model(
         segmenter,
         runs.final_metrics(evaluation, best_epoch),
-        runs.dataset(val, source.root),
+        runs.dataset(data["val"], source.root),
         best_epoch,
     )
     registered = models.register(
@@ -139,7 +139,7 @@ def _log_and_register(
         story.version(run_id),
         {
             "dice": f"{evaluation.counts.mean().dice:.4f}",
-            "data.digest": val.digest[:36],
+            "data.digest": data["train"].digest[:36],
             "run": run_id,
         },
         above_floors=evaluation.above_floors(),

@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from segmentation.batches import Batch, Batches
 from segmentation.config import TrainingConfig
@@ -20,6 +20,8 @@ from segmentation.devices import Compute
 from segmentation.errors import TrainingError
 from segmentation.metrics import Counts, count, join, soft_dice_loss
 from segmentation.reports import EpochReport, FitResult, Observer, StopTraining, epoch_metrics
+
+_Tensors = tuple[Tensor, ...] | list[Tensor]
 
 _CLIP_NORM = 1.0  # of the whole gradient; from scratch, the first steps overshoot without it
 
@@ -101,11 +103,7 @@ class _Trainer:
         # Convolutions run fastest where the channels of a pixel lie side by side.
         self._model = model.to(compute.device).to(memory_format=torch.channels_last)
         self._average = (
-            AveragedModel(
-                self._model,
-                multi_avg_fn=get_ema_multi_avg_fn(config.ema),  # type: ignore[no-untyped-call]
-                use_buffers=True,
-            )
+            AveragedModel(self._model, multi_avg_fn=_moving_average(config.ema), use_buffers=True)
             if config.ema
             else None
         )
@@ -175,6 +173,26 @@ class _Trainer:
         """Return the last probabilities of the first validation images."""
         first = torch.cat(self._probabilities)[:number, 0]
         return (first * 255).round().byte().cpu().numpy()
+
+
+def _moving_average(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
+    """Return the update of an exponential moving average that forgets fast while it is young.
+
+    The decay of update n is min(decay, (1 + n) / (10 + n)), as in TensorFlow's
+    ExponentialMovingAverage: otherwise the random first weights stay in it for many epochs.
+    """
+
+    @torch.no_grad()
+    def update(averages: _Tensors, values: _Tensors, number: Tensor | int) -> None:
+        done = int(number)
+        weight = 1 - min(decay, (1 + done) / (10 + done))
+        for average, value in zip(averages, values, strict=True):
+            if average.is_floating_point():
+                average.lerp_(value, weight)
+            else:  # batch normalisation's counter
+                average.copy_(value)
+
+    return update
 
 
 def _require_finite(loss: float, where: str, epoch: int, config: TrainingConfig) -> None:

@@ -151,6 +151,9 @@ def test_the_version_has_signature_description_tags_aliases_and_linked_metrics(
     assert version.run_id == trained.run.info.run_id
     assert float(version.tags["dice"]) == pytest.approx(figures["best/dice"], abs=1e-4)
     assert version.tags["run"] == trained.run.info.run_id
+    assert version.tags["data.digest"] == trained.run.data.tags["data.digest"]
+    for told in ("CC BY-SA 4.0", "uint8 RGB", "mlflow.pytorch.load_model"):
+        assert told in str(version.description)
     assert "each a mean over 6 validation images" in str(version.description)
     model = trained.client.get_registered_model("pet-unet")
     assert "CC BY-SA 4.0" in str(model.description)

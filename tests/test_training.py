@@ -13,7 +13,7 @@ from segmentation.devices import Compute, choose_compute
 from segmentation.errors import ConfigError, TrainingError
 from segmentation.metrics import count
 from segmentation.reports import EarlyStopping, EpochReport, FitResult, Observer, StopTraining
-from segmentation.training import Criterion, fit
+from segmentation.training import Criterion, _moving_average, fit
 from segmentation.unet import UNet
 from tests.test_batches import loaded
 
@@ -146,6 +146,18 @@ def test_a_loss_that_is_not_finite_ends_training_with_a_word(data: dict[str, Dec
     batches = Batches(data["train"], data["val"], QUICK)
     with pytest.raises(TrainingError, match=r"training loss became nan in epoch 1.*Lower lr"):
         fit(Broken(), batches, QUICK, choose_compute(QUICK))
+
+
+def test_the_moving_average_forgets_fast_while_it_is_young_by_hand() -> None:
+    update = _moving_average(0.9)
+    average, counter = torch.tensor([1.0]), torch.tensor(3)
+    update([average], [torch.tensor([12.0])], 1)  # decay 2 / 11
+    assert average.item() == pytest.approx(2 / 11 * 1 + 9 / 11 * 12)
+    average.fill_(1)
+    update([average], [torch.tensor([12.0])], 1000)  # decay 0.9, not 1001 / 1010
+    assert average.item() == pytest.approx(0.9 * 1 + 0.1 * 12)
+    update([counter], [torch.tensor(8)], 1000)
+    assert counter.item() == 8
 
 
 def test_ignored_pixels_change_neither_loss_nor_gradient() -> None:

@@ -12,6 +12,14 @@ REAL_DATA = (
 )
 DRAWN_DATA = "the drawn sample that comes with the code: no photographs, no licence to heed"
 
+_CALL = (
+    "**Input** uint8 RGB `(N, 3, H, W)` of any height and width, pixels as they are displayed. "
+    "**Output** float32 `(N, 1, H, W)`: the probability of pet for each pixel; above 0.5 is pet. "
+    "Resizing and normalisation are inside. An export without pickle (pt2): "
+    "`mlflow.pytorch.load_model` and `mlflow.pyfunc.load_model` need MLflow and PyTorch, not the "
+    "code that trained it."
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Story:
@@ -82,6 +90,8 @@ artifacts `{self.evaluation.split}/worst.png`, `{self.evaluation.split}/images.j
 
 Trained on {self.sizes["train"]} images of {self.data}. U-Net of width {self.config.model.width} \
 and depth {self.config.model.depth}, run `{run_id}`.
+
+{_CALL}
 """
 
 
@@ -90,10 +100,7 @@ def model(name: str, data: str) -> str:
     return f"""\
 Tells pet from background, pixel by pixel.
 
-**Input** uint8 RGB `(N, 3, H, W)` of any height and width, pixels as they are displayed. \
-**Output** float32 `(N, 1, H, W)`: the probability of pet for each pixel; above 0.5 is pet. \
-Resizing and normalisation are inside. An export without pickle (pt2): it needs MLflow and \
-PyTorch, not the code that trained it.
+{_CALL}
 
 ```python
 import mlflow, numpy, torch
