@@ -210,10 +210,10 @@ class Batches:
         self._loader: DataLoader[Batch] = DataLoader(
             _Augmented(train, config),
             batch_sampler=self._sampler,
-            num_workers=config.workers,
+            num_workers=config.loader_workers,
             collate_fn=_as_is,
             pin_memory=torch.cuda.is_available() and config.device in ("auto", "cuda"),
-            persistent_workers=config.workers > 0,
+            persistent_workers=config.loader_workers > 0,
         )
 
     def __len__(self) -> int:

@@ -94,7 +94,7 @@ class TrainingConfig:
         choices=("auto", "bf16", "fp16", "fp32"),
     )
     device: str = setting("auto", "Where to compute.", choices=("auto", "cpu", "cuda", "mps"))
-    workers: int = setting(
+    loader_workers: int = setting(
         0,
         "Processes that augment ahead of the network; 0: in the training process.",
         low=0,

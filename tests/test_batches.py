@@ -132,7 +132,7 @@ def test_batches_are_the_same_for_any_number_of_workers(pets: Path) -> None:
     parts = loaded(pets)
     epochs = []
     for workers in (0, 1, 2):
-        config = TrainingConfig(batch_size=5, workers=workers, seed=4)
+        config = TrainingConfig(batch_size=5, loader_workers=workers, seed=4)
         batches = Batches(parts["train"], parts["val"], config)
         epochs.append([list(batches.epoch(1)), list(batches.epoch(2))])
     for other in epochs[1:]:

@@ -173,7 +173,7 @@ def test_the_version_has_signature_description_tags_aliases_and_linked_metrics(
 def test_the_same_command_gives_the_same_figures(program: Program, pets: Path) -> None:
     results = []
     for workers in (0, 2):
-        done = program.entry("train", **TINY, data=pets, workers=workers)
+        done = program.entry("train", **TINY, data=pets, loader_workers=workers)
         assert done.returncode == 0, done.stderr
         results.append(next(line for line in done.stdout.splitlines() if "Score" in line))
     assert results[0] == results[1]

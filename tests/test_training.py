@@ -54,7 +54,7 @@ def test_the_same_seed_gives_the_same_figures_to_the_last_bit(
     data: dict[str, Decoded], precision: str
 ) -> None:
     runs = [
-        trained(data, precision=precision, workers=workers, seed=seed)
+        trained(data, precision=precision, loader_workers=workers, seed=seed)
         for workers, seed in ((0, 1), (2, 1), (0, 2))
     ]
     figures = [
