@@ -1,6 +1,8 @@
 """How an entry point speaks: progress, results, one-line errors, exit codes."""
 
+import errno
 import functools
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Of so many epochs or parts of a long work a log hears.
 _LINES = 11
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class _Failure(click.ClickException):
@@ -28,32 +32,50 @@ class _Failure(click.ClickException):
 def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
     """End with exit code 2 on impossible parameters and 1 on other failures, never a traceback.
 
-    What is left to show one is a defect of this program.
+    What is left to show one is a defect of this program. SIGTERM ends like Ctrl-C.
     """
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             command(*args, **kwargs)
-        except ConfigError as error:
-            raise _Failure(str(error), 2) from error
-        except PetsegError as error:
-            raise _Failure(str(error), 1) from error
         except KeyboardInterrupt as error:
-            raise _Failure("stopped by Ctrl-C; the run is marked KILLED", 1) from error
-        except OSError as error:
-            raise _Failure(f"{error}; free space or make it writable, then run again", 1) from error
-        except Exception as error:
-            if type(error).__module__.partition(".")[0] != "mlflow":
-                raise
-            text = f"the tracking store failed: {str(error).splitlines()[0]}"
+            text = "stopped by Ctrl-C or SIGTERM; a run that had begun is marked KILLED"
             raise _Failure(text, 1) from error
+        except Exception as error:
+            message = _sentence(error)
+            if message is None:
+                raise
+            raise _Failure(message, 2 if isinstance(error, ConfigError) else 1) from error
+        finally:
+            ProgressBar.close_open()
 
     return wrapped
 
 
-class Progress:
+def _sentence(error: Exception) -> str | None:
+    """Say what is wrong and what to do; None where only a traceback helps."""
+    text = next(iter(str(error).splitlines()), "") or type(error).__name__
+    if isinstance(error, PetsegError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return f"{text}; free some space, then run again"
+    if isinstance(error, OSError) and error.errno in _FORBIDDEN:
+        return f"{text}; make it writable, then run again"
+    if isinstance(error, OSError):
+        return text
+    if isinstance(error, MemoryError) or "out of memory" in text or "allocate memory" in text:
+        return "memory ran out; lower batch_size, image_size, width or the number of images"
+    if type(error).__module__.partition(".")[0] == "mlflow":
+        return f"the tracking store failed: {text}"
+    return None
+
+
+class ProgressBar:
     """Tells how far a long work is: a bar on a terminal, some lines in a log."""
+
+    _open: "ProgressBar | None" = None
 
     def __init__(self, label: str) -> None:
         """Name the work, such as `Reading images`."""
@@ -65,28 +87,35 @@ class Progress:
     def __call__(self, done: int, total: int, extra: str = "") -> None:
         """Tell that `done` of `total` is done; `extra` stands behind it."""
         if sys.stdout.isatty():
-            if self._bar is None:
-                self._bar = click.progressbar(
-                    length=total,
-                    label=self._label,
-                    show_pos=True,
-                    item_show_func=lambda text: text,
-                )
-                self._bar.__enter__()
-            self._bar.update(done - self._bar.pos, extra or None)
-            if done == total:
-                self.close()
+            self._draw(done, total, extra)
         elif done * (_LINES - 1) // total > self._told or done in (1, total):
             self._told = done * (_LINES - 1) // total
             seconds = time.monotonic() - self._started
             if done == total or extra:
                 click.echo(f"{self._label} {done}/{total}  {extra}  {seconds:.0f} s".rstrip())
 
+    def _draw(self, done: int, total: int, extra: str) -> None:
+        if self._bar is None:
+            self._bar = click.progressbar(
+                length=total, label=self._label, show_pos=True, item_show_func=lambda text: text
+            )
+            self._bar.__enter__()
+            ProgressBar._open = self
+        self._bar.update(done - self._bar.pos, extra or None)
+        if done == total:
+            self.close()
+
     def close(self) -> None:
-        """End the bar's line."""
+        """End the bar's line and show the cursor again."""
         if self._bar is not None:
             self._bar.__exit__(None, None, None)
-            self._bar = None
+            self._bar, ProgressBar._open = None, None
+
+    @classmethod
+    def close_open(cls) -> None:
+        """Close the bar that an error has left open, if any."""
+        if cls._open is not None:
+            cls._open.close()
 
 
 class ConsoleObserver:
@@ -94,7 +123,7 @@ class ConsoleObserver:
 
     def __init__(self) -> None:
         """Show nothing yet."""
-        self._progress = Progress("Epoch")
+        self._progress = ProgressBar("Epoch")
 
     def on_epoch_end(self, report: "EpochReport") -> None:
         """Show the latest figures."""

@@ -1,11 +1,11 @@
 """Lay the real data set down, verify it, and show what a training would take of it."""
 
-from pathlib import Path
+import shlex
 from typing import Any
 
 import click
 
-from experiments.console import Progress, one_line_errors
+from experiments.console import ProgressBar, one_line_errors
 from experiments.options import config_options
 from segmentation.config import Config
 
@@ -30,41 +30,41 @@ def main(data: str, output: str, **options: Any) -> None:
     config = Config.from_options(options)
     from segmentation.errors import DataError
     from segmentation.export import require_new, write_splits
-    from segmentation.pets import read_trainval
-    from segmentation.sources import find_source
+    from segmentation.paths import user_path
+    from segmentation.pets import read_list
+    from segmentation.sources import find_source, prepared
     from segmentation.splits import split
+    from segmentation.tracking.reports import log_report
+    from segmentation.tracking.store import connect, how_to_look
     from segmentation.verification import verify
 
-    target = Path(output).expanduser().absolute()
+    target = user_path(output, "output")
     if output:
         require_new(target)
-    if data == "download":
+    store = connect()
+    source = prepared() if data == "download" else find_source(data)
+    if source is None:
         from segmentation.download import download
 
         download()
-    source = find_source("auto" if data == "download" else data)
-    click.echo(source.words)
-
-    from segmentation.tracking import reports
-    from segmentation.tracking.store import connect, how_to_look
-
-    store = connect()
-    report = verify(source.root, Progress("Verifying"))
-    chosen = split(read_trainval(source.root), config.data)
+        source = find_source("auto")
+    click.echo(source.line)
+    report = verify(source.root, ProgressBar("Verifying"))
     for line in report.lines():
         click.echo(line)
-    splits = {"train": chosen.train, "val": chosen.val, "gate": chosen.gate}
+    run_id = log_report(report)
     if output:
+        chosen = split(read_list(source.root, "trainval"), config.data)
+        splits = {"train": chosen.train, "val": chosen.val, "gate": chosen.gate}
         left_out = write_splits(splits, config.data.border, target)
         click.echo(f"Wrote {', '.join(splits)} with {len(left_out)} examples left out: {target}")
-    run_id = reports.log_report(report, splits, config.data)
     click.echo(f"Look:  {how_to_look(store, run_id)}")
     if report.problems:
         raise DataError(
             f"{len(report.problems)} of the listed examples cannot be used (listed above); train "
             "with bad_examples=skip, or mend them"
         )
-    where = "" if data == "download" else f" -P data={data}"
+    where = "" if data == "download" else f" -P data={shlex.quote(data)}"
     click.echo(f"Next:  mlflow run . -e train{where}")
 
 

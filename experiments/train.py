@@ -4,9 +4,9 @@ from typing import Any
 
 import click
 
-from experiments.console import ConsoleObserver, Progress, one_line_errors
+from experiments.console import ConsoleObserver, ProgressBar, one_line_errors
 from experiments.options import config_options
-from segmentation.config import Config
+from segmentation.config import Config, require_model_name
 
 
 @click.command(context_settings={"show_default": True})
@@ -21,19 +21,20 @@ from segmentation.config import Config
 def main(model_name: str, **options: Any) -> None:
     """Train a U-Net that tells pet from background."""
     config = Config.from_options(options)
+    require_model_name(model_name)
     # What follows takes seconds to import; --help and wrong parameters need none of it.
     from segmentation.devices import choose_compute
     from segmentation.sources import find_source
 
     compute = choose_compute(config.training)
     source = find_source(config.data.source)
-    click.echo(source.words)
+    click.echo(source.line)
 
     from segmentation.pipeline import load_data, train_and_register
     from segmentation.tracking.store import connect, how_to_look
 
     store = connect()
-    data = load_data(config.data, source, Progress("Reading images"))
+    data = load_data(config.data, source, ProgressBar("Reading images"))
     for name, part in data.items():
         for problem in part.problems:
             click.echo(f"Left out of {name}: {problem}")

@@ -21,23 +21,21 @@ class MaskError(Exception):
 
 
 class Augmenter:
-    """Draws a variant of an image and its mask; the same one for the same (seed, epoch, index)."""
+    """Draws a variant of an image and its mask; the same one for the same (seed, epoch, key)."""
 
     def __init__(self, strength: str, size: int, seed: int) -> None:
         """Build the pipeline `none`, `light` or `strong` for (`size`, `size`) pixels."""
         self._compose = A.Compose(_pipeline(strength, size), seed=seed)
         self._seed = seed
 
-    def __call__(
-        self, image: Pixels, masks: Pixels, epoch: int, index: int
-    ) -> tuple[Pixels, Pixels]:
+    def __call__(self, image: Pixels, masks: Pixels, epoch: int, key: int) -> tuple[Pixels, Pixels]:
         """Return the variant.
 
         Args:
             image: uint8 (H, W, 3), RGB.
             masks: uint8 (H, W, 2) in {0, 1}: the mask, and the pixels that count.
             epoch: number of the pass over the data.
-            index: number of the image in its split.
+            key: a number of the image's own, at least 0.
 
         Returns:
             uint8 (H, W, 3), and uint8 (H, W, 2) in {0, 1}.
@@ -46,10 +44,10 @@ class Augmenter:
             MaskError: a transform left other values in the mask.
         """
         # A compose that draws on from its own state repeats itself in every loader process.
-        state = np.random.SeedSequence([self._seed, epoch, index]).generate_state(1)
+        state = np.random.SeedSequence([self._seed, epoch, key]).generate_state(1)
         self._compose.set_random_seed(int(state[0]))
         variant = self._compose(image=image, mask=masks)
-        if variant["mask"].max() > 1:
+        if variant["mask"].dtype != np.uint8 or variant["mask"].max() > 1:
             raise MaskError(
                 "augmentation left values other than 0 and 1 in a mask: every geometric transform "
                 "must interpolate masks by nearest neighbour"

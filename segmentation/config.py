@@ -13,6 +13,8 @@ from segmentation.errors import ConfigError
 #: A number of images, or every one that the split has.
 Count = int | Literal["all"]
 
+_SEEDS = 2**32 - 1
+
 
 def setting(default: Any, text: str, **limits: Any) -> Any:
     """Declare one field.
@@ -38,7 +40,7 @@ class DataConfig:
     )
     train_images: Count = setting(100, "Images to train on, or 'all'.", low=1)
     val_images: Count = setting(20, "Images to validate on, or 'all' that training leaves.", low=1)
-    split_seed: int = setting(0, "Seed of the choice of those images.", low=0)
+    split_seed: int = setting(0, "Seed of the choice of those images.", low=0, high=_SEEDS)
     border: str = setting(
         "pet",
         "What the trimap's border (value 3) counts as; 'ignore' takes it out of loss and metrics.",
@@ -100,7 +102,7 @@ class TrainingConfig:
         low=0,
         high=64,
     )
-    seed: int = setting(0, "Seed of weights, batch order and augmentation.", low=0)
+    seed: int = setting(0, "Seed of weights, batch order and augmentation.", low=0, high=_SEEDS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,6 +147,16 @@ class Config:
     def flat(self) -> dict[str, Any]:
         """Return the settings under dotted names, such as `model.width`."""
         return {f"{part}.{field.name}": value for part, field, value in fields(self)}
+
+
+def require_model_name(name: str) -> None:
+    """Check the name of a registered model; empty stands for the usual one.
+
+    Raises:
+        ConfigError: MLflow would refuse it, at the end of the training.
+    """
+    if any(mark in name for mark in "/:") or (name and not name.strip()):
+        raise ConfigError(f"model_name={name}: expected a name without '/' and ':'")
 
 
 def option_name(field: "dataclasses.Field[Any]") -> str:

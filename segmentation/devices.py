@@ -14,12 +14,14 @@ class Compute:
 
     Attributes:
         device: where tensors live.
+        precision: `bf16`, `fp16` or `fp32`.
         dtype: the type that autocast uses, None for plain float32.
         scaled: whether the loss is scaled, which float16 needs.
         amp: one clause for people: what is used and why.
     """
 
     device: torch.device
+    precision: str
     dtype: torch.dtype | None
     scaled: bool
     amp: str
@@ -55,7 +57,11 @@ def choose_compute(config: TrainingConfig) -> Compute:
         why += ", though the hardware emulates it slowly"
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": None}[precision]
     return Compute(
-        device=device, dtype=dtype, scaled=precision == "fp16", amp=f"{precision} ({why})"
+        device=device,
+        precision=precision,
+        dtype=dtype,
+        scaled=precision == "fp16",
+        amp=f"{precision} ({why})",
     )
 
 
@@ -67,7 +73,7 @@ def _device(name: str) -> torch.device:
         "cpu": True,
     }
     if name == "auto":
-        name = next(kind for kind, found in there.items() if found)
+        name = "cuda" if there["cuda"] else "cpu"  # MPS works on request: it was never measured
     if not there[name]:
         found = ", ".join(kind for kind, yes in there.items() if yes)
         raise ConfigError(f"device={name}: PyTorch finds none here; it finds {found}")
@@ -79,6 +85,7 @@ def _native_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        has = torch.cpu.get_capabilities()
+        # Not there before PyTorch 2.12: float32 then, which is slower and never wrong.
+        has: dict[str, bool] = dict(getattr(torch.cpu, "get_capabilities", dict)())
         return any(has.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
     return False  # MPS: not measured, so not chosen

@@ -8,11 +8,11 @@ from filelock import FileLock
 
 from segmentation.errors import PetsegError
 from segmentation.paths import dataset_folder
-from segmentation.staging import staged
+from segmentation.staging import remove_leftovers, staged
 
 
-def download() -> Path:
-    """Return the folder of the data set, downloading and unpacking it the first time.
+def download() -> None:
+    """Download and unpack the data set, unless it is there.
 
     torchvision downloads, shows progress and compares the archives' checksums. All happens in a
     folder beside the final one, which is renamed at the end: a broken download leaves nothing that
@@ -26,6 +26,7 @@ def download() -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
             if not folder.exists():
+                remove_leftovers(folder)
                 with staged(folder) as stage:
                     _fetch(stage)
     except (OSError, RuntimeError, EOFError, tarfile.TarError) as error:
@@ -34,7 +35,6 @@ def download() -> Path:
             "Check the network and the free space (2 GB), then run the same command again; or get "
             "the two archives yourself, unpack them into one folder, and say data=FOLDER"
         ) from error
-    return folder
 
 
 def _fetch(stage: Path) -> None:

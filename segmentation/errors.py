@@ -2,9 +2,6 @@
 
 from collections.abc import Sequence
 
-#: More offenders than this are counted rather than listed on the console.
-LISTED = 50
-
 
 class PetsegError(Exception):
     """Something outside the code is wrong; the message says what, and what to do."""
@@ -24,10 +21,7 @@ class DataError(PetsegError):
     def __init__(self, summary: str, problems: Sequence[str] = ()) -> None:
         """Join `summary` (what was expected, what to do) and the list of `problems`."""
         self.problems = tuple(problems)
-        lines = [summary, *(f"  {problem}" for problem in self.problems[:LISTED])]
-        if len(self.problems) > LISTED:
-            lines.append(f"  ... and {len(self.problems) - LISTED} more")
-        super().__init__("\n".join(lines))
+        super().__init__("\n".join([summary, *(f"  {problem}" for problem in self.problems)]))
 
 
 class TrainingError(PetsegError):

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from segmentation.errors import DataError
 from segmentation.metrics import Counts, Scores, bootstrap_interval, count, join
-from segmentation.pets import Example, ExampleError, binary_mask, decode, read_files
+from segmentation.pets import Example
+from segmentation.pixels import ExampleError, binary_mask, decode
 
 #: Maps uint8 (1, 3, H, W) RGB to the probabilities (1, 1, H, W) of pet.
 Predictor = Callable[[Tensor], Tensor]
@@ -43,28 +44,31 @@ class Judged:
 
 
 def judge(
-    predictor: Predictor, examples: Iterable[Example], border: str, device: torch.device
+    predictor: Predictor,
+    files: Iterable[tuple[Example, tuple[bytes, bytes]]],
+    border: str,
+    device: torch.device,
 ) -> Iterator[Judged]:
     """Yield each example judged at its own size, one in memory at a time.
 
     Args:
         predictor: the model, such as a `Segmenter` in eval mode.
-        examples: which images.
+        files: examples, each with the contents of its image and trimap.
         border: what the trimap's border counts as.
         device: where the predictor expects its input.
 
     Raises:
         DataError: a file cannot be used.
     """
-    for example in examples:
+    for example, contents in files:
         try:
-            pixels = decode(example, *read_files(example))
+            pixels = decode(example, *contents)
         except ExampleError as error:
             raise DataError("an example cannot be used:", [str(error)]) from error
         mask, valid = binary_mask(pixels.trimap, border)
         image = torch.from_numpy(pixels.image).permute(2, 0, 1)[None].to(device)
         # TF32 would make a GPU's figures differ from those that others get from the same model.
-        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             probability = predictor(image).float().cpu()
         yield Judged(
             example=example,

@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image
 
 from segmentation.errors import ConfigError, DataError
-from segmentation.pets import Example, ExampleError, binary_mask, decode, read_files
+from segmentation.pets import Example
+from segmentation.pixels import ExampleError, binary_mask, decode, read_files
 from segmentation.staging import staged
 
 #: Masks hold 0 (background), 1 (pet) and, with border=ignore, 2 (does not count); viewers show

@@ -19,6 +19,7 @@ _FALSE = (213, 94, 0)
 _MISSED = (86, 180, 233)
 _STRENGTH = 0.55
 _CAPTION = 18
+_ASPECT = 4.0
 
 
 def panel(image: Picture, mask: Mask, prediction: Mask, height: int) -> Picture:
@@ -30,12 +31,13 @@ def panel(image: Picture, mask: Mask, prediction: Mask, height: int) -> Picture:
         image: uint8 (H, W, 3), RGB.
         mask: bool (H, W), the truth.
         prediction: bool (H, W).
-        height: of the result, in pixels; the aspect ratio is kept.
+        height: of the result, in pixels; the aspect ratio is kept where it is below 4.
 
     Returns:
         uint8 (height, about 3 W height / H, 3).
     """
-    width = max(1, round(height * image.shape[1] / image.shape[0]))
+    aspect = min(max(image.shape[1] / image.shape[0], 1 / _ASPECT), _ASPECT)
+    width = max(1, round(height * aspect))
     size = (width, height)
     photo = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
     truth, said = (

@@ -3,13 +3,27 @@
 import os
 from pathlib import Path
 
+from segmentation.errors import ConfigError
+
+
+def user_path(text: str, name: str) -> Path:
+    """Return the absolute path that a user gave for the parameter or variable `name`.
+
+    Raises:
+        ConfigError: it begins with the home of a user who is not there.
+    """
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise ConfigError(f"{name}={text}: {error}; give an absolute path") from error
+
 
 def cache_folder() -> Path:
     """Return `$PETSEG_CACHE`, else `petseg` in `$XDG_CACHE_HOME`, else in `~/.cache`; absolute."""
     if own := os.environ.get("PETSEG_CACHE"):
-        return Path(own).expanduser().absolute()
+        return user_path(own, "PETSEG_CACHE")
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser().absolute() / "petseg"
+    return user_path(base, "XDG_CACHE_HOME") / "petseg"
 
 
 def dataset_folder() -> Path:

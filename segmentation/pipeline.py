@@ -1,15 +1,18 @@
 """One tracked training from start to end: data, network, run, registered model."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
-from segmentation.batches import Batches, Decoded, Progress, load_splits
+from segmentation.batches import Batches
 from segmentation.config import Config, DataConfig
+from segmentation.decoding import Decoded, load_splits
 from segmentation.devices import Compute
 from segmentation.evaluation import Evaluation, judge
-from segmentation.pets import read_trainval
+from segmentation.parallel import Progress
+from segmentation.pets import read_list, read_trainval
 from segmentation.reports import EarlyStopping, FitResult, Observer
 from segmentation.sources import Source
 from segmentation.splits import split
@@ -45,15 +48,18 @@ def load_data(config: DataConfig, source: Source, progress: Progress) -> dict[st
         DataError: lists or files cannot be used.
     """
     chosen = split(read_trainval(source.root), config)
+    apart = {"gate": chosen.gate}
+    if (source.root / "annotations" / "test.txt").exists():
+        apart["test"] = tuple(read_list(source.root, "test"))
     # Validation first: a picture that stands in both splits is then missing in training.
-    return load_splits({"val": chosen.val, "train": chosen.train}, config, progress)
+    return load_splits({"val": chosen.val, "train": chosen.train}, apart, config, progress)
 
 
 def train_and_register(
     config: Config,
     compute: Compute,
     source: Source,
-    data: dict[str, Decoded],
+    data: Mapping[str, Decoded],
     observers: Sequence[Observer],
     model_name: str = "",
 ) -> Outcome:
@@ -71,50 +77,37 @@ def train_and_register(
         TrainingError: the loss is not finite; the run is FAILED, nothing is registered.
         TrackingError: the exported model does not answer as the trained one.
     """
-    train, val = data["train"], data["val"]
-    tags = {
-        "data.source": "synthetic" if source.drawn else str(source.root),
-        "data.digest": train.digest[:36],
-        "device": compute.device.type,
-        "amp": compute.amp,
-        "threads": str(torch.get_num_threads()),
-    }
-    with runs.tracked_run(_run_name(config, source), tags) as run_id:
-        runs.log_setup(config.flat(), data, source.root)
-        network = build_unet(config.model, config.training.seed)
-        watchers = [runs.TrackingObserver(val, config.training.epochs), *observers]
-        if config.training.patience:
-            watchers.append(EarlyStopping(config.training.patience))
-        batches = Batches(train, val, config.training)
-        result = fit(network, batches, config.training, compute, watchers)
+    model_name = model_name or ("pet-unet-synthetic" if source.drawn else "pet-unet")
+    val, training = data["val"], config.training
+    with runs.tracked_run(_run_name(config, source), _tags(source, data, compute)) as run_id:
+        runs.log_setup(_resolved(config, compute, source, data, model_name), data, source.root)
+        network = build_unet(config.model, training.seed)
+        watchers = [runs.TrackingObserver(val, training.epochs), *observers]
+        if training.patience:
+            watchers.append(EarlyStopping(training.patience))
+        batches = Batches(data["train"], val, training)
+        result = fit(network, batches, training, compute, watchers)
         segmenter = Segmenter(network, config.data.image_size).eval()
-        evaluation = _judge_and_log(segmenter, val, config, compute)
-        runs.log_curves(result, evaluation.counts.all_pet().mean().dice)
+        gallery = runs.Gallery()
+        files = zip(val.examples, val.files, strict=True)
+        judged = judge(segmenter, files, config.data.border, compute.device)
+        evaluation = Evaluation.of(val.name, map(gallery.add, judged))
         story = descriptions.Story(
             config=config,
-            data=descriptions.DRAWN_DATA if source.drawn else descriptions.REAL_DATA,
+            data=source.described,
             amp=compute.amp,
             sizes={name: len(part) for name, part in data.items()},
             result=result,
             evaluation=evaluation,
         )
         runs.describe(story.run())
-        name = model_name or ("pet-unet-synthetic" if source.drawn else "pet-unet")
-        registered = _log_and_register(segmenter, name, story, run_id, data, source)
+        # The model first: should a picture fail, what took minutes to train is safe.
+        registered = _log_and_register(segmenter, model_name, story, run_id, data, source)
+        gallery.log(evaluation)
+        runs.log_curves(result, evaluation.counts.all_pet().mean().dice)
     return Outcome(
         run_id=run_id, result=result, evaluation=evaluation, story=story, registered=registered
     )
-
-
-def _judge_and_log(
-    segmenter: Segmenter, val: Decoded, config: Config, compute: Compute
-) -> Evaluation:
-    """Score the wrapped model at each photo's own size; log the table and the worst ones."""
-    gallery = runs.Gallery()
-    judged = judge(segmenter, val.examples, config.data.border, compute.device)
-    evaluation = Evaluation.of(val.name, map(gallery.add, judged))
-    gallery.log(evaluation)
-    return evaluation
 
 
 def _log_and_register(
@@ -122,7 +115,7 @@ def _log_and_register(
     name: str,
     story: descriptions.Story,
     run_id: str,
-    data: dict[str, Decoded],
+    data: Mapping[str, Decoded],
     source: Source,
 ) -> models.Registered:
     """Log the model with its figures, register it, describe it."""
@@ -133,19 +126,47 @@ def _log_and_register(
         runs.dataset(data["val"], source.root),
         best_epoch,
     )
+    tags = {
+        "dice": f"{evaluation.counts.mean().dice:.4f}",
+        "data.digest": data["train"].digest[:36],
+        "run": run_id,
+    }
     registered = models.register(
-        model_id,
-        name,
-        story.version(run_id),
-        {
-            "dice": f"{evaluation.counts.mean().dice:.4f}",
-            "data.digest": data["train"].digest[:36],
-            "run": run_id,
-        },
-        above_floors=evaluation.above_floors(),
+        model_id, name, story.version(run_id), tags, above_floors=evaluation.above_floors()
     )
     models.introduce(name, descriptions.model(name, story.data))
     return registered
+
+
+def _resolved(
+    config: Config, compute: Compute, source: Source, data: Mapping[str, Decoded], model_name: str
+) -> dict[str, Any]:
+    """Return every setting as it was used, `auto` and `all` replaced by what they came to."""
+    counts = {
+        f"data.{name}_images": len(part.examples) + len(part.problems)
+        for name, part in data.items()
+    }
+    return (
+        config.flat()
+        | counts
+        | {
+            "data.source": source.name,
+            "training.device": compute.device.type,
+            "training.precision": compute.precision,
+            "model.name": model_name,
+        }
+    )
+
+
+def _tags(source: Source, data: Mapping[str, Decoded], compute: Compute) -> dict[str, str]:
+    """Return what describes a run besides its settings."""
+    return {
+        "data.source": source.name,
+        "data.digest": data["train"].digest[:36],
+        "device": compute.device.type,
+        "amp": compute.amp,
+        "threads": str(torch.get_num_threads()),
+    }
 
 
 def _run_name(config: Config, source: Source) -> str:

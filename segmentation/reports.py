@@ -26,8 +26,8 @@ class EpochReport:
         val_loss: mean over the counted pixels of each validation batch, averaged over images.
         val, val_pooled: scores of the validation images at the training size.
         is_best: whether this is the best validation Dice so far.
-        samples: returns uint8 (K, S, S), the probabilities of the first K validation images in
-            units of 1/255.
+        samples: returns uint8 (K, S, S), the probabilities of the first K validation images (16 at
+            most) in units of 1/255.
     """
 
     epoch: int

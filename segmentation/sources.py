@@ -3,11 +3,16 @@
 import dataclasses
 from pathlib import Path
 
-from segmentation.paths import dataset_folder
-from segmentation.pets import find_root
+from segmentation.errors import DataError
+from segmentation.paths import dataset_folder, user_path
+from segmentation.pets import find_root, missing_parts
 from segmentation.synthetic import synthetic_folder
 
 _HOW_TO_GET_IT = "`mlflow run . -e prepare` downloads the real Oxford-IIIT Pet (800 MB)"
+_CITED = (
+    "(O. M. Parkhi, A. Vedaldi, A. Zisserman, C. V. Jawahar, *Cats and Dogs*, CVPR 2012), licence "
+    "CC BY-SA 4.0"
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,12 +22,41 @@ class Source:
     Attributes:
         root: the folder that holds `images` and `annotations`.
         drawn: whether it is the built-in sample.
-        words: one line for people, with what to do for other data.
+        line: one line for people, with what to do for other data.
+        described: what it is and under which licence, in Markdown.
     """
 
     root: Path
     drawn: bool
-    words: str
+    line: str
+    described: str
+
+    @property
+    def name(self) -> str:
+        """Return `synthetic` or the folder."""
+        return "synthetic" if self.drawn else str(self.root)
+
+
+def prepared() -> Source | None:
+    """Return the data set that `prepare` laid down, or None.
+
+    Raises:
+        DataError: there is something in its place that is no whole data set.
+    """
+    folder = dataset_folder()
+    if not folder.exists():
+        return None
+    if missing := missing_parts(folder):
+        raise DataError(
+            f"{folder} is in the place of the prepared data set but has no {', '.join(missing)}; "
+            "remove it, then `mlflow run . -e prepare` downloads the data set again"
+        )
+    return Source(
+        root=folder,
+        drawn=False,
+        line=f"Data: Oxford-IIIT Pet, prepared in {folder}",
+        described=f"Oxford-IIIT Pet {_CITED}",
+    )
 
 
 def find_source(data: str) -> Source:
@@ -31,18 +65,20 @@ def find_source(data: str) -> Source:
     Raises:
         DataError: the folder has not the layout of Oxford-IIIT Pet.
     """
-    if data == "auto" and dataset_folder().is_dir():
-        return Source(
-            root=find_root(dataset_folder()),
-            drawn=False,
-            words=f"Data: Oxford-IIIT Pet, prepared in {dataset_folder()}",
-        )
+    if data == "auto" and (source := prepared()):
+        return source
     if data in ("auto", "synthetic"):
         why = "no prepared data set found; " if data == "auto" else ""
         return Source(
             root=synthetic_folder(),
             drawn=True,
-            words=f"Data: the built-in sample of drawn pets ({why}{_HOW_TO_GET_IT})",
+            line=f"Data: the built-in sample of drawn pets ({why}{_HOW_TO_GET_IT})",
+            described="the drawn sample that comes with the code: no photographs",
         )
-    root = find_root(Path(data).expanduser().absolute())
-    return Source(root=root, drawn=False, words=f"Data: {root}")
+    root = find_root(user_path(data, "data"))
+    return Source(
+        root=root,
+        drawn=False,
+        line=f"Data: {root}",
+        described=f"the folder `{root}`, in the layout of Oxford-IIIT Pet {_CITED}",
+    )

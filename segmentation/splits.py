@@ -17,8 +17,6 @@ from segmentation.config import Count, DataConfig
 from segmentation.errors import ConfigError, DataError
 from segmentation.pets import Example
 
-SPLITS = ("train", "val", "gate", "test")
-
 #: Outside these shares of pet, in a whole split, the masks cannot be pets: they are inverted,
 #: empty or all foreground, and any score on them would be meaningless.
 PET_SHARES = (0.02, 0.95)
@@ -49,7 +47,7 @@ def split(trainval: Sequence[Example], config: DataConfig) -> Split:
     """
     gate = tuple(example for example in trainval if in_gate(example))
     pool = [example for example in trainval if not in_gate(example)]
-    val_count = _wanted("val_images", config.val_images, len(pool) - 1, len(pool) // 5)
+    val_count = _wanted("val_images", config.val_images, len(pool) - 1, max(1, len(pool) // 5))
     val = choose(pool, val_count, config.split_seed)
     taken = {example.id for example in val}
     rest = [example for example in pool if example.id not in taken]
@@ -128,12 +126,11 @@ def breeds_of(examples: Iterable[Example]) -> dict[str, int]:
 
 def _wanted(name: str, count: Count, available: int, everything: int) -> int:
     """Turn `all` into a number, and refuse what is not there."""
-    if count == "all":
-        return everything
-    if count > available:
+    wanted = everything if count == "all" else count
+    if not 0 < wanted <= available:
         raise ConfigError(
             f"{name}={count}: there are {max(available, 0)} to choose from (the trainval list "
             "without its gate fifth and, for training, without the validation images); ask for "
-            "fewer or say 'all'"
+            "fewer or use more data"
         )
-    return count
+    return wanted

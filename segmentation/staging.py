@@ -1,6 +1,7 @@
 """Write a folder whole or not at all."""
 
 import contextlib
+import glob
 import os
 import shutil
 import tempfile
@@ -12,15 +13,10 @@ from pathlib import Path
 def staged(target: Path) -> Iterator[Path]:
     """Yield an empty folder beside `target` that becomes `target` if all goes well.
 
-    What an earlier, killed call left behind is removed first: call this under a lock of `target`.
-
     Raises:
         OSError: the folder cannot be written, or `target` exists and is not empty.
     """
-    prefix = f".{target.name}.partial-"
-    for leftover in target.parent.glob(f"{prefix}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    stage = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
+    stage = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
     try:
         yield stage
         stage.chmod(0o755)  # mkdtemp lets nobody else read
@@ -28,3 +24,13 @@ def staged(target: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
         raise
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove what killed calls of `staged` left; only for who holds a lock of `target`."""
+    for leftover in target.parent.glob(f"{glob.escape(_prefix(target))}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name}.partial-"

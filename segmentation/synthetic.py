@@ -8,7 +8,7 @@ from PIL import Image
 
 from segmentation.drawing import BREEDS, Breed, draw
 from segmentation.paths import cache_folder
-from segmentation.staging import staged
+from segmentation.staging import remove_leftovers, staged
 
 #: Raised when the drawing changes, so that an older sample is not taken for this one.
 _VERSION = 1
@@ -22,6 +22,7 @@ def synthetic_folder() -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
             if not folder.exists():
+                remove_leftovers(folder)
                 with staged(folder) as stage:
                     write_dataset(stage, TRAINVAL, TEST, seed=0)
     return folder

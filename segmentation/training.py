@@ -23,6 +23,7 @@ from segmentation.reports import EpochReport, FitResult, Observer, StopTraining,
 
 _Tensors = tuple[Tensor, ...] | list[Tensor]
 
+_KEPT = 16  # validation images whose probabilities observers may ask for
 _CLIP_NORM = 1.0  # of the whole gradient; from scratch, the first steps overshoot without it
 
 
@@ -45,7 +46,7 @@ def fit(
     Raises:
         TrainingError: the loss is not finite.
     """
-    trainer = _Trainer(model, batches, config, compute)
+    trainer = Trainer(model, batches, config, compute)
     best_dice, best_epoch, best_weights = -math.inf, 0, model.state_dict()
     history: dict[str, list[float]] = {}
     reason, started = f"all {config.epochs} epochs ran", time.perf_counter()
@@ -93,7 +94,7 @@ def fit(
     return result
 
 
-class _Trainer:
+class Trainer:
     """The moving parts of one training: model, average, optimiser, schedule."""
 
     def __init__(
@@ -127,11 +128,13 @@ class _Trainer:
         """Run one epoch; return the mean loss and the images per second."""
         self._model.train()
         started = time.perf_counter()
-        total = torch.zeros((), device=self._compute.device, dtype=torch.float64)
+        losses, sizes = [], []
         for batch in self._batches.epoch(epoch):
-            total += self._step(batch.to(self._compute.device)).double() * len(batch.image)
-        loss = total.item() / self._batches.train_size
-        speed = self._batches.train_size / (time.perf_counter() - started)
+            losses.append(self._step(batch.to(self._compute.device)))
+            sizes.append(len(batch.image))
+        # One transfer an epoch: a GPU is not made to wait for the CPU at each step.
+        loss = float(np.average(torch.stack(losses).cpu().numpy(), weights=sizes))
+        speed = sum(sizes) / (time.perf_counter() - started)
         return loss, speed
 
     def _step(self, batch: Batch) -> Tensor:
@@ -145,7 +148,10 @@ class _Trainer:
         self._scaler.unscale_(self._optimizer)
         nn.utils.clip_grad_norm_(self._model.parameters(), _CLIP_NORM)
         self._scaler.step(self._optimizer)
+        scale = self._scaler.get_scale() if self._compute.scaled else 0.0
         self._scaler.update()
+        if self._compute.scaled and self._scaler.get_scale() < scale:
+            return cast(Tensor, loss).detach()  # float16 overflowed: the step was left out
         self._schedule.step()
         if self._average is not None:
             self._average.update_parameters(self._model)
@@ -165,12 +171,13 @@ class _Trainer:
             loss = self._criterion(logits, batch.mask, batch.valid)
             total += loss.item() * len(batch.image)
             parts.append(count(logits > 0, batch.mask, batch.valid))
-            self._probabilities.append(torch.sigmoid(logits))
+            if sum(map(len, self._probabilities)) < _KEPT:
+                self._probabilities.append(torch.sigmoid(logits))
         counts = join(parts)
         return total / len(counts), counts
 
     def samples(self, number: int) -> NDArray[np.uint8]:
-        """Return the last probabilities of the first validation images."""
+        """Return the last probabilities of the first validation images, at most 16."""
         first = torch.cat(self._probabilities)[:number, 0]
         return (first * 255).round().byte().cpu().numpy()
 

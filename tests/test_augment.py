@@ -1,5 +1,7 @@
 """Variants keep image and mask together, keep masks binary, and depend on their numbers alone."""
 
+from collections.abc import Callable
+
 import albumentations as A  # noqa: N812
 import numpy as np
 import pytest
@@ -21,8 +23,8 @@ def test_masks_stay_binary_and_stay_on_their_image(strength: str) -> None:
     augment = Augmenter(strength, 64, seed=0)
     image, masks = sample()
     agreement = []
-    for index in range(60):
-        variant, moved = augment(image, masks, epoch=1, index=index)
+    for key in range(60):
+        variant, moved = augment(image, masks, epoch=1, key=key)
         assert variant.shape == image.shape
         assert variant.dtype == np.uint8
         assert set(np.unique(moved)) <= {0, 1}
@@ -52,14 +54,21 @@ def test_draws_depend_on_seed_epoch_and_index_alone() -> None:
         assert not np.array_equal(first, other)
 
 
-def test_a_transform_that_blurs_masks_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Doubling(A.DualTransform):  # type: ignore[misc]
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda mask: mask * 2, lambda mask: mask * 255, lambda mask: mask.astype(np.float32) / 2],
+    ids=["doubled", "stretched", "blurred"],
+)
+def test_a_transform_that_spoils_masks_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, spoil: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    class Spoiling(A.DualTransform):  # type: ignore[misc]
         def apply(self, img: np.ndarray, **_: object) -> np.ndarray:
             return img
 
         def apply_to_mask(self, mask: np.ndarray, **_: object) -> np.ndarray:
-            return mask * 2
+            return spoil(mask)
 
-    monkeypatch.setattr("segmentation.augment._pipeline", lambda *_: [Doubling(p=1)])
+    monkeypatch.setattr("segmentation.augment._pipeline", lambda *_: [Spoiling(p=1)])
     with pytest.raises(MaskError, match="nearest"):
-        Augmenter("light", 64, seed=0)(*sample(), epoch=1, index=0)
+        Augmenter("light", 64, seed=0)(*sample(), epoch=1, key=0)

@@ -10,10 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from segmentation.batches import Batches, Decoded, load_splits, nearest
+from segmentation.batches import Batches
 from segmentation.config import DataConfig, TrainingConfig
+from segmentation.decoding import Decoded, load_splits, nearest
 from segmentation.errors import DataError
-from segmentation.pets import read_trainval
+from segmentation.evaluation import Evaluation, judge
+from segmentation.pets import read_list, read_trainval
 from segmentation.splits import split
 
 CONFIG = DataConfig(train_images=12, val_images=5, image_size=32)
@@ -22,7 +24,8 @@ CONFIG = DataConfig(train_images=12, val_images=5, image_size=32)
 def loaded(folder: Path, **changes: object) -> dict[str, Decoded]:
     config = dataclasses.replace(CONFIG, **changes)  # type: ignore[arg-type]
     parts = split(read_trainval(folder), config)
-    return load_splits({"val": parts.val, "train": parts.train}, config, lambda *_: None)
+    apart = {"gate": parts.gate, "test": read_list(folder, "test")}
+    return load_splits({"val": parts.val, "train": parts.train}, apart, config, lambda *_: None)
 
 
 def test_pixels_are_decoded_to_the_working_size(pets: Path) -> None:
@@ -95,6 +98,48 @@ def test_the_same_photo_in_training_and_validation_is_found(own_pets: Path) -> N
     left = loaded(own_pets, bad_examples="skip")
     assert twin not in left["train"].examples
     assert seen in left["val"].examples
+
+
+@pytest.mark.parametrize("apart", ["gate", "test"])
+def test_a_photo_of_the_gate_or_test_split_may_not_train(own_pets: Path, apart: str) -> None:
+    train = loaded(own_pets)["train"].examples[0]
+    trainval = read_trainval(own_pets)
+    hidden = split(trainval, CONFIG).gate[0] if apart == "gate" else read_list(own_pets, "test")[0]
+    shutil.copy(hidden.image, train.image)
+    shutil.copy(hidden.trimap, train.trimap)
+    with pytest.raises(DataError, match=rf"{train.id}\.jpg: the same picture as .* the {apart} "):
+        loaded(own_pets)
+    assert train not in loaded(own_pets, bad_examples="skip")["train"].examples
+
+
+def test_an_images_variants_do_not_depend_on_which_others_there_are(own_pets: Path) -> None:
+    config = TrainingConfig(batch_size=50)
+    whole = loaded(own_pets)
+    left_out = whole["train"].examples[0]
+    left_out.image.write_bytes(b"")
+    fewer = loaded(own_pets, bad_examples="skip")
+    variants = []
+    for parts in (whole, fewer):
+        (batch,) = Batches(parts["train"], parts["val"], config).epoch(1)
+        variants.append({image.numpy().tobytes() for image in batch.image})
+    assert variants[1] < variants[0]
+
+
+def test_the_model_is_judged_on_what_was_verified_whatever_became_of_the_files(
+    own_pets: Path,
+) -> None:
+    val = loaded(own_pets)["val"]
+    shutil.rmtree(own_pets)
+    files = zip(val.examples, val.files, strict=True)
+    judged = list(judge(_all_pet, files, "pet", torch.device("cpu")))
+    assert [one.example for one in judged] == list(val.examples)
+    evaluation = Evaluation.of("val", judged)
+    assert evaluation.counts.mean() == evaluation.counts.all_pet().mean()
+    assert not evaluation.above_floors()
+
+
+def _all_pet(image: torch.Tensor) -> torch.Tensor:
+    return torch.ones_like(image[:, :1], dtype=torch.float32)
 
 
 @pytest.mark.parametrize("value", [1, 2])

@@ -1,6 +1,9 @@
 """From files to pixels: the lists are the truth, each odd file is used rightly or refused."""
 
 import io
+import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +11,14 @@ import pytest
 from PIL import Image
 
 from segmentation.errors import DataError
-from segmentation.pets import (
-    Example,
+from segmentation.pets import Example, find_root, read_list, read_trainval
+from segmentation.pixels import (
     ExampleError,
     binary_mask,
     decode,
     decode_image,
     decode_trimap,
-    find_root,
     read_files,
-    read_list,
-    read_trainval,
 )
 
 RED = np.zeros((6, 8, 3), np.uint8) + np.array([200, 30, 40], np.uint8)
@@ -28,6 +28,20 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def png_with_16_bits() -> bytes:
+    """A colour PNG of 2 x 1 pixels with 16 bits a sample, a text before its header's fellows."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+    header = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
+    pixels = zlib.compress(b"\0" + bytes(range(12)))
+    text = chunk(b"tEXt", b"Title\0a pet")
+    parts = chunk(b"IHDR", header) + text + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
 
 
 def trimap(*values: int) -> Image.Image:
@@ -76,6 +90,7 @@ def test_formats_under_a_jpg_name_become_rgb(content: bytes, expected: list[int]
         (encoded(Image.fromarray(RED), "BMP"), "is not a JPEG or PNG or GIF file"),
         (b"\0" * 100, "is not a JPEG or PNG or GIF file"),
         (encoded(Image.fromarray(np.zeros((6, 8), np.uint16)), "PNG"), "has 16 bits a sample"),
+        (png_with_16_bits(), "has 16 bits a sample"),
         (encoded(Image.fromarray(RED), "JPEG")[:300], "cannot be decoded"),
         (encoded(Image.fromarray(RED), "PNG")[:-25], "cannot be decoded"),
         (
@@ -90,7 +105,17 @@ def test_formats_under_a_jpg_name_become_rgb(content: bytes, expected: list[int]
         (encoded(Image.new("1", (9000, 8000)), "PNG"), "9000 x 8000 pixels; at most"),
         (encoded(Image.new("1", (20000, 20000)), "PNG"), "exceeds limit|at most"),
     ],
-    ids=["bmp", "zeros", "16 bit", "cut jpeg", "cut png", "animation", "huge", "bomb"],
+    ids=[
+        "bmp",
+        "zeros",
+        "16 bit grey",
+        "16 bit colour",
+        "cut jpeg",
+        "cut png",
+        "animation",
+        "huge",
+        "bomb",
+    ],
 )
 def test_other_files_are_refused_by_name(content: bytes, reason: str) -> None:
     with pytest.raises(ExampleError, match=rf"pet\.jpg: .*({reason})"):
@@ -127,6 +152,16 @@ def test_missing_and_empty_files_are_both_named(tmp_path: Path) -> None:
     )
     (tmp_path / "a.png").touch()
     with pytest.raises(ExampleError, match=r"a\.jpg: No such file.*a\.png: the file is empty"):
+        read_files(example)
+
+
+def test_a_pipe_in_place_of_a_photo_is_refused_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    (tmp_path / "a.png").mkdir()
+    example = Example(
+        id="a_1", breed="a", species="dog", image=tmp_path / "a.jpg", trimap=tmp_path / "a.png"
+    )
+    with pytest.raises(ExampleError, match=r"a\.jpg: is not a plain.*a\.png: is not a plain"):
         read_files(example)
 
 

@@ -161,6 +161,32 @@ def test_all_problems_are_told_at_once(own_pets: Path, program: Program) -> None
     assert done.stderr.startswith("Error: 4 of the listed examples cannot be used")
 
 
+def test_a_small_folder_is_reported_whatever_a_training_would_ask_for(
+    own_pets: Path, program: Program
+) -> None:
+    test = own_pets / "annotations" / "test.txt"
+    trainval = own_pets / "annotations" / "trainval.txt"
+    trainval.write_text(trainval.read_text() + test.read_text())
+    sorted((own_pets / "images").iterdir())[0].write_bytes(b"")
+    done = program.entry("prepare", data=own_pets)
+    assert done.returncode == 1
+    assert done.stdout.count("is in both lists") == 10
+    assert "the file is empty" in done.stdout
+    (run,) = mlflow.MlflowClient(program.store).search_runs(["0"])
+    assert run.data.metrics["data/problems"] == done.stdout.count("\n  ") >= 11
+
+
+@pytest.mark.parametrize("name", ["train", "prepare"])
+def test_something_else_in_the_place_of_the_prepared_data_is_told(
+    program: Program, name: str
+) -> None:
+    (program.cache / "oxford-iiit-pet" / "images").mkdir(parents=True)
+    done = program.entry(name)
+    assert done.returncode == 1
+    assert "remove it, then `mlflow run . -e prepare` downloads" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_the_chosen_images_and_binary_masks_can_be_opened(pets: Path, program: Program) -> None:
     output = program.cache.parent / "shown"
     options = {"data": pets, "train_images": 10, "val_images": 5, "output": output}

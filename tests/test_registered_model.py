@@ -1,6 +1,7 @@
 """What is registered works where this project is not: without its code, without pickle."""
 
 import json
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from PIL import Image
 
 from tests.programs import PROJECT, TINY, Program
 
@@ -74,6 +76,27 @@ def test_it_loads_in_an_environment_made_from_its_own_requirements(
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "-q", "-r", requirements], check=True)
     answers(trained, python, pets, tmp_path)
+
+
+def test_the_readmes_lines_turn_a_photo_into_a_mask(
+    trained: Program, pets: Path, tmp_path: Path
+) -> None:
+    readme = (PROJECT / "README.md").read_text()
+    code = readme.partition("```python\n")[2].partition("```")[0]
+    photo = sorted((pets / "images").iterdir())[0]
+    shutil.copy(photo, tmp_path / "photo.jpg")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=trained.environment(MLFLOW_TRACKING_URI=trained.store),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "mask.png") as mask, Image.open(photo) as image:
+        assert mask.size == image.size
+        assert mask.mode == "1"
 
 
 def test_it_holds_no_pickle(trained: Program, tmp_path: Path) -> None:

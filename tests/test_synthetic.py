@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segmentation.pets import BACKGROUND, BORDER, PET, read_list
+from segmentation.pets import read_list
+from segmentation.pixels import BACKGROUND, BORDER, PET
 from segmentation.synthetic import synthetic_folder, write_dataset
 from segmentation.verification import verify
 

@@ -10,7 +10,7 @@ import torch
 from mlflow.entities import Run
 from PIL import Image
 
-from segmentation.pets import binary_mask
+from segmentation.pixels import binary_mask
 from segmentation.tracking.models import load
 from tests.programs import PROJECT, TINY, Program
 

@@ -15,6 +15,9 @@ BAD = {
     "unknown choice": ({"border": "half"}, 2, "border=half: expected one of"),
     "no number": ({"epochs": "ten"}, 2, "'ten' is not a valid integer"),
     "out of range": ({"lr": "nan", "width": "0"}, 2, "width=0: expected at least 1"),
+    "seed too large": ({"seed": "99999999999999999999"}, 2, "seed=99999999999999999999: expected"),
+    "model name": ({"model_name": "a/b"}, 2, "model_name=a/b: expected a name without"),
+    "no such home": ({"data": "~nobody-of-this-name/x"}, 2, "give an absolute path"),
     "too many images": ({"train_images": "1000"}, 2, "train_images=1000: there are"),
     "no folder": ({"data": "nowhere"}, 1, "nowhere: expected a folder in the layout"),
     "no server": (
@@ -22,6 +25,7 @@ BAD = {
         1,
         "tracking store http://127.0.0.1:9 cannot be used",
     ),
+    "no driver": ({"MLFLOW_TRACKING_URI": "mysql://a:secret@127.0.0.1/x"}, 1, "mysql://a:***@127"),
     "no store folder": (
         {"MLFLOW_TRACKING_URI": "sqlite:////proc/nothing/mlflow.db"},
         1,
@@ -83,15 +87,19 @@ def test_a_diverging_training_is_failed_with_its_reason_and_registers_nothing(
     assert client.search_registered_models() == []
 
 
-def test_ctrl_c_ends_the_run_as_killed(program: Program, pets: Path) -> None:
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_as_killed(
+    program: Program, pets: Path, kind: signal.Signals
+) -> None:
     process = program.start(*entry_command("train", **{**TINY, "epochs": "100000"}, data=pets))
     assert process.stdout is not None
     while "Epoch" not in process.stdout.readline():
         assert process.poll() is None
-    process.send_signal(signal.SIGINT)
+    process.send_signal(kind)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert err.strip() == "Error: stopped by Ctrl-C; the run is marked KILLED"
+    assert err.startswith("Error: stopped by Ctrl-C or SIGTERM")
+    assert len(err.splitlines()) == 1
     (run,) = mlflow.MlflowClient(program.store).search_runs(["0"])
     assert run.info.status == "KILLED"
 
@@ -100,13 +108,18 @@ def test_several_may_start_at_once_on_a_store_that_does_not_exist(
     program: Program, pets: Path
 ) -> None:
     processes = [
-        program.start(*entry_command("train", **TINY, data=pets, seed=seed)) for seed in range(4)
+        program.start(
+            *entry_command("train", **TINY, data=pets, seed=seed), MLFLOW_EXPERIMENT_NAME="new"
+        )
+        for seed in range(4)
     ]
     for process in processes:
         _, err = process.communicate(timeout=600)
         assert process.returncode == 0, err
     client = mlflow.MlflowClient(program.store)
-    runs = client.search_runs(["0"])
+    experiment = client.get_experiment_by_name("new")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
     assert [run.info.status for run in runs] == ["FINISHED"] * 4
     versions = client.search_model_versions("name='pet-unet'")
     assert sorted(int(version.version) for version in versions) == [1, 2, 3, 4]
@@ -127,10 +140,10 @@ def test_help_and_wrong_parameters_need_neither_torch_nor_mlflow(program: Progra
     assert refused.stdout.endswith("exit 2\n[]\n")
 
 
-def test_a_pet_in_the_users_own_folder_trains_wherever_the_code_lies(
-    program: Program, pets: Path
+def test_a_git_address_runs_from_a_temporary_clone_and_leaves_all_behind(
+    program: Program,
 ) -> None:
-    """`mlflow run GIT_ADDRESS` works in a temporary clone, which is gone afterwards."""
+    """Drawn data, store and models outlive the clone in which the code lay."""
     origin = program.folder.parent / "origin"
     shutil.copytree(
         PROJECT, origin, ignore=shutil.ignore_patterns(".git", ".venv", "*cache*", "mlruns")

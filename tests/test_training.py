@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from segmentation.batches import Batches, Decoded
+from segmentation.batches import Batches
 from segmentation.config import TrainingConfig
-from segmentation.devices import Compute, choose_compute
+from segmentation.decoding import Decoded
+from segmentation.devices import choose_compute
 from segmentation.errors import ConfigError, TrainingError
 from segmentation.metrics import count
 from segmentation.reports import EarlyStopping, EpochReport, FitResult, Observer, StopTraining
@@ -182,12 +183,24 @@ def test_bce_by_hand() -> None:
     )
 
 
-def test_precision_is_what_the_hardware_has_and_is_said() -> None:
-    auto = choose_compute(TrainingConfig(device="cpu"))
-    native = torch.cpu.get_capabilities().get("avx512_bf16", False)
-    if native:
-        assert (auto.dtype, auto.amp) == (torch.bfloat16, "bf16 (the hardware has it)")
-    assert isinstance(auto, Compute)
+@pytest.mark.parametrize(
+    ("capabilities", "amp"),
+    [
+        ({"avx512_bf16": True}, "bf16 (the hardware has it)"),
+        ({"amx_bf16": True}, "bf16 (the hardware has it)"),
+        ({"avx512_f": True}, "fp32 (this cpu has no bf16 in hardware)"),
+    ],
+)
+def test_automatic_precision_is_what_the_processor_has_and_is_said(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], amp: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    compute = choose_compute(TrainingConfig(device="cpu"))
+    assert compute.amp == amp
+    assert (compute.dtype is torch.bfloat16) == amp.startswith("bf16")
+
+
+def test_precision_as_asked_or_refused() -> None:
     assert choose_compute(TrainingConfig(device="cpu", precision="fp32")).dtype is None
     with pytest.raises(ConfigError, match="precision=fp16: needs a CUDA GPU"):
         choose_compute(TrainingConfig(device="cpu", precision="fp16"))

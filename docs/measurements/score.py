@@ -9,6 +9,7 @@ import torch
 
 from segmentation.evaluation import Evaluation, judge
 from segmentation.pets import read_list
+from segmentation.pixels import read_files
 from segmentation.sources import find_source
 from segmentation.splits import in_gate
 from segmentation.tracking.models import load
@@ -20,7 +21,8 @@ root = find_source(data).root
 examples = read_list(root, "test" if name == "test" else "trainval")
 if name == "gate":
     examples = [example for example in examples if in_gate(example)]
-evaluation = Evaluation.of(name, judge(load(uri), examples, "pet", torch.device("cpu")))
+files = ((example, read_files(example)) for example in examples)
+evaluation = Evaluation.of(name, judge(load(uri), files, "pet", torch.device("cpu")))
 mean, (low, high) = evaluation.counts.mean(), evaluation.interval()
 print(
     f"{uri} {name}: Dice {mean.dice:.4f} ({low:.3f} to {high:.3f}), IoU {mean.iou:.4f}, accuracy "

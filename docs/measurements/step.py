@@ -19,7 +19,7 @@ from segmentation.config import Config, DataConfig, ModelConfig
 from segmentation.devices import choose_compute
 from segmentation.pipeline import load_data
 from segmentation.sources import find_source
-from segmentation.training import _Trainer
+from segmentation.training import Trainer
 from segmentation.unet import build_unet
 
 _REPEATS = 9
@@ -29,7 +29,7 @@ config = Config(data=DataConfig(source=sys.argv[1]), model=ModelConfig(width=wid
 compute = choose_compute(config.training)
 data = load_data(config.data, find_source(config.data.source), lambda *_: None)
 batches = Batches(data["train"], data["val"], config.training)
-trainer = _Trainer(build_unet(config.model, 0), batches, config.training, compute)
+trainer = Trainer(build_unet(config.model, 0), batches, config.training, compute)
 
 network = build_unet(config.model, 0).to(compute.device)
 network = network.to(memory_format=torch.channels_last).train()

@@ -6,14 +6,8 @@ from segmentation.config import Config
 from segmentation.evaluation import Evaluation
 from segmentation.reports import FitResult
 
-REAL_DATA = (
-    "Oxford-IIIT Pet (O. M. Parkhi, A. Vedaldi, A. Zisserman, C. V. Jawahar, *Cats and Dogs*, "
-    "CVPR 2012), licence CC BY-SA 4.0"
-)
-DRAWN_DATA = "the drawn sample that comes with the code: no photographs, no licence to heed"
-
 _CALL = (
-    "**Input** uint8 RGB `(N, 3, H, W)` of any height and width, pixels as they are displayed. "
+    "**Input** uint8 RGB `(N, 3, H, W)` of any height and width, upright. "
     "**Output** float32 `(N, 1, H, W)`: the probability of pet for each pixel; above 0.5 is pet. "
     "Resizing and normalisation are inside. An export without pickle (pt2): "
     "`mlflow.pytorch.load_model` and `mlflow.pyfunc.load_model` need MLflow and PyTorch, not the "
@@ -104,11 +98,11 @@ Tells pet from background, pixel by pixel.
 
 ```python
 import mlflow, numpy, torch
-from PIL import Image
-model = mlflow.pytorch.load_model("models:/{name}@champion")
-photo = torch.from_numpy(numpy.array(Image.open("photo.jpg").convert("RGB")))
-mask = model(photo.permute(2, 0, 1)[None])[0, 0] > 0.5
-Image.fromarray(mask.numpy()).save("mask.png")
+from PIL import Image, ImageOps
+model = mlflow.pytorch.load_model("models:/{name}@challenger")
+photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
+image = torch.from_numpy(numpy.array(photo)).permute(2, 0, 1)[None]
+Image.fromarray((model(image)[0, 0] > 0.5).numpy()).save("mask.png")
 ```
 
 Data: {data}.

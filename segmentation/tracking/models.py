@@ -18,7 +18,7 @@ from mlflow.types import Schema, TensorSpec
 from mlflow.utils import logging_utils
 
 from segmentation.errors import TrackingError
-from segmentation.tracking.store import environment
+from segmentation.tracking.store import alone, environment
 from segmentation.unet import Segmenter
 
 _SIGNATURE = ModelSignature(
@@ -103,11 +103,12 @@ def register(
         logging_utils.enable_logging()  # type: ignore[no-untyped-call]
     client.update_model_version(name, version.version, description=description)
     aliases = ["challenger"]
-    taken = client.get_registered_model(name).aliases
-    if above_floors and "champion" not in taken:
-        aliases.append("champion")
-    for alias in aliases:
-        client.set_registered_model_alias(name, alias, version.version)
+    with alone(mlflow.get_tracking_uri()):
+        taken = client.get_registered_model(name).aliases
+        if above_floors and "champion" not in taken:
+            aliases.append("champion")
+        for alias in aliases:
+            client.set_registered_model_alias(name, alias, version.version)
     return Registered(name=name, version=str(version.version), aliases=tuple(aliases))
 
 

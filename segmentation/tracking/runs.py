@@ -14,7 +14,7 @@ from mlflow.data.dataset_source_registry import get_dataset_source_from_json
 from mlflow.data.meta_dataset import MetaDataset
 from PIL import Image
 
-from segmentation.batches import Decoded
+from segmentation.decoding import Decoded
 from segmentation.evaluation import THRESHOLD, Evaluation, Judged
 from segmentation.figures import Picture, curves, gallery, panel
 from segmentation.reports import EpochReport, FitResult, epoch_metrics

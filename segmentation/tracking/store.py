@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 import logging
 import os
+import re
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import mlflow
+import sqlalchemy
 from filelock import FileLock
 from mlflow.exceptions import MlflowException
 
@@ -26,7 +29,6 @@ _CHATTY = {
     "mlflow.tracking.fluent": logging.WARNING,
     "urllib3.connectionpool": logging.ERROR,
 }
-_SQLITE = "sqlite:///"
 
 
 def connect() -> str:
@@ -40,22 +42,40 @@ def connect() -> str:
     """
     for name, level in _CHATTY.items():
         logging.getLogger(name).setLevel(level)
-    uri = mlflow.get_tracking_uri()
+    uri = str(mlflow.get_tracking_uri())
     try:
         # A server that does not answer is given up within seconds, not minutes.
-        with _alone(uri), environment("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1"):
-            if uri.startswith(_SQLITE):
-                _let_readers_and_a_writer_work_together(Path(uri.removeprefix(_SQLITE)))
+        with (
+            alone(uri),
+            environment("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1"),
+            environment("MLFLOW_HTTP_REQUEST_TIMEOUT", "10"),
+        ):
+            if path := _sqlite_path(uri):
+                _let_readers_and_a_writer_work_together(path)
             client = mlflow.MlflowClient()
             client.search_experiments(max_results=1)
             client.search_registered_models(max_results=1)
-    except (MlflowException, OSError, sqlite3.Error) as error:
-        reason = str(error).splitlines()[0][:300]
+            experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME")
+            if experiment and not client.get_experiment_by_name(experiment):
+                client.create_experiment(experiment)  # here, since several at once would collide
+    except (
+        MlflowException,
+        OSError,
+        sqlite3.Error,
+        ImportError,
+        sqlalchemy.exc.ArgumentError,
+    ) as e:
+        reason = next(iter(str(e).splitlines()), type(e).__name__)[:300]
+        what = (
+            "install the database's driver"
+            if isinstance(e, ImportError)
+            else ("start the server or make the folder writable")
+        )
         raise TrackingError(
-            f"the tracking store {uri} cannot be used ({reason}); start the server or make the "
-            "folder writable, or set MLFLOW_TRACKING_URI to one that works"
-        ) from error
-    return str(uri)
+            f"the tracking store {_shown(uri)} cannot be used ({reason}); {what}, or set "
+            "MLFLOW_TRACKING_URI to one that works"
+        ) from e
+    return uri
 
 
 def how_to_look(uri: str, run_id: str) -> str:
@@ -63,20 +83,22 @@ def how_to_look(uri: str, run_id: str) -> str:
     experiment = mlflow.MlflowClient().get_run(run_id).info.experiment_id
     page = f"/#/experiments/{experiment}/runs/{run_id}"
     if uri.startswith(("http:", "https:")):
-        return uri.rstrip("/") + page
-    if uri.startswith(_SQLITE):
-        uri = f"{_SQLITE}{Path(uri.removeprefix(_SQLITE)).absolute()}"
-    return f"mlflow ui --backend-store-uri {uri}  then http://127.0.0.1:5000{page}"
+        return _shown(uri).rstrip("/") + page
+    if path := _sqlite_path(uri):
+        uri = f"sqlite:///{path}"
+    store = shlex.quote(_shown(uri))
+    return f"mlflow ui --backend-store-uri {store}  then http://127.0.0.1:5000{page}"
 
 
 @contextlib.contextmanager
-def _alone(uri: str) -> Iterator[None]:
-    """Let one process at a time touch a database: several that create its tables at once fail."""
-    if uri.startswith(("http:", "https:")):
-        yield
-        return
-    if uri.startswith(_SQLITE):  # the same relative address means other files in other folders
-        uri = str(Path(uri.removeprefix(_SQLITE)).absolute())
+def alone(uri: str) -> Iterator[None]:
+    """Let one process of this machine at a time change what others would change too.
+
+    Several that create a database's tables at once fail, and several that look whether there is a
+    champion would all find none. A server keeps its own order.
+    """
+    if path := _sqlite_path(uri):  # the same relative address means other files in other folders
+        uri = str(path)
     folder = cache_folder() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f"{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock"):
@@ -95,6 +117,18 @@ def environment(name: str, value: str) -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = before
+
+
+def _sqlite_path(uri: str) -> Path | None:
+    """Return the absolute path of an SQLite database's file, or None for other stores."""
+    if not uri.startswith("sqlite:"):
+        return None
+    return Path(sqlalchemy.make_url(uri).database or "mlflow.db").absolute()
+
+
+def _shown(uri: str) -> str:
+    """Return an address without the password that it may hold."""
+    return re.sub(r"(//[^/:@]*):[^/@]*@", r"\1:***@", uri)
 
 
 def _let_readers_and_a_writer_work_together(path: Path) -> None:
