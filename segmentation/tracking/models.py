@@ -62,8 +62,9 @@ def log_model(
         TrackingError: the exported model does not answer as the trained one does.
     """
     segmenter = segmenter.cpu().eval()
-    # Two images, since an example of one would fix the batch size; not square, of the usual size.
-    example = np.random.default_rng(0).integers(0, 256, (2, 3, 375, 500), dtype=np.uint8)
+    # Two images, since an example of one would fix the batch size; small, since MLflow keeps it as
+    # JSON and plays a request of it through.
+    example = np.random.default_rng(0).integers(0, 256, (2, 3, 24, 32), dtype=np.uint8)
     with warnings.catch_warnings():
         # PyTorch's exporter says so of every model whose weights lie in one buffer.
         warnings.filterwarnings("ignore", message="No complete tensor found in the group")
