@@ -13,7 +13,7 @@ import click
 from segmentation.errors import ConfigError, PetsegError
 
 if TYPE_CHECKING:
-    from segmentation.reports import EpochReport, FitResult
+    from segmentation.reports import EpochReport, FitResult, Samples
 
 #: Of so many epochs or parts of a long work a log hears.
 _LINES = 11
@@ -92,7 +92,7 @@ class ProgressBar:
             self._told = done * (_LINES - 1) // total
             seconds = time.monotonic() - self._started
             if done == total or extra:
-                click.echo(f"{self._label} {done}/{total}  {extra}  {seconds:.0f} s".rstrip())
+                click.echo(f"{self._label} {done}/{total}  {extra}  after {seconds:.0f} s")
 
     def _draw(self, done: int, total: int, extra: str) -> None:
         if self._bar is None:
@@ -124,6 +124,9 @@ class ConsoleObserver:
     def __init__(self) -> None:
         """Show nothing yet."""
         self._progress = ProgressBar("Epoch")
+
+    def on_fit_start(self, samples: "Samples") -> None:
+        """Show nothing yet."""
 
     def on_epoch_end(self, report: "EpochReport") -> None:
         """Show the latest figures."""

@@ -57,7 +57,8 @@ def main(data: str, output: str, **options: Any) -> None:
         chosen = split(read_list(source.root, "trainval"), config.data)
         splits = {"train": chosen.train, "val": chosen.val, "gate": chosen.gate}
         left_out = write_splits(splits, config.data.border, target)
-        click.echo(f"Wrote {', '.join(splits)} with {len(left_out)} examples left out: {target}")
+        missing = f", without {len(left_out)} that cannot be used" if left_out else ""
+        click.echo(f"Wrote the images and masks of train, val and gate to {target}{missing}")
     click.echo(f"Look:  {how_to_look(store, run_id)}")
     if report.problems:
         raise DataError(
@@ -65,7 +66,7 @@ def main(data: str, output: str, **options: Any) -> None:
             "with bad_examples=skip, or mend them"
         )
     where = "" if data == "download" else f" -P data={shlex.quote(data)}"
-    click.echo(f"Next:  mlflow run . -e train{where}")
+    click.echo(f"Next:  mlflow run . -e train --env-manager local{where}")
 
 
 if __name__ == "__main__":

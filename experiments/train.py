@@ -38,11 +38,13 @@ def main(model_name: str, **options: Any) -> None:
     for name, part in data.items():
         for problem in part.problems:
             click.echo(f"Left out of {name}: {problem}")
-    sizes = ", ".join(f"{len(part)} {name}" for name, part in data.items())
+    sizes = ", ".join(f"{len(part)} {name}" for name, part in reversed(data.items()))
     click.echo(f"Training on {compute.device.type}, {compute.amp}: {sizes} images")
     outcome = train_and_register(config, compute, source, data, [ConsoleObserver()], model_name)
     aliases = " and ".join(f"@{alias}" for alias in outcome.registered.aliases)
     click.echo(f"Score: {outcome.story.score()}; {outcome.story.floor()}")
+    if not outcome.evaluation.above_floors():
+        click.echo("       This model is not above the floors: it was not made @champion.")
     click.echo(f"Look:  {how_to_look(store, outcome.run_id)}")
     click.echo(
         f'Load:  mlflow.pytorch.load_model("{outcome.registered.uri}")  ({aliases} of '

@@ -39,7 +39,9 @@ class DataConfig:
         option="data",
     )
     train_images: Count = setting(100, "Images to train on, or 'all'.", low=1)
-    val_images: Count = setting(20, "Images to validate on, or 'all' that training leaves.", low=1)
+    val_images: Count = setting(
+        20, "Images to validate on, or 'all': a fifth of those not in the gate.", low=1
+    )
     split_seed: int = setting(0, "Seed of the choice of those images.", low=0, high=_SEEDS)
     border: str = setting(
         "pet",

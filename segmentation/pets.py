@@ -14,6 +14,9 @@ from segmentation.errors import DataError
 
 LISTS = ("trainval", "test")
 
+#: The command that downloads the data set.
+HOW_TO_PREPARE = "mlflow run . -e prepare --env-manager local"
+
 _SPECIES = {"1": "cat", "2": "dog"}
 
 
@@ -50,7 +53,7 @@ def find_root(folder: Path) -> Path:
         raise DataError(
             f"data={folder}: expected a folder in the layout of Oxford-IIIT Pet, but it has no "
             f"{', '.join(missing)}; give the folder that holds images/ and annotations/, or let "
-            "`mlflow run . -e prepare` download the data set"
+            f"`{HOW_TO_PREPARE}` download the data set"
         )
     return root
 

@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 
 from segmentation.metrics import Scores
 
+#: Returns uint8 (K, S, S): the probabilities of the first K validation images (16 at most), in
+#: units of 1/255.
+Samples = Callable[[int], NDArray[np.uint8]]
+
 
 class StopTraining(Exception):  # noqa: N818 - it stops, nothing is wrong
     """Raised by an observer to end training after this epoch; the message is the reason."""
@@ -26,8 +30,7 @@ class EpochReport:
         val_loss: mean over the counted pixels of each validation batch, averaged over images.
         val, val_pooled: scores of the validation images at the training size.
         is_best: whether this is the best validation Dice so far.
-        samples: returns uint8 (K, S, S), the probabilities of the first K validation images (16 at
-            most) in units of 1/255.
+        samples: what the network now says of some validation images.
     """
 
     epoch: int
@@ -39,7 +42,7 @@ class EpochReport:
     val: Scores
     val_pooled: Scores
     is_best: bool
-    samples: Callable[[int], NDArray[np.uint8]]
+    samples: Samples
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,9 @@ class FitResult:
 class Observer(Protocol):
     """Is told how training goes; may raise `StopTraining`."""
 
+    def on_fit_start(self, samples: Samples) -> None:
+        """Hear that training begins, and what the untrained network says."""
+
     def on_epoch_end(self, report: EpochReport) -> None:
         """Hear of a finished epoch."""
 
@@ -78,6 +84,9 @@ class EarlyStopping:
         """Wait for `patience` epochs, at least 1."""
         self._patience = patience
         self._best_epoch = 0
+
+    def on_fit_start(self, samples: Samples) -> None:
+        """Do nothing."""
 
     def on_epoch_end(self, report: EpochReport) -> None:
         """Stop when it has been too long."""

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from segmentation.errors import DataError
 from segmentation.paths import dataset_folder, user_path
-from segmentation.pets import find_root, missing_parts
+from segmentation.pets import HOW_TO_PREPARE, find_root, missing_parts
 from segmentation.synthetic import synthetic_folder
 
-_HOW_TO_GET_IT = "`mlflow run . -e prepare` downloads the real Oxford-IIIT Pet (800 MB)"
+_HOW_TO_GET_IT = f"`{HOW_TO_PREPARE}` downloads the real Oxford-IIIT Pet (800 MB)"
 _CITED = (
     "(O. M. Parkhi, A. Vedaldi, A. Zisserman, C. V. Jawahar, *Cats and Dogs*, CVPR 2012), licence "
     "CC BY-SA 4.0"
@@ -49,7 +49,7 @@ def prepared() -> Source | None:
     if missing := missing_parts(folder):
         raise DataError(
             f"{folder} is in the place of the prepared data set but has no {', '.join(missing)}; "
-            "remove it, then `mlflow run . -e prepare` downloads the data set again"
+            f"remove it, then `{HOW_TO_PREPARE}` downloads the data set again"
         )
     return Source(
         root=folder,

@@ -50,6 +50,9 @@ def fit(
     best_dice, best_epoch, best_weights = -math.inf, 0, model.state_dict()
     history: dict[str, list[float]] = {}
     reason, started = f"all {config.epochs} epochs ran", time.perf_counter()
+    trainer.validate()
+    for observer in observers:
+        observer.on_fit_start(trainer.samples)
     epoch = 0
     for epoch in range(1, config.epochs + 1):
         train_loss, speed = trainer.train(epoch)

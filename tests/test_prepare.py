@@ -183,7 +183,7 @@ def test_something_else_in_the_place_of_the_prepared_data_is_told(
     (program.cache / "oxford-iiit-pet" / "images").mkdir(parents=True)
     done = program.entry(name)
     assert done.returncode == 1
-    assert "remove it, then `mlflow run . -e prepare` downloads" in done.stderr
+    assert "remove it, then `mlflow run . -e prepare --env-manager local` downloads" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

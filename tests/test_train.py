@@ -134,7 +134,7 @@ def test_the_whole_configuration_is_logged_beside_what_was_typed(trained: Traine
 def test_pictures_tables_and_system_metrics_are_there(trained: Trained) -> None:
     run_id = trained.run.info.run_id
     sliders = [item.path for item in trained.client.list_artifacts(run_id, "images")]
-    assert len([path for path in sliders if path.endswith(".png")]) == 5 * 3
+    assert len([path for path in sliders if path.endswith(".png")]) == 5 * (3 + 1)
     table = json.loads(Path(trained.artifact("val/images.json")).read_text())
     assert len(table["data"]) == 6
     dice = [row[table["columns"].index("dice")] for row in table["data"]]

@@ -13,7 +13,14 @@ from segmentation.decoding import Decoded
 from segmentation.devices import choose_compute
 from segmentation.errors import ConfigError, TrainingError
 from segmentation.metrics import count
-from segmentation.reports import EarlyStopping, EpochReport, FitResult, Observer, StopTraining
+from segmentation.reports import (
+    EarlyStopping,
+    EpochReport,
+    FitResult,
+    Observer,
+    Samples,
+    StopTraining,
+)
 from segmentation.training import Criterion, _moving_average, fit
 from segmentation.unet import UNet
 from tests.test_batches import loaded
@@ -27,6 +34,10 @@ class Notebook:
     def __init__(self) -> None:
         self.reports: list[EpochReport] = []
         self.result: FitResult | None = None
+        self.first: object = None
+
+    def on_fit_start(self, samples: Samples) -> None:
+        self.first = samples(2)
 
     def on_epoch_end(self, report: EpochReport) -> None:
         self.reports.append(report)

@@ -17,7 +17,7 @@ from PIL import Image
 from segmentation.decoding import Decoded
 from segmentation.evaluation import THRESHOLD, Evaluation, Judged
 from segmentation.figures import Picture, curves, gallery, panel
-from segmentation.reports import EpochReport, FitResult, epoch_metrics
+from segmentation.reports import EpochReport, FitResult, Samples, epoch_metrics
 
 #: Of so many validation pets the picture is logged, at so many moments of a run.
 SAMPLES, MOMENTS = 5, 10
@@ -75,20 +75,26 @@ class TrackingObserver:
         self._val = val
         self._moments = {round(moment) for moment in np.linspace(1, epochs, MOMENTS)}
 
+    def on_fit_start(self, samples: Samples) -> None:
+        """Log what the untrained network says: the sliders of MLflow's UI begin at step 0."""
+        self._log_pictures(samples, 0)
+
     def on_epoch_end(self, report: EpochReport) -> None:
         """Log the epoch."""
         mlflow.log_metrics(epoch_metrics(report), step=report.epoch)
-        if report.epoch not in self._moments:
-            return
-        for position, probability in enumerate(report.samples(SAMPLES)):
+        if report.epoch in self._moments:
+            self._log_pictures(report.samples, report.epoch)
+
+    def _log_pictures(self, samples: Samples, step: int) -> None:
+        for position, probability in enumerate(samples(SAMPLES)):
             picture = panel(
                 self._val.images[position],
                 self._val.masks[position, ..., 0] == 1,
-                probability > 127,
+                probability > 127,  # 128 is the first above one half
                 _SAMPLE_HEIGHT,
             )
             key = f"val/{_plain(self._val.examples[position].id)}"
-            mlflow.log_image(picture, key=key, step=report.epoch)
+            mlflow.log_image(picture, key=key, step=step)
 
     def on_fit_end(self, result: FitResult) -> None:
         """Note how it ended."""
