@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,8 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A shell starts background jobs with SIGINT ignored, and children inherit that.
+            preexec_fn=_heed_ctrl_c,
         )
 
     def run(self, *command: str, **extra: str) -> "subprocess.CompletedProcess[str]":
@@ -64,6 +67,10 @@ class Program:
     def entry(self, name: str, **options: object) -> "subprocess.CompletedProcess[str]":
         """Run `python -m experiments.NAME --option value ...`."""
         return self.run(*entry_command(name, **options))
+
+
+def _heed_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def entry_command(name: str, **options: object) -> list[str]:

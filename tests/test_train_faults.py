@@ -92,11 +92,14 @@ def test_a_signal_ends_the_run_as_killed(
     program: Program, pets: Path, kind: signal.Signals
 ) -> None:
     process = program.start(*entry_command("train", **{**TINY, "epochs": "100000"}, data=pets))
-    assert process.stdout is not None
-    while "Epoch" not in process.stdout.readline():
-        assert process.poll() is None
-    process.send_signal(kind)
-    _, err = process.communicate(timeout=120)
+    try:
+        assert process.stdout is not None
+        while "Epoch" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(kind)
+        _, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
     assert process.returncode == 1
     assert err.startswith("Error: stopped by Ctrl-C or SIGTERM")
     assert len(err.splitlines()) == 1
