@@ -42,9 +42,8 @@ def main(model_name: str, **options: Any) -> None:
     click.echo(f"Training on {compute.device.type}, {compute.amp}: {sizes} images")
     outcome = train_and_register(config, compute, source, data, [ConsoleObserver()], model_name)
     aliases = " and ".join(f"@{alias}" for alias in outcome.registered.aliases)
-    click.echo(f"Score: {outcome.story.score()}; {outcome.story.floor()}")
-    if not outcome.evaluation.above_floors():
-        click.echo("       This model is not above the floors: it was not made @champion.")
+    warning = "" if outcome.evaluation.above_floors() else " - NOT above that, so not @champion"
+    click.echo(f"Score: {outcome.story.score()}; {outcome.story.floor()}{warning}")
     click.echo(f"Look:  {how_to_look(store, outcome.run_id)}")
     click.echo(
         f'Load:  mlflow.pytorch.load_model("{outcome.registered.uri}")  ({aliases} of '

@@ -164,6 +164,7 @@ def test_the_version_has_signature_description_tags_aliases_and_linked_metrics(
         and figures["best/accuracy"] > figures["floor/accuracy_all_background"]
     )
     assert ("champion" in aliases) == above
+    assert ("NOT above that" in trained.done.stdout) == (not above)
     logged = trained.client.get_logged_model(str(version.source).rpartition("/")[2])
     linked = {metric.key: metric for metric in logged.metrics or []}
     assert linked["best/dice"].value == figures["best/dice"]
