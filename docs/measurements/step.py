@@ -22,10 +22,12 @@ from segmentation.sources import find_source
 from segmentation.training import Trainer
 from segmentation.unet import build_unet
 
-_REPEATS = 9
+_REPEATS = 15
 
 width = int(sys.argv[2]) if len(sys.argv) > 2 else ModelConfig().width
-config = Config(data=DataConfig(source=sys.argv[1]), model=ModelConfig(width=width))
+# A multiple of the batch size: every step has the bare step's shape.
+data_config = DataConfig(source=sys.argv[1], train_images=96)
+config = Config(data=data_config, model=ModelConfig(width=width))
 compute = choose_compute(config.training)
 data = load_data(config.data, find_source(config.data.source), lambda *_: None)
 batches = Batches(data["train"], data["val"], config.training)
