@@ -87,10 +87,8 @@ def load_splits(
     names = [name for name, _ in pairs]
     twins = _twins(list(zip(names, outcomes, strict=True)), kept_apart)
     outcomes = [
-        _Outcome(example=outcome.example, problem=twins.get(outcome.example.id, outcome.problem))
-        if outcome.example.id in twins
-        else outcome
-        for outcome in outcomes
+        _Outcome(example=o.example, problem=twins[o.example.id]) if o.example.id in twins else o
+        for o in outcomes
     ]
     problems = [outcome.problem for outcome in outcomes if outcome.problem]
     if problems and config.bad_examples == "stop":
