@@ -1,6 +1,5 @@
 """How an entry point speaks: progress, results, one-line errors, exit codes."""
 
-import errno
 import functools
 import signal
 import sys
@@ -10,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segmentation.errors import ConfigError, PetsegError
+from segmentation.errors import ConfigError, explain
 
 if TYPE_CHECKING:
     from segmentation.reports import EpochReport, FitResult, Samples
 
 #: Of so many epochs or parts of a long work a log hears.
 _LINES = 11
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class _Failure(click.ClickException):
@@ -44,7 +41,7 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
             text = "stopped by Ctrl-C or SIGTERM; a run that had begun is marked KILLED"
             raise _Failure(text, 1) from error
         except Exception as error:
-            message = _sentence(error)
+            message = explain(error)
             if message is None:
                 raise
             raise _Failure(message, 2 if isinstance(error, ConfigError) else 1) from error
@@ -52,24 +49,6 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
             ProgressBar.close_open()
 
     return wrapped
-
-
-def _sentence(error: Exception) -> str | None:
-    """Say what is wrong and what to do; None where only a traceback helps."""
-    text = next(iter(str(error).splitlines()), "") or type(error).__name__
-    if isinstance(error, PetsegError):
-        return str(error)
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return f"{text}; free some space, then run again"
-    if isinstance(error, OSError) and error.errno in _FORBIDDEN:
-        return f"{text}; make it writable, then run again"
-    if isinstance(error, OSError):
-        return text
-    if isinstance(error, MemoryError) or "out of memory" in text or "allocate memory" in text:
-        return "memory ran out; lower batch_size, image_size, width or the number of images"
-    if type(error).__module__.partition(".")[0] == "mlflow":
-        return f"the tracking store failed: {text}"
-    return None
 
 
 class ProgressBar:

@@ -1,12 +1,16 @@
 """Command-line options made from the settings, so that they are declared once."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
 
-from segmentation.config import Config, Count, option_name
+from segmentation.config import Count, declared, option_name
+from segmentation.search_config import DEFAULT_SPACE, SearchConfig
+
+Command = Callable[..., Any]
+Field = dataclasses.Field[Any]
 
 
 class CountType(click.ParamType):  # type: ignore[type-arg]
@@ -34,20 +38,40 @@ _TYPES: dict[Any, Any] = {
 }
 
 
-def config_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add an option for each of the settings `names`, or for all of them."""
+def config_options(*names: str) -> Callable[[Command], Command]:
+    """Add an option for each of the settings `names` of a training, or for all of them."""
+    return _adding(field for field in declared() if not names or option_name(field) in names)
 
-    def add(command: Callable[..., Any]) -> Callable[..., Any]:
-        settings = [
-            field
-            for part in dataclasses.fields(Config)
-            for field in dataclasses.fields(part.type)  # type: ignore[arg-type]
-            if not names or option_name(field) in names
-        ]
-        for field in reversed(settings):  # decorators apply from the last to the first
+
+def search_options(command: Command) -> Command:
+    """Add the options of a search: those of a training, some of them as ranges, and its own."""
+    ranges = [field for field in declared() if "search" in field.metadata]
+    others = [field for field in declared() if "search" not in field.metadata]
+    command = _adding(dataclasses.fields(SearchConfig))(command)
+    command = _adding(others)(command)
+    for field in reversed(ranges):
+        name = option_name(field)
+        default = DEFAULT_SPACE.get(name, field.default)
+        command = click.option(
+            _flag(name),
+            name,
+            default=f"{default:g}" if isinstance(default, float) else str(default),
+            show_default=True,
+            metavar="VALUE|RANGE|CHOICES",
+            help=field.metadata["text"],
+        )(command)
+    return command
+
+
+def _adding(settings: Iterable[Field]) -> Callable[[Command], Command]:
+    """Return the decorator that adds an option for each field."""
+    fields = list(settings)
+
+    def add(command: Command) -> Command:
+        for field in reversed(fields):  # decorators apply from the last to the first
             name, choices = option_name(field), field.metadata.get("choices")
             command = click.option(
-                f"--{name.replace('_', '-')}",
+                _flag(name),
                 name,
                 type=_TYPES[field.type],
                 default=field.default,
@@ -58,3 +82,7 @@ def config_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., 
         return command
 
     return add
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

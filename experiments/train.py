@@ -30,7 +30,7 @@ def main(model_name: str, **options: Any) -> None:
     source = find_source(config.data.source)
     click.echo(source.line)
 
-    from segmentation.pipeline import load_data, train_and_register
+    from segmentation.pipeline import Setup, load_data, train_and_register
     from segmentation.tracking.store import connect, how_to_look
 
     store = connect()
@@ -40,8 +40,9 @@ def main(model_name: str, **options: Any) -> None:
             click.echo(f"Left out of {name}: {problem}")
     sizes = ", ".join(f"{len(part)} {name}" for name, part in reversed(data.items()))
     click.echo(f"Training on {compute.device.type}, {compute.amp}: {sizes} images")
-    outcome = train_and_register(config, compute, source, data, [ConsoleObserver()], model_name)
-    aliases = " and ".join(f"@{alias}" for alias in outcome.registered.aliases)
+    setup = Setup.of(compute, source, data, model_name)
+    outcome = train_and_register(config, setup, [ConsoleObserver()])
+    aliases = " and ".join(f"@{alias}" for alias in outcome.aliases)
     warning = "" if outcome.evaluation.above_floors() else " - NOT above that, so not @champion"
     click.echo(f"Score: {outcome.story.score()}; {outcome.story.floor()}{warning}")
     click.echo(f"Look:  {how_to_look(store, outcome.run_id)}")

@@ -22,8 +22,9 @@ def setting(default: Any, text: str, **limits: Any) -> Any:
     Args:
         default: its value when nothing is said.
         text: one sentence for `--help`.
-        limits: `low` and `high` (inclusive), `above` and `below` (exclusive), `choices`, and
-            `option`, the parameter's name where it differs from the field's.
+        limits: `low` and `high` (inclusive), `above` and `below` (exclusive), `choices`;
+            `option`, the parameter's name where it differs from the field's; `search`, `linear`,
+            `log` or `choice`, where a search may vary it.
     """
     return dataclasses.field(default=default, metadata={"text": text, **limits})
 
@@ -60,9 +61,23 @@ class DataConfig:
 class ModelConfig:
     """The U-Net's shape."""
 
-    width: int = setting(16, "Channels of the U-Net's first level.", low=1, high=1024)
+    width: int = setting(
+        16, "Channels of the U-Net's first level.", low=1, high=1024, search="linear"
+    )
     depth: int = setting(
-        4, "Levels of the U-Net, the bottom one included; each doubles the channels.", low=2, high=8
+        4,
+        "Levels of the U-Net, the bottom one included; each doubles the channels.",
+        low=2,
+        high=8,
+        search="linear",
+    )
+    patch: int = setting(
+        2,
+        "Side, in pixels, of the squares that the network takes as one and gives back as one; 1: "
+        "each pixel for itself, which takes about three times as long.",
+        low=1,
+        high=8,
+        search="linear",
     )
 
 
@@ -70,23 +85,32 @@ class ModelConfig:
 class TrainingConfig:
     """How the network is fitted."""
 
-    epochs: int = setting(90, "Passes over the training images.", low=1)
-    batch_size: int = setting(8, "Images a step.", low=1)
-    lr: float = setting(4e-3, "Peak learning rate of the one-cycle schedule.", above=0, below=10)
-    weight_decay: float = setting(1e-2, "AdamW's decoupled weight decay.", low=0, below=10)
+    epochs: int = setting(120, "Passes over the training images.", low=1)
+    batch_size: int = setting(8, "Images a step.", low=1, search="linear")
+    lr: float = setting(
+        4e-3, "Peak learning rate of the one-cycle schedule.", above=0, below=10, search="log"
+    )
+    weight_decay: float = setting(
+        1e-2, "AdamW's decoupled weight decay.", low=0, below=10, search="log"
+    )
     loss: str = setting(
         "bce",
         "BCEWithLogitsLoss, alone or plus one minus the soft Dice.",
         choices=("bce", "bce+dice"),
+        search="choice",
     )
     augment: str = setting(
-        "light", "Strength of the augmentation.", choices=("none", "light", "strong")
+        "light",
+        "Strength of the augmentation.",
+        choices=("none", "light", "strong"),
+        search="choice",
     )
     ema: float = setting(
         0.98,
         "Decay per step of the moving average of the weights that is validated and kept; 0: off.",
         low=0,
         below=1,
+        search="linear",
     )
     patience: int = setting(
         0, "Stop after this many epochs without a better validation Dice; 0: never.", low=0
@@ -121,15 +145,17 @@ class Config:
         Raises:
             ConfigError: names every impossible value at once.
         """
-        problems = [text for _, field, value in fields(self) if (text := _problem(field, value))]
-        bottom = self.data.image_size >> (self.model.depth - 1)
-        if not problems and bottom < 2:  # one pixel leaves batch normalisation without a variance
-            problems.append(
+        found = [
+            text for part in dataclasses.fields(self) for text in problems(getattr(self, part.name))
+        ]
+        bottom = self.data.image_size // self.model.patch >> (self.model.depth - 1)
+        if not found and bottom < 2:  # one pixel leaves batch normalisation without a variance
+            found.append(
                 f"depth={self.model.depth}: at image_size={self.data.image_size} the lowest level "
-                "has less than 2 x 2 pixels; lower depth or raise image_size"
+                "has less than 2 x 2 pixels; lower depth or patch, or raise image_size"
             )
-        if problems:
-            raise ConfigError("; ".join(problems))
+        if found:
+            raise ConfigError("; ".join(found))
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> "Config":
@@ -149,6 +175,22 @@ class Config:
     def flat(self) -> dict[str, Any]:
         """Return the settings under dotted names, such as `model.width`."""
         return {f"{part}.{field.name}": value for part, field, value in fields(self)}
+
+    def options(self) -> dict[str, Any]:
+        """Return the settings by the parameters' names."""
+        return {option_name(field): value for _, field, value in fields(self)}
+
+
+def declared() -> Iterator["dataclasses.Field[Any]"]:
+    """Yield every setting, in the order of their declaration."""
+    for part in dataclasses.fields(Config):
+        kind: Any = part.type
+        yield from dataclasses.fields(kind)
+
+
+def searchable() -> Iterator["dataclasses.Field[Any]"]:
+    """Yield the settings that a search may vary."""
+    return (field for field in declared() if "search" in field.metadata)
 
 
 def require_model_name(name: str) -> None:
@@ -172,6 +214,15 @@ def fields(config: Config) -> Iterator[tuple[str, "dataclasses.Field[Any]", Any]
         values = getattr(config, part.name)
         for field in dataclasses.fields(values):
             yield part.name, field, getattr(values, field.name)
+
+
+def problems(settings: Any) -> list[str]:
+    """Say of each impossible value of a dataclass of settings what is wrong with it."""
+    return [
+        text
+        for field in dataclasses.fields(settings)
+        if (text := _problem(field, getattr(settings, field.name)))
+    ]
 
 
 def _problem(field: "dataclasses.Field[Any]", value: Any) -> str | None:

@@ -1,6 +1,10 @@
 """The errors that a user can cause: each is one message, told without a traceback."""
 
+import errno
 from collections.abc import Sequence
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class PetsegError(Exception):
@@ -30,3 +34,31 @@ class TrainingError(PetsegError):
 
 class TrackingError(PetsegError):
     """The MLflow store or server cannot be used."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory ran out, the system's or a GPU's."""
+    text = str(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and ("out of memory" in text or "allocate memory" in text)
+    )
+
+
+def explain(error: Exception) -> str | None:
+    """Say what is wrong and what to do; None where only a traceback helps."""
+    text = next(iter(str(error).splitlines()), "") or type(error).__name__
+    if isinstance(error, PetsegError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return f"{text}; free some space, then run again"
+    if isinstance(error, OSError) and error.errno in _FORBIDDEN:
+        return f"{text}; make it writable, then run again"
+    if isinstance(error, OSError):
+        return text
+    if out_of_memory(error):
+        return "memory ran out; lower batch_size, image_size, width or the number of images"
+    if type(error).__module__.partition(".")[0] == "mlflow":
+        return f"the tracking store failed: {text}"
+    if type(error).__module__.partition(".")[0] in ("sqlalchemy", "psycopg", "optuna"):
+        return f"the study's storage failed: {text}"
+    return None

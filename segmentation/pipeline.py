@@ -20,6 +20,60 @@ from segmentation.tracking import descriptions, models, runs
 from segmentation.training import fit
 from segmentation.unet import Segmenter, build_unet
 
+Splits = Mapping[str, Decoded]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What stays the same over many trainings of one process.
+
+    Attributes:
+        compute: the device and its arithmetic.
+        source: where the data is from.
+        data: the splits `train` and `val`.
+        model_name: of the registered model.
+    """
+
+    compute: Compute
+    source: Source
+    data: Splits
+    model_name: str
+
+    @classmethod
+    def of(cls, compute: Compute, source: Source, data: Splits, model_name: str) -> "Setup":
+        """Put it together; an empty `model_name` stands for the usual one."""
+        usual = "pet-unet-synthetic" if source.drawn else "pet-unet"
+        return cls(compute=compute, source=source, data=data, model_name=model_name or usual)
+
+    def tags(self) -> dict[str, str]:
+        """Return what describes a run besides its settings."""
+        return {
+            "data.source": self.source.name,
+            "data.digest": self.data["train"].digest[:36],
+            "device": self.compute.device.type,
+            "amp": self.compute.amp,
+            "threads": str(torch.get_num_threads()),
+        }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A finished training, in a run that is still open.
+
+    Attributes:
+        segmenter: the model with the weights of its best epoch, in eval mode.
+        result: how training went.
+        evaluation: the model on the validation images, at their own size.
+        story: the same in words.
+        gallery: pictures of those images.
+    """
+
+    segmenter: Segmenter
+    result: FitResult
+    evaluation: Evaluation
+    story: descriptions.Story
+    gallery: runs.Gallery
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -27,151 +81,157 @@ class Outcome:
 
     Attributes:
         run_id: MLflow's.
-        result: how training went.
         evaluation: the registered model on the validation images, at their own size.
         story: the same in words.
         registered: the version in the registry.
+        aliases: those that it was given.
     """
 
     run_id: str
-    result: FitResult
     evaluation: Evaluation
     story: descriptions.Story
     registered: models.Registered
+    aliases: tuple[str, ...]
 
 
-def load_data(config: DataConfig, source: Source, progress: Progress) -> dict[str, Decoded]:
-    """Choose, verify and decode the train and val splits.
+def load_data(
+    config: DataConfig, source: Source, progress: Progress, *, with_gate: bool = False
+) -> dict[str, Decoded]:
+    """Choose, verify and decode the train and val splits, and the gate split where it is needed.
 
     Raises:
         ConfigError: more images are asked for than there are.
         DataError: lists or files cannot be used.
     """
     chosen = split(read_trainval(source.root), config)
-    apart = {"gate": chosen.gate}
+    # Of a picture that stands in several splits the first one keeps it: training comes last.
+    parts = {"val": chosen.val, "train": chosen.train}
+    apart = {}
+    if with_gate:
+        parts = {"gate": chosen.gate, **parts}
+    else:
+        apart["gate"] = chosen.gate
     if (source.root / "annotations" / "test.txt").exists():
         apart["test"] = tuple(read_list(source.root, "test"))
-    # Validation first: a picture that stands in both splits is then missing in training.
-    return load_splits({"val": chosen.val, "train": chosen.train}, apart, config, progress)
+    return load_splits(parts, apart, config, progress)
 
 
-def train_and_register(
-    config: Config,
-    compute: Compute,
-    source: Source,
-    data: Mapping[str, Decoded],
-    observers: Sequence[Observer],
-    model_name: str = "",
-) -> Outcome:
+def train_and_register(config: Config, setup: Setup, observers: Sequence[Observer]) -> Outcome:
     """Train in an MLflow run of its own, judge the result, log and register it.
 
     Args:
         config: all settings.
-        compute: the device and its arithmetic.
-        source: where the data is from.
-        data: the splits `train` and `val`.
+        setup: device, data and the model's name.
         observers: told of each epoch besides the tracker.
-        model_name: of the registered model; empty for the usual one.
 
     Raises:
         TrainingError: the loss is not finite; the run is FAILED, nothing is registered.
         TrackingError: the exported model does not answer as the trained one.
     """
-    model_name = model_name or ("pet-unet-synthetic" if source.drawn else "pet-unet")
-    val, training = data["val"], config.training
-    with runs.tracked_run(_run_name(config, source), _tags(source, data, compute)) as run_id:
-        runs.log_setup(_resolved(config, compute, source, data, model_name), data, source.root)
-        network = build_unet(config.model, training.seed)
-        watchers = [runs.TrackingObserver(val, training.epochs), *observers]
-        if training.patience:
-            watchers.append(EarlyStopping(training.patience))
-        batches = Batches(data["train"], val, training)
-        result = fit(network, batches, training, compute, watchers)
-        segmenter = Segmenter(network, config.data.image_size).eval()
-        gallery = runs.Gallery()
-        files = zip(val.examples, val.files, strict=True)
-        judged = judge(segmenter, files, config.data.border, compute.device)
-        evaluation = Evaluation.of(val.name, map(gallery.add, judged))
-        story = descriptions.Story(
-            config=config,
-            data=source.described,
-            amp=compute.amp,
-            sizes={name: len(part) for name, part in data.items()},
-            result=result,
-            evaluation=evaluation,
-        )
-        runs.describe(story.run())
+    with runs.tracked_run(run_name(config, setup), setup.tags()) as run:
+        trained = fit_and_judge(config, setup, observers)
         # The model first: should a picture fail, what took minutes to train is safe.
-        registered = _log_and_register(segmenter, model_name, story, run_id, data, source)
-        gallery.log(evaluation)
-        runs.log_curves(result, evaluation.counts.all_pet().mean().dice)
+        model_id = log_model(trained, setup)
+        registered = models.register(
+            model_id,
+            setup.model_name,
+            trained.story.version(run.id),
+            version_tags(trained, setup, run.id),
+        )
+        aliases = models.promote(registered, above_floors=trained.evaluation.above_floors())
+        models.introduce(setup.model_name, descriptions.model(setup.model_name, trained.story.data))
+        log_pictures(trained)
     return Outcome(
-        run_id=run_id, result=result, evaluation=evaluation, story=story, registered=registered
+        run_id=run.id,
+        evaluation=trained.evaluation,
+        story=trained.story,
+        registered=registered,
+        aliases=aliases,
     )
 
 
-def _log_and_register(
-    segmenter: Segmenter,
-    name: str,
-    story: descriptions.Story,
-    run_id: str,
-    data: Mapping[str, Decoded],
-    source: Source,
-) -> models.Registered:
-    """Log the model with its figures, register it, describe it."""
-    best_epoch, evaluation = story.result.best_epoch, story.evaluation
-    model_id = models.log_model(
-        segmenter,
-        runs.final_metrics(evaluation, best_epoch),
-        runs.dataset(data["val"], source.root),
+def fit_and_judge(config: Config, setup: Setup, observers: Sequence[Observer]) -> Trained:
+    """Train in the current run, tracked epoch by epoch, and score the result.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    data, training = setup.data, config.training
+    val = data["val"]
+    runs.log_setup(_resolved(config, setup), data, setup.source.root)
+    network = build_unet(config.model, training.seed)
+    watchers = [runs.TrackingObserver(val, training.epochs), *observers]
+    if training.patience:
+        watchers.append(EarlyStopping(training.patience))
+    batches = Batches(data["train"], val, training)
+    result = fit(network, batches, training, setup.compute, watchers)
+    segmenter = Segmenter(network, config.data.image_size).eval()
+    gallery = runs.Gallery()
+    files = zip(val.examples, val.files, strict=True)
+    judged = judge(segmenter, files, config.data.border, setup.compute.device)
+    evaluation = Evaluation.of(val.name, map(gallery.add, judged))
+    story = descriptions.Story(
+        config=config,
+        data=setup.source.described,
+        amp=setup.compute.amp,
+        sizes={name: len(part) for name, part in data.items()},
+        result=result,
+        evaluation=evaluation,
+    )
+    runs.describe(story.run())
+    return Trained(
+        segmenter=segmenter, result=result, evaluation=evaluation, story=story, gallery=gallery
+    )
+
+
+def log_model(trained: Trained, setup: Setup) -> str:
+    """Log the model with its figures into the current run; return its model id."""
+    best_epoch = trained.result.best_epoch
+    return models.log_model(
+        trained.segmenter,
+        runs.final_metrics(trained.evaluation, best_epoch),
+        runs.dataset(setup.data["val"], setup.source.root),
         best_epoch,
     )
-    tags = {
-        "dice": f"{evaluation.counts.mean().dice:.4f}",
-        "data.digest": data["train"].digest[:36],
+
+
+def log_pictures(trained: Trained) -> None:
+    """Log the pictures and the table of the validation images, and the curves."""
+    trained.gallery.log(trained.evaluation)
+    floor = trained.evaluation.counts.all_pet().mean().dice
+    runs.log_curves(trained.result, floor)
+
+
+def version_tags(trained: Trained, setup: Setup, run_id: str) -> dict[str, str]:
+    """Return the tags of a registered version."""
+    return {
+        "dice": f"{trained.evaluation.counts.mean().dice:.4f}",
+        "data.digest": setup.data["train"].digest[:36],
         "run": run_id,
     }
-    registered = models.register(
-        model_id, name, story.version(run_id), tags, above_floors=evaluation.above_floors()
-    )
-    models.introduce(name, descriptions.model(name, story.data))
-    return registered
 
 
-def _resolved(
-    config: Config, compute: Compute, source: Source, data: Mapping[str, Decoded], model_name: str
-) -> dict[str, Any]:
+def _resolved(config: Config, setup: Setup) -> dict[str, Any]:
     """Return every setting as it was used, `auto` and `all` replaced by what they came to."""
     counts = {
         f"data.{name}_images": len(part.examples) + len(part.problems)
-        for name, part in data.items()
+        for name, part in setup.data.items()
     }
     return (
         config.flat()
         | counts
         | {
-            "data.source": source.name,
-            "training.device": compute.device.type,
-            "training.precision": compute.precision,
-            "model.name": model_name,
+            "data.source": setup.source.name,
+            "training.device": setup.compute.device.type,
+            "training.precision": setup.compute.precision,
+            "model.name": setup.model_name,
         }
     )
 
 
-def _tags(source: Source, data: Mapping[str, Decoded], compute: Compute) -> dict[str, str]:
-    """Return what describes a run besides its settings."""
-    return {
-        "data.source": source.name,
-        "data.digest": data["train"].digest[:36],
-        "device": compute.device.type,
-        "amp": compute.amp,
-        "threads": str(torch.get_num_threads()),
-    }
-
-
-def _run_name(config: Config, source: Source) -> str:
+def run_name(config: Config, setup: Setup) -> str:
     """Say in a few words what the run was."""
-    data = "synthetic" if source.drawn else "pets"
+    data = "synthetic" if setup.source.drawn else "pets"
     return (
         f"{data}-{config.data.train_images} w{config.model.width} d{config.model.depth} "
         f"{config.data.image_size}px lr{config.training.lr:g} {config.training.epochs}ep "

@@ -2,7 +2,9 @@
 
 O. Ronneberger, P. Fischer, T. Brox, "U-Net: Convolutional Networks for Biomedical Image
 Segmentation", MICCAI 2015; with batch normalisation, padded convolutions, and upsampling by
-nearest neighbour after a 1 x 1 convolution in place of the transposed one.
+nearest neighbour after a 1 x 1 convolution in place of the transposed one. Squares of pixels may be
+taken as one, with more channels: W. Shi et al., "Real-Time Single Image and Video Super-Resolution
+Using an Efficient Sub-Pixel Convolutional Neural Network", CVPR 2016.
 """
 
 import itertools
@@ -51,31 +53,34 @@ class ConvBlock(nn.Sequential):
 class UNet(nn.Module):
     """A U-Net that takes RGB as it is stored and gives the logit of `pet` for each pixel.
 
-    Works for any height and width of at least 2 ** (depth - 1): skips and upsampled maps meet at
-    the skip's size. Normalisation is inside, so that inference cannot disagree with training.
+    Works for any height and width of at least patch * 2 ** (depth - 1): skips and upsampled maps
+    meet at the skip's size, and what a multiple of `patch` lacks is filled by repeating the border.
+    Normalisation is inside, so that inference cannot disagree with training.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, width: int, depth: int) -> None:
+    def __init__(self, width: int, depth: int, patch: int = 1) -> None:
         """Build the levels.
 
         Args:
             width: channels of the first level; each further one has twice as many.
             depth: number of levels, the bottom one included.
+            patch: side of the squares of pixels that the first level takes as one.
         """
         super().__init__()
+        self.patch = patch
         channels = [width << level for level in range(depth)]
         self.encoder = nn.ModuleList(
             ConvBlock(inputs, outputs)
-            for inputs, outputs in zip([3, *channels], channels, strict=False)
+            for inputs, outputs in zip([3 * patch**2, *channels], channels, strict=False)
         )
         self.reduce = nn.ModuleList(
             nn.Conv2d(lower, upper, 1) for upper, lower in itertools.pairwise(channels)
         )
         self.decoder = nn.ModuleList(ConvBlock(2 * upper, upper) for upper in channels[:-1])
-        self.head = nn.Conv2d(width, 1, 1)
+        self.head = nn.Conv2d(width, patch**2, 1)
         self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
 
@@ -88,7 +93,13 @@ class UNet(nn.Module):
         Returns:
             (N, 1, H, W): log-odds that the pixel is pet.
         """
+        height, width = image.shape[-2:]
         x = (image.float() - self.mean) / self.std
+        if self.patch > 1:
+            missing = (0, -width % self.patch, 0, -height % self.patch)
+            x = functional.pad(x, missing, mode="replicate") if any(missing) else x
+            x = functional.pixel_unshuffle(x, self.patch)
+            x = x.contiguous(memory_format=torch.channels_last)  # which unshuffling undoes
         skips: list[Tensor] = []
         for level, block in enumerate(self.encoder):
             x = block(functional.max_pool2d(x, 2) if level else x)
@@ -100,13 +111,15 @@ class UNet(nn.Module):
             x = functional.interpolate(reduce(x), size=skip.shape[-2:], mode="nearest")
             x = block(torch.cat([skip, x], dim=1))
         logits: Tensor = self.head(x)
+        if self.patch > 1:
+            logits = functional.pixel_shuffle(logits, self.patch)[..., :height, :width]
         return logits
 
 
 def build_unet(config: ModelConfig, seed: int) -> UNet:
     """Return a U-Net with freshly drawn weights, the same ones for the same `seed`."""
     torch.manual_seed(seed)
-    return UNet(config.width, config.depth)
+    return UNet(config.width, config.depth, config.patch)
 
 
 class Segmenter(nn.Module):

@@ -7,7 +7,7 @@ import click
 import pytest
 import yaml
 
-from experiments import prepare, train
+from experiments import prepare, train, tune
 from tests.programs import PROJECT
 
 RANKS = {
@@ -18,6 +18,10 @@ RANKS = {
     "segmentation.drawing": 0,
     "segmentation.paths": 1,
     "segmentation.config": 1,
+    "segmentation.comparison": 1,
+    "segmentation.workers": 1,
+    "segmentation.search_config": 2,
+    "segmentation.space": 2,
     "segmentation.pets": 2,
     "segmentation.unet": 2,
     "segmentation.metrics": 2,
@@ -42,12 +46,22 @@ RANKS = {
     "segmentation.tracking.runs": 9,
     "segmentation.tracking.models": 9,
     "segmentation.tracking.reports": 10,
+    "segmentation.tracking.studies": 10,
+    "segmentation.tuning": 3,
+    "segmentation.tuning.pruning": 3,
+    "segmentation.tuning.plots": 3,
+    "segmentation.tuning.storage": 3,
+    "segmentation.tuning.study": 4,
+    "segmentation.study_report": 5,
     "segmentation.pipeline": 11,
-    "experiments": 12,
-    "experiments.options": 12,
-    "experiments.console": 12,
-    "experiments.train": 13,
-    "experiments.prepare": 13,
+    "segmentation.trials": 12,
+    "segmentation.search": 13,
+    "experiments": 14,
+    "experiments.options": 14,
+    "experiments.console": 14,
+    "experiments.train": 15,
+    "experiments.tune": 15,
+    "experiments.prepare": 15,
 }
 
 
@@ -82,18 +96,21 @@ def test_every_module_has_a_rank_and_imports_only_lower_ones() -> None:
     assert upward == []
 
 
-def test_only_the_tracking_room_knows_mlflow() -> None:
+@pytest.mark.parametrize(
+    ("room", "library"), [("segmentation.tracking", "mlflow"), ("segmentation.tuning", "optuna")]
+)
+def test_one_room_alone_knows_a_library(room: str, library: str) -> None:
     knowing = {
         name
         for name, tree in modules().items()
-        if any(one.partition(".")[0] == "mlflow" for one in imports(tree))
+        if any(one.partition(".")[0] == library for one in imports(tree))
     }
-    assert {name.rpartition(".")[0] for name in knowing} == {"segmentation.tracking"}
+    assert {name.rpartition(".")[0] for name in knowing} == {room}
 
 
 @pytest.mark.parametrize(
     ("entry", "command"),
-    [("main", train.main), ("train", train.main), ("prepare", prepare.main)],
+    [("main", train.main), ("train", train.main), ("tune", tune.main), ("prepare", prepare.main)],
 )
 def test_mlproject_and_the_command_line_have_the_same_parameters_and_defaults(
     entry: str, command: click.Command

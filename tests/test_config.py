@@ -40,9 +40,9 @@ def test_a_learning_rate_that_is_no_positive_number_is_refused(lr: float) -> Non
 
 
 def test_a_depth_that_leaves_no_pixels_is_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match=r"depth=8: at image_size=128 .* lower depth or raise"):
+    with pytest.raises(ConfigError, match=r"depth=8: at image_size=128 .* lower depth or patch"):
         Config(model=ModelConfig(depth=8))
-    Config(model=ModelConfig(depth=7))
+    Config(model=ModelConfig(depth=6))
 
 
 def test_options_use_the_names_that_users_type() -> None:

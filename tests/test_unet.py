@@ -7,9 +7,10 @@ from segmentation.config import ModelConfig
 from segmentation.unet import Segmenter, UNet, build_unet, resize_image
 
 
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (37, 53), (8, 100), (17, 16)])
-def test_any_height_and_width_give_logits_of_that_size(height: int, width: int) -> None:
-    network = UNet(width=4, depth=4).eval()
+@pytest.mark.parametrize("patch", [1, 2, 3])
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (37, 53), (24, 100), (25, 26)])
+def test_any_height_and_width_give_logits_of_that_size(height: int, width: int, patch: int) -> None:
+    network = UNet(width=4, depth=4, patch=patch).eval()
     image = torch.randint(0, 256, (2, 3, height, width), dtype=torch.uint8)
     assert network(image).shape == (2, 1, height, width)
 
@@ -34,6 +35,23 @@ def test_every_weight_learns_and_every_skip_reaches_the_output() -> None:
 def test_width_and_depth_mean_what_they_say() -> None:
     channels = [block[0].out_channels for block in UNet(width=6, depth=4).encoder]  # type: ignore[index]
     assert channels == [6, 12, 24, 48]
+
+
+def test_patches_put_every_pixel_back_where_it_was() -> None:
+    """A network that answers each pixel by its own red, whatever the size of its patches."""
+    for patch in (2, 3):
+        network = UNet(width=3 * patch**2, depth=2, patch=patch).eval()
+        network.encoder[0] = torch.nn.Identity()
+        network.decoder[0] = torch.nn.Identity()
+        network.encoder[1] = torch.nn.Conv2d(3 * patch**2, 6 * patch**2, 1)
+        network.head = torch.nn.Conv2d(6 * patch**2, patch**2, 1, bias=False)
+        with torch.no_grad():
+            network.head.weight.zero_()
+            for place in range(patch**2):
+                network.head.weight[place, place] = 1  # channel 0, red, of each place
+        image = torch.randint(0, 256, (1, 3, 13, 17), dtype=torch.uint8)
+        expected = (image[:, :1].float() - network.mean[:, :1]) / network.std[:, :1]
+        assert torch.allclose(network(image), expected)
 
 
 def test_the_same_seed_draws_the_same_weights() -> None:

@@ -34,12 +34,10 @@ class Registered:
 
     Attributes:
         name, version: of the registered model.
-        aliases: those that it was given.
     """
 
     name: str
     version: str
-    aliases: tuple[str, ...]
 
     @property
     def uri(self) -> str:
@@ -89,13 +87,8 @@ def log_model(
     return str(info.model_id)
 
 
-def register(
-    model_id: str, name: str, description: str, tags: Mapping[str, str], *, above_floors: bool
-) -> Registered:
-    """Register a logged model and give the aliases that it deserves.
-
-    It becomes `challenger`, and `champion` where there is none and it is above the floors.
-    """
+def register(model_id: str, name: str, description: str, tags: Mapping[str, str]) -> Registered:
+    """Register a logged model, without any alias."""
     client = mlflow.MlflowClient()
     logging_utils.disable_logging()  # type: ignore[no-untyped-call]  # it prints two lines of its own
     try:
@@ -103,14 +96,32 @@ def register(
     finally:
         logging_utils.enable_logging()  # type: ignore[no-untyped-call]
     client.update_model_version(name, version.version, description=description)
+    return Registered(name=name, version=str(version.version))
+
+
+def version_of(run_id: str, name: str, purpose: str) -> Registered | None:
+    """Return the version that was registered from a run for a purpose (its tag), if any."""
+    # MLflow cannot filter by a tag and a run at once.
+    for version in mlflow.MlflowClient().search_model_versions(f"run_id='{run_id}'"):
+        if version.name == name and version.tags.get("purpose") == purpose:
+            return Registered(name=name, version=str(version.version))
+    return None
+
+
+def promote(registered: Registered, *, above_floors: bool) -> tuple[str, ...]:
+    """Give a version the aliases that it deserves; return them.
+
+    It becomes `challenger`, and `champion` where there is none and it is above the floors.
+    """
+    client = mlflow.MlflowClient()
     aliases = ["challenger"]
     with alone(mlflow.get_tracking_uri()):
-        taken = client.get_registered_model(name).aliases
-        if above_floors and "champion" not in taken:
+        taken = client.get_registered_model(registered.name).aliases
+        if above_floors and taken.get("champion", registered.version) == registered.version:
             aliases.append("champion")
         for alias in aliases:
-            client.set_registered_model_alias(name, alias, version.version)
-    return Registered(name=name, version=str(version.version), aliases=tuple(aliases))
+            client.set_registered_model_alias(registered.name, alias, registered.version)
+    return tuple(aliases)
 
 
 def introduce(name: str, description: str) -> None:

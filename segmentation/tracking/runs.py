@@ -1,7 +1,9 @@
 """One training as an MLflow run: its settings, its figures as they come, its end."""
 
 import contextlib
+import dataclasses
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -25,17 +27,53 @@ _SAMPLE_HEIGHT, _TABLE_HEIGHT, _GALLERY_HEIGHT = 224, 96, 224
 _WORST = 12
 
 
-@contextlib.contextmanager
-def tracked_run(name: str, tags: Mapping[str, str]) -> Iterator[str]:
-    """Open a run, or attach to the one that `mlflow run` opened; yield its id.
+@dataclasses.dataclass
+class Run:
+    """A run that is open.
 
-    It ends as FINISHED, as KILLED on Ctrl-C, or as FAILED with the reason in the tag `failure`:
-    never as RUNNING while this process can still say so.
+    Attributes:
+        id: MLflow's.
+        experiment: the id of its experiment.
+        status: how it is to end if nothing goes wrong.
     """
-    run = mlflow.start_run(log_system_metrics=True)
+
+    id: str
+    experiment: str
+    status: str = "FINISHED"
+
+
+@contextlib.contextmanager
+def tracked_run(
+    name: str, tags: Mapping[str, str], parent: Run | None = None, resume: str | None = None
+) -> Iterator[Run]:
+    """Open a run, or attach to the one that `mlflow run` opened; yield it.
+
+    It ends as its `status` says, as KILLED on Ctrl-C, or as FAILED with the reason in the tag
+    `failure`: never as RUNNING while this process can still say so.
+
+    Args:
+        name: of the run.
+        tags: given to it from its first moment on.
+        parent: the run that it is nested in; it is then always a new one.
+        resume: the id of a run to go on in.
+    """
+    if resume is not None:
+        run = mlflow.start_run(run_id=resume, log_system_metrics=True, tags=dict(tags))
+    elif parent is None:
+        run = mlflow.start_run(log_system_metrics=True, tags=dict(tags))
+    else:
+        # What `mlflow run` opened is the parent's, though every process of its inherits the name.
+        os.environ.pop("MLFLOW_RUN_ID", None)
+        run = mlflow.start_run(
+            log_system_metrics=True,
+            tags=dict(tags),
+            experiment_id=parent.experiment,
+            parent_run_id=parent.id,
+        )
+    opened = Run(id=run.info.run_id, experiment=run.info.experiment_id)
     try:
-        mlflow.set_tags({"mlflow.runName": name, "git.dirty": _dirty(), **tags})
-        yield run.info.run_id
+        mlflow.set_tags({"mlflow.runName": name, "git.dirty": _dirty()})
+        yield opened
         mlflow.flush_artifact_async_logging()
     except BaseException as error:
         interrupted = isinstance(error, KeyboardInterrupt)
@@ -44,7 +82,7 @@ def tracked_run(name: str, tags: Mapping[str, str]) -> Iterator[str]:
         with contextlib.suppress(Exception):
             mlflow.end_run("KILLED" if interrupted else "FAILED")
         raise
-    mlflow.end_run()
+    mlflow.end_run(opened.status)
 
 
 def log_setup(settings: Mapping[str, Any], splits: Mapping[str, Decoded], source: Path) -> None:
@@ -117,6 +155,32 @@ def final_metrics(evaluation: Evaluation, best_epoch: int) -> dict[str, float]:
         "best/epoch": best_epoch,
         **evaluation.floors(),
     }
+
+
+def log_final(evaluation: Evaluation, best_epoch: int) -> None:
+    """Log the figures of a training whose model is not kept."""
+    mlflow.log_metrics(final_metrics(evaluation, best_epoch))
+
+
+def log_split(evaluation: Evaluation) -> None:
+    """Log the figures of images that neither trained nor chose the epoch, such as the gate's."""
+    mean, (low, high) = evaluation.counts.mean(), evaluation.interval()
+    figures = {
+        "dice": mean.dice,
+        "dice_low": low,
+        "dice_high": high,
+        "iou": mean.iou,
+        "accuracy": mean.accuracy,
+        "images": len(evaluation.counts),
+        "floor_dice": evaluation.counts.all_pet().mean().dice,
+        "floor_accuracy": evaluation.counts.all_background().mean().accuracy,
+    }
+    mlflow.log_metrics({f"{evaluation.split}/{name}": value for name, value in figures.items()})
+
+
+def tag(name: str, value: str) -> None:
+    """Tag the current run."""
+    mlflow.set_tag(name, value)
 
 
 class Gallery:

@@ -90,6 +90,12 @@ def how_to_look(uri: str, run_id: str) -> str:
     return f"mlflow ui --backend-store-uri {store}  then http://127.0.0.1:5000{page}"
 
 
+def studies_folder() -> Path:
+    """Return the folder for studies: beside the store's database, else in the working folder."""
+    path = _sqlite_path(str(mlflow.get_tracking_uri()))
+    return (path.parent if path else Path.cwd()) / "studies"
+
+
 @contextlib.contextmanager
 def alone(uri: str) -> Iterator[None]:
     """Let one process of this machine at a time change what others would change too.

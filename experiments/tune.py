@@ -1,0 +1,104 @@
+"""Search width, learning rate and more; confirm the finalists; register the winner."""
+
+import dataclasses
+import shlex
+import time
+from typing import Any
+
+import click
+
+from experiments.console import ProgressBar, one_line_errors
+from experiments.options import search_options
+from segmentation.config import Config, declared, option_name, require_model_name, searchable
+from segmentation.search_config import SearchConfig
+from segmentation.space import check, parse
+
+_RANGES = [option_name(field) for field in searchable()]
+_PLAIN = [option_name(field) for field in declared() if option_name(field) not in _RANGES]
+_OWN = [field.name for field in dataclasses.fields(SearchConfig)]
+
+
+@click.command(context_settings={"show_default": True})
+@search_options
+@click.option(
+    "--model-name",
+    default="",
+    help="Registered model to add versions to; empty: pet-unet, or pet-unet-synthetic on drawn "
+    "data.",
+)
+@click.pass_context
+@one_line_errors
+def main(context: click.Context, model_name: str, **options: Any) -> None:
+    """Search for better settings with Optuna; every trial is a run of its own.
+
+    Parameters of the network and of its training take a VALUE, a RANGE to search (lr=3e-4..3e-2,
+    width=8..32:8 in steps of 8) or CHOICES (loss=bce,bce+dice). The same command again goes on
+    with the same study.
+    """
+    asked = SearchConfig(**{name: options[name] for name in _OWN})
+    require_model_name(model_name)
+    fixed, space = parse({name: options[name] for name in _RANGES})
+    defaults = {option_name(field): field.default for field in searchable()}
+    plain = {name: options[name] for name in _PLAIN}
+    settings = Config.from_options({**defaults, **plain, **fixed}).options()
+    check(space, settings)
+    # What follows takes seconds to import; --help and wrong parameters need none of it.
+    from segmentation.devices import choose_compute
+    from segmentation.sources import find_source
+
+    config = Config.from_options(settings)
+    compute = choose_compute(config.training)
+    source = find_source(config.data.source)
+    click.echo(source.line)
+
+    from segmentation.pipeline import Setup, load_data
+    from segmentation.search import Searching, search
+    from segmentation.tracking.store import connect, how_to_look
+
+    store = connect()
+    data = load_data(
+        config.data, source, ProgressBar("Reading images"), with_gate=asked.confirm > 0
+    )
+    for name, part in data.items():
+        for problem in part.problems:
+            click.echo(f"Left out of {name}: {problem}")
+    searching = Searching(
+        asked=asked,
+        space=space,
+        options=settings,
+        setup=Setup.of(compute, source, data, model_name),
+        began=time.time(),
+    )
+    click.echo(searching.line())
+    try:
+        outcome = search(searching, click.echo)
+    except KeyboardInterrupt:
+        typed = _typed(context, {"study": searching.name})
+        click.echo(f"Go on: mlflow run . -e tune --env-manager local{typed}")
+        raise
+    story = outcome.story
+    click.echo(story.verdict())
+    if story.command():
+        click.echo(f"Again: {story.command()}")
+    click.echo(f"Look:  {how_to_look(store, outcome.run_id)}")
+    aliases = " and ".join(f"@{alias}" for alias in outcome.aliases)
+    click.echo(
+        f'Load:  mlflow.pytorch.load_model("{outcome.registered.uri}")  ({aliases} of '
+        f"{outcome.registered.name})"
+    )
+
+
+def _typed(context: click.Context, more: dict[str, Any]) -> str:
+    """Return the parameters that differ from their defaults, and some more, as they are typed."""
+    values = {
+        param.name: context.params[param.name]
+        for param in context.command.params
+        if param.name in context.params and context.params[param.name] != param.default
+    }
+    return "".join(
+        f" -P {shlex.quote(f'{name}={value}')}" for name, value in {**values, **more}.items()
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Which of several trainings is better: paired over images, with the noise of the seeds."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The mean Dice of one configuration less that of another, on the same images.
+
+    Attributes:
+        difference: of the means over seeds and images.
+        low, high: ends of its interval.
+        level: the interval's coverage, in (0, 1).
+        images, seeds: how many of each it rests on.
+    """
+
+    difference: float
+    low: float
+    high: float
+    level: float
+    images: int
+    seeds: int
+
+    @property
+    def verdict(self) -> str:
+        """Say in plain words what the interval means."""
+        if self.low > 0:
+            return "better"
+        if self.high < 0:
+            return "worse"
+        return "within the noise: neither better nor worse as far as these images and seeds tell"
+
+
+def compare(first: Floats, second: Floats, seed_spread: float, level: float) -> Comparison:
+    """Compare two configurations, each trained with some seeds and judged on the same images.
+
+    Two sources of noise are added: other images would have been drawn, and other seeds. The first
+    is the variance over images of the paired difference, divided by their number; the second the
+    variance between trainings that differ in their seed alone, divided by the number of
+    trainings, once for each side. Student's t, its degrees of freedom by F. E. Satterthwaite ("An
+    Approximate Distribution of Estimates of Variance Components", Biometrics Bulletin 2, 1946).
+    Errs, if at all, to the wide side: the spread between seeds holds a part of the images' noise.
+
+    Args:
+        first: float64 (seeds, images), Dice of each training on each image.
+        second: the same of the other configuration.
+        seed_spread: standard deviation of the mean Dice over seeds (`seed_spread`), with as many
+            degrees of freedom as `first` and `second` have trainings less one each.
+        level: the coverage aimed at, in (0, 1).
+    """
+    # Imported where it is needed: scipy.stats takes as long to import as all the rest.
+    from scipy.stats import t as student
+
+    paired = first.mean(axis=0) - second.mean(axis=0)
+    images = len(paired)
+    parts = [
+        (float(paired.var(ddof=1)) / images if images > 1 else math.inf, max(1, images - 1)),
+        (
+            seed_spread**2 * (1 / len(first) + 1 / len(second)),
+            max(1, len(first) + len(second) - 2),
+        ),
+    ]
+    variance = sum(part for part, _ in parts)
+    difference = float(paired.mean())
+    if not math.isfinite(variance) or variance == 0:
+        half = 0.0 if variance == 0 else math.inf
+    else:
+        freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
+        half = float(student.ppf((1 + level) / 2, freedom)) * math.sqrt(variance)
+    return Comparison(
+        difference=difference,
+        low=difference - half,
+        high=difference + half,
+        level=level,
+        images=images,
+        seeds=min(len(first), len(second)),
+    )
+
+
+def seed_spread(groups: Sequence[Floats]) -> float:
+    """Return the standard deviation of the mean Dice between seeds, pooled over configurations.
+
+    Args:
+        groups: float64 (seeds, images) of each configuration.
+    """
+    means = [group.mean(axis=1) for group in groups]
+    squares = sum(float(((mean - mean.mean()) ** 2).sum()) for mean in means)
+    return math.sqrt(squares / max(1, sum(len(mean) - 1 for mean in means)))

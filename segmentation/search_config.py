@@ -1,0 +1,81 @@
+"""The settings of a search, besides those of the trainings that it is made of."""
+
+import dataclasses
+import re
+
+from segmentation.config import Count, problems, setting
+from segmentation.errors import ConfigError
+
+#: What `tune` searches when nothing is said.
+DEFAULT_SPACE = {"width": "8..32:8", "lr": "3e-4..3e-2"}
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """How a search goes; valid once it exists."""
+
+    trials: int = setting(
+        20, "Trials in all, those of earlier commands on the same study included.", low=1
+    )
+    timeout: str = setting(
+        "none", "Begin no further trial after so long, such as 90s, 20m or 8h; or 'none'."
+    )
+    trial_epochs: int = setting(20, "Passes over the training images in a trial.", low=1)
+    pruner: str = setting(
+        "halving",
+        "Stops trials early: 'halving' those outside the better half at a quarter and at half of "
+        "their epochs, 'median' those below the median from a quarter on.",
+        choices=("halving", "median", "none"),
+    )
+    confirm: int = setting(
+        3,
+        "Finalists that are trained again at full length, with two new seeds each, and compared "
+        "with train's defaults on the gate split; 0: none.",
+        low=0,
+        high=100,
+    )
+    keep: Count = setting("all", "So many of the best trials keep their models, or 'all'.", low=0)
+    study: str = setting("auto", "Name of the study; 'auto' makes one from the settings.")
+    storage: str = setting(
+        "file",
+        "Where the study is kept: 'file', beside the tracking store, or "
+        "postgresql://USER@HOST/DATABASE for several machines.",
+    )
+    heartbeat: int = setting(
+        10,
+        "Seconds between a machine's signs of life in PostgreSQL; after six missing ones others "
+        "take its trials over.",
+        low=1,
+        high=3600,
+    )
+    workers: int = setting(
+        0,
+        "Trials at once on this machine, each with its share of the threads; 0: two on a CPU with "
+        "two cores or more, else one.",
+        low=0,
+        high=256,
+    )
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            ConfigError: names every impossible value at once.
+        """
+        found = problems(self)
+        if self.timeout != "none" and _seconds(self.timeout) is None:
+            found.append(f"timeout={self.timeout}: expected such as 90s, 20m, 8h or none")
+        if found:
+            raise ConfigError("; ".join(found))
+
+    @property
+    def seconds(self) -> float | None:
+        """The timeout in seconds, or None."""
+        return _seconds(self.timeout)
+
+
+def _seconds(text: str) -> float | None:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    return float(match[1]) * _UNITS[match[2]] if match else None
