@@ -5,7 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import psutil
 
 PROJECT = Path(__file__).parent.parent
 #: A training that takes seconds.
@@ -67,6 +70,21 @@ class Program:
     def entry(self, name: str, **options: object) -> "subprocess.CompletedProcess[str]":
         """Run `python -m experiments.NAME --option value ...`."""
         return self.run(*entry_command(name, **options))
+
+
+def wait_until_gone(processes: list[psutil.Process], seconds: float = 60) -> None:
+    """Wait until none of them runs; one whose parent has not asked for its end counts as gone."""
+    deadline = time.monotonic() + seconds
+    while left := [process for process in processes if _runs(process)]:
+        assert time.monotonic() < deadline, f"still running: {left}"
+        time.sleep(0.05)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _heed_ctrl_c() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.programs import Program, entry_command
+from tests.programs import Program, entry_command, wait_until_gone
 from tests.studies import TINY_SEARCH, Searched, assert_exact
 
 BAD = {
@@ -87,7 +87,7 @@ def test_ctrl_c_ends_everything_and_the_same_command_goes_on(
     assert err.startswith("Error: stopped by Ctrl-C or SIGTERM")
     assert len(err.splitlines()) == 1
     assert "Go on: mlflow run . -e tune --env-manager local -P width=2..4:2" in out
-    assert all(not worker.is_running() for worker in workers)
+    wait_until_gone(workers)
     searched = Searched(program)
     assert {run.info.status for run in searched.runs()} <= {"FINISHED", "KILLED", "FAILED"}
     assert searched.parent().info.status == "KILLED"
@@ -119,8 +119,7 @@ def kill_at_random_and_complete(program: Program, pets: Path, kills: int, seed: 
                 process.kill()
                 process.communicate()
                 # Those left behind end by themselves.
-                _, alive = psutil.wait_procs(workers, timeout=60)
-                assert alive == []
+                wait_until_gone(workers)
             else:
                 _finish(process)
         finally:

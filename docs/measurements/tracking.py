@@ -44,6 +44,7 @@ for owner, name in (
     (runs.Gallery, "log"),
     (models, "log_model"),
     (models, "register"),
+    (models, "promote"),
     (models, "introduce"),
 ):
     timed(owner, name)
@@ -55,7 +56,7 @@ timed(sys.modules[__name__], "connect")
 connect()
 data = pipeline.load_data(config.data, source, lambda *_: None)
 start = time.perf_counter()
-pipeline.train_and_register(config, compute, source, data, [])
+pipeline.train_and_register(config, pipeline.Setup.of(compute, source, data, ""), [])
 whole = time.perf_counter() - start
 export = spent.pop("log_model")
 for name, seconds in spent.items():

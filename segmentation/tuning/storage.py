@@ -97,7 +97,11 @@ def open_storage(place: Place) -> BaseStorage:
         with _advisory_lock(place, "tables"):  # several that make the tables at once collide
             return RDBStorage(
                 place.address,
-                engine_kwargs={"connect_args": {"connect_timeout": 10}, "pool_pre_ping": True},
+                # Some calls an epoch: no connection needs to be held open between them.
+                engine_kwargs={
+                    "connect_args": {"connect_timeout": 10},
+                    "poolclass": sqlalchemy.NullPool,
+                },
                 heartbeat_interval=place.heartbeat,
                 grace_period=_MISSED * place.heartbeat,
             )

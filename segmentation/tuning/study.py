@@ -219,7 +219,7 @@ class Study:
         Returns:
             The trial, or None where nothing was left to claim.
         """
-        number = -1
+        number, ran = -1, False
         with ExitStack() as claim:
             claim.enter_context(self.locked())
             self.recover()
@@ -227,7 +227,7 @@ class Study:
                 return None
 
             def attempt(trial: optuna.Trial) -> float:
-                nonlocal number
+                nonlocal number, ran
                 number = trial.number
                 params = {name: _suggest(trial, name, dim) for name, dim in self.space.items()}
                 if self.place.shared:  # so that no moment is left in which nobody would miss it
@@ -235,21 +235,29 @@ class Study:
                 trial.set_user_attr("worker", presence.id)
                 claim.close()  # from here on others may claim
                 try:
-                    return run(Attempt(trial, params))
+                    value = run(Attempt(trial, params))
                 except Pruned as pruned:
+                    ran = True
                     raise optuna.TrialPruned(str(pruned)) from pruned
+                except optuna.exceptions.UpdateFinishedTrialError:
+                    ran = True
+                    raise
                 except Failed as failed:
+                    ran = True
                     trial.set_user_attr("failure", str(failed))
                     raise
+                ran = True
+                return value
 
             # Seeded by the trial's number: the draws do not depend on who makes them.
             seed = np.random.SeedSequence([self._seed, len(self._study.get_trials(deepcopy=False))])
             self._study.sampler = optuna.samplers.TPESampler(seed=int(seed.generate_state(1)[0]))
             try:
                 self._study.optimize(attempt, n_trials=1, catch=(Failed,))
-            except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
-                # The storage took the trial from us: it had missed our heartbeats.
-                if number < 0 or self.trials()[number].state not in ("lost", "failed"):
+            except (ValueError, AssertionError, optuna.exceptions.UpdateFinishedTrialError):
+                # Others have taken the trial over, since our heartbeats did not come: its end is
+                # not ours to tell any more. Optuna says so in each of these ways.
+                if not ran:
                     raise
         return self.trials()[number]
 

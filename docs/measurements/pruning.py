@@ -1,0 +1,98 @@
+"""Runs one fixed list of trials without and with a pruner: epochs saved, and what it cost.
+
+PYTHONPATH=REPOSITORY python docs/measurements/pruning.py PATH [PRUNER ...]     in a new folder
+
+The list is drawn once, by chance, from the default space. Each search's winner by validation Dice
+is scored on the gate and test images, which chose nothing in a search without confirmation.
+"""
+
+import sys
+import time
+
+import numpy as np
+import torch
+
+from segmentation.comparison import compare
+from segmentation.config import Config, option_name, searchable
+from segmentation.devices import choose_compute
+from segmentation.evaluation import Evaluation, judge
+from segmentation.pets import read_list
+from segmentation.pipeline import Setup, load_data
+from segmentation.pixels import read_files
+from segmentation.search import Searching, search
+from segmentation.search_config import DEFAULT_SPACE, SearchConfig
+from segmentation.sources import find_source
+from segmentation.space import parse
+from segmentation.splits import in_gate
+from segmentation.study_report import best_of
+from segmentation.tracking.models import load
+from segmentation.tracking.runs import Run
+from segmentation.tracking.store import connect
+
+TRIALS = 20
+
+
+def drawn() -> list[tuple[dict[str, int | float | str], dict[str, str]]]:
+    """Return the list of trials."""
+    generator = np.random.default_rng(0)
+    return [
+        (
+            {
+                "width": int(generator.choice([8, 16, 24, 32])),
+                "lr": float(np.exp(generator.uniform(np.log(3e-4), np.log(3e-2)))),
+            },
+            {},
+        )
+        for _ in range(TRIALS)
+    ]
+
+
+def main() -> None:
+    """Search with each pruner and compare."""
+    data, pruners = sys.argv[1], sys.argv[2:] or ["none", "halving"]
+    connect()
+    options = Config.from_options({"data": data}).options()
+    _, space = parse({option_name(f): str(f.default) for f in searchable()} | DEFAULT_SPACE)
+    config = Config.from_options(options)
+    source = find_source(data)
+    compute = choose_compute(config.training)
+    setup = Setup.of(compute, source, load_data(config.data, source, lambda d, t: None), "")
+    others = [e for e in read_list(source.root, "trainval") if in_gate(e)]
+    others += read_list(source.root, "test")
+    scored = {}
+    for pruner in pruners:
+        asked = SearchConfig(trials=TRIALS, confirm=0, pruner=pruner, study=f"list-{pruner}")
+        searching = Searching(
+            asked=asked, space=space, options=options, setup=setup, began=time.time()
+        )
+        study = searching.job(Run(id="", experiment="")).study()
+        with study.locked():
+            study.plan(drawn())
+        began = time.perf_counter()
+        search(searching, print)
+        seconds = time.perf_counter() - began
+        trials = study.trials()
+        best = best_of(trials)
+        if best is None:
+            sys.exit(f"{pruner}: no trial is complete")
+        model = load(f"models:/{best.notes['model']}")
+        files = ((example, read_files(example)) for example in others)
+        judged = judge(model, files, config.data.border, torch.device("cpu"))
+        scored[pruner] = Evaluation.of("gate and test", judged).counts.dice()
+        epochs = sum(trial.reports for trial in trials)
+        print(
+            f"{pruner}: {seconds:.0f} s, {epochs} of {TRIALS * asked.trial_epochs} epochs "
+            f"({1 - epochs / TRIALS / asked.trial_epochs:.0%} saved), winner trial {best.number} "
+            f"{best.params}, val Dice {best.value:.4f}, gate and test Dice "
+            f"{scored[pruner].mean():.4f} ({len(others)} images)"
+        )
+    for pruner in pruners[1:]:
+        found = compare(scored[pruner][None], scored[pruners[0]][None], 0.0, 0.95)
+        print(
+            f"{pruner} less {pruners[0]}: {found.difference:+.4f} (95 % over images "
+            f"{found.low:+.4f} to {found.high:+.4f})"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""A PostgreSQL server of the tests' own: on loopback, under its own user, gone afterwards."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@contextlib.contextmanager
+def running() -> Iterator[str]:
+    """Start a server with an empty database; yield its address."""
+    binaries = _binaries()
+    folder = Path(tempfile.mkdtemp(prefix="petseg-postgres-"))
+    # PostgreSQL refuses to run as root.
+    user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    if user:
+        shutil.chown(folder, "postgres", "postgres")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    data = str(folder / "data")
+    make = [str(binaries / "initdb"), "-D", data, "-U", "petseg", "--auth=trust", "--no-sync"]
+    subprocess.run([*user, *make], check=True, capture_output=True, cwd="/")
+    control = [*user, str(binaries / "pg_ctl"), "-D", data, "-w"]
+    options = f"-h 127.0.0.1 -p {port} -k {folder}"
+    start = [*control, "-l", str(folder / "log"), "-o", options, "start"]
+    try:
+        subprocess.run(start, check=True, stdout=subprocess.DEVNULL, cwd="/")
+        yield f"postgresql://petseg@127.0.0.1:{port}/postgres"
+    finally:
+        subprocess.run(
+            [*control, "-m", "immediate", "stop"], check=False, capture_output=True, cwd="/"
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _binaries() -> Path:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    there = shutil.which("initdb")
+    if there:
+        return Path(there).parent
+    if not found:
+        pytest.fail("these tests need PostgreSQL: apt-get install postgresql")
+    return found[-1].parent
