@@ -1,0 +1,106 @@
+"""Measures what surrounds the arithmetic of a search's trials: Optuna, MLflow, a worker's start.
+
+PYTHONPATH=REPOSITORY python docs/measurements/bookkeeping.py PATH     in a new folder
+
+It does in this process what a worker does, with one thread, for a few trials of default length at
+the default width; everything but training and scoring counts as bookkeeping.
+"""
+
+import functools
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from segmentation import pipeline, trials
+from segmentation.config import Config, option_name, searchable
+from segmentation.devices import choose_compute
+from segmentation.evaluation import Evaluation
+from segmentation.pipeline import Setup, load_data
+from segmentation.search import Searching
+from segmentation.search_config import DEFAULT_SPACE, SearchConfig
+from segmentation.sources import find_source
+from segmentation.space import parse
+from segmentation.tracking import models, runs, studies
+from segmentation.tracking.store import connect
+
+TRIALS, PER_WORKER = 4, 10
+spent: dict[str, float] = {}
+
+
+def timed(owner: Any, name: str, key: str = "") -> None:
+    """Have `owner.name` add its time to `spent`."""
+    function: Callable[..., Any] = getattr(owner, name)
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            label = key or name
+            spent[label] = spent.get(label, 0.0) + time.perf_counter() - start
+
+    setattr(owner, name, wrapped)
+
+
+def main() -> None:
+    """Run the trials and tell the shares."""
+    timed(pipeline, "fit")
+    timed(runs.TrackingObserver, "on_fit_start", "in fit")
+    timed(runs.TrackingObserver, "on_epoch_end", "in fit")
+    timed(runs.TrackingObserver, "on_fit_end", "in fit")
+    timed(trials._Pruning, "on_epoch_end", "in fit")
+    of = Evaluation.of
+
+    def scored(split: str, judged: Any) -> Evaluation:
+        start = time.perf_counter()
+        found = of(split, judged)
+        spent["score"] = spent.get("score", 0.0) + time.perf_counter() - start
+        return found
+
+    Evaluation.of = scored  # type: ignore[method-assign]
+    timed(runs.Gallery, "add", "in score")
+    timed(models, "log_model", "export")
+
+    torch.set_num_threads(1)
+    data = sys.argv[1]
+    connect()
+    start = time.perf_counter()
+    code = "import time, segmentation.trials"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    options = Config.from_options({"data": data}).options()
+    _, space = parse({option_name(f): str(f.default) for f in searchable()} | DEFAULT_SPACE)
+    source = find_source(data)
+    compute = choose_compute(Config.from_options(options).training)
+    splits = load_data(Config.from_options(options).data, source, lambda d, t: None)
+    beginning = time.perf_counter() - start  # a new process's imports, and reading the images
+    setup = Setup.of(compute, source, splits, "")
+    asked = SearchConfig(trials=TRIALS, confirm=0, pruner="none", study=f"books-{time.time():.0f}")
+    searching = Searching(asked=asked, space=space, options=options, setup=setup, began=0.0)
+    with studies.parent_run(
+        "bookkeeping", {"study": searching.name, "stage": "parent"}, None
+    ) as run:
+        job = searching.job(run)
+        study = job.study()
+        with study.locked():
+            study.plan([({"width": 16, "lr": 1e-3 * (1 + i)}, {}) for i in range(TRIALS)])
+        start = time.perf_counter()
+        worker = trials._Worker(job, setup, lambda message: None)
+        worker.work_off(study, "search", lambda: TRIALS)
+        whole = time.perf_counter() - start
+    arithmetic = (spent["fit"] - spent["in fit"] + spent["score"] - spent["in score"]) / TRIALS
+    trial, export, start = whole / TRIALS, spent["export"] / TRIALS, beginning / PER_WORKER
+    rest = trial - arithmetic - export
+    print(f"a trial of width 16 with one thread: {trial:.1f} s, its arithmetic {arithmetic:.1f} s")
+    print(f"Optuna and MLflow but for the export: {rest:.2f} s, {rest / trial:.1%}")
+    print(f"a worker's start: {beginning:.1f} s; over {PER_WORKER} trials {start:.2f} s each")
+    print(f"the export, which a pruned trial does not have: {export:.2f} s, {export / trial:.1%}")
+    print(f"together without the export: {(rest + start) / trial:.1%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Scores a finished study's confirmed candidates on test.txt and compares them with the defaults.
+
+PYTHONPATH=REPOSITORY python docs/measurements/winner.py STUDY PATH     where `tune` was run
+"""
+
+import dataclasses
+import sys
+
+import numpy as np
+import torch
+
+from segmentation.evaluation import Evaluation, judge
+from segmentation.pets import read_list
+from segmentation.pixels import read_files
+from segmentation.sources import find_source
+from segmentation.study_report import candidates, compare_with
+from segmentation.tracking.models import load
+from segmentation.tracking.store import connect, studies_folder
+from segmentation.trials import DEFAULTS, confirmations
+from segmentation.tuning.storage import find_place
+from segmentation.tuning.study import Study
+
+name, data = sys.argv[1:]
+connect()
+root = find_source(data).root
+study = confirmations(Study(find_place(name, "", studies_folder(), 10), {}, 0, None))
+numbers = sorted({int(trial.params["candidate"]) for trial in study.trials()})
+found = candidates(study.trials(), numbers)
+examples = read_list(root, "test")
+scored = []
+for candidate in found:
+    dice = []
+    for training in candidate.trainings:
+        files = ((example, read_files(example)) for example in examples)
+        model = load(f"models:/{training.notes['model']}")
+        judged = judge(model, files, "pet", torch.device("cpu"))
+        dice.append(Evaluation.of("test", judged).counts.dice())
+    scored.append(dataclasses.replace(candidate, gate=np.array(dice)))
+defaults = next(one for one in scored if one.number == DEFAULTS)
+others = [one for one in scored if one.number != DEFAULTS]
+comparisons = compare_with(defaults, others)
+for before, one in zip(found, scored, strict=True):
+    line = f"{one.label:16} {dict(one.params)}: gate {before.mean:.4f}, test {one.mean:.4f}"
+    if comparison := comparisons.get(one.number):
+        line += (
+            f", less the defaults {comparison.difference:+.4f} ({comparison.low:+.4f} to "
+            f"{comparison.high:+.4f}, {comparison.level:.1%} each)"
+        )
+    print(line)
