@@ -42,7 +42,7 @@ def main(model_name: str, **options: Any) -> None:
     click.echo(f"Training on {compute.device.type}, {compute.amp}: {sizes} images")
     setup = Setup.of(compute, source, data, model_name)
     outcome = train_and_register(config, setup, [ConsoleObserver()])
-    aliases = " and ".join(f"@{alias}" for alias in outcome.aliases)
+    aliases = " and ".join(f"@{alias}" for alias in outcome.aliases) or "a version"
     warning = "" if outcome.evaluation.above_floors() else " - NOT above that, so not @champion"
     click.echo(f"Score: {outcome.story.score()}; {outcome.story.floor()}{warning}")
     click.echo(f"Look:  {how_to_look(store, outcome.run_id)}")

@@ -81,7 +81,7 @@ def main(context: click.Context, model_name: str, **options: Any) -> None:
     if story.command():
         click.echo(f"Again: {story.command()}")
     click.echo(f"Look:  {how_to_look(store, outcome.run_id)}")
-    aliases = " and ".join(f"@{alias}" for alias in outcome.aliases)
+    aliases = " and ".join(f"@{alias}" for alias in outcome.aliases) or "a version"
     click.echo(
         f'Load:  mlflow.pytorch.load_model("{outcome.registered.uri}")  ({aliases} of '
         f"{outcome.registered.name})"

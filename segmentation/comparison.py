@@ -38,7 +38,20 @@ class Comparison:
         return "within the noise: neither better nor worse as far as these images and seeds tell"
 
 
-def compare(first: Floats, second: Floats, seed_spread: float, level: float) -> Comparison:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Spread:
+    """The standard deviation of the mean Dice between trainings that differ in their seed alone.
+
+    Attributes:
+        value: the standard deviation.
+        freedom: on how many degrees of freedom it rests.
+    """
+
+    value: float
+    freedom: int
+
+
+def compare(first: Floats, second: Floats, between_seeds: Spread, level: float) -> Comparison:
     """Compare two configurations, each trained with some seeds and judged on the same images.
 
     Two sources of noise are added: other images would have been drawn, and other seeds. The first
@@ -51,8 +64,7 @@ def compare(first: Floats, second: Floats, seed_spread: float, level: float) -> 
     Args:
         first: float64 (seeds, images), Dice of each training on each image.
         second: the same of the other configuration.
-        seed_spread: standard deviation of the mean Dice over seeds (`seed_spread`), with as many
-            degrees of freedom as `first` and `second` have trainings less one each.
+        between_seeds: the noise of the seeds, as `seed_spread` finds it.
         level: the coverage aimed at, in (0, 1).
     """
     # Imported where it is needed: scipy.stats takes as long to import as all the rest.
@@ -63,8 +75,8 @@ def compare(first: Floats, second: Floats, seed_spread: float, level: float) -> 
     parts = [
         (float(paired.var(ddof=1)) / images if images > 1 else math.inf, max(1, images - 1)),
         (
-            seed_spread**2 * (1 / len(first) + 1 / len(second)),
-            max(1, len(first) + len(second) - 2),
+            between_seeds.value**2 * (1 / len(first) + 1 / len(second)),
+            max(1, between_seeds.freedom),
         ),
     ]
     variance = sum(part for part, _ in parts)
@@ -84,12 +96,13 @@ def compare(first: Floats, second: Floats, seed_spread: float, level: float) -> 
     )
 
 
-def seed_spread(groups: Sequence[Floats]) -> float:
-    """Return the standard deviation of the mean Dice between seeds, pooled over configurations.
+def seed_spread(groups: Sequence[Floats]) -> Spread:
+    """Find the noise of the seeds, pooled over configurations.
 
     Args:
         groups: float64 (seeds, images) of each configuration.
     """
     means = [group.mean(axis=1) for group in groups]
     squares = sum(float(((mean - mean.mean()) ** 2).sum()) for mean in means)
-    return math.sqrt(squares / max(1, sum(len(mean) - 1 for mean in means)))
+    freedom = sum(len(mean) - 1 for mean in means)
+    return Spread(value=math.sqrt(squares / max(1, freedom)), freedom=freedom)

@@ -10,16 +10,18 @@ from typing import Any
 
 from segmentation import study_report
 from segmentation.config import Config
-from segmentation.errors import TrainingError
+from segmentation.errors import TrackingError, TrainingError
 from segmentation.pipeline import Setup
 from segmentation.search_config import SearchConfig
 from segmentation.space import Space
-from segmentation.tracking import models, runs, studies
+from segmentation.tracking import descriptions, models, runs, studies
 from segmentation.tracking.store import studies_folder
 from segmentation.trials import (
+    CONFIRMATIONS,
     DEFAULTS,
     Job,
     confirmations,
+    dropped,
     finalists,
     planned,
     register,
@@ -93,16 +95,18 @@ class Searching:
             "trial_epochs": self.asked.trial_epochs,
             "pruner": self.asked.pruner,
             **{f"{name} images": data[name].digest[:16] for name in ("train", "val")},
+            # How long a machine may be silent is something that all must agree on.
+            **({} if self.asked.storage == "file" else {"heartbeat": self.asked.heartbeat}),
         }
 
-    def place(self) -> Place:
-        """Say where the study is kept.
+    def digests(self) -> dict[str, str]:
+        """Return the digest of each split."""
+        return {name: part.digest for name, part in self.setup.data.items()}
 
-        Raises:
-            ConfigError: the name or the storage cannot be.
-        """
-        storage = "" if self.asked.storage == "file" else self.asked.storage
-        return find_place(self.name, storage, studies_folder(), self.asked.heartbeat)
+    def place(self) -> Place:
+        """Say where the study is kept."""
+        asked = self.asked
+        return find_place(self.name, asked.storage, studies_folder(), asked.heartbeat)
 
     def workers(self) -> int:
         """Return how many trials run at once."""
@@ -119,14 +123,13 @@ class Searching:
         sizes = ", ".join(f"{len(part)} {name}" for name, part in self.setup.data.items())
         space = ", ".join(f"{name} {dimension}" for name, dimension in self.space.items())
         return (
-            f"Study {self.name} in {self.place().shown}: {space}; {self.asked.trials} trials of "
+            f"Study {self.name} in {self.place().address}: {space}; {self.asked.trials} trials of "
             f"{self.asked.trial_epochs} epochs, {self.workers()} at once on "
             f"{self.setup.compute.device.type}, {self.setup.compute.amp}; images: {sizes}"
         )
 
     def job(self, parent: runs.Run) -> Job:
         """Return what the workers are to do."""
-        gate = self.setup.data.get("gate")
         seconds = self.asked.seconds
         return Job(
             place=self.place(),
@@ -137,7 +140,7 @@ class Searching:
             deadline=None if seconds is None else self.began + seconds,
             confirm=self.asked.confirm,
             pruner=self.asked.pruner,
-            gate=gate.examples if gate else (),
+            digests=self.digests(),
             parent=parent,
             model_name=self.setup.model_name,
         )
@@ -152,34 +155,43 @@ def search(searching: Searching, say: Say) -> Outcome:
 
     Raises:
         ConfigError: the study was begun with other settings.
+        TrackingError: a store cannot be used, or holds another study.
         TrainingError: no trial came to its end.
     """
     study = searching.job(runs.Run(id="", experiment="")).study()
     study.require_settings(searching.settings())
-    tags = {"study": searching.name, "stage": "parent", **searching.setup.tags()}
+    confirmation = confirmations(study)
+    if "gate" in searching.setup.data:
+        confirmation.require_settings({"gate images": searching.digests()["gate"][:16]})
+    tags = {"study": searching.name, **searching.setup.tags()}
     with ExitStack() as opened:
         with study.locked():  # of several commands at once only one makes the parent run
             known = study.recall("parent")
-            parent = opened.enter_context(studies.parent_run(f"tune {searching.name}", tags, known))
+            parent = opened.enter_context(
+                studies.parent_run(f"tune {searching.name}", tags, study.id, known)
+            )
             if parent.id != known:
                 study.keep("parent", parent.id)
-        return _Searcher(searching, searching.job(parent), study, say).run()
+        return _Searcher(searching, searching.job(parent), (study, confirmation), say).run()
 
 
 class _Searcher:
     """One command's part in a study."""
 
-    def __init__(self, searching: Searching, job: Job, study: Study, say: Say) -> None:
-        self._searching, self._job, self._study, self._say = searching, job, study, say
+    def __init__(self, searching: Searching, job: Job, both: tuple[Study, Study], say: Say) -> None:
+        self._searching, self._job, self._say = searching, job, say
+        self._study, self._confirmation = both
         self._setup = searching.setup
-        self._confirmation = confirmations(study)
 
     def run(self) -> Outcome:
         asked = self._searching
         studies.log_settings(
+            self._job.parent,
             {f"search.{name}": str(dimension) for name, dimension in asked.space.items()}
             | {f"search.{name}": value for name, value in dataclasses.asdict(asked.asked).items()}
-            | Config.from_options(asked.options).flat()
+            | Config.from_options(asked.options).flat(),
+            self._setup.data,
+            self._setup.source.root,
         )
         self._mend()
         done = sum(trial.finished for trial in self._study.trials())
@@ -189,10 +201,13 @@ class _Searcher:
             if not self._complete():
                 pool = Pool(asked.workers(), asked.threads(), work, self._job)
                 pool.run(self._hear, self._on_death)
-        finally:
-            with suppress(Exception):  # whatever ended the search matters more
+        except BaseException:
+            with suppress(Exception):  # what ended the search matters more
                 self._mend()
                 self._show()
+            raise
+        self._mend()
+        self._show()
         return self._finish()
 
     def _complete(self) -> bool:
@@ -224,7 +239,8 @@ class _Searcher:
             trials = self._confirmation.trials()
             done = sum(trial.finished for trial in trials)
             self._say(_confirmation_line(trials[number], done, planned(trials)))
-        self._show()
+        with suppress(Exception):  # it is shown again; no trial is to end for its sake
+            self._show()
 
     def _on_death(self, clause: str) -> None:
         self._say(clause[0].upper() + clause[1:])
@@ -236,21 +252,24 @@ class _Searcher:
             with study.locked():
                 study.recover()
         both = {"search": self._study, "confirmation": self._confirmation}
-        with self._study.locked(), self._confirmation.locked():
-            states = {
+
+        def states() -> Callable[[str, int, str], str]:
+            known = {
                 (stage, trial.number): (trial.state, trial.notes.get("run"))
                 for stage, study in both.items()
                 for trial in study.trials()
             }
 
             def state_of(stage: str, number: int, run_id: str) -> str:
-                state, own = states.get((stage, number), ("lost", None))
+                state, own = known.get((stage, number), ("lost", None))
                 return state if own in (None, run_id) else "lost"
 
-            studies.reconcile(self._job.place.name, state_of)
+            return state_of
+
+        studies.reconcile(self._study.id, states)
         for trial in self._study.trials():
             if trial.state == "complete":
-                register(self._job, self._study, trial, self._setup.model_name)
+                register(self._study, trial, self._setup.model_name)
 
     def _show(self) -> None:
         """Bring the parent run's curves and description up to date."""
@@ -277,9 +296,8 @@ class _Searcher:
         trials, confirmed = self._study.trials(), self._confirmation.trials()
         numbers = [trial.number for trial in finalists(trials, self._job.confirm)]
         found = study_report.candidates(confirmed, [*numbers, DEFAULTS])
-        whole = max((len(candidate.gate) for candidate in found), default=0)
-        # Half-trained candidates would be compared over fewer seeds.
-        found = [candidate for candidate in found if len(candidate.gate) == whole]
+        # With fewer seeds than the others a candidate would be compared by another measure.
+        found = [candidate for candidate in found if len(candidate.gate) == CONFIRMATIONS]
         defaults = next((one for one in found if one.number == DEFAULTS), None)
         others = [one for one in found if one.number != DEFAULTS]
         return study_report.Story(
@@ -313,56 +331,74 @@ class _Searcher:
             raise TrainingError(
                 f"study={job.place.name}: no trial came to its end"
                 + (f" ({'; '.join(sorted(reasons))})" if reasons else "")
-                + "; give more `trials` or another space"
+                + "; give more `trials`, more time or another space"
             )
         if story.candidates:
             first = story.candidates[0]
-            trial, above = first.best, bool(first.best.notes["above_floors"])
-            config = job.whole_config(first.params, int(trial.params["seed"]))
+            trial, params = first.best, first.params
+            config = job.whole_config(params, int(trial.params["seed"]))
         else:
-            trial, above, config = best, True, job.trial_config(best.params)
+            trial, config = best, job.trial_config(best.params)
         story = dataclasses.replace(story, config=config)
         registered = self._register(story, trial)
-        aliases = models.promote(registered, above_floors=above)
-        dropped = 0
-        keep = self._searching.asked.keep
-        if keep != "all":
-            kept = [trial, *finalists(list(story.trials), keep)]
-            dropped = studies.drop_models(job.place.name, {one.notes["run"] for one in kept})
+        aliases = models.promote(registered, above_floors=bool(trial.notes["above_floors"]))
+        self._drop(story)
         story = dataclasses.replace(
             story,
             winner=registered.uri,
             importances=plots.importances(self._study.optuna),
-            disk=studies.disk_use(job.place.name),
-            dropped=dropped,
+            disk=studies.disk_use(self._study.id),
+            dropped=len(dropped(self._study)),
         )
-        self._log(story)
+        self._log(story, trial)
         return Outcome(run_id=job.parent.id, story=story, registered=registered, aliases=aliases)
 
     def _register(self, story: study_report.Story, trial: Trial) -> models.Registered:
         """Register the winner's weights, if nobody has."""
-        job, name = self._job, self._setup.model_name
+        name, study = self._setup.model_name, self._study
         if not story.candidates:
-            return register(job, self._study, trial, name)
-        with self._study.locked():
-            known = models.version_of(trial.notes["run"], name, "winner")
-            if known:
-                return known
-            return models.register(
-                trial.notes["model"],
-                name,
-                f"**Winner of the study `{job.place.name}`.** {story.verdict()}\n\n"
-                f"{trial.notes['described']}",
-                {
-                    **trial.notes["tags"],
-                    "study": job.place.name,
-                    "purpose": "winner",
-                    "candidate": story.candidates[0].label,
-                    "gate.dice": f"{trial.value:.4f}",
-                },
-            )
+            found = register(study, trial, name)
+            if found is None:
+                raise TrackingError(
+                    f"study={study.place.name}: the model of its best trial, {trial.number}, was "
+                    "deleted by an earlier `keep`; say confirm=3, or give more `trials`"
+                )
+            return found
+        first = story.candidates[0]
+        tags = {
+            **trial.notes["tags"],
+            "study": study.place.name,
+            "study.id": study.id,
+            "purpose": "winner",
+            "candidate": first.label,
+            "gate.dice": f"{first.mean:.4f}",
+        }
+        text = (
+            f"**Winner of the study `{study.place.name}`.** {story.verdict()}\n\n"
+            f"{trial.notes['described']}"
+        )
+        with study.locked():
+            registered = models.register(trial.notes["model"], name, text, tags)
+            models.introduce(name, descriptions.model(name, trial.notes["data"]))
+        return registered
 
-    def _log(self, story: study_report.Story) -> None:
+    def _drop(self, story: study_report.Story) -> None:
+        """Delete the models of losing trials, and of confirmations that are not their best."""
+        keep, study = self._searching.asked.keep, self._study
+        if keep == "all":
+            return
+        complete = [trial for trial in story.trials if trial.state == "complete"]
+        kept = finalists(complete, keep) if story.candidates else finalists(complete, max(1, keep))
+        losers = [trial for trial in complete if trial not in kept]
+        with study.locked():  # noted first: what is deleted is not to be registered again
+            gone = {*dropped(study), *(trial.number for trial in losers)}
+            study.keep("dropped", sorted(gone))
+        best = [candidate.best for candidate in story.candidates]
+        losers += [t for c in story.candidates for t in c.trainings if t not in best]
+        runs_of_losers = {trial.notes["run"] for trial in losers}
+        studies.drop_models(study.id, self._setup.model_name, runs_of_losers)
+
+    def _log(self, story: study_report.Story, winner: Trial) -> None:
         pictures = plots.pictures(self._study.optuna)
         step = sum(trial.finished for trial in story.trials)
         for key, picture in pictures.items():
@@ -370,10 +406,7 @@ class _Searcher:
         figures: dict[str, float] = {}
         for candidate in story.candidates:
             key = "defaults" if candidate.number == DEFAULTS else "finalist"
-            figures.setdefault(f"{key}/gate_dice", candidate.mean)  # the first is the best
-        if story.candidates:
-            figures["winner/gate_dice"] = story.candidates[0].mean
-            figures["winner/gate_images"] = story.candidates[0].gate.shape[1]
+            figures.setdefault(f"confirmed/{key}_gate_dice", candidate.mean)  # the best comes first
         studies.log_study(
             story.markdown(),
             pictures,
@@ -381,6 +414,7 @@ class _Searcher:
             figures,
             {"trials.json": [_plain(trial) for trial in story.trials]},
         )
+        studies.link_model(self._job.parent, str(winner.notes["model"]))
 
 
 def _plain(trial: Trial) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from urllib.parse import parse_qs, urlsplit
 
 from segmentation.config import Count, problems, setting
 from segmentation.errors import ConfigError
@@ -9,6 +10,10 @@ from segmentation.errors import ConfigError
 #: What `tune` searches when nothing is said.
 DEFAULT_SPACE = {"width": "8..32:8", "lr": "3e-4..3e-2"}
 
+#: Ends the name of the second study that each one has.
+CONFIRMATION = ".confirmation"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -67,6 +72,13 @@ class SearchConfig:
         found = problems(self)
         if self.timeout != "none" and _seconds(self.timeout) is None:
             found.append(f"timeout={self.timeout}: expected such as 90s, 20m, 8h or none")
+        if not _NAME.fullmatch(self.study) or self.study.endswith(CONFIRMATION):
+            found.append(
+                f"study={self.study}: expected up to 100 letters, digits, '.', '_' and '-', the "
+                f"first a letter or digit, and no '{CONFIRMATION}' at its end"
+            )
+        if self.storage != "file":
+            found += _address_problems(self.storage)
         if found:
             raise ConfigError("; ".join(found))
 
@@ -79,3 +91,21 @@ class SearchConfig:
 def _seconds(text: str) -> float | None:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
     return float(match[1]) * _UNITS[match[2]] if match else None
+
+
+def _address_problems(address: str) -> list[str]:
+    """Say what is wrong with the address of a PostgreSQL database."""
+    expected = "expected postgresql://USER@HOST:PORT/DATABASE, or 'file'"
+    try:
+        parts = urlsplit(address)
+        right = bool(parts.scheme == "postgresql" and parts.hostname and parts.path.strip("/"))
+        right = right and (parts.port is None or parts.port > 0)
+        secret = parts.password is not None or "password" in parse_qs(parts.query)
+    except ValueError:
+        return [f"storage: {expected}"]
+    if secret:
+        return [
+            "storage: the address holds a password, which MLflow would log; leave it out and set "
+            "PGPASSWORD, or keep it in ~/.pgpass"
+        ]
+    return [] if right else [f"storage={address}: {expected}"]

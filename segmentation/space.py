@@ -35,8 +35,8 @@ class Range:
 
     def __str__(self) -> str:
         """Return the notation."""
-        step = f":{self.step:g}" if self.step is not None and self.step != 1 else ""
-        return f"{self.low:g}..{self.high:g}{step}"
+        step = f":{self.step}" if self.step is not None and self.step != 1 else ""
+        return f"{self.low}..{self.high}{step}"
 
     def ends(self) -> tuple[Value, ...]:
         """Return the extreme values."""
@@ -51,9 +51,7 @@ class Choices:
 
     def __str__(self) -> str:
         """Return the notation."""
-        return ",".join(
-            f"{value:g}" if isinstance(value, float) else str(value) for value in self.values
-        )
+        return ",".join(map(str, self.values))
 
     def ends(self) -> tuple[Value, ...]:
         """Return all of them."""
@@ -85,7 +83,7 @@ def parse(texts: Mapping[str, str]) -> tuple[dict[str, Value], Space]:
         text = texts[name].strip()
         try:
             parsed = _parse(text, field.type, log=field.metadata["search"] == "log")
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             problems.append(f"{name}={text}: {error}")
             continue
         if isinstance(parsed, Range | Choices):

@@ -77,7 +77,12 @@ def candidates(confirmed: Sequence[Trial], numbers: Sequence[int]) -> list[Candi
 
 
 def compare_with(defaults: Candidate, others: Sequence[Candidate]) -> dict[int, Comparison]:
-    """Compare candidates with train's defaults, all intervals together at 95 % (Bonferroni)."""
+    """Compare candidates with train's defaults, all intervals together at 95 % (Bonferroni).
+
+    Empty where a candidate has one training alone: the noise of the seeds is then not known.
+    """
+    if min(len(one.gate) for one in [defaults, *others]) < 2:
+        return {}
     spread = seed_spread([defaults.gate, *(other.gate for other in others)])
     level = 1 - (1 - _LEVEL) / max(1, len(others))
     return {o.number: compare(o.gate, defaults.gate, spread, level) for o in others}
@@ -101,8 +106,7 @@ class Story:
         winner: the address of its model, empty before there is one.
         importances: share of the variance that each parameter explains.
         disk: bytes of all artifacts, None while unknown.
-        dropped: how many models `keep` has deleted.
-        data: where the images are from, as a parameter.
+        dropped: how many trials' models `keep` has deleted.
     """
 
     name: str
@@ -134,7 +138,10 @@ class Story:
             )
         first = self.candidates[0]
         defaults = next((c for c in self.candidates if c.number < 0), None)
-        rests = f"{first.gate.shape[1]} gate images that chose nothing, {len(first.gate)} new seeds"
+        rests = (
+            f"mean over {first.gate.shape[1]} gate images, which trained nothing and chose no "
+            f"epoch, and {len(first.gate)} new seeds"
+        )
         if defaults is None:
             return f"{_name(first)} leads with a Dice of {first.mean:.3f} ({rests})."
         if first is defaults:
@@ -175,8 +182,9 @@ class Story:
         lines = [
             "### Confirmed",
             "",
-            "Each trained at full length with new seeds; the gate images neither trained nor "
-            "chose anything before this table.",
+            "Each trained at full length with new seeds, and scored on the gate images, which "
+            "trained nothing and chose no epoch. They choose among these candidates, though: the "
+            "figure of the first is rather high as a forecast.",
             "",
             _row(["", *names, "gate Dice", "by seed", "against the defaults", "val Dice"]),
             _row(["---"] * (len(names) + 5)),
@@ -229,6 +237,13 @@ class Story:
         for trial in self.trials:
             if trial.state == "failed":
                 said.append(f"Trial {trial.number} failed: {trial.notes.get('failure')}.")
+        for trial in self.confirmed:
+            if trial.state == "failed":
+                label = trial.notes["plan"]["label"]
+                said.append(
+                    f"A confirmation of {label} failed, so it is not compared: "
+                    f"{trial.notes.get('failure')}."
+                )
         lost = sum(trial.state == "lost" for trial in [*self.trials, *self.confirmed])
         if lost:
             said.append(f"{lost} more were lost with their process and tried again.")
@@ -238,19 +253,20 @@ class Story:
         done = [trial for trial in self.trials if trial.finished]
         if not done:
             return ""
-        ran, whole = sum(t.reports for t in done), len(done) * self.epochs
+        saved = sum(self.epochs - t.reports for t in done if t.state == "pruned")
+        whole = len(done) * self.epochs
         searched = sum(trial.seconds for trial in done)
         confirmed = sum(trial.seconds for trial in self.confirmed if trial.finished)
         text = (
-            f"Cost: {len(done)} trials, {ran} of {whole} epochs ({1 - ran / whole:.0%} saved by "
-            f"pruning), {searched / 60:.1f} min of workers' time"
+            f"Cost: {len(done)} trials, {saved / whole:.0%} of their {whole} epochs saved by "
+            f"pruning, {searched / 60:.1f} min of workers' time"
         )
         if confirmed:
             text += f"; confirmations {confirmed / 60:.1f} min"
         if self.disk is not None:
             text += f"; {self.disk / 1e6:.0f} MB on disk"
             if self.dropped:
-                text += f", after {self.dropped} models of losing trials were deleted"
+                text += f", the models of {self.dropped} losing trials deleted"
         return text + "."
 
     def _importances(self) -> str:

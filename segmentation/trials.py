@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import gc
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from segmentation.config import Config
 from segmentation.devices import choose_compute
-from segmentation.errors import TrainingError, out_of_memory
+from segmentation.errors import DataError, TrainingError, out_of_memory
 from segmentation.evaluation import Evaluation, judge
 from segmentation.pets import Example
 from segmentation.pipeline import (
@@ -23,8 +24,9 @@ from segmentation.pipeline import (
     log_pictures,
     version_tags,
 )
-from segmentation.pixels import read_files
+from segmentation.pixels import ExampleError, read_files
 from segmentation.reports import EpochReport, FitResult, Samples, StopTraining
+from segmentation.search_config import CONFIRMATION
 from segmentation.sources import find_source
 from segmentation.space import Range, Space, Value
 from segmentation.tracking import descriptions, models, runs
@@ -54,7 +56,7 @@ class Job:
         deadline: seconds since 1970 after which no trial begins; None: never.
         confirm: how many finalists are trained again.
         pruner: which trials are stopped early.
-        gate: the images on which finalists are compared.
+        digests: of the splits that the study was begun with, by name.
         parent: the run in which all others are nested.
         model_name: of the registered model; empty for the usual one.
     """
@@ -67,7 +69,7 @@ class Job:
     deadline: float | None
     confirm: int
     pruner: str
-    gate: tuple[Example, ...]
+    digests: Mapping[str, str]
     parent: runs.Run
     model_name: str
 
@@ -89,7 +91,7 @@ def confirmations(study: Study) -> Study:
     """Return the study of the finalists' further trainings, beside that of the search."""
     whole = {"log": False, "step": 1}
     return study.sibling(
-        "confirmation",
+        CONFIRMATION,
         {
             "candidate": Range(low=DEFAULTS, high=10**6, **whole),  # type: ignore[arg-type]
             "seed": Range(low=0, high=_SEEDS - 1, **whole),  # type: ignore[arg-type]
@@ -123,10 +125,16 @@ def work(tell: Callable[[Any], None], job: Job) -> None:
     config = job.trial_config({})
     compute = choose_compute(config.training)
     source = find_source(config.data.source)
-    setup = Setup.of(
-        compute, source, load_data(config.data, source, lambda done, total: None), job.model_name
-    )
-    worker = _Worker(job, setup, tell)
+    with_gate = "gate" in job.digests
+    data = load_data(config.data, source, lambda done, total: None, with_gate=with_gate)
+    changed = [name for name, part in data.items() if part.digest != job.digests[name]]
+    if changed:
+        raise DataError(
+            f"the images of {' and '.join(changed)} have changed since this command began; restore "
+            "them, or begin another study"
+        )
+    gate = data.pop("gate").examples if with_gate else ()
+    worker = _Worker(job, Setup.of(compute, source, data, job.model_name), gate, tell)
     study = job.study()
     worker.work_off(study, "search", lambda: job.trials)
     if not job.confirm:
@@ -163,12 +171,16 @@ def plan(job: Job, study: Study, confirmation: Study) -> None:
 class _Worker:
     """One process's trainings."""
 
-    def __init__(self, job: Job, setup: Setup, tell: Callable[[Any], None]) -> None:
-        self._job, self._setup, self._tell = job, setup, tell
+    def __init__(
+        self, job: Job, setup: Setup, gate: tuple[Example, ...], tell: Callable[[Any], None]
+    ) -> None:
+        self._job, self._setup, self._gate, self._tell = job, setup, gate, tell
+        self._study_id = ""
 
     def work_off(self, study: Study, stage: str, total: Callable[[], int]) -> None:
         """Run what is left of a study, and wait for what others run: they may die."""
         presence = Presence(study.place)
+        self._study_id = study.id
         run = self._trial if stage == "search" else self._confirmation
         deadline = self._job.deadline if stage == "search" else None
         try:
@@ -178,7 +190,7 @@ class _Worker:
                     trial = study.run_one(total(), presence, run)
                 if trial is not None:
                     if trial.state == "complete" and stage == "search":
-                        register(self._job, study, trial, self._setup.model_name)
+                        register(study, trial, self._setup.model_name)
                     self._tell((stage, trial.number))
                     continue
                 with study.locked():
@@ -200,6 +212,7 @@ class _Worker:
         ):
             attempt.note("run", run.id)
             trained = fit_and_judge(config, self._setup, [pruning])
+            attempt.note("above_floors", trained.evaluation.above_floors())
             if pruning.reason:
                 runs.log_final(trained.evaluation, trained.result.best_epoch)
                 runs.tag("pruned", pruning.reason)
@@ -226,7 +239,7 @@ class _Worker:
             gallery = runs.Gallery()
             judged = judge(
                 trained.segmenter,
-                ((example, read_files(example)) for example in self._job.gate),
+                _contents(self._gate),
                 config.data.border,
                 self._setup.compute.device,
             )
@@ -243,6 +256,7 @@ class _Worker:
     def _tags(self, stage: str, attempt: Attempt) -> dict[str, str]:
         return self._setup.tags() | {
             "study": self._job.place.name,
+            "study.id": self._study_id,
             "stage": stage,
             "trial": str(attempt.number),
         }
@@ -255,23 +269,37 @@ class _Worker:
         attempt.note("data", trained.story.data)
 
 
-def register(job: Job, study: Study, trial: Trial, model_name: str) -> models.Registered:
-    """Register the model of a complete trial, if nobody has; never twice."""
+def register(study: Study, trial: Trial, model_name: str) -> models.Registered | None:
+    """Register the model of a complete trial, if nobody has; None where it was dropped since."""
+    tags = {
+        **trial.notes["tags"],
+        "study": study.place.name,
+        "study.id": study.id,
+        "trial": str(trial.number),
+        "purpose": "trial",
+    }
     with study.locked():
-        known = models.version_of(trial.notes["run"], model_name, "trial")
-        if known:
-            return known
-        tags = {
-            **trial.notes["tags"],
-            "study": job.place.name,
-            "trial": str(trial.number),
-            "purpose": "trial",
-        }
+        if trial.number in dropped(study):
+            return None
         registered = models.register(
             trial.notes["model"], model_name, trial.notes["described"], tags
         )
         models.introduce(model_name, descriptions.model(model_name, trial.notes["data"]))
     return registered
+
+
+def dropped(study: Study) -> list[int]:
+    """Return the numbers of the trials whose models were deleted on purpose."""
+    return list(study.recall("dropped") or [])
+
+
+def _contents(examples: tuple[Example, ...]) -> Iterator[tuple[Example, tuple[bytes, bytes]]]:
+    """Read the files of some examples, one at a time."""
+    for example in examples:
+        try:
+            yield example, read_files(example)
+        except ExampleError as error:
+            raise DataError("an image of the gate split cannot be used:", [str(error)]) from error
 
 
 class _Pruning:
@@ -304,6 +332,7 @@ def _failures() -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
+        traceback.clear_frames(error.__traceback__)  # which hold the tensors
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

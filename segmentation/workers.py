@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -26,7 +27,7 @@ Tell = Callable[[Any], None]
 _ERRORS: dict[str, type[PetsegError]] = {
     kind.__name__: kind for kind in (ConfigError, DataError, TrackingError, TrainingError)
 }
-_DEATHS = 5  # in a row, without a word in between
+_DEATHS = 10  # in a row, without a word in between
 _GRACE = 30.0  # seconds to end in
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -76,8 +77,8 @@ class Pool:
                             if deaths >= _DEATHS:
                                 raise TrainingError(
                                     f"workers died {deaths} times in a row without finishing "
-                                    f"anything, the last one by {_how(process)}; lower `workers`, "
-                                    "batch_size or width if the system's memory is full"
+                                    f"anything, the last one by {_how(process)}; if the system's "
+                                    "memory is full, lower `workers`, batch_size or width"
                                 )
                             self._start()
         finally:
@@ -91,8 +92,8 @@ class Pool:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=_work, args=(theirs, self._threads, *self._target))
-        # Read by OpenMP when it is loaded, so they must stand there before the process begins.
+        process = context.Process(target=_work, args=(theirs, *self._target))
+        # Read by OpenMP, and so by PyTorch, when it is loaded: before the process has a say.
         with _environment(dict.fromkeys(_THREADS, str(self._threads))):
             process.start()
         theirs.close()
@@ -134,16 +135,13 @@ class Pool:
 
 
 def _work(
-    connection: Connection, threads: int, function: Callable[..., None], arguments: tuple[Any, ...]
+    connection: Connection, function: Callable[..., None], arguments: tuple[Any, ...]
 ) -> None:
     """Run in the process: the function, with its errors told as sentences."""
     # A terminal's Ctrl-C reaches every process: only the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    import torch
-
-    torch.set_num_threads(threads)
     try:
         function(lambda message: connection.send(("message", message)), *arguments)
         connection.send(("end", None))
@@ -152,7 +150,8 @@ def _work(
     except Exception as error:
         text = explain(error)
         if text is None:
-            raise
+            traceback.print_exc()
+            text = f"a worker met a defect of this program ({error!r}); its traceback is above"
         connection.send(("error", (type(error).__name__, text)))
 
 

@@ -1,8 +1,10 @@
 """A process that works on a study as a worker does, with trials that only sleep.
 
-python -m tests.claiming ADDRESS HEARTBEAT TOTAL SECONDS
+python -m tests.claiming ADDRESS HEARTBEAT TOTAL SECONDS      (or die, in place of seconds)
 """
 
+import os
+import signal
 import sys
 import time
 
@@ -28,6 +30,8 @@ def main() -> None:
     presence = Presence(study.place)
 
     def run(attempt: Attempt) -> float:
+        if seconds == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(float(seconds))
         return -abs(float(attempt.params["lr"]) - 0.01)
 

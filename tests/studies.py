@@ -1,7 +1,6 @@
 """What tests of a search ask of both stores afterwards."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -72,10 +71,12 @@ def assert_exact(searched: Searched, trials: int, confirmations: int) -> None:
         assert all(run.info.status != "RUNNING" for run in runs.values())
         ends = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
         for trial in found:
-            if trial.finished:
+            if trial.finished and "run" in trial.notes:
                 run = runs[trial.notes["run"]]
                 assert run.info.status == ends[trial.state]
                 assert run.data.tags["trial"] == str(trial.number)
+        pruned = [run for run in runs.values() if "pruned" in run.data.tags]
+        assert len(pruned) == sum(trial.state == "pruned" for trial in found)
         finished = [run for run in runs.values() if run.info.status == "FINISHED"]
         assert len(finished) == sum(trial.state == "complete" for trial in found)
     assert searched.parent().info.status == "FINISHED"
@@ -83,7 +84,3 @@ def assert_exact(searched: Searched, trials: int, confirmations: int) -> None:
     complete = [t.notes["run"] for t in searched.trials() if t.state == "complete"]
     assert sorted(registered) == sorted(complete)
     assert len(searched.versions(purpose="winner")) == (1 if confirmations else 0)
-
-
-def journals(program: Program) -> list[Path]:
-    return sorted((program.folder / "studies").glob("*.journal"))

@@ -4,13 +4,15 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from segmentation.errors import ConfigError, TrackingError
+from segmentation.search_config import SearchConfig
 from segmentation.tuning.pruning import choose_pruner
-from segmentation.tuning.storage import Place, Presence, find_place
+from segmentation.tuning.storage import Place, Presence
 from segmentation.tuning.study import TRIES, Attempt, Failed, Pruned, Study
 from tests.claiming import SPACE, open_study
 from tests.programs import Program
@@ -108,19 +110,46 @@ def test_an_interrupted_trial_is_tried_again_with_its_parameters(journal: str) -
     assert [trial.number for trial in trials if trial.counts] == [1, 2]
 
 
-def test_parameters_that_kill_every_process_are_given_up_in_the_end(journal: str) -> None:
-    study = open_study(journal)
-
-    def vanish(attempt: Attempt) -> float:
-        raise KeyboardInterrupt
-
+def test_parameters_that_kill_every_process_are_given_up_in_the_end(
+    program: Program, journal: str
+) -> None:
+    deadly = [*claiming(program, journal, 1)[:-1], "die"]
     for _ in range(TRIES):
-        with pytest.raises(KeyboardInterrupt):
-            study.run_one(1, Presence(study.place), vanish)
+        assert program.run(*deadly).returncode == -signal.SIGKILL
+    study = open_study(journal)
     assert study.run_one(1, Presence(study.place), value) is None
     trials = study.trials()
     assert [trial.state for trial in trials] == ["lost"] * (TRIES - 1) + ["failed"]
-    assert "vanished 5 times" in trials[-1].notes["failure"]
+    assert f"vanished {TRIES} times" in trials[-1].notes["failure"]
+    assert all(trial.params == trials[0].params for trial in trials)
+
+
+def test_being_stopped_often_is_not_held_against_a_trial(journal: str) -> None:
+    study = open_study(journal)
+
+    def stop(attempt: Attempt) -> float:
+        raise KeyboardInterrupt
+
+    for _ in range(TRIES + 2):
+        with pytest.raises(KeyboardInterrupt):
+            study.run_one(1, Presence(study.place), stop)
+    run(study, 1)
+    trials = study.trials()
+    assert [trial.state for trial in trials] == ["lost"] * (TRIES + 2) + ["complete"]
+    assert trials[-1].params == trials[0].params
+
+
+def test_what_was_planned_is_tried_again_though_it_was_not_drawn_yet(journal: str) -> None:
+    """A process may be killed between drawing one parameter and the next."""
+    study = open_study(journal)
+    with study.locked():
+        study.plan([({"width": 16, "lr": 0.02}, {})])
+    study.optuna.ask().suggest_int("width", 8, 32, step=8)  # and no further
+    run(study, 1)
+    assert [(t.state, t.params) for t in open_study(journal).trials()] == [
+        ("lost", {"width": 16, "lr": 0.02}),
+        ("complete", {"width": 16, "lr": 0.02}),
+    ]
 
 
 def test_other_settings_under_a_studys_name_are_refused_by_name(journal: str) -> None:
@@ -169,27 +198,36 @@ def test_a_torn_last_line_of_the_journal_is_dropped(journal: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "storage", "reason"),
+    ("changes", "reason"),
     [
-        ("../up", "", "study=../up: expected up to 100 letters"),
-        ("", "", "study=: expected"),
-        ("fine", "mysql://a@b/c", "storage=mysql://a@b/c: expected postgresql://"),
+        ({"study": "../up"}, "study=../up: expected up to 100 letters"),
+        ({"study": ""}, "study=: expected"),
+        ({"study": "a.confirmation"}, "no '.confirmation' at its end"),
+        ({"storage": "mysql://a@b/c"}, "storage=mysql://a@b/c: expected postgresql://"),
+        ({"storage": ""}, "storage=: expected"),
+        ({"storage": "postgresql://a@b:port/c"}, "storage: expected postgresql://"),
+        ({"storage": "postgresql://a@b"}, "storage=postgresql://a@b: expected"),
+        ({"storage": "postgresql://a:secret@b/c"}, "holds a password"),
+        ({"storage": "postgresql://a@b/c?password=secret"}, "holds a password"),
+        ({"timeout": "1 day"}, "timeout=1 day: expected such as 90s"),
+        ({"trials": 0}, "trials=0: expected at least 1"),
     ],
 )
-def test_names_and_addresses_that_cannot_be_are_refused(
-    tmp_path: Path, name: str, storage: str, reason: str
-) -> None:
+def test_settings_that_cannot_be_are_refused(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        find_place(name, storage, tmp_path, 10)
-    assert str(refused.value).startswith(reason)
-
-
-def test_a_storage_that_does_not_answer_is_told_without_its_password(tmp_path: Path) -> None:
-    place = find_place("s", "postgresql://me:secret@127.0.0.1:9/x", tmp_path, 10)
-    with pytest.raises(TrackingError) as refused:
-        Study(place, SPACE, 0, None)
-    assert "postgresql://me:***@127.0.0.1:9/x cannot be used" in str(refused.value)
+        SearchConfig(**changes)
+    assert reason in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+def test_a_storage_that_does_not_answer_or_is_damaged_is_told(tmp_path: Path) -> None:
+    address = "postgresql://me@127.0.0.1:9/x"
+    with pytest.raises(TrackingError, match=r"me@127.0.0.1:9/x cannot be used"):
+        Study(Place(name="s", address=address, heartbeat=10), SPACE, 0, None)
+    journal = tmp_path / "s.journal"
+    journal.write_text("not a journal\nat all\n")
+    with pytest.raises(TrackingError, match=r"s.journal is damaged"):
+        open_study(str(journal))
 
 
 def claiming(program: Program, address: str, total: int, heartbeat: int = 10) -> list[str]:
@@ -233,6 +271,8 @@ def test_processes_killed_at_random_leave_the_exact_number_of_trials(
         if trial.state == "lost":
             assert retried[trial.number].params.items() >= trial.params.items()
     assert len(retried) == sum(trial.state == "lost" for trial in trials)
+    with (study := open_study(journal)).locked():
+        study.recover()
     assert not list(Path(f"{journal}.alive").iterdir())  # nothing is left behind
 
 

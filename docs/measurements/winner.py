@@ -23,7 +23,7 @@ from segmentation.tuning.study import Study
 name, data = sys.argv[1:]
 connect()
 root = find_source(data).root
-study = confirmations(Study(find_place(name, "", studies_folder(), 10), {}, 0, None))
+study = confirmations(Study(find_place(name, "file", studies_folder(), 10), {}, 0, None))
 numbers = sorted({int(trial.params["candidate"]) for trial in study.trials()})
 found = candidates(study.trials(), numbers)
 examples = read_list(root, "test")

@@ -12,6 +12,7 @@ import mlflow
 import numpy as np
 import torch
 from mlflow.data.dataset import Dataset
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
@@ -88,40 +89,44 @@ def log_model(
 
 
 def register(model_id: str, name: str, description: str, tags: Mapping[str, str]) -> Registered:
-    """Register a logged model, without any alias."""
+    """Register a logged model, without any alias; never twice for one run and purpose (tags)."""
     client = mlflow.MlflowClient()
-    logging_utils.disable_logging()  # type: ignore[no-untyped-call]  # it prints two lines of its own
-    try:
-        version = mlflow.register_model(f"models:/{model_id}", name, tags=dict(tags))
-    finally:
-        logging_utils.enable_logging()  # type: ignore[no-untyped-call]
-    client.update_model_version(name, version.version, description=description)
+    version = _known(name, tags)
+    if version is None:
+        logging_utils.disable_logging()  # type: ignore[no-untyped-call]  # it prints two lines of its own
+        try:
+            version = mlflow.register_model(f"models:/{model_id}", name, tags=dict(tags))
+        finally:
+            logging_utils.enable_logging()  # type: ignore[no-untyped-call]
+    if not version.description:
+        client.update_model_version(name, version.version, description=description)
     return Registered(name=name, version=str(version.version))
 
 
-def version_of(run_id: str, name: str, purpose: str) -> Registered | None:
-    """Return the version that was registered from a run for a purpose (its tag), if any."""
-    # MLflow cannot filter by a tag and a run at once.
-    for version in mlflow.MlflowClient().search_model_versions(f"run_id='{run_id}'"):
-        if version.name == name and version.tags.get("purpose") == purpose:
-            return Registered(name=name, version=str(version.version))
+def _known(name: str, tags: Mapping[str, str]) -> ModelVersion | None:
+    """Return the version that was registered from a run for a purpose, if any."""
+    found = mlflow.MlflowClient().search_model_versions(f"run_id='{tags['run']}'")
+    for version in found:  # MLflow cannot filter by a tag and a run at once
+        if version.name == name and version.tags.get("purpose") == tags.get("purpose"):
+            return version
     return None
 
 
 def promote(registered: Registered, *, above_floors: bool) -> tuple[str, ...]:
-    """Give a version the aliases that it deserves; return them.
+    """Give a version the aliases that it deserves, once; return those that it has.
 
     It becomes `challenger`, and `champion` where there is none and it is above the floors.
     """
     client = mlflow.MlflowClient()
-    aliases = ["challenger"]
+    name, version = registered.name, registered.version
     with alone(mlflow.get_tracking_uri()):
-        taken = client.get_registered_model(registered.name).aliases
-        if above_floors and taken.get("champion", registered.version) == registered.version:
-            aliases.append("champion")
-        for alias in aliases:
-            client.set_registered_model_alias(registered.name, alias, registered.version)
-    return tuple(aliases)
+        if "promoted" not in client.get_model_version(name, version).tags:
+            taken = client.get_registered_model(name).aliases
+            if above_floors and "champion" not in taken:
+                client.set_registered_model_alias(name, "champion", version)
+            client.set_registered_model_alias(name, "challenger", version)
+            client.set_model_version_tag(name, version, "promoted", "true")
+        return tuple(sorted(client.get_model_version(name, version).aliases))
 
 
 def introduce(name: str, description: str) -> None:

@@ -44,7 +44,12 @@ class Run:
 
 @contextlib.contextmanager
 def tracked_run(
-    name: str, tags: Mapping[str, str], parent: Run | None = None, resume: str | None = None
+    name: str,
+    tags: Mapping[str, str],
+    parent: Run | None = None,
+    resume: str | None = None,
+    *,
+    system_metrics: bool = True,
 ) -> Iterator[Run]:
     """Open a run, or attach to the one that `mlflow run` opened; yield it.
 
@@ -56,16 +61,17 @@ def tracked_run(
         tags: given to it from its first moment on.
         parent: the run that it is nested in; it is then always a new one.
         resume: the id of a run to go on in.
+        system_metrics: whether to watch the machine.
     """
     if resume is not None:
-        run = mlflow.start_run(run_id=resume, log_system_metrics=True, tags=dict(tags))
+        run = mlflow.start_run(run_id=resume, log_system_metrics=system_metrics, tags=dict(tags))
     elif parent is None:
-        run = mlflow.start_run(log_system_metrics=True, tags=dict(tags))
+        run = mlflow.start_run(log_system_metrics=system_metrics, tags=dict(tags))
     else:
         # What `mlflow run` opened is the parent's, though every process of its inherits the name.
         os.environ.pop("MLFLOW_RUN_ID", None)
         run = mlflow.start_run(
-            log_system_metrics=True,
+            log_system_metrics=system_metrics,
             tags=dict(tags),
             experiment_id=parent.experiment,
             parent_run_id=parent.id,
@@ -88,9 +94,7 @@ def tracked_run(
 def log_setup(settings: Mapping[str, Any], splits: Mapping[str, Decoded], source: Path) -> None:
     """Log the whole configuration, the data sets with their digests, and who is in which split."""
     mlflow.log_params(dict(settings))
-    contexts = {"train": "training", "val": "validation"}
-    for name, decoded in splits.items():
-        mlflow.log_input(dataset(decoded, source), context=contexts.get(name, name))
+    log_inputs(splits, source)
     mlflow.log_dict(
         {name: [example.id for example in split.examples] for name, split in splits.items()},
         "splits.json",
@@ -98,6 +102,13 @@ def log_setup(settings: Mapping[str, Any], splits: Mapping[str, Decoded], source
     left_out = [problem for split in splits.values() for problem in split.problems]
     if left_out:
         mlflow.log_text("\n".join(left_out) + "\n", "bad_examples.txt")
+
+
+def log_inputs(splits: Mapping[str, Decoded], source: Path) -> None:
+    """Log the data sets with their digests."""
+    contexts = {"train": "training", "val": "validation"}
+    for name, decoded in splits.items():
+        mlflow.log_input(dataset(decoded, source), context=contexts.get(name, name))
 
 
 def describe(markdown: str) -> None:

@@ -4,80 +4,119 @@ import contextlib
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
-from mlflow.entities import LoggedModel
+from mlflow.entities import LoggedModel, LoggedModelOutput
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from PIL import Image
 
-from segmentation.tracking.runs import Run, describe, tracked_run
+from segmentation.decoding import Decoded
+from segmentation.errors import TrackingError
+from segmentation.tracking.runs import Run, describe, log_inputs, tracked_run
+
+#: The stage of the run in which those of the trials are nested.
+PARENT = "parent"
 
 _VANISHED = "the process ended before the training did"
 
 
 @contextlib.contextmanager
-def parent_run(name: str, tags: Mapping[str, str], known: str | None) -> Iterator[Run]:
+def parent_run(name: str, tags: Mapping[str, str], study: str, known: str | None) -> Iterator[Run]:
     """Open the run in which the trials of a study are nested, or go on in it; yield it.
 
     Args:
         name: of the run.
         tags: of the run, if it is a new one.
+        study: the study's id.
         known: the id of the study's parent run, None for a new study.
+
+    Raises:
+        TrackingError: the run is not in this tracking store.
     """
-    if known is None or not _exists(known):
-        with tracked_run(name, tags) as run:
+    client = mlflow.MlflowClient()
+    if known is None:  # perhaps a command was killed before it could say which it is
+        left = [run for run in runs_of(study) if run.data.tags["stage"] == PARENT]
+        known = left[0].info.run_id if left else None
+    elif not _exists(known):
+        raise TrackingError(
+            f"the runs of {name} are not in the tracking store {mlflow.get_tracking_uri()} (its "
+            f"own run is {known}); set MLFLOW_TRACKING_URI to that of the first command, or give "
+            "another `study`"
+        )
+    if known is None:
+        tags = {**tags, "study.id": study, "stage": PARENT}
+        # The machine is watched by the trials' runs.
+        with tracked_run(name, tags, system_metrics=False) as run:
             yield run
         return
     opened = os.environ.pop("MLFLOW_RUN_ID", None)
-    client = mlflow.MlflowClient()
     if opened not in (None, known):
         # `mlflow run` opens a run of its own each time; the study's parent stays the one it has.
         client.set_tag(opened, "mlflow.runName", f"{name} (went on)")
         client.set_tag(opened, "mlflow.parentRunId", known)
         client.set_tag(opened, "mlflow.note.content", f"Went on with the study of run `{known}`.")
-    with tracked_run(name, {"failure": ""}, resume=known) as run:
+        client.set_terminated(opened)
+    if "failure" in client.get_run(known).data.tags:
+        client.delete_tag(known, "failure")
+    with tracked_run(name, tags, resume=known, system_metrics=False) as run:
         yield run
 
 
-def trial_runs(study: str) -> list[MlflowRun]:
-    """Return the runs of a study's trials and confirmations, in any state."""
+def runs_of(study: str) -> list[MlflowRun]:
+    """Return all runs of a study, given its id, in any state."""
     client = mlflow.MlflowClient()
     experiments = [e.experiment_id for e in client.search_experiments()]
     found: list[MlflowRun] = []
     token: str | None = None
     while token != "":
-        page = client.search_runs(
-            experiments, f"tags.study = '{study}' AND tags.stage != 'parent'", page_token=token
-        )
+        page = client.search_runs(experiments, f"tags.`study.id` = '{study}'", page_token=token)
         found += page
         token = page.token or ""
     return found
 
 
-def reconcile(study: str, state_of: Callable[[str, int, str], str]) -> int:
-    """End the runs whose process is gone, and those that ended before their trial did.
+def trial_runs(study: str) -> list[MlflowRun]:
+    """Return the runs of a study's trials and confirmations, in any state."""
+    return [run for run in runs_of(study) if run.data.tags["stage"] != PARENT]
+
+
+def reconcile(study: str, states: Callable[[], Callable[[str, int, str], str]]) -> int:
+    """End the runs whose process is gone, and those that say otherwise than their trial.
 
     Args:
-        study: its name.
-        state_of: returns the state of a trial, given its stage, its number and the run's id.
+        study: its id.
+        states: returns a function that tells the present state of a trial, given its stage, its
+            number and the run's id.
 
     Returns:
         How many were ended.
     """
     client = mlflow.MlflowClient()
-    ended = 0
-    for run in trial_runs(study):
-        tags = run.data.tags
-        state = state_of(tags["stage"], int(tags["trial"]), run.info.run_id)
-        left = run.info.status == "RUNNING" and state != "running"
-        early = run.info.status == "FINISHED" and state not in ("running", "complete")
-        if left or early:
-            client.set_tag(run.info.run_id, "failure", _VANISHED)
-            client.set_terminated(run.info.run_id, "FAILED")
+    suspects = [
+        run
+        for run in trial_runs(study)
+        if run.info.status in ("RUNNING", "FINISHED") or "pruned" in run.data.tags
+    ]
+    if not suspects:
+        return 0
+    state_of, ended = states(), 0
+    for suspect in suspects:
+        tags, run_id = suspect.data.tags, suspect.info.run_id
+        state = state_of(tags["stage"], int(tags["trial"]), run_id)
+        status = client.get_run(run_id).info.status  # it may have ended since
+        left = status == "RUNNING" and state != "running"
+        early = status == "FINISHED" and state not in ("running", "complete")
+        untold = status == "KILLED" and "pruned" in tags and state not in ("running", "pruned")
+        if left or early or untold:
+            if "pruned" in tags:
+                client.delete_tag(run_id, "pruned")
+            client.set_tag(run_id, "failure", _VANISHED)
+            client.set_terminated(run_id, "FAILED")
             ended += 1
     return ended
 
@@ -118,11 +157,22 @@ def log_study(
         mlflow.log_image(picture, f"plots/{name}.png")
 
 
-def log_settings(settings: Mapping[str, Any]) -> None:
-    """Log what was asked for; a study that goes on has most of it already."""
-    run = mlflow.active_run()
-    there = mlflow.get_run(run.info.run_id).data.params if run else {}
-    mlflow.log_params({name: value for name, value in settings.items() if name not in there})
+def log_settings(
+    run: Run, settings: Mapping[str, Any], splits: Mapping[str, Decoded], source: Path
+) -> None:
+    """Log what was asked for and the data; a study that goes on has most of it already."""
+    there = mlflow.get_run(run.id)
+    known = there.data.params
+    mlflow.log_params({name: value for name, value in settings.items() if name not in known})
+    if not (there.inputs and there.inputs.dataset_inputs):
+        log_inputs(splits, source)
+
+
+def link_model(run: Run, model_id: str) -> None:
+    """Show a model, which another run has logged, among the models of this one."""
+    outputs = mlflow.get_run(run.id).outputs
+    if not outputs or model_id not in [one.model_id for one in outputs.model_outputs]:
+        mlflow.MlflowClient().log_outputs(run.id, [LoggedModelOutput(model_id=model_id, step=0)])
 
 
 def show_picture(run: Run, key: str, picture: bytes, step: int) -> None:
@@ -144,32 +194,33 @@ def disk_use(study: str) -> int:
     return total
 
 
-def drop_models(study: str, keep_runs: set[str]) -> int:
-    """Delete the models and registered versions of all trials but some; return how many.
+def drop_models(study: str, name: str, runs: set[str]) -> int:
+    """Delete the models of some runs and their versions; return how many.
 
-    A version that carries an alias, or a stage of a later promotion, stays.
+    A model that has an alias, or that somebody has registered under another name or again, stays.
 
     Args:
-        study: its name.
-        keep_runs: the ids of the runs whose models stay.
+        study: its id.
+        name: of the registered model.
+        runs: the ids of the runs whose models go.
     """
     client = mlflow.MlflowClient()
-    dropped = 0
+    deleted = 0
     for model in _models(study):
-        run_id = model.source_run_id
-        if run_id is None or run_id in keep_runs:
+        if model.source_run_id not in runs:
             continue
-        versions = client.search_model_versions(f"run_id='{run_id}'")
+        found = client.search_model_versions(f"run_id='{model.source_run_id}'")
         # What is found by searching does not tell the aliases.
-        whole = [client.get_model_version(v.name, v.version) for v in versions]
-        if any(version.aliases for version in whole):
-            continue
-        for version in versions:
-            client.delete_model_version(version.name, version.version)
-        get_artifact_repository(model.artifact_location).delete_artifacts()  # type: ignore[no-untyped-call]
-        client.delete_logged_model(model.model_id)
-        dropped += 1
-    return dropped
+        versions = [client.get_model_version(v.name, v.version) for v in found]
+        if all(
+            v.name == name and v.tags.get("study.id") == study and not v.aliases for v in versions
+        ):
+            for version in versions:
+                client.delete_model_version(version.name, version.version)
+            get_artifact_repository(model.artifact_location).delete_artifacts()  # type: ignore[no-untyped-call]
+            client.delete_logged_model(model.model_id)
+            deleted += 1
+    return deleted
 
 
 def _models(study: str) -> list[LoggedModel]:
@@ -204,5 +255,7 @@ def _model_size(client: mlflow.MlflowClient, model: LoggedModel, path: str) -> i
 def _exists(run_id: str) -> bool:
     try:
         return bool(mlflow.get_run(run_id).info.lifecycle_stage == "active")
-    except MlflowException:
-        return False
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise

@@ -2,9 +2,6 @@
 
 import optuna
 
-#: What the parameter `pruner` takes.
-PRUNERS = ("median", "halving", "none")
-
 
 def choose_pruner(name: str, epochs: int) -> optuna.pruners.BasePruner | None:
     """Return a pruner for trials of so many epochs.
@@ -20,6 +17,6 @@ def choose_pruner(name: str, epochs: int) -> optuna.pruners.BasePruner | None:
         return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=max(1, epochs // 4))
     if name == "halving":
         return optuna.pruners.SuccessiveHalvingPruner(
-            min_resource=max(1, epochs // 4), reduction_factor=2
+            min_resource=-(-epochs // 4), reduction_factor=2
         )
     return None

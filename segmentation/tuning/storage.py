@@ -3,11 +3,12 @@
 import contextlib
 import dataclasses
 import hashlib
-import re
+import os
 import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import optuna
 import sqlalchemy
@@ -15,10 +16,8 @@ from filelock import FileLock, Timeout
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
-from segmentation.errors import ConfigError, TrackingError
-from segmentation.paths import user_path
+from segmentation.errors import TrackingError
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 #: Of the heartbeats of a trial so many may be missing before its machine counts as lost.
 _MISSED = 6
 
@@ -42,35 +41,17 @@ class Place:
         """Whether other machines can reach it."""
         return self.address.startswith("postgresql")
 
-    @property
-    def shown(self) -> str:
-        """The address without a password."""
-        return re.sub(r"(//[^/:@]*):[^/@]*@", r"\1:***@", self.address)
-
 
 def find_place(name: str, storage: str, folder: Path, heartbeat: int) -> Place:
-    """Resolve the parameters `study` and `storage`.
+    """Say where a study is kept.
 
     Args:
-        name: of the study.
-        storage: empty, or an address `postgresql://...`.
-        folder: holds the journal files where `storage` is empty.
+        name: of the study; letters, digits, '.', '_' and '-'.
+        storage: `file`, or an address `postgresql://...`.
+        folder: holds the journal files.
         heartbeat: seconds between signs of life.
-
-    Raises:
-        ConfigError: a name or address that cannot be.
     """
-    if not _NAME.fullmatch(name):
-        raise ConfigError(
-            f"study={name}: expected up to 100 letters, digits, '.', '_' and '-', the first a "
-            "letter or digit"
-        )
-    if storage and not storage.startswith(("postgresql://", "postgresql+psycopg://")):
-        raise ConfigError(
-            f"storage={storage}: expected postgresql://USER@HOST/DATABASE, or nothing for a file "
-            "on this machine"
-        )
-    address = storage or str(user_path(str(folder), "storage") / f"{name}.journal")
+    address = str(folder.absolute() / f"{name}.journal") if storage == "file" else storage
     return Place(name=name, address=address, heartbeat=heartbeat)
 
 
@@ -87,13 +68,10 @@ def open_storage(place: Place) -> BaseStorage:
         if not place.shared:
             path = Path(place.address)
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock = _JournalLock(path)
+            lock: Any = _JournalLock(path)
             lock.acquire()
-            try:
-                _cut_torn_line(path)
-            finally:
-                lock.release()
-            return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))  # type: ignore[arg-type]  # what it needs of a lock
+            lock.release()
+            return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
         with _advisory_lock(place, "tables"):  # several that make the tables at once collide
             return RDBStorage(
                 place.address,
@@ -108,8 +86,13 @@ def open_storage(place: Place) -> BaseStorage:
     except (OSError, ImportError, sqlalchemy.exc.SQLAlchemyError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)[:300]
         raise TrackingError(
-            f"the study's storage {place.shown} cannot be used ({reason}); start the server or "
+            f"the study's storage {place.address} cannot be used ({reason}); start the server or "
             "make the folder writable, or give another `storage`"
+        ) from error
+    except (ValueError, KeyError) as error:  # what Optuna says of a line that it cannot read
+        raise TrackingError(
+            f"the study's storage {place.address} is damaged ({error}); restore it from a copy, or "
+            "give another `study`"
         ) from error
 
 
@@ -135,10 +118,11 @@ class Presence:
         self.id = uuid.uuid4().hex
         self._lock: FileLock | None = None
         if not place.shared:
-            self._path = _presence_path(place, self.id)
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(self._path)
-            self._lock.acquire()
+            self._path = _presences(place) / self.id
+            with alone(place):  # or others would sweep it away before it is locked
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._lock = FileLock(self._path)
+                self._lock.acquire()
 
     def close(self) -> None:
         """End it."""
@@ -147,33 +131,37 @@ class Presence:
             self._lock.release()
 
 
-def is_present(place: Place, presence: str) -> bool:
-    """Tell whether the process of this presence lives; for studies that are not shared."""
-    path = _presence_path(place, presence)
-    if not path.exists():
-        return False
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    path.unlink(missing_ok=True)
-    lock.release()
-    return False
+def present(place: Place) -> set[str]:
+    """Return the ids of the processes that live; for who holds the lock of a study in a file.
+
+    What dead ones have left is swept away.
+    """
+    alive = set()
+    for path in _presences(place).glob("*"):
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            alive.add(path.name)
+        else:
+            path.unlink(missing_ok=True)
+            lock.release()
+    return alive
 
 
-def _presence_path(place: Place, presence: str) -> Path:
-    return Path(f"{place.address}.alive") / presence
+def _presences(place: Place) -> Path:
+    return Path(f"{place.address}.alive")
 
 
 class _JournalLock:
     """The journal's own lock, by the system: Optuna's outlives a killed process for 30 s."""
 
     def __init__(self, path: Path) -> None:
-        self._lock = FileLock(f"{path}.lock")
+        self._path, self._lock = path, FileLock(f"{path}.lock")
 
     def acquire(self) -> bool:
         self._lock.acquire()
+        _cut_torn_line(self._path)
         return True
 
     def release(self) -> None:
@@ -181,13 +169,17 @@ class _JournalLock:
 
 
 def _cut_torn_line(path: Path) -> None:
-    """Drop what a full disk or a power cut left of a last line, which nothing could read."""
-    if not path.exists():
+    """Drop what a full disk or a power cut left of a last line.
+
+    Nothing could read it, and whatever were written behind it would be lost with it.
+    """
+    if not path.exists() or not path.stat().st_size:
         return
-    content = path.read_bytes()
-    if content and not content.endswith(b"\n"):
-        with path.open("r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
 
 
 @contextlib.contextmanager

@@ -1,14 +1,15 @@
 """A study: trials that are claimed one at a time, run once each, and tried again when lost.
 
 A trial that ended badly has either a reason, kept in its attribute `failure`, or none: then its
-process vanished or was stopped, and the same parameters are tried again as another trial. So the
-number of trials that count is exact, whatever was killed and whenever.
+process vanished, or was stopped, which `stopped` tells, and the same parameters are tried again as
+another trial. So the number of trials that count is exact, whatever was killed and whenever.
 """
 
 import dataclasses
 import datetime
+import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Any, cast
 
 import numpy as np
@@ -17,10 +18,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from segmentation.errors import ConfigError
 from segmentation.space import Choices, Dimension, Space, Value
-from segmentation.tuning.storage import Place, Presence, alone, is_present, open_storage
+from segmentation.tuning.storage import Place, Presence, alone, open_storage, present
 
 #: So often the same parameters are tried when their process vanishes.
-TRIES = 5
+TRIES = 3
 
 
 class Pruned(Exception):  # noqa: N818 - it stops, nothing is wrong
@@ -112,7 +113,8 @@ class Study:
             TrackingError: the storage cannot be used.
         """
         pruner = pruner or optuna.pruners.NopPruner()
-        self.place, self.space, self._seed = place, space, seed
+        self.place, self.space = place, space
+        self._seed = seed
         self._storage = open_storage(place)
         with self.locked():
             self._study = optuna.create_study(
@@ -122,6 +124,10 @@ class Study:
                 pruner=pruner,
                 load_if_exists=True,
             )
+            if "id" not in self._study.user_attrs:
+                self._study.set_user_attr("id", uuid.uuid4().hex)
+        #: Tells this study from others of the same name in other storages.
+        self.id = str(self._study.user_attrs["id"])
 
     @property
     def optuna(self) -> optuna.Study:
@@ -130,9 +136,9 @@ class Study:
 
     def sibling(self, suffix: str, space: Space) -> "Study":
         """Return a second study beside this one, without a pruner."""
-        place = dataclasses.replace(self.place, name=f"{self.place.name}.{suffix}")
+        place = dataclasses.replace(self.place, name=f"{self.place.name}{suffix}")
         if not place.shared:
-            address = f"{self.place.address.removesuffix('.journal')}.{suffix}.journal"
+            address = f"{self.place.address.removesuffix('.journal')}{suffix}.journal"
             place = dataclasses.replace(place, address=address)
         return Study(place, space, self._seed, None)
 
@@ -190,19 +196,20 @@ class Study:
     def recover(self) -> None:
         """End trials whose process is gone and have them tried again. For who holds the lock."""
         optuna.storages.fail_stale_trials(self._study)  # what gives no sign of life any more
+        alive = set() if self.place.shared else present(self.place)
         for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             # Without a worker it died while it was being claimed: who claims holds the lock.
             worker = frozen.user_attrs.get("worker")
-            if worker is None or not (self.place.shared or is_present(self.place, worker)):
+            if worker is None or not (self.place.shared or worker in alive):
                 self._study.tell(frozen.number, state=TrialState.FAIL, skip_if_finished=True)
         trials = self.trials()
         again = {trial.notes.get("retry_of") for trial in trials}
         for trial in trials:
             if trial.state == "lost" and trial.number not in again:
                 kept = {key: trial.notes[key] for key in trial.notes if key == "plan"}
+                tries = _tries(trial.notes) + (0 if trial.notes.get("stopped") else 1)
                 self._study.enqueue_trial(
-                    trial.params,
-                    user_attrs={**kept, "retry_of": trial.number, "tries": _tries(trial) + 1},
+                    trial.params, user_attrs={**kept, "retry_of": trial.number, "tries": tries}
                 )
 
     def run_one(
@@ -246,10 +253,16 @@ class Study:
                     ran = True
                     trial.set_user_attr("failure", str(failed))
                     raise
+                except BaseException:
+                    # Stopped, or stopped short by what is not its fault: that is not counted
+                    # against it. Where even this cannot be kept, the first error matters more.
+                    with suppress(Exception):
+                        trial.set_user_attr("stopped", True)
+                    raise
                 ran = True
                 return value
 
-            # Seeded by the trial's number: the draws do not depend on who makes them.
+            # Seeded by how many there are: the draws do not depend on who makes them.
             seed = np.random.SeedSequence([self._seed, len(self._study.get_trials(deepcopy=False))])
             self._study.sampler = optuna.samplers.TPESampler(seed=int(seed.generate_state(1)[0]))
             try:
@@ -275,8 +288,8 @@ def _suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Value:
     )
 
 
-def _tries(trial: Trial) -> int:
-    return int(trial.notes.get("tries", 1))
+def _tries(notes: Mapping[str, Any]) -> int:
+    return int(notes.get("tries", 1))
 
 
 def _trial(frozen: FrozenTrial) -> Trial:
@@ -291,13 +304,13 @@ def _trial(frozen: FrozenTrial) -> Trial:
     }
     state = states[frozen.state]
     if state == "failed" and "failure" not in notes:
-        if int(notes.get("tries", 1)) < TRIES:
+        if notes.get("stopped") or _tries(notes) < TRIES:
             state = "lost"
         else:
             notes["failure"] = (
                 f"its process vanished {TRIES} times, the system's memory may be full"
             )
-    value = frozen.value if frozen.value is not None else None
+    value = frozen.value
     reported = frozen.intermediate_values
     if state == "pruned" and reported:
         value = reported[max(reported)]
@@ -305,7 +318,7 @@ def _trial(frozen: FrozenTrial) -> Trial:
         number=frozen.number,
         state=state,
         # What is enqueued is known before it is drawn.
-        params=dict(frozen.params) or dict(frozen.system_attrs.get("fixed_params", {})),
+        params={**frozen.system_attrs.get("fixed_params", {}), **frozen.params},
         value=value,
         reports=len(reported),
         began=frozen.datetime_start,

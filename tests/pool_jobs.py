@@ -1,0 +1,48 @@
+"""What the processes of the tests' pools do."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from segmentation.errors import TrainingError
+
+
+def count_to_three(tell: Callable[[Any], None]) -> None:
+    for number in range(3):
+        tell(number)
+
+
+def die_once(tell: Callable[[Any], None], folder: str) -> None:
+    """Kill itself, unless another has done so before."""
+    try:
+        (Path(folder) / "died").mkdir()
+    except FileExistsError:
+        tell("done")
+    else:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die(tell: Callable[[Any], None]) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail(tell: Callable[[Any], None]) -> None:
+    raise TrainingError("the lamp went out")
+
+
+def fill(tell: Callable[[Any], None]) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def threads(tell: Callable[[Any], None]) -> None:
+    import torch
+
+    tell(torch.get_num_threads())
+
+
+def wait(tell: Callable[[Any], None]) -> None:
+    tell(os.getpid())
+    time.sleep(600)
