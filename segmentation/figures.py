@@ -77,8 +77,11 @@ def curves(history: Mapping[str, Sequence[float]], best_epoch: int, floor_dice: 
     # Without pyplot there is no global state, no window and nothing to close.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    losses, scores = figure.subplots(1, 2)
+    figure = Figure(figsize=(11, 4))
+    # By hand: an automatic layout draws everything twice.
+    losses, scores = figure.subplots(
+        1, 2, gridspec_kw={"left": 0.05, "right": 0.98, "bottom": 0.12, "top": 0.92}
+    )
     for axes, names in (
         (losses, ("train/loss", "val/loss")),
         (scores, ("val/dice", "val/iou", "val/accuracy")),
@@ -99,6 +102,7 @@ def curves(history: Mapping[str, Sequence[float]], best_epoch: int, floor_dice: 
 
 def _tint(photo: Picture, where: Mask, colour: tuple[int, int, int]) -> Picture:
     """Blend `colour` over the pixels `where`."""
-    tinted = photo.astype(np.float32)
-    tinted[where] = (1 - _STRENGTH) * tinted[where] + _STRENGTH * np.array(colour)
-    return tinted.round().astype(np.uint8)
+    tinted = photo.copy()
+    blended = (1 - _STRENGTH) * photo[where] + _STRENGTH * np.array(colour)
+    tinted[where] = blended.round().astype(np.uint8)
+    return tinted

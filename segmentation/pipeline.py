@@ -195,11 +195,11 @@ def log_model(trained: Trained, setup: Setup) -> str:
     )
 
 
-def log_pictures(trained: Trained) -> None:
-    """Log the pictures and the table of the validation images, and the curves."""
+def log_pictures(trained: Trained, *, with_curves: bool = True) -> None:
+    """Log the pictures and the table of the validation images, and a picture of the curves."""
     trained.gallery.log(trained.evaluation)
-    floor = trained.evaluation.counts.all_pet().mean().dice
-    runs.log_curves(trained.result, floor)
+    if with_curves:
+        runs.log_curves(trained.result, trained.evaluation.counts.all_pet().mean().dice)
 
 
 def version_tags(trained: Trained, setup: Setup, run_id: str) -> dict[str, str]:

@@ -219,7 +219,8 @@ class _Worker:
                 run.status = "KILLED"
             else:
                 self._note_model(attempt, trained, run.id)
-            log_pictures(trained)
+            # MLflow draws the curves of a trial itself; a picture of them is for whole trainings.
+            log_pictures(trained, with_curves=False)
         if pruning.reason:
             raise Pruned(pruning.reason)
         return trained.evaluation.counts.mean().dice

@@ -139,7 +139,7 @@ def test_pictures_tables_and_system_metrics_are_there(trained: Trained) -> None:
     assert len(table["data"]) == 6
     dice = [row[table["columns"].index("dice")] for row in table["data"]]
     assert np.mean(dice) == pytest.approx(trained.run.data.metrics["best/dice"], abs=1e-3)
-    for name in ("val/worst.png", "curves.png"):
+    for name in ("val/worst.jpg", "curves.png"):
         assert np.asarray(Image.open(trained.artifact(name)).convert("L")).std() > 10
 
 

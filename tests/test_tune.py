@@ -78,7 +78,7 @@ def test_every_trial_is_a_whole_nested_run(tuned: Tuned) -> None:
         inputs = run.inputs.dataset_inputs if run.inputs else []
         assert {i.tags[0].value for i in inputs} == {"training", "validation"}
         files = {item.path for item in tuned.client.list_artifacts(run.info.run_id)}
-        assert {"images", "val", "curves.png", "splits.json"} <= files
+        assert {"images", "val", "splits.json"} <= files
         models = [output.model_id for output in run.outputs.model_outputs] if run.outputs else []
         assert len(models) == (1 if run.info.status == "FINISHED" else 0)
 

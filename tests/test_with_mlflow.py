@@ -47,7 +47,7 @@ def test_a_tracking_server_takes_runs_artifacts_and_models(program: Program, pet
         client = mlflow.MlflowClient(address)
         (run,) = client.search_runs(["0"])
         assert len(client.get_metric_history(run.info.run_id, "val/dice")) == 3
-        assert list((program.folder / "kept").rglob("worst.png"))
+        assert list((program.folder / "kept").rglob("worst.jpg"))
         assert client.get_model_version_by_alias("pet-unet", "challenger").run_id == run.info.run_id
     finally:
         server.terminate()

@@ -2,8 +2,8 @@
 
 PYTHONPATH=REPOSITORY python docs/measurements/bookkeeping.py PATH     in a new folder
 
-It does in this process what a worker does, with one thread, for a few trials of default length at
-the default width; everything but training and scoring counts as bookkeeping.
+It does in this process what a worker does, with one thread, for two trials of default length of each
+width in the default space; everything but training and scoring counts as bookkeeping.
 """
 
 import functools
@@ -27,7 +27,8 @@ from segmentation.space import parse
 from segmentation.tracking import models, runs, studies
 from segmentation.tracking.store import connect
 
-TRIALS, PER_WORKER = 4, 10
+WIDTHS, PER_WORKER = (8, 16, 24, 32, 8, 16, 24, 32), 10
+TRIALS = len(WIDTHS)
 spent: dict[str, float] = {}
 
 
@@ -81,21 +82,18 @@ def main() -> None:
     setup = Setup.of(compute, source, splits, "")
     asked = SearchConfig(trials=TRIALS, confirm=0, pruner="none", study=f"books-{time.time():.0f}")
     searching = Searching(asked=asked, space=space, options=options, setup=setup, began=0.0)
-    with studies.parent_run(
-        "bookkeeping", {"study": searching.name, "stage": "parent"}, None
-    ) as run:
-        job = searching.job(run)
-        study = job.study()
+    study = searching.job(runs.Run(id="", experiment="")).study()
+    with studies.parent_run("bookkeeping", {"study": searching.name}, study.id, None) as run:
         with study.locked():
-            study.plan([({"width": 16, "lr": 1e-3 * (1 + i)}, {}) for i in range(TRIALS)])
+            study.plan([({"width": width, "lr": 2e-3}, {}) for width in WIDTHS])
         start = time.perf_counter()
-        worker = trials._Worker(job, setup, lambda message: None)
+        worker = trials._Worker(searching.job(run), setup, (), lambda message: None)
         worker.work_off(study, "search", lambda: TRIALS)
         whole = time.perf_counter() - start
     arithmetic = (spent["fit"] - spent["in fit"] + spent["score"] - spent["in score"]) / TRIALS
     trial, export, start = whole / TRIALS, spent["export"] / TRIALS, beginning / PER_WORKER
     rest = trial - arithmetic - export
-    print(f"a trial of width 16 with one thread: {trial:.1f} s, its arithmetic {arithmetic:.1f} s")
+    print(f"a default trial with one thread: {trial:.1f} s, its arithmetic {arithmetic:.1f} s")
     print(f"Optuna and MLflow but for the export: {rest:.2f} s, {rest / trial:.1%}")
     print(f"a worker's start: {beginning:.1f} s; over {PER_WORKER} trials {start:.2f} s each")
     print(f"the export, which a pruned trial does not have: {export:.2f} s, {export / trial:.1%}")

@@ -72,7 +72,7 @@ best epoch {self.result.best_epoch}; batch {training.batch_size}, learning rate 
 loss {training.loss}, augmentation {training.augment}, {self.amp}
 
 Look at the charts of `val/dice` and `train/loss`, the sliders under `val/`, and among the \
-artifacts `{self.evaluation.split}/worst.png`, `{self.evaluation.split}/images.json` and \
+artifacts `{self.evaluation.split}/worst.jpg`, `{self.evaluation.split}/images.json` and \
 `curves.png`.
 """
 

@@ -21,9 +21,9 @@ from segmentation.evaluation import THRESHOLD, Evaluation, Judged
 from segmentation.figures import Picture, curves, gallery, panel
 from segmentation.reports import EpochReport, FitResult, Samples, epoch_metrics
 
-#: Of so many validation pets the picture is logged, at so many moments of a run.
+#: Of so many validation pets the picture is logged, at so many moments of a run at most.
 SAMPLES, MOMENTS = 5, 10
-_SAMPLE_HEIGHT, _TABLE_HEIGHT, _GALLERY_HEIGHT = 224, 96, 224
+_SAMPLE_HEIGHT, _TABLE_HEIGHT, _GALLERY_HEIGHT = 160, 96, 224
 _WORST = 12
 
 
@@ -75,12 +75,12 @@ def tracked_run(
             tags=dict(tags),
             experiment_id=parent.experiment,
             parent_run_id=parent.id,
+            nested=True,
         )
     opened = Run(id=run.info.run_id, experiment=run.info.experiment_id)
     try:
         mlflow.set_tags({"mlflow.runName": name, "git.dirty": _dirty()})
         yield opened
-        mlflow.flush_artifact_async_logging()
     except BaseException as error:
         interrupted = isinstance(error, KeyboardInterrupt)
         with contextlib.suppress(Exception):  # the error that ended the run matters more
@@ -122,7 +122,8 @@ class TrackingObserver:
     def __init__(self, val: Decoded, epochs: int) -> None:
         """Choose the pets to show: the first of the validation split, whose order is mixed."""
         self._val = val
-        self._moments = {round(moment) for moment in np.linspace(1, epochs, MOMENTS)}
+        moments = min(MOMENTS, max(3, epochs // 10))
+        self._moments = {round(moment) for moment in np.linspace(1, epochs, moments)}
 
     def on_fit_start(self, samples: Samples) -> None:
         """Log what the untrained network says: the sliders of MLflow's UI begin at step 0."""
@@ -143,7 +144,8 @@ class TrackingObserver:
                 _SAMPLE_HEIGHT,
             )
             key = f"val/{_plain(self._val.examples[position].id)}"
-            mlflow.log_image(picture, key=key, step=step)
+            # At once: MLflow's queue for pictures makes the end of a run wait for up to 2 s.
+            mlflow.log_image(picture, key=key, step=step, synchronous=True)
 
     def on_fit_end(self, result: FitResult) -> None:
         """Note how it ended."""
@@ -204,22 +206,21 @@ class Gallery:
 
     def add(self, judged: Judged) -> Judged:
         """Take in one image; return it."""
-        pictures = [
-            panel(judged.image, judged.mask == 1, judged.probability > THRESHOLD, height)
-            for height in (_TABLE_HEIGHT, _GALLERY_HEIGHT)
-        ]
-        self._thumbnails.append(pictures[0])
+        pixels = judged.image, judged.mask == 1, judged.probability > THRESHOLD
+        self._thumbnails.append(panel(*pixels, _TABLE_HEIGHT))
         scores = judged.scores()
+        if len(self._worst) == _WORST and scores.dice >= self._worst[-1][0]:
+            return judged
         caption = (
             f"{judged.example.id}   Dice {scores.dice:.3f}, IoU {scores.iou:.3f}, "
             f"accuracy {scores.accuracy:.3f}"
         )
-        entry = (scores.dice, len(self._thumbnails), pictures[1], caption)
+        entry = (scores.dice, len(self._thumbnails), panel(*pixels, _GALLERY_HEIGHT), caption)
         self._worst = sorted([*self._worst, entry], key=lambda e: e[:2])[:_WORST]
         return judged
 
     def log(self, evaluation: Evaluation) -> None:
-        """Log `SPLIT/images.json`, a row an image, and `SPLIT/worst.png`.
+        """Log `SPLIT/images.json`, a row an image, and `SPLIT/worst.jpg`.
 
         Args:
             evaluation: the scores of the images that were added, in the same order.
@@ -239,7 +240,7 @@ class Gallery:
             f"{evaluation.split}/images.json",
         )
         sheet = gallery([entry[2] for entry in self._worst], [e[3] for e in self._worst], 2)
-        mlflow.log_image(Image.fromarray(sheet), f"{evaluation.split}/worst.png")
+        mlflow.log_image(Image.fromarray(sheet), f"{evaluation.split}/worst.jpg")
 
 
 def log_curves(result: FitResult, floor_dice: float) -> None:

@@ -179,7 +179,11 @@ def show_picture(run: Run, key: str, picture: bytes, step: int) -> None:
     """Show a PNG on the page of the run's metrics, where a slider leads through the steps."""
     client = mlflow.MlflowClient()
     client.log_image(
-        run.id, np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")), key=key, step=step
+        run.id,
+        np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")),
+        key=key,
+        step=step,
+        synchronous=True,
     )
 
 
