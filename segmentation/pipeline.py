@@ -150,8 +150,16 @@ def train_and_register(config: Config, setup: Setup, observers: Sequence[Observe
     )
 
 
-def fit_and_judge(config: Config, setup: Setup, observers: Sequence[Observer]) -> Trained:
+def fit_and_judge(
+    config: Config, setup: Setup, observers: Sequence[Observer], *, thumbnails: bool = True
+) -> Trained:
     """Train in the current run, tracked epoch by epoch, and score the result.
+
+    Args:
+        config: all settings.
+        setup: device, data and the model's name.
+        observers: told of each epoch besides the tracker.
+        thumbnails: whether the table of images is to have pictures.
 
     Raises:
         TrainingError: the loss is not finite.
@@ -166,7 +174,7 @@ def fit_and_judge(config: Config, setup: Setup, observers: Sequence[Observer]) -
     batches = Batches(data["train"], val, training)
     result = fit(network, batches, training, setup.compute, watchers)
     segmenter = Segmenter(network, config.data.image_size).eval()
-    gallery = runs.Gallery()
+    gallery = runs.Gallery(thumbnails=thumbnails)
     files = zip(val.examples, val.files, strict=True)
     judged = judge(segmenter, files, config.data.border, setup.compute.device)
     evaluation = Evaluation.of(val.name, map(gallery.add, judged))

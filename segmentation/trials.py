@@ -211,7 +211,7 @@ class _Worker:
             runs.tracked_run(name, self._tags("search", attempt), self._job.parent) as run,
         ):
             attempt.note("run", run.id)
-            trained = fit_and_judge(config, self._setup, [pruning])
+            trained = fit_and_judge(config, self._setup, [pruning], thumbnails=False)
             attempt.note("above_floors", trained.evaluation.above_floors())
             if pruning.reason:
                 runs.log_final(trained.evaluation, trained.result.best_epoch)

@@ -2,8 +2,8 @@
 
 PYTHONPATH=REPOSITORY python docs/measurements/bookkeeping.py PATH     in a new folder
 
-It does in this process what a worker does, with one thread, for two trials of default length of each
-width in the default space; everything but training and scoring counts as bookkeeping.
+It does in this process what a worker does, with one thread: two trials of default length of each
+width in the default space. Everything but training and scoring counts as bookkeeping.
 """
 
 import functools

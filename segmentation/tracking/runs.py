@@ -199,15 +199,18 @@ def tag(name: str, value: str) -> None:
 class Gallery:
     """Collects pictures of judged images: a thumbnail of each, and the worst dozen larger."""
 
-    def __init__(self) -> None:
-        """Hold nothing yet."""
+    def __init__(self, *, thumbnails: bool = True) -> None:
+        """Hold nothing yet; without `thumbnails` the table has figures alone."""
+        self._seen, self._with_thumbnails = 0, thumbnails
         self._thumbnails: list[Picture] = []
         self._worst: list[tuple[float, int, Picture, str]] = []
 
     def add(self, judged: Judged) -> Judged:
         """Take in one image; return it."""
         pixels = judged.image, judged.mask == 1, judged.probability > THRESHOLD
-        self._thumbnails.append(panel(*pixels, _TABLE_HEIGHT))
+        self._seen += 1
+        if self._with_thumbnails:
+            self._thumbnails.append(panel(*pixels, _TABLE_HEIGHT))
         scores = judged.scores()
         if len(self._worst) == _WORST and scores.dice >= self._worst[-1][0]:
             return judged
@@ -215,7 +218,7 @@ class Gallery:
             f"{judged.example.id}   Dice {scores.dice:.3f}, IoU {scores.iou:.3f}, "
             f"accuracy {scores.accuracy:.3f}"
         )
-        entry = (scores.dice, len(self._thumbnails), panel(*pixels, _GALLERY_HEIGHT), caption)
+        entry = (scores.dice, self._seen, panel(*pixels, _GALLERY_HEIGHT), caption)
         self._worst = sorted([*self._worst, entry], key=lambda e: e[:2])[:_WORST]
         return judged
 
@@ -226,9 +229,10 @@ class Gallery:
             evaluation: the scores of the images that were added, in the same order.
         """
         counts = evaluation.counts
+        pictures = [mlflow.Image(one) for one in self._thumbnails]
         mlflow.log_table(
             {
-                "photo, truth, prediction": [mlflow.Image(one) for one in self._thumbnails],
+                **({"photo, truth, prediction": pictures} if pictures else {}),
                 "id": [example.id for example in evaluation.examples],
                 "species": [example.species for example in evaluation.examples],
                 "breed": [example.breed for example in evaluation.examples],
