@@ -278,8 +278,8 @@ class _Searcher:
             key=lambda trial: (trial.ended, trial.number),
         )
         points, best = [], None
-        for position, trial in enumerate(finished, start=1):
-            point = {"trials/finished": float(position), "trials/epochs": float(trial.reports)}
+        for trial in finished:
+            point = {"trials/epochs": float(trial.reports)}
             if trial.value is not None:
                 point["trials/dice"] = trial.value
             if trial.state == "complete" and trial.value is not None:
@@ -400,9 +400,6 @@ class _Searcher:
 
     def _log(self, story: study_report.Story, winner: Trial) -> None:
         pictures = plots.pictures(self._study.optuna)
-        step = sum(trial.finished for trial in story.trials)
-        for key, picture in pictures.items():
-            studies.show_picture(self._job.parent, f"search/{key}", picture, step)
         figures: dict[str, float] = {}
         for candidate in story.candidates:
             key = "defaults" if candidate.number == DEFAULTS else "finalist"

@@ -126,7 +126,7 @@ def test_the_parents_page_is_worth_opening(tuned: Tuned) -> None:
     parent = tuned.parent()
     client, run_id = tuned.client, parent.info.run_id
     best = client.get_metric_history(run_id, "best/dice")
-    assert [point.step for point in client.get_metric_history(run_id, "trials/finished")] == [
+    assert [point.step for point in client.get_metric_history(run_id, "trials/epochs")] == [
         1,
         2,
         3,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
 from mlflow.entities import LoggedModel, LoggedModelOutput
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
@@ -124,7 +123,7 @@ def reconcile(study: str, states: Callable[[], Callable[[str, int, str], str]]) 
 def log_progress(run: Run, points: Sequence[Mapping[str, float]]) -> None:
     """Log one point of each curve for each finished trial; those there already are left alone."""
     client = mlflow.MlflowClient()
-    history = client.get_metric_history(run.id, "trials/finished")
+    history = client.get_metric_history(run.id, "trials/epochs")
     done = max((point.step for point in history), default=0)
     for step in range(done + 1, len(points) + 1):
         mlflow.log_metrics(dict(points[step - 1]), step=step)
@@ -173,18 +172,6 @@ def link_model(run: Run, model_id: str) -> None:
     outputs = mlflow.get_run(run.id).outputs
     if not outputs or model_id not in [one.model_id for one in outputs.model_outputs]:
         mlflow.MlflowClient().log_outputs(run.id, [LoggedModelOutput(model_id=model_id, step=0)])
-
-
-def show_picture(run: Run, key: str, picture: bytes, step: int) -> None:
-    """Show a PNG on the page of the run's metrics, where a slider leads through the steps."""
-    client = mlflow.MlflowClient()
-    client.log_image(
-        run.id,
-        np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")),
-        key=key,
-        step=step,
-        synchronous=True,
-    )
 
 
 def disk_use(study: str) -> int:

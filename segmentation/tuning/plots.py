@@ -16,6 +16,9 @@ _PLOTS = (
     ("timeline", "timeline"),
 )
 
+#: Of fewer complete trials nothing is said about importances.
+_ENOUGH = 4
+
 
 def importances(study: optuna.Study) -> dict[str, float]:
     """Return the share of the variance of the value that each parameter explains (fANOVA).
@@ -23,12 +26,27 @@ def importances(study: optuna.Study) -> dict[str, float]:
     F. Hutter, H. Hoos, K. Leyton-Brown, "An Efficient Approach for Assessing Hyperparameter
     Importance", ICML 2014. Empty where too few trials are complete, or all have one value.
     """
+    complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    if len(complete) < _ENOUGH:
+        return {}
     try:
-        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-        found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+        found = optuna.importance.get_param_importances(study, evaluator=_evaluator())
         return {name: float(share) for name, share in found.items()}
     except (ValueError, RuntimeError):
         return {}
+
+
+def _evaluator() -> optuna.importance.BaseImportanceEvaluator:
+    """Return the one that text and plots share."""
+    return optuna.importance.FanovaImportanceEvaluator(seed=0)
+
+
+def _options(name: str) -> dict[str, Any]:
+    """Return what a plot is to be drawn with."""
+    if name == "timeline":
+        return {}
+    named = {"target_name": "validation Dice"}
+    return {**named, "evaluator": _evaluator()} if name == "importances" else named
 
 
 def page(study: optuna.Study, title: str) -> str:
@@ -70,7 +88,7 @@ def _each(study: optuna.Study, module: Any) -> Iterator[tuple[str, Any]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it is experimental, that trials are few
             try:
-                drawn = plot(study)
+                drawn = plot(study, **_options(name))
             except (ValueError, RuntimeError):
                 continue
         yield name, drawn
