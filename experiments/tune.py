@@ -52,7 +52,8 @@ def main(context: click.Context, model_name: str, **options: Any) -> None:
     click.echo(source.line)
 
     from segmentation.pipeline import Setup, load_data
-    from segmentation.search import Searching, search
+    from segmentation.search import search
+    from segmentation.search_plan import Searching
     from segmentation.tracking.store import connect, how_to_look
 
     store = connect()

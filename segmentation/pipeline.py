@@ -10,6 +10,7 @@ from segmentation.batches import Batches
 from segmentation.config import Config, DataConfig
 from segmentation.decoding import Decoded, load_splits
 from segmentation.devices import Compute
+from segmentation.errors import ConfigError
 from segmentation.evaluation import Evaluation, judge
 from segmentation.parallel import Progress
 from segmentation.pets import read_list, read_trainval
@@ -100,13 +101,18 @@ def load_data(
     """Choose, verify and decode the train and val splits, and the gate split where it is needed.
 
     Raises:
-        ConfigError: more images are asked for than there are.
+        ConfigError: more images are asked for than there are, or the gate split is empty.
         DataError: lists or files cannot be used.
     """
     chosen = split(read_trainval(source.root), config)
     # Of a picture that stands in several splits the first one keeps it: training comes last.
     parts = {"val": chosen.val, "train": chosen.train}
     apart = {}
+    if with_gate and not chosen.gate:
+        raise ConfigError(
+            "the gate split, a fifth of the trainval list, has no image on which finalists could "
+            "be compared; say confirm=0, or use more data"
+        )
     if with_gate:
         parts = {"gate": chosen.gate, **parts}
     else:

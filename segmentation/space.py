@@ -149,3 +149,11 @@ def _number(text: str, kind: Any) -> Any:
     except ValueError:
         what = "a whole number" if kind is int else "a number"
         raise ValueError(f"expected {what}, LOW..HIGH, LOW..HIGH:STEP or A,B,C") from None
+
+
+def said(params: Mapping[str, Value]) -> str:
+    """Return parameters in a few words, such as `width 16, lr 0.004`."""
+    return ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in params.items()
+    )

@@ -118,11 +118,11 @@ class Story:
     confirmed: Sequence[Trial]
     candidates: Sequence[Candidate]
     comparisons: Mapping[int, Comparison]
-    config: Config | None
-    winner: str
-    importances: Mapping[str, float]
-    disk: int | None
-    dropped: int
+    config: Config | None = None
+    winner: str = ""
+    importances: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    disk: int | None = None
+    dropped: int = 0
 
     def verdict(self) -> str:
         """Say what the search is worth, in one or two sentences."""

@@ -20,8 +20,8 @@ from segmentation.config import Config, option_name, searchable
 from segmentation.devices import choose_compute
 from segmentation.evaluation import Evaluation
 from segmentation.pipeline import Setup, load_data
-from segmentation.search import Searching
 from segmentation.search_config import DEFAULT_SPACE, SearchConfig
+from segmentation.search_plan import Searching
 from segmentation.sources import find_source
 from segmentation.space import parse
 from segmentation.tracking import models, runs, studies

@@ -19,8 +19,9 @@ from segmentation.evaluation import Evaluation, judge
 from segmentation.pets import read_list
 from segmentation.pipeline import Setup, load_data
 from segmentation.pixels import read_files
-from segmentation.search import Searching, search
+from segmentation.search import search
 from segmentation.search_config import DEFAULT_SPACE, SearchConfig
+from segmentation.search_plan import Searching
 from segmentation.sources import find_source
 from segmentation.space import parse
 from segmentation.splits import in_gate

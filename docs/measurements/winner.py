@@ -12,11 +12,11 @@ import torch
 from segmentation.evaluation import Evaluation, judge
 from segmentation.pets import read_list
 from segmentation.pixels import read_files
+from segmentation.search_job import DEFAULTS, confirmations
 from segmentation.sources import find_source
 from segmentation.study_report import candidates, compare_with
 from segmentation.tracking.models import load
 from segmentation.tracking.store import connect, studies_folder
-from segmentation.trials import DEFAULTS, confirmations
 from segmentation.tuning.storage import find_place
 from segmentation.tuning.study import Study
 

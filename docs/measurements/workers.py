@@ -9,8 +9,9 @@ import time
 from segmentation.config import Config, option_name, searchable
 from segmentation.devices import choose_compute
 from segmentation.pipeline import Setup, load_data
-from segmentation.search import Searching, search
+from segmentation.search import search
 from segmentation.search_config import DEFAULT_SPACE, SearchConfig
+from segmentation.search_plan import Searching
 from segmentation.sources import find_source
 from segmentation.space import parse
 from segmentation.tracking.runs import Run

@@ -1,0 +1,138 @@
+"""The end of a search: the winner registered, losers dropped, the report and the plots written."""
+
+import dataclasses
+
+from segmentation import study_report
+from segmentation.errors import TrackingError, TrainingError
+from segmentation.search_job import DEFAULTS, Job, dropped, finalists, register
+from segmentation.search_plan import Searching
+from segmentation.study_lines import plain
+from segmentation.tracking import descriptions, models, studies
+from segmentation.tuning import plots
+from segmentation.tuning.study import Study, Trial
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A finished search.
+
+    Attributes:
+        run_id: of the parent.
+        story: what was found.
+        registered: the winner.
+        aliases: those that it was given.
+    """
+
+    run_id: str
+    story: study_report.Story
+    registered: models.Registered
+    aliases: tuple[str, ...]
+
+
+class Ending:
+    """Ends one search; done again, it changes nothing that is done."""
+
+    def __init__(
+        self, searching: Searching, job: Job, study: Study, story: study_report.Story
+    ) -> None:
+        """Take over from the search, all of whose trials and confirmations have ended."""
+        self._searching, self._job, self._study, self._story = searching, job, study, story
+        self._setup = searching.setup
+
+    def finish(self) -> Outcome:
+        """Do all of it.
+
+        Raises:
+            TrackingError: the best model was deleted on purpose.
+            TrainingError: no trial came to its end.
+        """
+        job, story = self._job, self._story
+        best = study_report.best_of(story.trials)
+        if best is None:
+            reasons = {
+                str(trial.notes["failure"]) for trial in story.trials if trial.state == "failed"
+            }
+            raise TrainingError(
+                f"study={job.place.name}: no trial came to its end"
+                + (f" ({'; '.join(sorted(reasons))})" if reasons else "")
+                + "; give more `trials`, more time or another space"
+            )
+        if story.candidates:
+            first = story.candidates[0]
+            trial, params = first.best, first.params
+            config = job.whole_config(params, int(trial.params["seed"]))
+        else:
+            trial, config = best, job.trial_config(best.params)
+        story = dataclasses.replace(story, config=config)
+        registered = self._register(story, trial)
+        aliases = models.promote(registered, above_floors=bool(trial.notes["above_floors"]))
+        self._drop(story)
+        story = dataclasses.replace(
+            story,
+            winner=registered.uri,
+            importances=plots.importances(self._study.optuna),
+            disk=studies.disk_use(self._study.id),
+            dropped=len(dropped(self._study)),
+        )
+        self._log(story, trial)
+        return Outcome(run_id=job.parent.id, story=story, registered=registered, aliases=aliases)
+
+    def _register(self, story: study_report.Story, trial: Trial) -> models.Registered:
+        """Register the winner's weights, if nobody has."""
+        name, study = self._setup.model_name, self._study
+        if not story.candidates:
+            found = register(study, trial, name)
+            if found is None:
+                raise TrackingError(
+                    f"study={study.place.name}: the model of its best trial, {trial.number}, was "
+                    "deleted by an earlier `keep`; say confirm=3, or give more `trials`"
+                )
+            return found
+        first = story.candidates[0]
+        tags = {
+            **trial.notes["tags"],
+            "study": study.place.name,
+            "study.id": study.id,
+            "purpose": "winner",
+            "candidate": first.label,
+            "gate.dice": f"{first.mean:.4f}",
+        }
+        text = (
+            f"**Winner of the study `{study.place.name}`.** {story.verdict()}\n\n"
+            f"{trial.notes['described']}"
+        )
+        with study.locked():
+            registered = models.register(trial.notes["model"], name, text, tags)
+            models.introduce(name, descriptions.model(name, trial.notes["data"]))
+        return registered
+
+    def _drop(self, story: study_report.Story) -> None:
+        """Delete the models of losing trials, and of confirmations that are not their best."""
+        keep, study = self._searching.asked.keep, self._study
+        if keep == "all":
+            return
+        complete = [trial for trial in story.trials if trial.state == "complete"]
+        kept = finalists(complete, keep) if story.candidates else finalists(complete, max(1, keep))
+        losers = [trial for trial in complete if trial not in kept]
+        with study.locked():  # noted first: what is deleted is not to be registered again
+            gone = {*dropped(study), *(trial.number for trial in losers)}
+            study.keep("dropped", sorted(gone))
+        best = [candidate.best for candidate in story.candidates]
+        losers += [t for c in story.candidates for t in c.trainings if t not in best]
+        runs_of_losers = {trial.notes["run"] for trial in losers}
+        studies.drop_models(study.id, self._setup.model_name, runs_of_losers)
+
+    def _log(self, story: study_report.Story, winner: Trial) -> None:
+        pictures = plots.pictures(self._study.optuna)
+        figures: dict[str, float] = {}
+        for candidate in story.candidates:
+            key = "defaults" if candidate.number == DEFAULTS else "finalist"
+            figures.setdefault(f"confirmed/{key}_gate_dice", candidate.mean)  # the best comes first
+        studies.log_study(
+            story.markdown(),
+            pictures,
+            plots.page(self._study.optuna, f"Study {story.name}"),
+            figures,
+            {"trials.json": [plain(trial) for trial in story.trials]},
+        )
+        studies.link_model(self._job.parent, str(winner.notes["model"]))
