@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,25 +19,25 @@ def running() -> Iterator[str]:
     binaries = _binaries()
     folder = Path(tempfile.mkdtemp(prefix="petseg-postgres-"))
     # PostgreSQL refuses to run as root.
-    user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    if user:
+    own: dict[str, Any] = {"cwd": folder}
+    if os.geteuid() == 0:
         shutil.chown(folder, "postgres", "postgres")
+        own |= {"user": "postgres", "group": "postgres", "extra_groups": []}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     data = str(folder / "data")
     make = [str(binaries / "initdb"), "-D", data, "-U", "petseg", "--auth=trust", "--no-sync"]
-    subprocess.run([*user, *make], check=True, capture_output=True, cwd="/")
-    control = [*user, str(binaries / "pg_ctl"), "-D", data, "-w"]
+    subprocess.run(make, check=True, capture_output=True, **own)
+    control = [str(binaries / "pg_ctl"), "-D", data, "-w"]
     options = f"-h 127.0.0.1 -p {port} -k {folder}"
     start = [*control, "-l", str(folder / "log"), "-o", options, "start"]
     try:
-        subprocess.run(start, check=True, stdout=subprocess.DEVNULL, cwd="/")
+        subprocess.run(start, check=True, stdout=subprocess.DEVNULL, **own)
         yield f"postgresql://petseg@127.0.0.1:{port}/postgres"
     finally:
-        subprocess.run(
-            [*control, "-m", "immediate", "stop"], check=False, capture_output=True, cwd="/"
-        )
+        stop = [*control, "-m", "immediate", "stop"]
+        subprocess.run(stop, check=False, capture_output=True, **own)
         shutil.rmtree(folder, ignore_errors=True)
 
 
