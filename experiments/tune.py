@@ -3,6 +3,7 @@
 import dataclasses
 import shlex
 import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -70,14 +71,15 @@ def main(context: click.Context, model_name: str, **options: Any) -> None:
         setup=Setup.of(compute, source, data, model_name),
         began=time.time(),
     )
-    click.echo(searching.line())
     try:
         outcome = search(searching, click.echo)
     except KeyboardInterrupt:
         typed = _typed(context, {"study": searching.name})
-        click.echo(f"Go on: mlflow run . -e tune --env-manager local{typed}")
+        click.echo(f"Go on: mlflow run {_project()} -e tune --env-manager local{typed}")
         raise
     story = outcome.story
+    if story.dropped:
+        click.echo(f"Deleted: the models of {story.dropped} losing trial(s), as `keep` says")
     click.echo(story.verdict())
     if story.command():
         click.echo(f"Again: {story.command()}")
@@ -87,6 +89,14 @@ def main(context: click.Context, model_name: str, **options: Any) -> None:
         f'Load:  mlflow.pytorch.load_model("{outcome.registered.uri}")  ({aliases} of '
         f"{outcome.registered.name})"
     )
+
+
+def _project() -> str:
+    """Return how the project is named where the user stands: `.`, or its folder."""
+    from segmentation.tracking.store import studies_folder
+
+    project = Path(__file__).parent.parent
+    return "." if studies_folder().parent == project else shlex.quote(str(project))
 
 
 def _typed(context: click.Context, more: dict[str, Any]) -> str:

@@ -39,8 +39,9 @@ def search(searching: Searching, say: Say) -> Outcome:
         TrackingError: a store cannot be used, or holds another study.
         TrainingError: no trial came to its end.
     """
-    study = searching.job(runs.Run(id="", experiment="")).study()
+    study = searching.job(runs.Run(id="", experiment=""), "").study()
     study.require_settings(searching.settings())
+    say(searching.line())
     confirmation = confirmations(study)
     if "gate" in searching.setup.data:
         confirmation.require_settings({"gate images": searching.digests()["gate"][:16]})
@@ -53,7 +54,9 @@ def search(searching: Searching, say: Say) -> Outcome:
             )
             if parent.id != known:
                 study.keep("parent", parent.id)
-        return _Searcher(searching, searching.job(parent), (study, confirmation), say).run()
+        return _Searcher(
+            searching, searching.job(parent, study.id), (study, confirmation), say
+        ).run()
 
 
 class _Searcher:
@@ -79,7 +82,9 @@ class _Searcher:
         if done:
             self._say(f"Going on with study {self._job.place.name}: {done} trials are done")
         try:
-            if not self._complete():
+            if self._complete():
+                self._say(f"Nothing is left to run: {self._job.trials} trials were asked for")
+            else:
                 pool = Pool(asked.workers(), asked.threads(), work, self._job)
                 pool.run(self._hear, self._on_death)
         except BaseException:

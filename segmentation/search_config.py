@@ -41,7 +41,7 @@ class SearchConfig:
         low=0,
         high=100,
     )
-    keep: Count = setting("all", "So many of the best trials keep their models, or 'all'.", low=0)
+    keep: Count = setting("all", "So many of the best trials keep their models, or 'all'.", low=1)
     study: str = setting("auto", "Name of the study; 'auto' makes one from the settings.")
     storage: str = setting(
         "file",
@@ -105,7 +105,8 @@ def _address_problems(address: str) -> list[str]:
         return [f"storage: {expected}"]
     if secret:
         return [
-            "storage: the address holds a password, which MLflow would log; leave it out and set "
-            "PGPASSWORD, or keep it in ~/.pgpass"
+            "storage: the address holds a password, which MLflow logs as a parameter (under "
+            "`mlflow run` it has by now: change it); leave it out and set PGPASSWORD, or use "
+            "~/.pgpass"
         ]
     return [] if right else [f"storage={address}: {expected}"]

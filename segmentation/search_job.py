@@ -26,6 +26,7 @@ class Job:
 
     Attributes:
         place: where the study is kept.
+        study_id: tells it from others of the same name; its confirmations carry it too.
         space: what is searched.
         options: every other setting, by its parameter's name, and train's defaults for what is
             searched.
@@ -40,6 +41,7 @@ class Job:
     """
 
     place: Place
+    study_id: str
     space: Space
     options: Mapping[str, Any]
     trial_epochs: int

@@ -43,12 +43,19 @@ class Searching:
         """The study's name."""
         if self.asked.study != "auto":
             return self.asked.study
-        text = json.dumps(self.settings(), sort_keys=True)
+        text = json.dumps(self._settings(), sort_keys=True)
         kind = "synthetic" if self.setup.source.drawn else "pets"
         return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     def settings(self) -> dict[str, Any]:
         """Return what must not change under the study's name."""
+        if self.asked.storage == "file":
+            return self._settings()
+        # How long a machine may be silent is something that all must agree on.
+        return {**self._settings(), "heartbeat": self.asked.heartbeat}
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what decides the trials."""
         own = {name: value for name, value in self.options.items() if name not in _FREE}
         data = self.setup.data
         return {
@@ -57,8 +64,6 @@ class Searching:
             "trial_epochs": self.asked.trial_epochs,
             "pruner": self.asked.pruner,
             **{f"{name} images": data[name].digest[:16] for name in ("train", "val")},
-            # How long a machine may be silent is something that all must agree on.
-            **({} if self.asked.storage == "file" else {"heartbeat": self.asked.heartbeat}),
         }
 
     def digests(self) -> dict[str, str]:
@@ -90,11 +95,12 @@ class Searching:
             f"{self.setup.compute.device.type}, {self.setup.compute.amp}; images: {sizes}"
         )
 
-    def job(self, parent: runs.Run) -> Job:
+    def job(self, parent: runs.Run, study_id: str) -> Job:
         """Return what the workers are to do."""
         seconds = self.asked.seconds
         return Job(
             place=self.place(),
+            study_id=study_id,
             space=self.space,
             options=self.options,
             trial_epochs=self.asked.trial_epochs,

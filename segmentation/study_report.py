@@ -131,10 +131,11 @@ class Story:
             best = best_of(done)
             if best is None:
                 return f"No trial is complete yet ({len(done)} of {self.asked} have ended)."
+            confirmed = sum(trial.finished for trial in self.confirmed)
             return (
-                f"Best so far: trial {best.number} with a validation Dice of {best.value:.3f}. "
-                "The best of many trials on few images looks better than it is: nothing was "
-                "confirmed."
+                f"Best of {len(done)} trials: trial {best.number} with a validation Dice of "
+                f"{best.value:.3f}. The best of many trials on few images looks better than it is: "
+                + (f"{confirmed} confirmations are done." if confirmed else "nothing is confirmed.")
             )
         first = self.candidates[0]
         defaults = next((c for c in self.candidates if c.number < 0), None)
@@ -205,8 +206,11 @@ class Story:
             some = next(iter(self.comparisons.values()))
             lines += [
                 "",
-                f"In brackets intervals over images and seeds, all {len(self.comparisons)} "
-                f"together at {_LEVEL:.0%}, paired over {some.images} images.",
+                f"In brackets {_LEVEL:.0%} intervals over images and seeds, paired over "
+                f"{some.images} images"
+                + (
+                    ", so wide that all of them hold at once." if len(self.comparisons) > 1 else "."
+                ),
             ]
         return "\n".join(lines)
 
@@ -218,7 +222,7 @@ class Story:
         lines = [
             f"### Leaders of the search ({self.epochs} epochs each, validation Dice)",
             "",
-            _row(["trial", *names, "val Dice", "s"]),
+            _row(["trial", *names, "val Dice", "seconds"]),
             _row(["---"] * (len(names) + 3)),
         ]
         for trial in sorted(complete, key=lambda t: -(t.value or 0.0))[:_LEADERS]:
@@ -244,9 +248,11 @@ class Story:
                     f"A confirmation of {label} failed, so it is not compared: "
                     f"{trial.notes.get('failure')}."
                 )
-        lost = sum(trial.state == "lost" for trial in [*self.trials, *self.confirmed])
-        if lost:
-            said.append(f"{lost} more were lost with their process and tried again.")
+        ended = [t for t in [*self.trials, *self.confirmed] if t.state == "lost"]
+        stopped = sum(bool(trial.notes.get("stopped")) for trial in ended)
+        for number, how in ((stopped, "stopped"), (len(ended) - stopped, "lost with a process")):
+            if number:
+                said.append(f"Trainings that were {how}, and are not counted: {number}.")
         return "\n".join(f"- {one}" for one in said)
 
     def _cost(self) -> str:
@@ -259,14 +265,14 @@ class Story:
         confirmed = sum(trial.seconds for trial in self.confirmed if trial.finished)
         text = (
             f"Cost: {len(done)} trials, {saved / whole:.0%} of their {whole} epochs saved by "
-            f"pruning, {searched / 60:.1f} min of workers' time"
+            f"pruning, {searched / 60:.1f} min of the workers' time"
         )
         if confirmed:
             text += f"; confirmations {confirmed / 60:.1f} min"
         if self.disk is not None:
             text += f"; {self.disk / 1e6:.0f} MB on disk"
             if self.dropped:
-                text += f", the models of {self.dropped} losing trials deleted"
+                text += f", the models of losing trials ({self.dropped}) deleted"
         return text + "."
 
     def _importances(self) -> str:

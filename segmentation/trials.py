@@ -73,12 +73,10 @@ class _Worker:
         self, job: Job, setup: Setup, gate: tuple[Example, ...], tell: Callable[[Any], None]
     ) -> None:
         self._job, self._setup, self._gate, self._tell = job, setup, gate, tell
-        self._study_id = ""
 
     def work_off(self, study: Study, stage: str, total: Callable[[], int]) -> None:
         """Run what is left of a study, and wait for what others run: they may die."""
         presence = Presence(study.place)
-        self._study_id = study.id
         run = self._trial if stage == "search" else self._confirmation
         deadline = self._job.deadline if stage == "search" else None
         try:
@@ -155,7 +153,7 @@ class _Worker:
     def _tags(self, stage: str, attempt: Attempt) -> dict[str, str]:
         return self._setup.tags() | {
             "study": self._job.place.name,
-            "study.id": self._study_id,
+            "study.id": self._job.study_id,
             "stage": stage,
             "trial": str(attempt.number),
         }

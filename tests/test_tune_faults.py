@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.programs import Program, entry_command, wait_until_gone
+from tests.programs import PROJECT, Program, entry_command, wait_until_gone
 from tests.studies import TINY_SEARCH, Searched, assert_exact
 
 BAD = {
@@ -55,7 +55,7 @@ def test_failed_trials_do_not_end_a_study_and_other_settings_are_refused(
     assert "failed: the" in done.stdout
     runs = searched.runs(stage="search")
     assert sum(run.info.status == "FAILED" for run in runs) == len(failed)
-    assert "nothing was confirmed" in done.stdout
+    assert "nothing is confirmed" in done.stdout
     refused = program.entry("tune", **{**options, "lr": "1e-3,1e-2", "split_seed": "1"})
     assert refused.returncode == 2
     assert "study=small was begun with other settings" in refused.stderr
@@ -85,7 +85,7 @@ def test_ctrl_c_ends_everything_and_the_same_command_goes_on(
     assert process.returncode == 1
     assert err.startswith("Error: stopped by Ctrl-C or SIGTERM")
     assert len(err.splitlines()) == 1
-    assert "Go on: mlflow run . -e tune --env-manager local -P width=2..4:2" in out
+    assert f"Go on: mlflow run {PROJECT} -e tune --env-manager local -P width=2..4:2" in out
     wait_until_gone(workers)
     searched = Searched(program)
     assert {run.info.status for run in searched.runs()} <= {"FINISHED", "KILLED", "FAILED"}

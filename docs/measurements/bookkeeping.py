@@ -82,12 +82,12 @@ def main() -> None:
     setup = Setup.of(compute, source, splits, "")
     asked = SearchConfig(trials=TRIALS, confirm=0, pruner="none", study=f"books-{time.time():.0f}")
     searching = Searching(asked=asked, space=space, options=options, setup=setup, began=0.0)
-    study = searching.job(runs.Run(id="", experiment="")).study()
+    study = searching.job(runs.Run(id="", experiment=""), "").study()
     with studies.parent_run("bookkeeping", {"study": searching.name}, study.id, None) as run:
         with study.locked():
             study.plan([({"width": width, "lr": 2e-3}, {}) for width in WIDTHS])
         start = time.perf_counter()
-        worker = trials._Worker(searching.job(run), setup, (), lambda message: None)
+        worker = trials._Worker(searching.job(run, study.id), setup, (), lambda message: None)
         worker.work_off(study, "search", lambda: TRIALS)
         whole = time.perf_counter() - start
     arithmetic = (spent["fit"] - spent["in fit"] + spent["score"] - spent["in score"]) / TRIALS

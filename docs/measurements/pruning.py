@@ -66,7 +66,7 @@ def main() -> None:
         searching = Searching(
             asked=asked, space=space, options=options, setup=setup, began=time.time()
         )
-        study = searching.job(Run(id="", experiment="")).study()
+        study = searching.job(Run(id="", experiment=""), "").study()
         with study.locked():
             study.plan(drawn())
         began = time.perf_counter()

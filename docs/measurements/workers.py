@@ -44,7 +44,7 @@ def main() -> None:
         searching = Searching(
             asked=asked, space=space, options=options, setup=setup, began=time.time()
         )
-        study = searching.job(Run(id="", experiment="")).study()
+        study = searching.job(Run(id="", experiment=""), "").study()
         with study.locked():
             study.plan([({"width": w, "lr": 1e-3 * (1 + i)}, {}) for i, w in enumerate(WIDTHS)])
         search(searching, lambda line: None)
