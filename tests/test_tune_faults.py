@@ -109,7 +109,13 @@ def kill_at_random_and_complete(program: Program, pets: Path, kills: int, seed: 
                 assert process.poll() is None, "it had nothing left to do, so nothing was killed"
                 workers = [w for w in parent.children() if "spawn_main" in " ".join(w.cmdline())]
                 time.sleep(0.05)
-            time.sleep(generator.uniform(0, 12))
+            if number == kills - 1:  # the last one while finalists are confirmed
+                assert process.stdout is not None
+                while not process.stdout.readline().startswith("Confirming "):
+                    assert process.poll() is None
+                time.sleep(generator.uniform(0, 2))
+            else:
+                time.sleep(generator.uniform(0, 12))
             victim = ("worker", "parent", "both")[number % 3]
             if victim != "parent":
                 for worker in workers if victim == "both" else workers[:1]:
