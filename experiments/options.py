@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from segmentation.config import Count, declared, option_name
+from segmentation.config import Count, declared, option_name, searchable
 from segmentation.search_config import DEFAULT_SPACE, SearchConfig
 
 Command = Callable[..., Any]
@@ -45,8 +45,8 @@ def config_options(*names: str) -> Callable[[Command], Command]:
 
 def search_options(command: Command) -> Command:
     """Add the options of a search: those of a training, some of them as ranges, and its own."""
-    ranges = [field for field in declared() if "search" in field.metadata]
-    others = [field for field in declared() if "search" not in field.metadata]
+    ranges = list(searchable())
+    others = [field for field in declared() if field not in ranges]
     command = _adding(dataclasses.fields(SearchConfig))(command)
     command = _adding(others)(command)
     for field in reversed(ranges):

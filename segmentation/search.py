@@ -39,7 +39,7 @@ def search(searching: Searching, say: Say) -> Outcome:
         TrackingError: a store cannot be used, or holds another study.
         TrainingError: no trial came to its end.
     """
-    study = searching.job(runs.Run(id="", experiment=""), "").study()
+    study = searching.study()
     study.require_settings(searching.settings())
     say(searching.line())
     confirmation = confirmations(study)

@@ -112,7 +112,7 @@ class Ending:
         if keep == "all":
             return
         complete = [trial for trial in story.trials if trial.state == "complete"]
-        kept = finalists(complete, keep) if story.candidates else finalists(complete, max(1, keep))
+        kept = finalists(complete, keep)
         losers = [trial for trial in complete if trial not in kept]
         with study.locked():  # noted first: what is deleted is not to be registered again
             gone = {*dropped(study), *(trial.number for trial in losers)}

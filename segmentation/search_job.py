@@ -56,7 +56,7 @@ class Job:
     def study(self) -> Study:
         """Open the study."""
         seed = int(self.options["seed"])
-        return Study(self.place, self.space, seed, choose_pruner(self.pruner, self.trial_epochs))
+        return open_study(self.place, self.space, seed, self.pruner, self.trial_epochs)
 
     def trial_config(self, params: Mapping[str, Value]) -> Config:
         """Return the settings of a trial."""
@@ -65,6 +65,19 @@ class Job:
     def whole_config(self, params: Mapping[str, Value], seed: int) -> Config:
         """Return the settings of a whole training."""
         return Config.from_options({**self.options, **params, "seed": seed})
+
+
+def open_study(place: Place, space: Space, seed: int, pruner: str, epochs: int) -> Study:
+    """Open the study of a search, making it where it is new.
+
+    Args:
+        place: where it is kept.
+        space: what is searched.
+        seed: of the sampler.
+        pruner: the name of what stops trials early.
+        epochs: of a trial.
+    """
+    return Study(place, space, seed, choose_pruner(pruner, epochs))
 
 
 def confirmations(study: Study) -> Study:

@@ -9,11 +9,12 @@ from typing import Any
 
 from segmentation.pipeline import Setup
 from segmentation.search_config import SearchConfig
-from segmentation.search_job import Job
+from segmentation.search_job import Job, open_study
 from segmentation.space import Space
 from segmentation.tracking import runs
 from segmentation.tracking.store import studies_folder
 from segmentation.tuning.storage import Place, find_place
+from segmentation.tuning.study import Study
 
 #: May change while a study goes on: where and how it is computed, not what.
 _FREE = ("data", "bad_examples", "device", "loader_workers")
@@ -74,6 +75,11 @@ class Searching:
         """Say where the study is kept."""
         asked = self.asked
         return find_place(self.name, asked.storage, studies_folder(), asked.heartbeat)
+
+    def study(self) -> Study:
+        """Open the study."""
+        asked, seed = self.asked, int(self.options["seed"])
+        return open_study(self.place(), self.space, seed, asked.pruner, asked.trial_epochs)
 
     def workers(self) -> int:
         """Return how many trials run at once."""

@@ -7,11 +7,12 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
+from segmentation.environment import environment
 from segmentation.errors import (
     ConfigError,
     DataError,
@@ -20,9 +21,6 @@ from segmentation.errors import (
     TrainingError,
     explain,
 )
-
-#: Tells the parent something.
-Tell = Callable[[Any], None]
 
 _ERRORS: dict[str, type[PetsegError]] = {
     kind.__name__: kind for kind in (ConfigError, DataError, TrackingError, TrainingError)
@@ -84,17 +82,12 @@ class Pool:
         finally:
             self._end_all()
 
-    @property
-    def pids(self) -> list[int]:
-        """The process ids of those that live."""
-        return [process.pid for process in self._living if process.pid]
-
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(target=_work, args=(theirs, *self._target))
         # Read by OpenMP, and so by PyTorch, when it is loaded: before the process has a say.
-        with _environment(dict.fromkeys(_THREADS, str(self._threads))):
+        with environment(dict.fromkeys(_THREADS, str(self._threads))):
             process.start()
         theirs.close()
         self._living[process] = ours
@@ -171,17 +164,3 @@ def _how(process: SpawnProcess) -> str:
         return f"exit code {code}"
     name = signal.Signals(-code).name
     return f"{name}, perhaps since memory ran out" if name == "SIGKILL" else name
-
-
-@contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

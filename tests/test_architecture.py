@@ -13,6 +13,7 @@ from tests.programs import PROJECT
 RANKS = {
     "segmentation": -1,
     "segmentation.errors": 0,
+    "segmentation.environment": 0,
     "segmentation.parallel": 0,
     "segmentation.staging": 0,
     "segmentation.drawing": 0,

@@ -82,7 +82,7 @@ def main() -> None:
     setup = Setup.of(compute, source, splits, "")
     asked = SearchConfig(trials=TRIALS, confirm=0, pruner="none", study=f"books-{time.time():.0f}")
     searching = Searching(asked=asked, space=space, options=options, setup=setup, began=0.0)
-    study = searching.job(runs.Run(id="", experiment=""), "").study()
+    study = searching.study()
     with studies.parent_run("bookkeeping", {"study": searching.name}, study.id, None) as run:
         with study.locked():
             study.plan([({"width": width, "lr": 2e-3}, {}) for width in WIDTHS])

@@ -27,7 +27,6 @@ from segmentation.space import parse
 from segmentation.splits import in_gate
 from segmentation.study_report import best_of
 from segmentation.tracking.models import load
-from segmentation.tracking.runs import Run
 from segmentation.tracking.store import connect
 
 TRIALS = 20
@@ -66,7 +65,7 @@ def main() -> None:
         searching = Searching(
             asked=asked, space=space, options=options, setup=setup, began=time.time()
         )
-        study = searching.job(Run(id="", experiment=""), "").study()
+        study = searching.study()
         with study.locked():
             study.plan(drawn())
         began = time.perf_counter()

@@ -14,7 +14,6 @@ from segmentation.search_config import DEFAULT_SPACE, SearchConfig
 from segmentation.search_plan import Searching
 from segmentation.sources import find_source
 from segmentation.space import parse
-from segmentation.tracking.runs import Run
 from segmentation.tracking.store import connect
 
 WIDTHS = (8, 16, 24, 32, 8, 16, 24, 32)
@@ -44,7 +43,7 @@ def main() -> None:
         searching = Searching(
             asked=asked, space=space, options=options, setup=setup, began=time.time()
         )
-        study = searching.job(Run(id="", experiment=""), "").study()
+        study = searching.study()
         with study.locked():
             study.plan([({"width": w, "lr": 1e-3 * (1 + i)}, {}) for i, w in enumerate(WIDTHS)])
         search(searching, lambda line: None)

@@ -18,8 +18,9 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from mlflow.utils import logging_utils
 
+from segmentation.environment import environment
 from segmentation.errors import TrackingError
-from segmentation.tracking.store import alone, environment
+from segmentation.tracking.store import alone
 from segmentation.unet import Segmenter
 
 _SIGNATURE = ModelSignature(
@@ -143,7 +144,7 @@ def load(uri: str) -> torch.nn.Module:
         TrackingError: there is none, or it cannot be loaded without pickle.
     """
     # Loading a pickle runs whatever code it holds.
-    with environment("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false"):
+    with environment({"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}):
         try:
             model: torch.nn.Module = mlflow.pytorch.load_model(uri)
         except MlflowException as error:

@@ -19,6 +19,7 @@ import sqlalchemy
 from filelock import FileLock
 from mlflow.exceptions import MlflowException
 
+from segmentation.environment import environment
 from segmentation.errors import TrackingError
 from segmentation.paths import cache_folder
 
@@ -47,8 +48,9 @@ def connect() -> str:
         # A server that does not answer is given up within seconds, not minutes.
         with (
             alone(uri),
-            environment("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1"),
-            environment("MLFLOW_HTTP_REQUEST_TIMEOUT", "10"),
+            environment(
+                {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+            ),
         ):
             if path := _sqlite_path(uri):
                 _let_readers_and_a_writer_work_together(path)
@@ -109,20 +111,6 @@ def alone(uri: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f"{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock"):
         yield
-
-
-@contextlib.contextmanager
-def environment(name: str, value: str) -> Iterator[None]:
-    """Set an environment variable for a while: MLflow has settings that nothing else reaches."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
 
 
 def _sqlite_path(uri: str) -> Path | None:
