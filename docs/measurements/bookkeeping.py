@@ -6,24 +6,17 @@ It does in this process what a worker does, with one thread: two trials of defau
 width in the default space. Everything but training and scoring counts as bookkeeping.
 """
 
-import functools
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
+from common import default_search, timed
 
 from segmentation import pipeline, trials
-from segmentation.config import Config, option_name, searchable
-from segmentation.devices import choose_compute
 from segmentation.evaluation import Evaluation
-from segmentation.pipeline import Setup, load_data
-from segmentation.search_config import DEFAULT_SPACE, SearchConfig
-from segmentation.search_plan import Searching
-from segmentation.sources import find_source
-from segmentation.space import parse
+from segmentation.search_config import SearchConfig
 from segmentation.tracking import models, runs, studies
 from segmentation.tracking.store import connect
 
@@ -32,29 +25,13 @@ TRIALS = len(WIDTHS)
 spent: dict[str, float] = {}
 
 
-def timed(owner: Any, name: str, key: str = "") -> None:
-    """Have `owner.name` add its time to `spent`."""
-    function: Callable[..., Any] = getattr(owner, name)
-
-    @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        start = time.perf_counter()
-        try:
-            return function(*args, **kwargs)
-        finally:
-            label = key or name
-            spent[label] = spent.get(label, 0.0) + time.perf_counter() - start
-
-    setattr(owner, name, wrapped)
-
-
 def main() -> None:
     """Run the trials and tell the shares."""
-    timed(pipeline, "fit")
-    timed(runs.TrackingObserver, "on_fit_start", "in fit")
-    timed(runs.TrackingObserver, "on_epoch_end", "in fit")
-    timed(runs.TrackingObserver, "on_fit_end", "in fit")
-    timed(trials._Pruning, "on_epoch_end", "in fit")
+    timed(spent, pipeline, "fit")
+    timed(spent, runs.TrackingObserver, "on_fit_start", "in fit")
+    timed(spent, runs.TrackingObserver, "on_epoch_end", "in fit")
+    timed(spent, runs.TrackingObserver, "on_fit_end", "in fit")
+    timed(spent, trials._Pruning, "on_epoch_end", "in fit")
     of = Evaluation.of
 
     def scored(split: str, judged: Any) -> Evaluation:
@@ -64,8 +41,8 @@ def main() -> None:
         return found
 
     Evaluation.of = scored  # type: ignore[method-assign]
-    timed(runs.Gallery, "add", "in score")
-    timed(models, "log_model", "export")
+    timed(spent, runs.Gallery, "add", "in score")
+    timed(spent, models, "log_model", "export")
 
     torch.set_num_threads(1)
     data = sys.argv[1]
@@ -73,21 +50,18 @@ def main() -> None:
     start = time.perf_counter()
     code = "import time, segmentation.trials"
     subprocess.run([sys.executable, "-c", code], check=True)
-    options = Config.from_options({"data": data}).options()
-    _, space = parse({option_name(f): str(f.default) for f in searchable()} | DEFAULT_SPACE)
-    source = find_source(data)
-    compute = choose_compute(Config.from_options(options).training)
-    splits = load_data(Config.from_options(options).data, source, lambda d, t: None)
+    make = default_search(data)
     beginning = time.perf_counter() - start  # a new process's imports, and reading the images
-    setup = Setup.of(compute, source, splits, "")
     asked = SearchConfig(trials=TRIALS, confirm=0, pruner="none", study=f"books-{time.time():.0f}")
-    searching = Searching(asked=asked, space=space, options=options, setup=setup, began=0.0)
+    searching = make(asked)
     study = searching.study()
     with studies.parent_run("bookkeeping", {"study": searching.name}, study.id, None) as run:
         with study.locked():
             study.plan([({"width": width, "lr": 2e-3}, {}) for width in WIDTHS])
         start = time.perf_counter()
-        worker = trials._Worker(searching.job(run, study.id), setup, (), lambda message: None)
+        worker = trials._Worker(
+            searching.job(run, study.id), searching.setup, (), lambda message: None
+        )
         worker.work_off(study, "search", lambda: TRIALS)
         whole = time.perf_counter() - start
     arithmetic = (spent["fit"] - spent["in fit"] + spent["score"] - spent["in score"]) / TRIALS

@@ -11,19 +11,15 @@ import time
 
 import numpy as np
 import torch
+from common import default_search
 
 from segmentation.comparison import Spread, compare
-from segmentation.config import Config, option_name, searchable
-from segmentation.devices import choose_compute
 from segmentation.evaluation import Evaluation, judge
 from segmentation.pets import read_list
-from segmentation.pipeline import Setup, load_data
 from segmentation.pixels import read_files
 from segmentation.search import search
-from segmentation.search_config import DEFAULT_SPACE, SearchConfig
-from segmentation.search_plan import Searching
+from segmentation.search_config import SearchConfig
 from segmentation.sources import find_source
-from segmentation.space import parse
 from segmentation.splits import in_gate
 from segmentation.study_report import best_of
 from segmentation.tracking.models import load
@@ -51,20 +47,13 @@ def main() -> None:
     """Search with each pruner and compare."""
     data, pruners = sys.argv[1], sys.argv[2:] or ["none", "halving"]
     connect()
-    options = Config.from_options({"data": data}).options()
-    _, space = parse({option_name(f): str(f.default) for f in searchable()} | DEFAULT_SPACE)
-    config = Config.from_options(options)
-    source = find_source(data)
-    compute = choose_compute(config.training)
-    setup = Setup.of(compute, source, load_data(config.data, source, lambda d, t: None), "")
+    make, source = default_search(data), find_source(data)
     others = [e for e in read_list(source.root, "trainval") if in_gate(e)]
     others += read_list(source.root, "test")
     scored = {}
     for pruner in pruners:
         asked = SearchConfig(trials=TRIALS, confirm=0, pruner=pruner, study=f"list-{pruner}")
-        searching = Searching(
-            asked=asked, space=space, options=options, setup=setup, began=time.time()
-        )
+        searching = make(asked)
         study = searching.study()
         with study.locked():
             study.plan(drawn())
@@ -77,7 +66,7 @@ def main() -> None:
             sys.exit(f"{pruner}: no trial is complete")
         model = load(f"models:/{best.notes['model']}")
         files = ((example, read_files(example)) for example in others)
-        judged = judge(model, files, config.data.border, torch.device("cpu"))
+        judged = judge(model, files, "pet", torch.device("cpu"))
         scored[pruner] = Evaluation.of("gate and test", judged).counts.dice()
         epochs = sum(trial.reports for trial in trials)
         print(

@@ -3,11 +3,10 @@
 python docs/measurements/tracking.py PATH       (in a new folder: it makes a store there)
 """
 
-import functools
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
+
+from common import timed
 
 from segmentation import pipeline
 from segmentation.config import Config, DataConfig
@@ -17,21 +16,6 @@ from segmentation.tracking import models, runs
 from segmentation.tracking.store import connect
 
 spent: dict[str, float] = {}
-
-
-def timed(owner: Any, name: str) -> None:
-    """Have `owner.name` add its time to `spent`."""
-    function: Callable[..., Any] = getattr(owner, name)
-
-    @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        start = time.perf_counter()
-        try:
-            return function(*args, **kwargs)
-        finally:
-            spent[name] = spent.get(name, 0.0) + time.perf_counter() - start
-
-    setattr(owner, name, wrapped)
 
 
 for owner, name in (
@@ -47,12 +31,12 @@ for owner, name in (
     (models, "promote"),
     (models, "introduce"),
 ):
-    timed(owner, name)
+    timed(spent, owner, name)
 
 config = Config(data=DataConfig(source=sys.argv[1]))
 compute = choose_compute(config.training)
 source = find_source(config.data.source)
-timed(sys.modules[__name__], "connect")
+timed(spent, sys.modules[__name__], "connect")
 connect()
 data = pipeline.load_data(config.data, source, lambda *_: None)
 start = time.perf_counter()

@@ -6,14 +6,10 @@ PYTHONPATH=REPOSITORY python docs/measurements/workers.py PATH     in a new fold
 import sys
 import time
 
-from segmentation.config import Config, option_name, searchable
-from segmentation.devices import choose_compute
-from segmentation.pipeline import Setup, load_data
+from common import default_search
+
 from segmentation.search import search
-from segmentation.search_config import DEFAULT_SPACE, SearchConfig
-from segmentation.search_plan import Searching
-from segmentation.sources import find_source
-from segmentation.space import parse
+from segmentation.search_config import SearchConfig
 from segmentation.tracking.store import connect
 
 WIDTHS = (8, 16, 24, 32, 8, 16, 24, 32)
@@ -23,12 +19,7 @@ def main() -> None:
     """Search twice and tell the ratio."""
     data = sys.argv[1]
     connect()
-    options = Config.from_options({"data": data}).options()
-    _, space = parse({option_name(f): str(f.default) for f in searchable()} | DEFAULT_SPACE)
-    config = Config.from_options(options)
-    source = find_source(data)
-    compute = choose_compute(config.training)
-    setup = Setup.of(compute, source, load_data(config.data, source, lambda d, t: None), "")
+    make = default_search(data)
     rates: dict[int, list[float]] = {}
     for workers in (1, 2, 1, 2):
         name = f"workers-{workers}-{time.time():.0f}"
@@ -40,9 +31,7 @@ def main() -> None:
             workers=workers,
             study=name,
         )
-        searching = Searching(
-            asked=asked, space=space, options=options, setup=setup, began=time.time()
-        )
+        searching = make(asked)
         study = searching.study()
         with study.locked():
             study.plan([({"width": w, "lr": 1e-3 * (1 + i)}, {}) for i, w in enumerate(WIDTHS)])

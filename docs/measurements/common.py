@@ -1,0 +1,43 @@
+"""What several of these scripts need."""
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any
+
+from segmentation.config import Config, option_name, searchable
+from segmentation.devices import choose_compute
+from segmentation.pipeline import Setup, load_data
+from segmentation.search_config import DEFAULT_SPACE, SearchConfig
+from segmentation.search_plan import Searching
+from segmentation.sources import find_source
+from segmentation.space import parse
+
+
+def timed(spent: dict[str, float], owner: Any, name: str, key: str = "") -> None:
+    """Have `owner.name` add the seconds that it takes to `spent`, under `key` or its name."""
+    function: Callable[..., Any] = getattr(owner, name)
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            spent[key or name] = spent.get(key or name, 0.0) + time.perf_counter() - start
+
+    setattr(owner, name, wrapped)
+
+
+def default_search(data: str) -> Callable[[SearchConfig], Searching]:
+    """Read the images of the folder `data`; return what makes a search of the default space."""
+    options = Config.from_options({"data": data}).options()
+    _, space = parse({option_name(f): str(f.default) for f in searchable()} | DEFAULT_SPACE)
+    config, source = Config.from_options(options), find_source(data)
+    splits = load_data(config.data, source, lambda done, total: None)
+    setup = Setup.of(choose_compute(config.training), source, splits, "")
+
+    def make(asked: SearchConfig) -> Searching:
+        return Searching(asked=asked, space=space, options=options, setup=setup, began=time.time())
+
+    return make
