@@ -18,7 +18,7 @@ from segmentation.search_job import (
 )
 from segmentation.search_plan import Searching
 from segmentation.study_lines import confirmation_line, trial_line
-from segmentation.tracking import runs, studies
+from segmentation.tracking import models, runs, studies
 from segmentation.trials import work
 from segmentation.tuning.study import Study
 from segmentation.workers import Pool
@@ -150,9 +150,11 @@ class _Searcher:
             return state_of
 
         studies.reconcile(self._study.id, states)
+        name = self._setup.model_name
+        there = models.registered_runs(name, self._study.id)  # asked once, not for each trial
         for trial in self._study.trials():
-            if trial.state == "complete":
-                register(self._study, trial, self._setup.model_name)
+            if trial.state == "complete" and trial.notes["run"] not in there:
+                register(self._study, trial, name)
 
     def _show(self) -> None:
         """Bring the parent run's curves and description up to date."""

@@ -1,6 +1,5 @@
 """Processes of this machine that work side by side, are replaced when they die, and end cleanly."""
 
-import contextlib
 import multiprocessing
 import os
 import signal
@@ -96,17 +95,17 @@ class Pool:
         self, process: SpawnProcess, connection: Connection, hear: Callable[[Any], None]
     ) -> tuple[bool, bool]:
         """Take in what a process said; tell whether it said something and whether it died."""
+        said, alive = _received(connection)
         heard = False
-        with contextlib.suppress(EOFError, ConnectionError):
-            while connection.poll():
-                kind, message = connection.recv()
-                if kind == "error":
-                    raise _ERRORS.get(message[0], PetsegError)(message[1])
-                if kind == "end":
-                    self._returned.add(process)
-                else:
-                    heard = True
-                    hear(message)
+        for kind, message in said:
+            if kind == "error":
+                raise _ERRORS.get(message[0], PetsegError)(message[1])
+            if kind == "end":
+                self._returned.add(process)
+            else:
+                heard = True
+                hear(message)
+        if alive:
             return heard, False
         process.join()
         connection.close()
@@ -125,6 +124,17 @@ class Pool:
                 process.join()
             connection.close()
         self._living.clear()
+
+
+def _received(connection: Connection) -> tuple[list[tuple[str, Any]], bool]:
+    """Return what a process has said so far, and whether it can still say more."""
+    said = []
+    try:
+        while connection.poll():
+            said.append(connection.recv())
+    except (EOFError, ConnectionError):
+        return said, False
+    return said, True
 
 
 def _work(

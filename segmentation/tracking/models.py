@@ -104,6 +104,23 @@ def register(model_id: str, name: str, description: str, tags: Mapping[str, str]
     return Registered(name=name, version=str(version.version))
 
 
+def registered_runs(name: str, study: str) -> set[str]:
+    """Return the ids of the runs of whose trials a whole version is there, given a study's id."""
+    found: set[str] = set()
+    token: str | None = None
+    while token != "":
+        page = mlflow.MlflowClient().search_model_versions(
+            f"name='{name}' AND tags.`study.id` = '{study}'", page_token=token
+        )
+        found |= {
+            str(version.run_id)
+            for version in page
+            if version.tags.get("purpose") == "trial" and version.description
+        }
+        token = page.token or ""
+    return found
+
+
 def _known(name: str, tags: Mapping[str, str]) -> ModelVersion | None:
     """Return the version that was registered from a run for a purpose, if any."""
     found = mlflow.MlflowClient().search_model_versions(f"run_id='{tags['run']}'")
