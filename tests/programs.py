@@ -72,6 +72,13 @@ class Program:
         return self.run(*entry_command(name, **options))
 
 
+def read_until(process: "subprocess.Popen[str]", beginning: str) -> None:
+    """Read what a process prints up to a line that begins so; it must not end before."""
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith(beginning):
+        assert process.poll() is None
+
+
 def wait_until_gone(processes: list[psutil.Process], seconds: float = 60) -> None:
     """Wait until none of them runs; one whose parent has not asked for its end counts as gone."""
     deadline = time.monotonic() + seconds

@@ -14,7 +14,7 @@ from segmentation.tuning.storage import Place, Presence
 from segmentation.tuning.study import Attempt, Study
 from tests import postgres
 from tests.claiming import SPACE, open_study
-from tests.programs import Program, entry_command, wait_until_gone
+from tests.programs import Program, entry_command, read_until, wait_until_gone
 from tests.studies import TINY_SEARCH
 from tests.test_study import claiming
 
@@ -102,9 +102,7 @@ def test_two_commands_share_a_study_and_one_is_killed(
     command = entry_command("tune", **options, data=pets)
     program.folder.mkdir(exist_ok=True)
     first = program.start(*command)
-    assert first.stdout is not None
-    while not first.stdout.readline().startswith("Trial "):
-        assert first.poll() is None
+    read_until(first, "Trial ")
     second = program.start(*command)
     time.sleep(8)
     family = [psutil.Process(first.pid), *psutil.Process(first.pid).children(recursive=True)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from tests.programs import PROJECT, TINY, Program, entry_command
+from tests.programs import PROJECT, TINY, Program, entry_command, read_until
 
 BAD = {
     "unknown choice": ({"border": "half"}, 2, "border=half: expected one of"),
@@ -93,9 +93,7 @@ def test_a_signal_ends_the_run_as_killed(
 ) -> None:
     process = program.start(*entry_command("train", **{**TINY, "epochs": "100000"}, data=pets))
     try:
-        assert process.stdout is not None
-        while "Epoch" not in process.stdout.readline():
-            assert process.poll() is None
+        read_until(process, "Epoch ")
         process.send_signal(kind)
         _, err = process.communicate(timeout=120)
     finally:

@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.programs import PROJECT, Program, entry_command, wait_until_gone
+from tests.programs import PROJECT, Program, entry_command, read_until, wait_until_gone
 from tests.studies import TINY_SEARCH, Searched, assert_exact
 
 BAD = {
@@ -73,9 +73,7 @@ def test_ctrl_c_ends_everything_and_the_same_command_goes_on(
     command = entry_command("tune", **options, data=pets)
     process = program.start(*command)
     try:
-        assert process.stdout is not None
-        while not process.stdout.readline().startswith("Trial "):
-            assert process.poll() is None
+        read_until(process, "Trial ")
         time.sleep(0.5)
         workers = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(kind)
@@ -110,9 +108,7 @@ def kill_at_random_and_complete(program: Program, pets: Path, kills: int, seed: 
                 workers = [child for child in parent.children() if _works(child)]
                 time.sleep(0.05)
             if number == kills - 1:  # the last one while finalists are confirmed
-                assert process.stdout is not None
-                while not process.stdout.readline().startswith("Confirming "):
-                    assert process.poll() is None
+                read_until(process, "Confirming ")
                 time.sleep(generator.uniform(0, 2))
             else:
                 time.sleep(generator.uniform(0, 12))
