@@ -28,6 +28,7 @@ class Decoded:
             judged on these very bytes, whatever has become of the files by then.
         images: uint8 (N, S, S, 3), RGB.
         masks: uint8 (N, S, S, 2) in {0, 1}: the mask, and the pixels that count.
+        digests: SHA-256 of each image file, hexadecimal.
         digest: SHA-256 over ids and files, hexadecimal.
         problems: one line for each example left out.
     """
@@ -37,6 +38,7 @@ class Decoded:
     files: tuple[tuple[bytes, bytes], ...]
     images: NDArray[np.uint8]
     masks: NDArray[np.uint8]
+    digests: tuple[str, ...]
     digest: str
     problems: tuple[str, ...]
 
@@ -164,6 +166,7 @@ def _gather(name: str, results: list[_Outcome]) -> Decoded:
         files=tuple(outcome.files for outcome in good) if name == "val" else (),
         images=np.stack([o.image for o in good if o.image is not None]),
         masks=np.stack([o.masks for o in good if o.masks is not None]),
+        digests=tuple(outcome.image_digest() for outcome in good),
         digest=whole.hexdigest(),
         problems=tuple(outcome.problem for outcome in results if outcome.problem),
     )

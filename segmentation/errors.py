@@ -32,6 +32,10 @@ class TrainingError(PetsegError):
     """Training cannot go on, for example because the loss is not finite."""
 
 
+class ModelError(PetsegError):
+    """A model cannot be used as one that tells pet from background."""
+
+
 class TrackingError(PetsegError):
     """The MLflow store or server cannot be used."""
 

@@ -1,22 +1,27 @@
 """A model and some examples -> the score of each image at its own size."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from segmentation.errors import DataError
+from segmentation.inference import BATCH, Model, one_thread_each, workers_for
 from segmentation.metrics import Counts, Scores, bootstrap_interval, count, join
+from segmentation.parallel import ahead, batched
 from segmentation.pets import Example
-from segmentation.pixels import ExampleError, binary_mask, decode
-
-#: Maps uint8 (1, 3, H, W) RGB to the probabilities (1, 1, H, W) of pet.
-Predictor = Callable[[Tensor], Tensor]
+from segmentation.pixels import ExampleError, binary_mask, decode, read_files
 
 THRESHOLD = 0.5
+
+#: Returns the contents of image and trimap of an example; may raise `ExampleError`.
+Reader = Callable[[Example], tuple[bytes, bytes]]
+
+_Measured = TypeVar("_Measured")
+_Drawn = TypeVar("_Drawn")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,14 +30,18 @@ class Judged:
 
     Attributes:
         example: which one.
+        content: of the image's file.
         image: uint8 (H, W, 3), RGB, at the photo's own size.
+        trimap: uint8 (H, W), values in {1, 2, 3}.
         mask, valid: uint8 (H, W) in {0, 1}: the truth, and the pixels that count.
         probability: float32 (H, W) in [0, 1].
         counts: its pixel counts at the threshold of 0.5.
     """
 
     example: Example
+    content: bytes
     image: NDArray[np.uint8]
+    trimap: NDArray[np.uint8]
     mask: NDArray[np.uint8]
     valid: NDArray[np.uint8]
     probability: NDArray[np.float32]
@@ -44,44 +53,100 @@ class Judged:
 
 
 def judge(
-    predictor: Predictor,
-    files: Iterable[tuple[Example, tuple[bytes, bytes]]],
+    model: Model,
+    examples: Iterable[Example],
     border: str,
-    device: torch.device,
-) -> Iterator[Judged]:
-    """Yield each example judged at its own size, one in memory at a time.
+    measure: Callable[[Judged], _Measured],
+    read: Reader = read_files,
+) -> Iterator[_Measured | str]:
+    """Judge examples at their own size, some in memory at a time; yield in their order.
 
     Args:
-        predictor: the model, such as a `Segmenter` in eval mode.
-        files: examples, each with the contents of its image and trimap.
+        model: gives the probabilities.
+        examples: which ones.
         border: what the trimap's border counts as.
-        device: where the predictor expects its input.
+        measure: called in a worker's thread with each one judged; what it returns is yielded.
+        read: where the files' contents are from.
 
-    Raises:
-        DataError: a file cannot be used.
+    Yields:
+        What `measure` returned, or one line that says why an example cannot be used.
     """
-    for example, contents in files:
+
+    def contents(example: Example) -> tuple[Example, tuple[bytes, bytes] | str]:
         try:
-            pixels = decode(example, *contents)
+            return example, read(example)
         except ExampleError as error:
-            raise DataError("an example cannot be used:", [str(error)]) from error
-        mask, valid = binary_mask(pixels.trimap, border)
-        image = torch.from_numpy(pixels.image).permute(2, 0, 1)[None].to(device)
-        # TF32 would make a GPU's figures differ from those that others get from the same model.
-        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            probability = predictor(image).float().cpu()
-        yield Judged(
-            example=example,
-            image=pixels.image,
-            mask=mask,
-            valid=valid,
-            probability=probability[0, 0].numpy(),
-            counts=count(
-                probability > THRESHOLD,
-                torch.from_numpy(mask)[None, None],
-                torch.from_numpy(valid)[None, None],
-            ),
-        )
+            return example, str(error)
+
+    def work(batch: Sequence[tuple[Example, tuple[bytes, bytes] | str]]) -> list[_Measured | str]:
+        outcomes: list[_Measured | str] = []
+        pixels = [_pixels(*one) for one in batch]
+        good = [one for one in pixels if not isinstance(one, str)]
+        probabilities = iter(model([image for image, _ in good]) if good else [])
+        for (example, content), one in zip(batch, pixels, strict=True):
+            if isinstance(one, str):
+                outcomes.append(one)
+            else:
+                judged = _judged(example, content[0], *one, next(probabilities), border)
+                outcomes.append(measure(judged))
+        return outcomes
+
+    with one_thread_each() as first:
+        inputs = batched(map(contents, examples), BATCH)
+        for outcomes in ahead(work, inputs, workers_for(model.device), first):
+            yield from outcomes
+
+
+def _pixels(
+    example: Example, contents: tuple[bytes, bytes] | str
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | str:
+    """Decode image and trimap, or say why not."""
+    if isinstance(contents, str):
+        return contents
+    try:
+        pixels = decode(example, *contents)
+    except ExampleError as error:
+        return str(error)
+    return pixels.image, pixels.trimap
+
+
+def _judged(
+    example: Example,
+    content: bytes | str,
+    image: NDArray[np.uint8],
+    trimap: NDArray[np.uint8],
+    probability: NDArray[np.float32],
+    border: str,
+) -> Judged:
+    mask, valid = binary_mask(trimap, border)
+    return Judged(
+        example=example,
+        content=content if isinstance(content, bytes) else b"",
+        image=image,
+        trimap=trimap,
+        mask=mask,
+        valid=valid,
+        probability=probability,
+        counts=counts_of(probability > THRESHOLD, mask, valid),
+    )
+
+
+def counts_of(
+    prediction: NDArray[np.bool_], mask: NDArray[np.uint8], valid: NDArray[np.uint8]
+) -> Counts:
+    """Count the pixels of one image; all (H, W)."""
+    three = (torch.from_numpy(array)[None, None] for array in (prediction, mask, valid))
+    return count(*three)
+
+
+class Pictures(Protocol[_Drawn]):
+    """Collects pictures of judged images."""
+
+    def draw(self, judged: Judged) -> _Drawn:
+        """Draw one image; called in any thread."""
+
+    def add(self, drawn: _Drawn) -> None:
+        """Take in what was drawn; called in order."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,13 +164,12 @@ class Evaluation:
     counts: Counts
 
     @classmethod
-    def of(cls, split: str, judged: Iterable[Judged]) -> "Evaluation":
-        """Collect what `judge` yields."""
-        pairs = [(one.example, one.counts) for one in judged]
+    def of(cls, split: str, judged: Sequence[tuple[Example, Counts]]) -> "Evaluation":
+        """Put the counts of some images together."""
         return cls(
             split=split,
-            examples=tuple(example for example, _ in pairs),
-            counts=join([counts for _, counts in pairs]),
+            examples=tuple(example for example, _ in judged),
+            counts=join([counts for _, counts in judged]),
         )
 
     def interval(self) -> tuple[float, float]:
@@ -128,3 +192,45 @@ class Evaluation:
         mean = self.counts.mean()
         floors = [self.counts.all_pet().mean(), self.counts.all_background().mean()]
         return all(mean.dice > f.dice and mean.accuracy > f.accuracy for f in floors)
+
+
+def evaluate(
+    split: str,
+    model: Model,
+    examples: Iterable[Example],
+    border: str,
+    pictures: Pictures[_Drawn] | None = None,
+    read: Reader = read_files,
+) -> tuple[Evaluation, tuple[str, ...]]:
+    """Judge examples and put their counts together.
+
+    Args:
+        split: which examples these are.
+        model: gives the probabilities.
+        examples: which ones.
+        border: what the trimap's border counts as.
+        pictures: collects pictures of them.
+        read: where the files' contents are from.
+
+    Returns:
+        The evaluation of those that can be used, and a line for each that cannot.
+
+    Raises:
+        DataError: none can be used.
+    """
+
+    def measure(judged: Judged) -> tuple[Example, Counts, _Drawn | None]:
+        return judged.example, judged.counts, pictures.draw(judged) if pictures else None
+
+    judged, problems = [], []
+    for one in judge(model, examples, border, measure, read):
+        if isinstance(one, str):
+            problems.append(one)
+            continue
+        example, counts, drawn = one
+        judged.append((example, counts))
+        if pictures and drawn is not None:
+            pictures.add(drawn)
+    if not judged:
+        raise DataError(f"no image of the {split} split can be used:", problems)
+    return Evaluation.of(split, judged), tuple(problems)

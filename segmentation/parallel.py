@@ -1,8 +1,9 @@
 """Work on many files at once, with progress."""
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 #: Called with the number of things done and of all.
@@ -22,3 +23,45 @@ def in_parallel(
             outputs.append(output)
             progress(len(outputs), len(inputs))
     return outputs
+
+
+def ahead(
+    function: Callable[[_Input], _Output],
+    inputs: Iterable[_Input],
+    workers: int,
+    initializer: Callable[[], object] | None = None,
+) -> Iterator[_Output]:
+    """Apply `function` to each input in threads, a few ahead; yield the outputs in order.
+
+    The inputs are drawn in the caller's thread while others work, and no more than three a worker
+    are under way at once, so memory does not grow with their number.
+
+    Args:
+        function: called in a worker's thread.
+        inputs: such as what is read from files.
+        workers: how many threads.
+        initializer: called once in each of them.
+    """
+    pool = ThreadPoolExecutor(workers, initializer=initializer)
+    waiting: deque[Future[_Output]] = deque()
+    try:
+        for one in inputs:
+            waiting.append(pool.submit(function, one))
+            if len(waiting) >= 3 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:  # also where the consumer stops early, or an input or an output raises
+        pool.shutdown(cancel_futures=True)
+
+
+def batched(inputs: Iterable[_Input], size: int) -> Iterator[list[_Input]]:
+    """Yield lists of `size` inputs, the last one shorter."""
+    batch: list[_Input] = []
+    for one in inputs:
+        batch.append(one)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

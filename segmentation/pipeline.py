@@ -11,7 +11,8 @@ from segmentation.config import Config, DataConfig
 from segmentation.decoding import Decoded, load_splits
 from segmentation.devices import Compute
 from segmentation.errors import ConfigError
-from segmentation.evaluation import Evaluation, judge
+from segmentation.evaluation import Evaluation, evaluate
+from segmentation.inference import Batched
 from segmentation.parallel import Progress
 from segmentation.pets import read_list, read_trainval
 from segmentation.reports import EarlyStopping, FitResult, Observer
@@ -181,9 +182,11 @@ def fit_and_judge(
     result = fit(network, batches, training, setup.compute, watchers)
     segmenter = Segmenter(network, config.data.image_size).eval()
     gallery = runs.Gallery(thumbnails=thumbnails)
-    files = zip(val.examples, val.files, strict=True)
-    judged = judge(segmenter, files, config.data.border, setup.compute.device)
-    evaluation = Evaluation.of(val.name, map(gallery.add, judged))
+    files = dict(zip(val.examples, val.files, strict=True))
+    model = Batched(segmenter, setup.compute.device)
+    evaluation, _ = evaluate(
+        val.name, model, val.examples, config.data.border, gallery, files.__getitem__
+    )
     story = descriptions.Story(
         config=config,
         data=setup.source.described,
@@ -203,6 +206,7 @@ def log_model(trained: Trained, setup: Setup) -> str:
     best_epoch = trained.result.best_epoch
     return models.log_model(
         trained.segmenter,
+        trained.story.config.model,
         runs.final_metrics(trained.evaluation, best_epoch),
         runs.dataset(setup.data["val"], setup.source.root),
         best_epoch,

@@ -11,7 +11,8 @@ import torch
 
 from segmentation.devices import choose_compute
 from segmentation.errors import DataError, TrainingError, out_of_memory
-from segmentation.evaluation import Evaluation, judge
+from segmentation.evaluation import evaluate
+from segmentation.inference import Batched
 from segmentation.pets import Example
 from segmentation.pipeline import (
     Setup,
@@ -22,7 +23,6 @@ from segmentation.pipeline import (
     log_pictures,
     version_tags,
 )
-from segmentation.pixels import ExampleError, read_files
 from segmentation.reports import EpochReport, FitResult, Samples, StopTraining
 from segmentation.search_job import Job, confirmations, plan, planned, register
 from segmentation.sources import find_source
@@ -134,13 +134,10 @@ class _Worker:
             attempt.note("run", run.id)
             trained = fit_and_judge(config, self._setup, [])
             gallery = runs.Gallery()
-            judged = judge(
-                trained.segmenter,
-                _contents(self._gate),
-                config.data.border,
-                self._setup.compute.device,
-            )
-            gate = Evaluation.of("gate", map(gallery.add, judged))
+            model = Batched(trained.segmenter, self._setup.compute.device)
+            gate, problems = evaluate("gate", model, self._gate, config.data.border, gallery)
+            if problems:
+                raise DataError("images of the gate split cannot be used:", problems)
             runs.log_split(gate)
             gallery.log(gate)
             attempt.note("gate", [round(float(dice), 6) for dice in gate.counts.dice()])
@@ -164,15 +161,6 @@ class _Worker:
         attempt.note("described", trained.story.version(run_id))
         attempt.note("tags", version_tags(trained, self._setup, run_id))
         attempt.note("data", trained.story.data)
-
-
-def _contents(examples: tuple[Example, ...]) -> Iterator[tuple[Example, tuple[bytes, bytes]]]:
-    """Read the files of some examples, one at a time."""
-    for example in examples:
-        try:
-            yield example, read_files(example)
-        except ExampleError as error:
-            raise DataError("an image of the gate split cannot be used:", [str(error)]) from error
 
 
 class _Pruning:

@@ -14,7 +14,8 @@ from segmentation.batches import Batches
 from segmentation.config import DataConfig, TrainingConfig
 from segmentation.decoding import Decoded, load_splits, nearest
 from segmentation.errors import DataError
-from segmentation.evaluation import Evaluation, judge
+from segmentation.evaluation import evaluate
+from segmentation.inference import OneByOne
 from segmentation.pets import read_list, read_trainval
 from segmentation.splits import split
 
@@ -130,10 +131,11 @@ def test_the_model_is_judged_on_what_was_verified_whatever_became_of_the_files(
 ) -> None:
     val = loaded(own_pets)["val"]
     shutil.rmtree(own_pets)
-    files = zip(val.examples, val.files, strict=True)
-    judged = list(judge(_all_pet, files, "pet", torch.device("cpu")))
-    assert [one.example for one in judged] == list(val.examples)
-    evaluation = Evaluation.of("val", judged)
+    files = dict(zip(val.examples, val.files, strict=True))
+    model = OneByOne(_all_pet, "all pet")
+    evaluation, problems = evaluate("val", model, val.examples, "pet", read=files.__getitem__)
+    assert not problems
+    assert evaluation.examples == val.examples
     assert evaluation.counts.mean() == evaluation.counts.all_pet().mean()
     assert not evaluation.above_floors()
 

@@ -10,9 +10,12 @@ import zipfile
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 from PIL import Image
 
+from segmentation.errors import ModelError
+from segmentation.tracking.loading import load
 from tests.programs import PROJECT, TINY, Program
 
 SCRIPT = PROJECT / "tests" / "load_elsewhere.py"
@@ -113,17 +116,36 @@ def test_it_holds_no_pickle(trained: Program, tmp_path: Path) -> None:
     assert not [content for content in contents if content in (b"\x80\x02", b"\x80\x04")]
 
 
-def test_a_pickled_model_is_refused_with_a_word(tmp_path: Path) -> None:
+def test_a_pickled_model_is_refused_unless_it_is_asked_for(tmp_path: Path) -> None:
+    """Of another project, with our signature: redness as the probability of pet."""
     code = (
-        "import mlflow, torch; mlflow.set_tracking_uri('{uri}')\n"
-        "mlflow.pytorch.log_model(torch.nn.Conv2d(3, 1, 1), name='m', "
-        "registered_model_name='pickled', serialization_format='pickle', pip_requirements=[])"
+        "import mlflow, numpy, torch; mlflow.set_tracking_uri('{uri}')\n"
+        "from mlflow.models import ModelSignature\n"
+        "from mlflow.types import Schema, TensorSpec\n"
+        "class Red(torch.nn.Module):\n"
+        "    def forward(self, x): return x[:, :1].float() / 255\n"
+        "def schema(kind, channels): return Schema([\n"
+        "    TensorSpec(numpy.dtype(kind), (-1, channels, -1, -1))])\n"
+        "mlflow.pytorch.log_model(Red(), name='m', registered_model_name='pickled',\n"
+        "    serialization_format='pickle', pip_requirements=[],\n"
+        "    signature=ModelSignature(schema('uint8', 3), schema('float32', 1)))"
     )
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     subprocess.run([sys.executable, "-c", code.format(uri=uri)], check=True, cwd=tmp_path)
-    from segmentation.errors import TrackingError
-    from segmentation.tracking.models import load
-
     mlflow.set_tracking_uri(uri)
-    with pytest.raises(TrackingError, match="models:/pickled/1: cannot be loaded"):
+    with pytest.raises(ModelError, match=r"models:/pickled/1: needs pickle.*allow_pickle=true"):
         load("models:/pickled/1")
+    loaded = load("models:/pickled/1", allow_pickle=True)
+    photo = np.full((5, 7, 3), (51, 0, 0), np.uint8)
+    (probability,) = loaded.model([photo])
+    assert probability == pytest.approx(np.full((5, 7), 0.2))
+    assert loaded.label == "pickled version 1"
+
+
+def test_a_model_that_is_not_there_is_told_with_those_that_are(trained: Program) -> None:
+    mlflow.set_tracking_uri(trained.store)
+    for address in ("models:/pet-unet@best", "models:/pet-unet/7", "models:/cat", "runs:/0/model"):
+        with pytest.raises(ModelError) as error:
+            load(address)
+        assert f"model={address}: cannot be loaded" in str(error.value)
+        assert "pet-unet (@challenger is 1" in str(error.value)

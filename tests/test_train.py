@@ -11,7 +11,7 @@ from mlflow.entities import Run
 from PIL import Image
 
 from segmentation.pixels import binary_mask
-from segmentation.tracking.models import load
+from segmentation.tracking.loading import load_export
 from tests.programs import PROJECT, TINY, Program
 
 
@@ -95,7 +95,7 @@ def test_final_figures_stand_beside_their_floors_and_number_of_images(trained: T
 
 def test_the_registered_model_gives_the_tracked_figures_again(trained: Trained) -> None:
     mlflow.set_tracking_uri(trained.program.store)
-    model = load("models:/pet-unet@challenger")
+    model = load_export("models:/pet-unet@challenger")
     val = json.loads(Path(trained.artifact("splits.json")).read_text())["val"]
     dice = []
     for name in val:

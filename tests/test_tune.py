@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segmentation.tracking.models import load
+from segmentation.tracking.loading import load
 from tests.programs import PROJECT, Program
 from tests.studies import TINY_SEARCH, Searched, assert_exact
 

@@ -9,13 +9,11 @@ width in the default space. Everything but training and scoring counts as bookke
 import subprocess
 import sys
 import time
-from typing import Any
 
 import torch
 from common import default_search, timed
 
 from segmentation import pipeline, trials
-from segmentation.evaluation import Evaluation
 from segmentation.search_config import SearchConfig
 from segmentation.tracking import models, runs, studies
 from segmentation.tracking.store import connect
@@ -32,15 +30,7 @@ def main() -> None:
     timed(spent, runs.TrackingObserver, "on_epoch_end", "in fit")
     timed(spent, runs.TrackingObserver, "on_fit_end", "in fit")
     timed(spent, trials._Pruning, "on_epoch_end", "in fit")
-    of = Evaluation.of
-
-    def scored(split: str, judged: Any) -> Evaluation:
-        start = time.perf_counter()
-        found = of(split, judged)
-        spent["score"] = spent.get("score", 0.0) + time.perf_counter() - start
-        return found
-
-    Evaluation.of = scored  # type: ignore[method-assign]
+    timed(spent, pipeline, "evaluate", "score")
     timed(spent, runs.Gallery, "add", "in score")
     timed(spent, models, "log_model", "export")
 

@@ -10,19 +10,17 @@ import sys
 import time
 
 import numpy as np
-import torch
 from common import default_search
 
 from segmentation.comparison import Spread, compare
-from segmentation.evaluation import Evaluation, judge
+from segmentation.evaluation import evaluate
 from segmentation.pets import read_list
-from segmentation.pixels import read_files
 from segmentation.search import search
 from segmentation.search_config import SearchConfig
 from segmentation.sources import find_source
 from segmentation.splits import in_gate
 from segmentation.study_report import best_of
-from segmentation.tracking.models import load
+from segmentation.tracking.loading import load
 from segmentation.tracking.store import connect
 
 TRIALS = 20
@@ -64,10 +62,9 @@ def main() -> None:
         best = best_of(trials)
         if best is None:
             sys.exit(f"{pruner}: no trial is complete")
-        model = load(f"models:/{best.notes['model']}")
-        files = ((example, read_files(example)) for example in others)
-        judged = judge(model, files, "pet", torch.device("cpu"))
-        scored[pruner] = Evaluation.of("gate and test", judged).counts.dice()
+        model = load(f"models:/{best.notes['model']}").model
+        evaluation, _ = evaluate("gate and test", model, others, "pet")
+        scored[pruner] = evaluation.counts.dice()
         epochs = sum(trial.reports for trial in trials)
         print(
             f"{pruner}: {seconds:.0f} s, {epochs} of {TRIALS * asked.trial_epochs} epochs "

@@ -7,15 +7,13 @@ import dataclasses
 import sys
 
 import numpy as np
-import torch
 
-from segmentation.evaluation import Evaluation, judge
+from segmentation.evaluation import evaluate
 from segmentation.pets import read_list
-from segmentation.pixels import read_files
 from segmentation.search_job import DEFAULTS, confirmations
 from segmentation.sources import find_source
 from segmentation.study_report import candidates, compare_with
-from segmentation.tracking.models import load
+from segmentation.tracking.loading import load
 from segmentation.tracking.store import connect, studies_folder
 from segmentation.tuning.storage import find_place
 from segmentation.tuning.study import Study
@@ -31,10 +29,9 @@ scored = []
 for candidate in found:
     dice = []
     for training in candidate.trainings:
-        files = ((example, read_files(example)) for example in examples)
-        model = load(f"models:/{training.notes['model']}")
-        judged = judge(model, files, "pet", torch.device("cpu"))
-        dice.append(Evaluation.of("test", judged).counts.dice())
+        model = load(f"models:/{training.notes['model']}").model
+        evaluation, _ = evaluate("test", model, examples, "pet")
+        dice.append(evaluation.counts.dice())
     scored.append(dataclasses.replace(candidate, gate=np.array(dice)))
 defaults = next(one for one in scored if one.number == DEFAULTS)
 others = [one for one in scored if one.number != DEFAULTS]

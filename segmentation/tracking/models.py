@@ -1,11 +1,6 @@
-"""Logging, registering and loading models.
-
-A model is logged as a PyTorch export (pt2): a graph and its weights, without pickle and without
-this code, so it loads wherever MLflow and PyTorch are.
-"""
+"""Logging and registering models."""
 
 import dataclasses
-import warnings
 from collections.abc import Mapping
 
 import mlflow
@@ -13,20 +8,16 @@ import numpy as np
 import torch
 from mlflow.data.dataset import Dataset
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
-from mlflow.types import Schema, TensorSpec
+from mlflow.models import Model
 from mlflow.utils import logging_utils
 
-from segmentation.environment import environment
+from segmentation.config import ModelConfig
 from segmentation.errors import TrackingError
+from segmentation.tracking import packing
+from segmentation.tracking.loading import load_export
 from segmentation.tracking.store import alone
 from segmentation.unet import Segmenter
 
-_SIGNATURE = ModelSignature(
-    inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 3, -1, -1))]),
-    outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, 1, -1, -1))]),
-)
 _TOLERANCE = 1e-3
 
 
@@ -48,12 +39,17 @@ class Registered:
 
 
 def log_model(
-    segmenter: Segmenter, metrics: Mapping[str, float], dataset: Dataset, step: int
+    segmenter: Segmenter,
+    shape: ModelConfig,
+    metrics: Mapping[str, float],
+    dataset: Dataset,
+    step: int,
 ) -> str:
     """Export the model into the current run, with its figures linked; return its model id.
 
     Args:
         segmenter: the trained model; left on the CPU in eval mode.
+        shape: of its network.
         metrics: figures of this very model, measured on `dataset`.
         dataset: what they were measured on.
         step: the epoch whose weights these are; MLflow links the metrics of this step.
@@ -62,27 +58,14 @@ def log_model(
         TrackingError: the exported model does not answer as the trained one does.
     """
     segmenter = segmenter.cpu().eval()
-    # Two images, since an example of one would fix the batch size; small, since MLflow keeps it as
-    # JSON and plays a request of it through.
-    example = np.random.default_rng(0).integers(0, 256, (2, 3, 24, 32), dtype=np.uint8)
-    with warnings.catch_warnings():
-        # PyTorch's exporter says so of every model whose weights lie in one buffer.
-        warnings.filterwarnings("ignore", message="No complete tensor found in the group")
-        info = mlflow.pytorch.log_model(
-            segmenter,
-            name="model",
-            step=step,
-            signature=_SIGNATURE,
-            input_example=example,
-            serialization_format="pt2",
-            # Told, not guessed: guessing would load the model in another process. The exact
-            # versions matter, since an export of one PyTorch need not load in an older one.
-            pip_requirements=[
-                f"mlflow=={mlflow.__version__}",
-                f"torch=={torch.__version__.split('+')[0]}",
-                f"numpy=={np.__version__}",
-            ],
-        )
+    info = Model.log(
+        None,
+        packing,
+        name="model",
+        step=step,
+        metadata=packing.metadata(segmenter, shape),
+        segmenter=segmenter,
+    )
     # Without a step: the UI then compares runs by bars, not by lines of a single point.
     mlflow.log_metrics(dict(metrics), model_id=info.model_id, dataset=dataset)
     _require_same_answers(segmenter, str(info.model_uri))
@@ -154,26 +137,14 @@ def introduce(name: str, description: str) -> None:
         client.update_registered_model(name, description)
 
 
-def load(uri: str) -> torch.nn.Module:
-    """Load a model that this module logged, by an address such as `models:/pet-unet@champion`.
-
-    Raises:
-        TrackingError: there is none, or it cannot be loaded without pickle.
-    """
-    # Loading a pickle runs whatever code it holds.
-    with environment({"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}):
-        try:
-            model: torch.nn.Module = mlflow.pytorch.load_model(uri)
-        except MlflowException as error:
-            raise TrackingError(f"model={uri}: cannot be loaded ({error.message})") from error
-    return model
-
-
 def _require_same_answers(segmenter: Segmenter, uri: str) -> None:
     """Load what was just logged and compare it with the trained model on an odd size."""
     image = np.random.default_rng(1).integers(0, 256, (1, 3, 301, 457), dtype=np.uint8)
     with torch.inference_mode():
-        trained, loaded = segmenter(torch.from_numpy(image)), load(uri)(torch.from_numpy(image))
+        trained, loaded = (
+            segmenter(torch.from_numpy(image)),
+            load_export(uri)(torch.from_numpy(image)),
+        )
     difference = float((trained - loaded).abs().max())
     if not difference <= _TOLERANCE:
         raise TrackingError(

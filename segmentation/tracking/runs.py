@@ -20,6 +20,7 @@ from segmentation.decoding import Decoded
 from segmentation.evaluation import THRESHOLD, Evaluation, Judged
 from segmentation.figures import Picture, curves, gallery, panel
 from segmentation.reports import EpochReport, FitResult, Samples, epoch_metrics
+from segmentation.tracking.experiments import introduce_experiment
 
 #: Of so many validation pets the picture is logged, at so many moments of a run at most.
 SAMPLES, MOMENTS = 5, 10
@@ -80,6 +81,8 @@ def tracked_run(
     opened = Run(id=run.info.run_id, experiment=run.info.experiment_id)
     try:
         mlflow.set_tags({"mlflow.runName": name, "git.dirty": _dirty()})
+        if parent is None:  # the parent has done it for its trials
+            introduce_experiment(opened.experiment)
         yield opened
     except BaseException as error:
         interrupted = isinstance(error, KeyboardInterrupt)
@@ -95,8 +98,15 @@ def log_setup(settings: Mapping[str, Any], splits: Mapping[str, Decoded], source
     """Log the whole configuration, the data sets with their digests, and who is in which split."""
     mlflow.log_params(dict(settings))
     log_inputs(splits, source)
+    # With digests, by which other runs know these pictures under whatever name.
     mlflow.log_dict(
-        {name: [example.id for example in split.examples] for name, split in splits.items()},
+        {
+            name: {
+                example.id: digest
+                for example, digest in zip(split.examples, split.digests, strict=True)
+            }
+            for name, split in splits.items()
+        },
         "splits.json",
     )
     left_out = [problem for split in splits.values() for problem in split.problems]
@@ -196,6 +206,22 @@ def tag(name: str, value: str) -> None:
     mlflow.set_tag(name, value)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """The pictures of one judged image, see `figures.panel`.
+
+    Attributes:
+        dice: its score.
+        caption: its name and scores.
+        small, large: the panel in two sizes; `small` may be missing.
+    """
+
+    dice: float
+    caption: str
+    small: Picture | None
+    large: Picture
+
+
 class Gallery:
     """Collects pictures of judged images: a thumbnail of each, and the worst dozen larger."""
 
@@ -205,22 +231,25 @@ class Gallery:
         self._thumbnails: list[Picture] = []
         self._worst: list[tuple[float, int, Picture, str]] = []
 
-    def add(self, judged: Judged) -> Judged:
-        """Take in one image; return it."""
+    def draw(self, judged: Judged) -> Drawn:
+        """Draw one image; may be called in any thread."""
         pixels = judged.image, judged.mask == 1, judged.probability > THRESHOLD
-        self._seen += 1
-        if self._with_thumbnails:
-            self._thumbnails.append(panel(*pixels, _TABLE_HEIGHT))
         scores = judged.scores()
-        if len(self._worst) == _WORST and scores.dice >= self._worst[-1][0]:
-            return judged
-        caption = (
-            f"{judged.example.id}   Dice {scores.dice:.3f}, IoU {scores.iou:.3f}, "
-            f"accuracy {scores.accuracy:.3f}"
+        return Drawn(
+            dice=scores.dice,
+            caption=f"{judged.example.id}   Dice {scores.dice:.3f}, IoU {scores.iou:.3f}, "
+            f"accuracy {scores.accuracy:.3f}",
+            small=panel(*pixels, _TABLE_HEIGHT) if self._with_thumbnails else None,
+            large=panel(*pixels, _GALLERY_HEIGHT),
         )
-        entry = (scores.dice, self._seen, panel(*pixels, _GALLERY_HEIGHT), caption)
+
+    def add(self, drawn: Drawn) -> None:
+        """Take in one image; in order."""
+        self._seen += 1
+        if drawn.small is not None:
+            self._thumbnails.append(drawn.small)
+        entry = (drawn.dice, self._seen, drawn.large, drawn.caption)
         self._worst = sorted([*self._worst, entry], key=lambda e: e[:2])[:_WORST]
-        return judged
 
     def log(self, evaluation: Evaluation) -> None:
         """Log `SPLIT/images.json`, a row an image, and `SPLIT/worst.jpg`.

@@ -26,6 +26,7 @@ from segmentation.paths import cache_folder
 _CHATTY = {
     "alembic": logging.WARNING,
     "mlflow.store.db.utils": logging.WARNING,
+    "mlflow.pyfunc": logging.WARNING,
     "mlflow.system_metrics": logging.WARNING,
     "mlflow.tracking.fluent": logging.WARNING,
     "urllib3.connectionpool": logging.ERROR,

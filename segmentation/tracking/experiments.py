@@ -1,0 +1,149 @@
+"""How an experiment opens in MLflow's UI: its description, and a saved view of its runs."""
+
+import contextlib
+import json
+from typing import Any
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+#: The saved view's name in MLflow's menu *Views*, and its key in addresses.
+VIEW, KEY = "Scores", "petseg"
+
+_DESCRIPTION = """\
+Pets told from background. The scores of all runs are in the saved view [{view}]({page}), also \
+as [charts]({page}&compareRunsMode=CHART); the menu *Views* has it too.
+
+A run is one of these:
+
+- a **training**: its description has the score, *Model metrics* the curves and, under `val/`, \
+pictures with a slider over the epochs, *Artifacts* the worst images;
+- a **search** (`tune ...`): its description is the report; the arrow before its name opens its \
+trials and confirmations, each of which is a training;
+- an **evaluation** of a registered model on images that neither trained it nor chose its epoch, \
+or a **promotion**, which compares two models there;
+- a data set that was **prepared**: counted and verified.
+
+What the metrics say, `dice`, `iou` and `accuracy` each as a mean over images:
+
+- `best/...`: a training's finished model on its validation images, at their own size; \
+`best/dice_low` and `best/dice_high` bound the 95 % interval of `best/dice`. In a search, \
+`best/dice` is the best of its trials so far. The epoch was chosen by these images: fit to compare \
+runs of the same split, rather high as a forecast.
+- `floor/...`: what answering "pet" or "background" everywhere scores on the same images. A model \
+that is not above `floor/dice_all_pet` has learnt nothing of use.
+- `train/...`, `val/...`: each epoch, at the size of training.
+- `gate/...`, `test/...`: on images apart; each with its own interval and floors.
+- `trials/...`, `confirmed/...`: of a search.
+"""
+# Columns of the table of runs, with their widths in pixels; a run's name ends with its seed.
+_COLUMNS = {
+    "attributes.`Run Name`": 330,
+    "metrics.`best/dice`": 95,
+    "metrics.`best/dice_low`": 95,
+    "metrics.`best/dice_high`": 100,
+    "metrics.`floor/dice_all_pet`": 125,
+    "metrics.`gate/dice`": 95,
+    "metrics.`test/dice`": 95,
+    "params.`model.width`": 90,
+    "params.`training.lr`": 90,
+    "params.`training.epochs`": 110,
+    "params.`data.train_images`": 125,
+    "attributes.`Models`": 200,
+}
+_CHARTS = {
+    "Finished models": [
+        ("BAR", "best/dice"),
+        ("BAR", "floor/dice_all_pet"),
+        ("BAR", "gate/dice"),
+        ("BAR", "test/dice"),
+    ],
+    "Trainings, by epoch": [
+        ("LINE", "val/dice"),
+        ("LINE", "train/loss", "val/loss"),
+        ("LINE", "val/accuracy"),
+    ],
+    "Searches, by trial": [("LINE", "best/dice"), ("LINE", "trials/dice")],
+}
+_CLOSED = ("best", "confirmed", "floor", "gate", "test", "train", "trials", "val", "System metrics")
+_LINE = {
+    "lineSmoothness": 0,
+    "range": {},
+    "scaleType": "linear",
+    "selectedXAxisMetricKey": "",
+    "useGlobalLineSmoothing": True,
+    "useGlobalXaxisKey": True,
+    "xAxisKey": "step",
+    "xAxisScaleType": "linear",
+    "yAxisExpressions": [],
+    "yAxisKey": "metric",
+}
+# The tag that is set last: an experiment that has it was introduced already.
+_PRIMARY_METRIC = "mlflow.experiment.primaryMetric.name"
+
+
+def introduce_experiment(experiment: str) -> None:
+    """Describe an experiment and save a view of it, once and where nobody has.
+
+    Several processes may do so at once: they set the same. What is only for the eye stops no
+    training: where the store refuses, the experiment stays as it is.
+
+    Args:
+        experiment: its id.
+    """
+    client = mlflow.MlflowClient()
+    with contextlib.suppress(MlflowException):
+        there = client.get_experiment(experiment).tags
+        # What a person has emptied or deleted since does not come back.
+        if _PRIMARY_METRIC in there:
+            return
+        # A browser that never was here opens MLflow's pages for language models, unless told.
+        kind = "workflowType=machine_learning"
+        page = f"#/experiments/{experiment}/runs?{kind}&viewStateShareKey={KEY}"
+        tags = {
+            "mlflow.note.content": _DESCRIPTION.format(view=VIEW, page=page),
+            f"mlflow.sharedViewState.{KEY}": _saved_view(),
+            _PRIMARY_METRIC: "best/dice",
+        }
+        for name, value in tags.items():
+            if name not in there:
+                client.set_experiment_tag(experiment, name, value)
+
+
+def _saved_view() -> str:
+    """Return the view, written as MLflow's UI writes it on *Save as new view*."""
+    # What has no chart here gets one from MLflow, in a section by its prefix: those are closed.
+    sections = [*_CHARTS, *_CLOSED]
+    state = {
+        "selectedColumns": list(_COLUMNS),
+        "columnOrder": list(_COLUMNS),
+        "columnWidths": _COLUMNS,
+        "compareRunCharts": [
+            _chart(section, kind, *metrics)
+            for section, charts in _CHARTS.items()
+            for kind, *metrics in charts
+        ],
+        "compareRunSections": [
+            {"uuid": name, "name": name, "display": name in _CHARTS, "isReordered": True}
+            for name in sections
+        ],
+        "isAccordionReordered": True,
+        "runsHiddenMode": "FIRST_20_RUNS",
+    }
+    # MLflow reads the state compressed or, as here, plain. A view needs times; nothing shows them.
+    return json.dumps({"name": VIEW, "createdAt": 0, "updatedAt": 0, "state": json.dumps(state)})
+
+
+def _chart(section: str, kind: str, *metrics: str) -> dict[str, Any]:
+    """Return a chart of metrics: LINE over steps, or BAR of the last value of each run."""
+    return {
+        "type": kind,
+        "uuid": f"{section}: {' '.join(metrics)}",
+        "metricSectionId": section,
+        "metricKey": metrics[0],
+        "selectedMetricKeys": metrics,
+        "runsCountToCompare": 20,
+        "deleted": False,
+        "isGenerated": False,
+        **(_LINE if kind == "LINE" else {}),
+    }

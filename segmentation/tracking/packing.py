@@ -1,0 +1,98 @@
+"""How a registered model lies on disk: one name, two ways to use it, and no pickle.
+
+As MLflow's flavour `pytorch` it is an export (pt2: a graph and its weights) that takes tensors, and
+as MLflow's flavour `python_function` it is the file photos.py, which takes photos. This module is
+a flavour of its own in MLflow's sense: it has `save_model`, and `Model.log` calls it.
+"""
+
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import PIL
+import torch
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
+
+from segmentation.config import ModelConfig
+from segmentation.tracking import photos
+from segmentation.unet import Segmenter
+
+#: What a model of this kind takes and gives, as tensors.
+TENSORS = ModelSignature(
+    inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 3, -1, -1))]),
+    outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, 1, -1, -1))]),
+)
+_PHOTOS = ModelSignature(
+    inputs=Schema([ColSpec("binary", "image")]),
+    outputs=Schema([ColSpec("binary", "mask"), ColSpec("double", "pet_share")]),
+    params=ParamSchema(
+        [ParamSpec("format", "string", "png"), ParamSpec("threshold", "double", 0.5)]
+    ),
+)
+#: Where the export lies within the model.
+NETWORK = "artifacts/network"
+
+#: Under this name MLflow keeps the shape of the network beside the model.
+SHAPE = "petseg"
+
+
+def metadata(segmenter: Segmenter, shape: ModelConfig) -> dict[str, Any]:
+    """Return what MLflow keeps of the network's shape beside the model."""
+    return {
+        SHAPE: {
+            "width": shape.width,
+            "depth": shape.depth,
+            "patch": shape.patch,
+            "image_size": segmenter.image_size,
+        }
+    }
+
+
+def save_model(path: str, mlflow_model: Model, segmenter: Segmenter) -> None:
+    """Write the model into the new folder `path`.
+
+    Args:
+        path: where to.
+        mlflow_model: MLflow's description of it, completed here.
+        segmenter: on the CPU, in eval mode.
+    """
+    # Told, not guessed: guessing would load the model in another process. The exact versions
+    # matter, since an export of one PyTorch need not load in an older one.
+    requirements = [
+        f"mlflow=={mlflow.__version__}",
+        f"torch=={torch.__version__.split('+')[0]}",
+        f"numpy=={np.__version__}",
+        f"pillow=={PIL.__version__}",
+    ]
+    random = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # PyTorch's exporter says so of every model whose weights lie in one buffer.
+        warnings.filterwarnings("ignore", message="No complete tensor found in the group")
+        mlflow.pytorch.save_model(
+            segmenter,
+            f"{folder}/network",
+            signature=TENSORS,
+            # Two images, since an example of one would fix the batch size; small, since MLflow
+            # keeps it as JSON.
+            input_example=random.integers(0, 256, (2, 3, 24, 32), dtype=np.uint8),
+            serialization_format="pt2",
+            pip_requirements=requirements,
+        )
+        photo = photos.mask_png(random.random((24, 32)) > 0.5)
+        mlflow.pyfunc.save_model(
+            path,
+            python_model=str(Path(photos.__file__)),
+            artifacts={"network": f"{folder}/network"},
+            signature=_PHOTOS,
+            input_example=pd.DataFrame({"image": [photo]}),
+            mlflow_model=mlflow_model,
+            pip_requirements=requirements,
+        )
+    export = Model.load(f"{path}/{NETWORK}").flavors["pytorch"]
+    mlflow_model.add_flavor("pytorch", **{**export, "model_data": f"{NETWORK}/data"})
+    mlflow_model.save(f"{path}/MLmodel")
