@@ -1,12 +1,17 @@
 """Train a U-Net, track the run in MLflow, register the model."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from experiments.console import ConsoleObserver, ProgressBar, one_line_errors
 from experiments.options import config_options
 from segmentation.config import Config, require_model_name
+
+if TYPE_CHECKING:
+    from segmentation.pipeline import Setup
+    from segmentation.tracking.repeat import Earlier
 
 
 @click.command(context_settings={"show_default": True})
@@ -17,9 +22,20 @@ from segmentation.config import Config, require_model_name
     help="Registered model to add a version to; empty: pet-unet, or pet-unet-synthetic on drawn "
     "data.",
 )
+@click.option(
+    "--like",
+    default="",
+    help="Id of the run of an earlier training to repeat: parameters that you do not give are "
+    "its; empty: none.",
+)
+@click.pass_context
 @one_line_errors
-def main(model_name: str, **options: Any) -> None:
+def main(context: click.Context, model_name: str, like: str, **options: Any) -> None:
     """Train a U-Net that tells pet from background."""
+    earlier = None
+    if like:
+        earlier, options = _look_up(like, context)
+        model_name = options["model_name"]
     config = Config.from_options(options)
     require_model_name(model_name)
     # What follows takes seconds to import; --help and wrong parameters need none of it.
@@ -38,18 +54,62 @@ def main(model_name: str, **options: Any) -> None:
     for name, part in data.items():
         for problem in part.problems:
             click.echo(f"Left out of {name}: {problem}")
+    setup = Setup.of(compute, source, data, model_name, like)
+    for line in _differences(earlier, setup) if earlier else ():
+        click.echo(line)
     sizes = ", ".join(f"{len(part)} {name}" for name, part in reversed(data.items()))
     click.echo(f"Training on {compute.device.type}, {compute.amp}: {sizes} images")
-    setup = Setup.of(compute, source, data, model_name)
     outcome = train_and_register(config, setup, [ConsoleObserver()])
-    aliases = " and ".join(f"@{alias}" for alias in outcome.aliases) or "a version"
-    warning = "" if outcome.evaluation.above_floors() else " - NOT above that, so not @champion"
+    warning = "" if outcome.evaluation.above_floors() else " - NOT above that"
     click.echo(f"Score: {outcome.story.score()}; {outcome.story.floor()}{warning}")
+    click.echo(outcome.decision.reason)
+    if earlier:
+        click.echo(earlier.compare(outcome.evaluation.counts.mean().dice))
+    aliases = " and ".join(f"@{alias}" for alias in outcome.aliases) or "a version"
     click.echo(f"Look:  {how_to_look(store, outcome.run_id)}")
     click.echo(
         f'Load:  mlflow.pytorch.load_model("{outcome.registered.uri}")  ({aliases} of '
         f"{outcome.registered.name})"
     )
+
+
+def _look_up(like: str, context: click.Context) -> tuple["Earlier", dict[str, Any]]:
+    """Find the run that is to be repeated; return it and the settings, and say what they are."""
+    from segmentation.tracking.repeat import find
+    from segmentation.tracking.store import connect
+
+    connect()
+    earlier = find(like)
+    settings, lines = earlier.settings(_given(earlier, context))
+    for line in lines:
+        click.echo(line)
+    return earlier, settings
+
+
+def _given(earlier: "Earlier", context: click.Context) -> dict[str, Any]:
+    """Return the parameters that the user gave, which override those of the run."""
+    from segmentation.tracking import launcher
+
+    values = context.params
+    names = {
+        name for name in values if context.get_parameter_source(name) is not ParameterSource.DEFAULT
+    }
+    if names == set(values) and launcher.launched():  # `mlflow run` passes the defaults on too
+        typed = launcher.typed(earlier.id)
+        if typed is None:
+            told = "a parameter given at train's own default does not override it: what started "
+            click.echo(earlier.say(f"{told}this program does not tell it from one not given"))
+            defaults = {option.name: option.default for option in context.command.params}
+            typed = {name for name in values if values[name] != defaults[name]}
+        names &= typed
+    return {name: values[name] for name in names}
+
+
+def _differences(earlier: "Earlier", setup: "Setup") -> list[str]:
+    """Say what besides the settings is not as it was."""
+    from segmentation.tracking.differences import differences
+
+    return differences(earlier, setup.tags(), setup.data["val"].digest[:36])
 
 
 if __name__ == "__main__":

@@ -81,6 +81,7 @@ def main(context: click.Context, model_name: str, **options: Any) -> None:
     if story.dropped:
         click.echo(f"Deleted: the models of {story.dropped} losing trial(s), as `keep` says")
     click.echo(story.verdict())
+    click.echo(outcome.decision)
     if story.command():
         click.echo(f"Again: {story.command()}")
     click.echo(f"Look:  {how_to_look(store, outcome.run_id)}")

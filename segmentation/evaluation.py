@@ -1,6 +1,7 @@
 """A model and some examples -> the score of each image at its own size."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
@@ -51,6 +52,10 @@ class Judged:
         """Return the scores of this image."""
         return self.counts.mean()
 
+    def digest(self) -> str:
+        """Return the SHA-256 of the image's file, hexadecimal."""
+        return hashlib.sha256(self.content).hexdigest()
+
 
 def judge(
     model: Model,
@@ -82,7 +87,7 @@ def judge(
         outcomes: list[_Measured | str] = []
         pixels = [_pixels(*one) for one in batch]
         good = [one for one in pixels if not isinstance(one, str)]
-        probabilities = iter(model([image for image, _ in good]) if good else [])
+        probabilities = model(image for image, _ in good)
         for (example, content), one in zip(batch, pixels, strict=True):
             if isinstance(one, str):
                 outcomes.append(one)

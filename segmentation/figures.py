@@ -51,6 +51,19 @@ def panel(image: Picture, mask: Mask, prediction: Mask, height: int) -> Picture:
     return np.concatenate([photo, gap, _tint(photo, truth, _HIT), gap, outcome], axis=1)
 
 
+def overlay(image: Picture, prediction: Mask) -> Picture:
+    """Lay a prediction over its photo, in green.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        prediction: bool (H, W).
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    return _tint(image, prediction, _HIT)
+
+
 def gallery(panels: Sequence[Picture], captions: Sequence[str], columns: int) -> Picture:
     """Lay out panels of any width in a grid, each under its caption."""
     width = max(panel.shape[1] for panel in panels) + 12

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, cast
 
 import numpy as np
@@ -25,8 +25,11 @@ class Model(Protocol):
 
     device: torch.device
 
-    def __call__(self, photos: Sequence[Photo]) -> list[Probability]:
-        """Map photos, uint8 (H, W, 3) RGB each, to float32 (H, W) each, in [0, 1]."""
+    def __call__(self, photos: Iterable[Photo]) -> Iterator[Probability]:
+        """Map photos, uint8 (H, W, 3) RGB each, to float32 (H, W) each, in [0, 1].
+
+        Photos are drawn as they are needed and not kept, so of large ones few are in memory.
+        """
 
 
 class Batched:
@@ -38,17 +41,22 @@ class Batched:
         self._size = segmenter.image_size
         self.device = device
 
-    def __call__(self, photos: Sequence[Photo]) -> list[Probability]:
-        """Return the probability of pet for each pixel of each photo."""
+    def __call__(self, photos: Iterable[Photo]) -> Iterator[Probability]:
+        """Yield the probability of pet for each pixel of each photo."""
+        small, sizes = [], []
+        for photo in photos:
+            sizes.append(photo.shape[:2])
+            with _exactly():
+                small.append(resize_image(_tensor(photo).to(self.device), self._size))
+        if not small:
+            return
         with _exactly():
-            small = torch.cat(
-                [resize_image(_tensor(photo).to(self.device), self._size) for photo in photos]
-            )
-            logits = self._network(small.contiguous(memory_format=torch.channels_last))
-            return [
-                probability_of(one[None], *photo.shape[:2])[0, 0].cpu().numpy()
-                for one, photo in zip(logits, photos, strict=True)
-            ]
+            batch = torch.cat(small).contiguous(memory_format=torch.channels_last)
+            logits = self._network(batch)
+        for one, size in zip(logits, sizes, strict=True):
+            with _exactly():
+                probability = probability_of(one[None], *size)[0, 0].cpu().numpy()
+            yield probability
 
 
 class OneByOne:
@@ -59,14 +67,16 @@ class OneByOne:
         self._function, self._named = function, named
         self.device = torch.device("cpu")
 
-    def __call__(self, photos: Sequence[Photo]) -> list[Probability]:
-        """Return the probability of pet for each pixel of each photo.
+    def __call__(self, photos: Iterable[Photo]) -> Iterator[Probability]:
+        """Yield the probability of pet for each pixel of each photo.
 
         Raises:
             ModelError: what comes out is no probability for each pixel.
         """
-        with _exactly():
-            return [self._checked(self._function(_tensor(photo)), photo) for photo in photos]
+        for photo in photos:
+            with _exactly():
+                probability = self._checked(self._function(_tensor(photo)), photo)
+            yield probability
 
     def _checked(self, answer: Tensor, photo: Photo) -> Probability:
         expected = (1, 1, *photo.shape[:2])

@@ -8,6 +8,7 @@ import torch
 
 from segmentation.batches import Batches
 from segmentation.config import Config, DataConfig
+from segmentation.decision import Decision
 from segmentation.decoding import Decoded, load_splits
 from segmentation.devices import Compute
 from segmentation.errors import ConfigError
@@ -15,10 +16,12 @@ from segmentation.evaluation import Evaluation, evaluate
 from segmentation.inference import Batched
 from segmentation.parallel import Progress
 from segmentation.pets import read_list, read_trainval
+from segmentation.promotion import Arena, promote
 from segmentation.reports import EarlyStopping, FitResult, Observer
 from segmentation.sources import Source
 from segmentation.splits import split
 from segmentation.tracking import descriptions, models, runs
+from segmentation.tracking.galleries import Gallery
 from segmentation.training import fit
 from segmentation.unet import Segmenter, build_unet
 
@@ -34,18 +37,22 @@ class Setup:
         source: where the data is from.
         data: the splits `train` and `val`.
         model_name: of the registered model.
+        like: the id of the run that is trained again; empty for none.
     """
 
     compute: Compute
     source: Source
     data: Splits
     model_name: str
+    like: str = ""
 
     @classmethod
-    def of(cls, compute: Compute, source: Source, data: Splits, model_name: str) -> "Setup":
+    def of(
+        cls, compute: Compute, source: Source, data: Splits, model_name: str, like: str = ""
+    ) -> "Setup":
         """Put it together; an empty `model_name` stands for the usual one."""
-        usual = "pet-unet-synthetic" if source.drawn else "pet-unet"
-        return cls(compute=compute, source=source, data=data, model_name=model_name or usual)
+        name = model_name or source.model_name
+        return cls(compute=compute, source=source, data=data, model_name=name, like=like)
 
     def tags(self) -> dict[str, str]:
         """Return what describes a run besides its settings."""
@@ -55,6 +62,8 @@ class Setup:
             "device": self.compute.device.type,
             "amp": self.compute.amp,
             "threads": str(torch.get_num_threads()),
+            "torch": str(torch.__version__),
+            **({"like": self.like} if self.like else {}),
         }
 
 
@@ -74,7 +83,7 @@ class Trained:
     result: FitResult
     evaluation: Evaluation
     story: descriptions.Story
-    gallery: runs.Gallery
+    gallery: Gallery
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,6 +96,7 @@ class Outcome:
         story: the same in words.
         registered: the version in the registry.
         aliases: those that it was given.
+        decision: whether it became champion, and why.
     """
 
     run_id: str
@@ -94,6 +104,7 @@ class Outcome:
     story: descriptions.Story
     registered: models.Registered
     aliases: tuple[str, ...]
+    decision: Decision
 
 
 def load_data(
@@ -145,15 +156,18 @@ def train_and_register(config: Config, setup: Setup, observers: Sequence[Observe
             trained.story.version(run.id),
             version_tags(trained, setup, run.id),
         )
-        aliases = models.promote(registered, above_floors=trained.evaluation.above_floors())
+        models.challenge(registered)
         models.introduce(setup.model_name, descriptions.model(setup.model_name, trained.story.data))
         log_pictures(trained)
+        arena = Arena(setup.source, config.data.border, lambda done, total: None)
+        decision = promote(registered, arena, Batched(trained.segmenter, torch.device("cpu")))
     return Outcome(
         run_id=run.id,
         evaluation=trained.evaluation,
         story=trained.story,
         registered=registered,
-        aliases=aliases,
+        aliases=models.known_of(registered.name, registered.version).aliases,
+        decision=decision,
     )
 
 
@@ -181,7 +195,7 @@ def fit_and_judge(
     batches = Batches(data["train"], val, training)
     result = fit(network, batches, training, setup.compute, watchers)
     segmenter = Segmenter(network, config.data.image_size).eval()
-    gallery = runs.Gallery(thumbnails=thumbnails)
+    gallery = Gallery(thumbnails=thumbnails)
     files = dict(zip(val.examples, val.files, strict=True))
     model = Batched(segmenter, setup.compute.device)
     evaluation, _ = evaluate(
@@ -215,7 +229,7 @@ def log_model(trained: Trained, setup: Setup) -> str:
 
 def log_pictures(trained: Trained, *, with_curves: bool = True) -> None:
     """Log the pictures and the table of the validation images, and a picture of the curves."""
-    trained.gallery.log(trained.evaluation)
+    trained.gallery.log(trained.evaluation, {})
     if with_curves:
         runs.log_curves(trained.result, trained.evaluation.counts.all_pet().mean().dice)
 

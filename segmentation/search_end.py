@@ -4,6 +4,7 @@ import dataclasses
 
 from segmentation import study_report
 from segmentation.errors import TrackingError, TrainingError
+from segmentation.promotion import Arena, promote
 from segmentation.search_job import DEFAULTS, Job, dropped, finalists, register
 from segmentation.search_plan import Searching
 from segmentation.study_lines import plain
@@ -21,12 +22,14 @@ class Outcome:
         story: what was found.
         registered: the winner.
         aliases: those that it was given.
+        decision: whether it became champion, and why, in words.
     """
 
     run_id: str
     story: study_report.Story
     registered: models.Registered
     aliases: tuple[str, ...]
+    decision: str
 
 
 class Ending:
@@ -65,7 +68,7 @@ class Ending:
             trial, config = best, job.trial_config(best.params)
         story = dataclasses.replace(story, config=config)
         registered = self._register(story, trial)
-        aliases = models.promote(registered, above_floors=bool(trial.notes["above_floors"]))
+        decision = self._promote(registered)
         self._drop(story)
         story = dataclasses.replace(
             story,
@@ -75,7 +78,23 @@ class Ending:
             dropped=len(dropped(self._study)),
         )
         self._log(story, trial)
-        return Outcome(run_id=job.parent.id, story=story, registered=registered, aliases=aliases)
+        return Outcome(
+            run_id=job.parent.id,
+            story=story,
+            registered=registered,
+            aliases=models.known_of(registered.name, registered.version).aliases,
+            decision=decision,
+        )
+
+    def _promote(self, registered: models.Registered) -> str:
+        """Let the winner contend, once; return how it went, in words."""
+        known = models.known_of(registered.name, registered.version)
+        if "promotion" in known.tags:
+            return known.tags["promotion"]
+        models.challenge(registered)
+        config = self._job.trial_config({})
+        arena = Arena(self._setup.source, config.data.border, lambda done, total: None)
+        return promote(registered, arena).reason
 
     def _register(self, story: study_report.Story, trial: Trial) -> models.Registered:
         """Register the winner's weights, if nobody has."""
@@ -96,6 +115,8 @@ class Ending:
             "purpose": "winner",
             "candidate": first.label,
             "gate.dice": f"{first.mean:.4f}",
+            # Among so many trainings it was chosen by the gate split.
+            "gate.looks": str(sum(len(one.trainings) for one in story.candidates)),
         }
         text = (
             f"**Winner of the study `{study.place.name}`.** {story.verdict()}\n\n"

@@ -36,6 +36,11 @@ class Source:
         """Return `synthetic` or the folder."""
         return "synthetic" if self.drawn else str(self.root)
 
+    @property
+    def model_name(self) -> str:
+        """Return the usual name of a model that is trained on it."""
+        return "pet-unet-synthetic" if self.drawn else "pet-unet"
+
 
 def prepared() -> Source | None:
     """Return the data set that `prepare` laid down, or None.

@@ -1,4 +1,4 @@
-"""Write a folder whole or not at all."""
+"""Write a folder or a file whole or not at all."""
 
 import contextlib
 import glob
@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 
 @contextlib.contextmanager
@@ -24,6 +25,35 @@ def staged(target: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
         raise
+
+
+@contextlib.contextmanager
+def replaced(target: Path, *, whatever_happens: bool = False) -> Iterator[BinaryIO]:
+    """Yield a new file that takes the place of `target` if all goes well.
+
+    Args:
+        target: the file.
+        whatever_happens: also after an error, with what was written by then.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    number, name = tempfile.mkstemp(prefix=_prefix(target), dir=target.parent)
+    try:
+        with os.fdopen(number, "wb") as stream:
+            yield stream
+    except BaseException:
+        if not whatever_happens:
+            os.unlink(name)
+            raise
+        _put(name, target)
+        raise
+    _put(name, target)
+
+
+def _put(name: str, target: Path) -> None:
+    os.chmod(name, 0o644)  # mkstemp lets nobody else read
+    os.replace(name, target)
 
 
 def remove_leftovers(target: Path) -> None:

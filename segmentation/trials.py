@@ -28,6 +28,7 @@ from segmentation.search_job import Job, confirmations, plan, planned, register
 from segmentation.sources import find_source
 from segmentation.space import said
 from segmentation.tracking import runs
+from segmentation.tracking.galleries import Gallery
 from segmentation.tracking.store import connect
 from segmentation.tuning.storage import Presence
 from segmentation.tuning.study import Attempt, Failed, Pruned, Study
@@ -108,7 +109,6 @@ class _Worker:
         ):
             attempt.note("run", run.id)
             trained = fit_and_judge(config, self._setup, [pruning], thumbnails=False)
-            attempt.note("above_floors", trained.evaluation.above_floors())
             if pruning.reason:
                 runs.log_final(trained.evaluation, trained.result.best_epoch)
                 runs.tag("pruned", pruning.reason)
@@ -133,16 +133,15 @@ class _Worker:
         with _failures(), runs.tracked_run(name, tags, self._job.parent) as run:
             attempt.note("run", run.id)
             trained = fit_and_judge(config, self._setup, [])
-            gallery = runs.Gallery()
+            gallery = Gallery()
             model = Batched(trained.segmenter, self._setup.compute.device)
             gate, problems = evaluate("gate", model, self._gate, config.data.border, gallery)
             if problems:
                 raise DataError("images of the gate split cannot be used:", problems)
             runs.log_split(gate)
-            gallery.log(gate)
+            gallery.log(gate, {})
             attempt.note("gate", [round(float(dice), 6) for dice in gate.counts.dice()])
             attempt.note("val", trained.evaluation.counts.mean().dice)
-            attempt.note("above_floors", gate.above_floors())
             self._note_model(attempt, trained, run.id)
             log_pictures(trained)
         return gate.counts.mean().dice

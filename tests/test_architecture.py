@@ -7,7 +7,7 @@ import click
 import pytest
 import yaml
 
-from experiments import prepare, train, tune
+from experiments import evaluate, predict, prepare, promote, train, tune
 from tests.programs import PROJECT
 
 RANKS = {
@@ -37,7 +37,16 @@ RANKS = {
     "segmentation.decoding": 4,
     "segmentation.verification": 4,
     "segmentation.inference": 3,
+    "segmentation.boundaries": 0,
+    "segmentation.calibration": 3,
     "segmentation.evaluation": 4,
+    "segmentation.decision": 5,
+    "segmentation.examination": 5,
+    "segmentation.examination_words": 6,
+    "segmentation.examination_page": 6,
+    "segmentation.examination_figures": 7,
+    "segmentation.examination_markdown": 7,
+    "segmentation.examination_report": 8,
     "segmentation.export": 4,
     "segmentation.figures": 4,
     "segmentation.batches": 5,
@@ -47,10 +56,16 @@ RANKS = {
     "segmentation.tracking.descriptions": 8,
     "segmentation.tracking.experiments": 8,
     "segmentation.tracking.runs": 9,
+    "segmentation.tracking.galleries": 9,
+    "segmentation.tracking.evaluations": 12,
+    "segmentation.tracking.predictions": 14,
     "segmentation.tracking.photos": 8,
     "segmentation.tracking.packing": 9,
     "segmentation.tracking.loading": 10,
     "segmentation.tracking.models": 11,
+    "segmentation.tracking.launcher": 10,
+    "segmentation.tracking.repeat": 10,
+    "segmentation.tracking.differences": 11,
     "segmentation.tracking.reports": 10,
     "segmentation.tracking.studies": 12,
     "segmentation.tuning": 3,
@@ -59,19 +74,25 @@ RANKS = {
     "segmentation.tuning.storage": 3,
     "segmentation.tuning.study": 4,
     "segmentation.study_report": 5,
-    "segmentation.pipeline": 11,
-    "segmentation.search_job": 11,
-    "segmentation.trials": 12,
+    "segmentation.promotion": 13,
+    "segmentation.appraisal": 13,
+    "segmentation.prediction": 13,
+    "segmentation.pipeline": 14,
+    "segmentation.search_job": 14,
+    "segmentation.trials": 15,
     "segmentation.study_lines": 5,
-    "segmentation.search_plan": 13,
-    "segmentation.search_end": 14,
-    "segmentation.search": 15,
-    "experiments": 16,
-    "experiments.options": 16,
-    "experiments.console": 16,
-    "experiments.train": 17,
-    "experiments.tune": 17,
-    "experiments.prepare": 17,
+    "segmentation.search_plan": 16,
+    "segmentation.search_end": 17,
+    "segmentation.search": 18,
+    "experiments": 19,
+    "experiments.options": 19,
+    "experiments.console": 19,
+    "experiments.train": 20,
+    "experiments.tune": 20,
+    "experiments.prepare": 20,
+    "experiments.evaluate": 20,
+    "experiments.promote": 20,
+    "experiments.predict": 20,
 }
 
 
@@ -120,7 +141,15 @@ def test_one_room_alone_knows_a_library(room: str, library: str) -> None:
 
 @pytest.mark.parametrize(
     ("entry", "command"),
-    [("main", train.main), ("train", train.main), ("tune", tune.main), ("prepare", prepare.main)],
+    [
+        ("main", train.main),
+        ("train", train.main),
+        ("tune", tune.main),
+        ("evaluate", evaluate.main),
+        ("promote", promote.main),
+        ("predict", predict.main),
+        ("prepare", prepare.main),
+    ],
 )
 def test_mlproject_and_the_command_line_have_the_same_parameters_and_defaults(
     entry: str, command: click.Command

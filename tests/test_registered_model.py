@@ -137,7 +137,7 @@ def test_a_pickled_model_is_refused_unless_it_is_asked_for(tmp_path: Path) -> No
         load("models:/pickled/1")
     loaded = load("models:/pickled/1", allow_pickle=True)
     photo = np.full((5, 7, 3), (51, 0, 0), np.uint8)
-    (probability,) = loaded.model([photo])
+    (probability,) = list(loaded.model([photo]))
     assert probability == pytest.approx(np.full((5, 7), 0.2))
     assert loaded.label == "pickled version 1"
 

@@ -16,6 +16,7 @@ from common import default_search, timed
 from segmentation import pipeline, trials
 from segmentation.search_config import SearchConfig
 from segmentation.tracking import models, runs, studies
+from segmentation.tracking.galleries import Gallery
 from segmentation.tracking.store import connect
 
 WIDTHS, PER_WORKER = (8, 16, 24, 32, 8, 16, 24, 32), 10
@@ -31,7 +32,7 @@ def main() -> None:
     timed(spent, runs.TrackingObserver, "on_fit_end", "in fit")
     timed(spent, trials._Pruning, "on_epoch_end", "in fit")
     timed(spent, pipeline, "evaluate", "score")
-    timed(spent, runs.Gallery, "add", "in score")
+    timed(spent, Gallery, "add", "in score")
     timed(spent, models, "log_model", "export")
 
     torch.set_num_threads(1)

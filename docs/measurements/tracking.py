@@ -13,6 +13,7 @@ from segmentation.config import Config, DataConfig
 from segmentation.devices import choose_compute
 from segmentation.sources import find_source
 from segmentation.tracking import models, runs
+from segmentation.tracking.galleries import Gallery
 from segmentation.tracking.store import connect
 
 spent: dict[str, float] = {}
@@ -24,11 +25,11 @@ for owner, name in (
     (runs, "describe"),
     (runs.TrackingObserver, "on_epoch_end"),
     (runs.TrackingObserver, "on_fit_end"),
-    (runs.Gallery, "add"),
-    (runs.Gallery, "log"),
+    (Gallery, "add"),
+    (Gallery, "log"),
     (models, "log_model"),
     (models, "register"),
-    (models, "promote"),
+    (pipeline, "promote"),
     (models, "introduce"),
 ):
     timed(spent, owner, name)

@@ -51,7 +51,8 @@ _COLUMNS = {
     "params.`data.train_images`": 125,
     "attributes.`Models`": 200,
 }
-_CHARTS = {
+# Charts by section: of which kind, of which metrics.
+_CHARTS: dict[str, list[tuple[str, ...]]] = {
     "Finished models": [
         ("BAR", "best/dice"),
         ("BAR", "floor/dice_all_pet"),

@@ -81,6 +81,18 @@ def load(uri: str, device: torch.device | None = None, *, allow_pickle: bool = F
     )
 
 
+def default_model() -> str:
+    """Return the address of the champion: of real pets if there is one, else of drawn ones."""
+    client = mlflow.MlflowClient()
+    for name in ("pet-unet", "pet-unet-synthetic"):
+        try:
+            if "champion" in client.get_registered_model(name).aliases:
+                return f"models:/{name}@champion"
+        except MlflowException:
+            continue
+    return "models:/pet-unet@champion"
+
+
 def load_export(uri: str) -> Callable[[Tensor], Tensor]:
     """Load the export of a model of this project, without pickle, as others do."""
     with environment({"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}):

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from mlflow.data.dataset import Dataset
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.utils import logging_utils
 
@@ -19,6 +20,7 @@ from segmentation.tracking.store import alone
 from segmentation.unet import Segmenter
 
 _TOLERANCE = 1e-3
+_PROMOTION = "**Promotion.**"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,21 @@ class Registered:
     def uri(self) -> str:
         """Return the address for MLflow's `load_model`."""
         return f"models:/{self.name}/{self.version}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Known:
+    """What the registry knows of a version.
+
+    Attributes:
+        run_id: of the training; empty if unknown.
+        tags: by name.
+        aliases: sorted.
+    """
+
+    run_id: str
+    tags: dict[str, str]
+    aliases: tuple[str, ...]
 
 
 def log_model(
@@ -113,21 +130,62 @@ def _known(name: str, tags: Mapping[str, str]) -> ModelVersion | None:
     return None
 
 
-def promote(registered: Registered, *, above_floors: bool) -> tuple[str, ...]:
-    """Give a version the aliases that it deserves, once; return those that it has.
+def challenge(registered: Registered) -> None:
+    """Give a version the alias `challenger`."""
+    mlflow.MlflowClient().set_registered_model_alias(
+        registered.name, "challenger", registered.version
+    )
 
-    It becomes `challenger`, and `champion` where there is none and it is above the floors.
+
+def known_of(name: str, version: str) -> Known:
+    """Return what the registry knows of a version.
+
+    Raises:
+        TrackingError: there is no such version.
+    """
+    try:
+        found = mlflow.MlflowClient().get_model_version(name, version)
+    except MlflowException as error:
+        raise TrackingError(f"models:/{name}/{version}: {error.message}") from error
+    return Known(
+        run_id=found.run_id or "", tags=dict(found.tags), aliases=tuple(sorted(found.aliases))
+    )
+
+
+def champion_of(name: str) -> str | None:
+    """Return the version that is champion, if any."""
+    version = mlflow.MlflowClient().get_registered_model(name).aliases.get("champion")
+    return None if version is None else str(version)
+
+
+def crown(
+    registered: Registered, rival: str | None, *, promoted: bool, reason: str, p_value: float | None
+) -> bool:
+    """Write a decision down, and move the alias if it says so.
+
+    Args:
+        registered: the challenger.
+        rival: the version that was champion when it was compared, if any.
+        promoted: whether it takes over.
+        reason: in words, for its description.
+        p_value: of the paired test, if there was one.
+
+    Returns:
+        Whether that was done; not, if somebody else has become champion in the meantime.
     """
     client = mlflow.MlflowClient()
     name, version = registered.name, registered.version
     with alone(mlflow.get_tracking_uri()):
-        if "promoted" not in client.get_model_version(name, version).tags:
-            taken = client.get_registered_model(name).aliases
-            if above_floors and "champion" not in taken:
-                client.set_registered_model_alias(name, "champion", version)
-            client.set_registered_model_alias(name, "challenger", version)
-            client.set_model_version_tag(name, version, "promoted", "true")
-        return tuple(sorted(client.get_model_version(name, version).aliases))
+        if champion_of(name) != rival:
+            return False
+        if promoted:
+            client.set_registered_model_alias(name, "champion", version)
+        text = (client.get_model_version(name, version).description or "").partition(_PROMOTION)[0]
+        client.update_model_version(name, version, f"{text.rstrip()}\n\n{_PROMOTION} {reason}\n")
+        if p_value is not None:
+            client.set_model_version_tag(name, version, "promotion.p_value", f"{p_value:.4f}")
+        client.set_model_version_tag(name, version, "promotion", reason[:500])
+    return True
 
 
 def introduce(name: str, description: str) -> None:

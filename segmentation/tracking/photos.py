@@ -10,6 +10,7 @@ import base64
 import binascii
 import functools
 import io
+import re
 import sys
 import warnings
 from typing import Any
@@ -28,6 +29,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 MAX_PIXELS = 64_000_000
 
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
+#: No photo consists of printable characters alone, and base64 of nothing else.
+_TEXT = re.compile(rb"[\t\n\r -~]*")
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 # Our own limit is lower and an error.
@@ -173,12 +176,11 @@ def _settings(params: dict[str, Any]) -> tuple[str, float]:
 
 def _contents(given: Any) -> list[Any]:
     """Return the photos of whatever form MLflow makes of a request."""
-    if isinstance(given, pd.DataFrame):
-        if "image" not in given.columns:
+    if isinstance(given, pd.DataFrame | dict):
+        if "image" not in given:
             raise _refused("expected a column `image`")
-        photos: list[Any] = given["image"].tolist()
-    else:
-        photos = np.asarray(given, dtype=object).ravel().tolist()
+        given = given["image"]
+    photos: list[Any] = np.asarray(given, dtype=object).ravel().tolist()
     if not photos:
         raise _refused("expected at least one photo")
     return photos
@@ -187,9 +189,11 @@ def _contents(given: Any) -> list[Any]:
 def _bytes(photo: Any) -> bytes:
     """Return a photo's bytes, whether given as such or as base64 text, a data address included."""
     if isinstance(photo, bytes):
-        return photo
+        if not _TEXT.fullmatch(photo):
+            return photo
+        photo = photo.decode()  # MLflow hands on base64 text as bytes, or decodes it, by its form
     if not isinstance(photo, str):
-        raise PhotoError(f"is {type(photo).__name__}; expected bytes or base64 text")
+        raise PhotoError(f"is of type {type(photo).__name__}; expected bytes or base64 text")
     text = photo.partition(",")[2] if photo.startswith("data:") else photo
     try:
         return base64.b64decode("".join(text.split()), validate=True)
@@ -220,6 +224,8 @@ def _answer_without_500(server: Any) -> None:
             return answer(data, content_type, *rest)
         except MlflowException as error:
             error.json_kwargs.pop("stack_trace", None)
+            # Without the request itself, which MLflow puts before what is wrong with it.
+            error.message = error.message.rpartition("\nError: ")[2]
             raise
         except Exception as error:
             raise _refused(f"the request cannot be read ({type(error).__name__})") from error

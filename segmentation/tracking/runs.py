@@ -14,18 +14,17 @@ import mlflow
 import numpy as np
 from mlflow.data.dataset_source_registry import get_dataset_source_from_json
 from mlflow.data.meta_dataset import MetaDataset
-from PIL import Image
 
+from segmentation.decision import Decision
 from segmentation.decoding import Decoded
-from segmentation.evaluation import THRESHOLD, Evaluation, Judged
-from segmentation.figures import Picture, curves, gallery, panel
+from segmentation.evaluation import Evaluation
+from segmentation.figures import curves, panel
 from segmentation.reports import EpochReport, FitResult, Samples, epoch_metrics
 from segmentation.tracking.experiments import introduce_experiment
 
 #: Of so many validation pets the picture is logged, at so many moments of a run at most.
 SAMPLES, MOMENTS = 5, 10
-_SAMPLE_HEIGHT, _TABLE_HEIGHT, _GALLERY_HEIGHT = 160, 96, 224
-_WORST = 12
+_SAMPLE_HEIGHT = 160
 
 
 @dataclasses.dataclass
@@ -80,7 +79,7 @@ def tracked_run(
         )
     opened = Run(id=run.info.run_id, experiment=run.info.experiment_id)
     try:
-        mlflow.set_tags({"mlflow.runName": name, "git.dirty": _dirty()})
+        mlflow.set_tags({"mlflow.runName": name, "git.dirty": dirty()})
         if parent is None:  # the parent has done it for its trials
             introduce_experiment(opened.experiment)
         yield opened
@@ -201,79 +200,16 @@ def log_split(evaluation: Evaluation) -> None:
     mlflow.log_metrics({f"{evaluation.split}/{name}": value for name, value in figures.items()})
 
 
+def log_decision(decision: Decision) -> None:
+    """Log who became champion, and the figures that decided it."""
+    if decision.figures:
+        mlflow.log_metrics(decision.figures)
+    mlflow.set_tag("promotion", decision.reason[:5000])
+
+
 def tag(name: str, value: str) -> None:
     """Tag the current run."""
     mlflow.set_tag(name, value)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Drawn:
-    """The pictures of one judged image, see `figures.panel`.
-
-    Attributes:
-        dice: its score.
-        caption: its name and scores.
-        small, large: the panel in two sizes; `small` may be missing.
-    """
-
-    dice: float
-    caption: str
-    small: Picture | None
-    large: Picture
-
-
-class Gallery:
-    """Collects pictures of judged images: a thumbnail of each, and the worst dozen larger."""
-
-    def __init__(self, *, thumbnails: bool = True) -> None:
-        """Hold nothing yet; without `thumbnails` the table has figures alone."""
-        self._seen, self._with_thumbnails = 0, thumbnails
-        self._thumbnails: list[Picture] = []
-        self._worst: list[tuple[float, int, Picture, str]] = []
-
-    def draw(self, judged: Judged) -> Drawn:
-        """Draw one image; may be called in any thread."""
-        pixels = judged.image, judged.mask == 1, judged.probability > THRESHOLD
-        scores = judged.scores()
-        return Drawn(
-            dice=scores.dice,
-            caption=f"{judged.example.id}   Dice {scores.dice:.3f}, IoU {scores.iou:.3f}, "
-            f"accuracy {scores.accuracy:.3f}",
-            small=panel(*pixels, _TABLE_HEIGHT) if self._with_thumbnails else None,
-            large=panel(*pixels, _GALLERY_HEIGHT),
-        )
-
-    def add(self, drawn: Drawn) -> None:
-        """Take in one image; in order."""
-        self._seen += 1
-        if drawn.small is not None:
-            self._thumbnails.append(drawn.small)
-        entry = (drawn.dice, self._seen, drawn.large, drawn.caption)
-        self._worst = sorted([*self._worst, entry], key=lambda e: e[:2])[:_WORST]
-
-    def log(self, evaluation: Evaluation) -> None:
-        """Log `SPLIT/images.json`, a row an image, and `SPLIT/worst.jpg`.
-
-        Args:
-            evaluation: the scores of the images that were added, in the same order.
-        """
-        counts = evaluation.counts
-        pictures = [mlflow.Image(one) for one in self._thumbnails]
-        mlflow.log_table(
-            {
-                **({"photo, truth, prediction": pictures} if pictures else {}),
-                "id": [example.id for example in evaluation.examples],
-                "species": [example.species for example in evaluation.examples],
-                "breed": [example.breed for example in evaluation.examples],
-                "dice": counts.dice().round(4).tolist(),
-                "iou": counts.iou().round(4).tolist(),
-                "accuracy": counts.accuracy().round(4).tolist(),
-                "dice_all_pet": counts.all_pet().dice().round(4).tolist(),
-            },
-            f"{evaluation.split}/images.json",
-        )
-        sheet = gallery([entry[2] for entry in self._worst], [e[3] for e in self._worst], 2)
-        mlflow.log_image(Image.fromarray(sheet), f"{evaluation.split}/worst.jpg")
 
 
 def log_curves(result: FitResult, floor_dice: float) -> None:
@@ -283,9 +219,14 @@ def log_curves(result: FitResult, floor_dice: float) -> None:
 
 def dataset(decoded: Decoded, source: Path) -> MetaDataset:
     """Describe a split to MLflow; the digest is over the files' contents, cut to its 36 chars."""
+    return described_dataset(decoded.name, decoded.digest, source)
+
+
+def described_dataset(split: str, digest: str, source: Path) -> MetaDataset:
+    """Describe images to MLflow that were never in memory at once."""
     folder = get_dataset_source_from_json(json.dumps({"uri": str(source)}), "local")
     return MetaDataset(  # type: ignore[abstract]  # complete, if not by its annotations
-        folder, name=f"pets-{decoded.name}", digest=decoded.digest[:36]
+        folder, name=f"pets-{split}", digest=digest[:36]
     )
 
 
@@ -294,7 +235,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name)
 
 
-def _dirty() -> str:
+def dirty() -> str:
     """Tell whether the code differs from its commit: `true`, `false` or `unknown`."""
     here = Path(__file__).parent
     try:

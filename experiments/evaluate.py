@@ -1,0 +1,65 @@
+"""Score a registered model on a split, in every way, as a run with a report."""
+
+from typing import Any
+
+import click
+
+from experiments.console import ProgressBar, one_line_errors
+from experiments.options import config_options
+from segmentation.config import Config
+
+
+@click.command(context_settings={"show_default": True})
+@click.option(
+    "--model",
+    default="",
+    help="The model's address, such as models:/pet-unet@champion, models:/pet-unet/3 or a folder; "
+    "empty: @champion of pet-unet, or of pet-unet-synthetic on drawn data.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["test", "gate", "val", "train"]),
+    default="test",
+    help="Which images: the official test list, the fixed gate fifth of trainval, or those that "
+    "validated or trained this very model.",
+)
+@config_options("data", "border", "bad_examples", "device")
+@click.option(
+    "--allow-pickle",
+    type=click.BOOL,
+    default=False,
+    help="Take a model that must be unpickled, which runs whatever code it holds.",
+)
+@one_line_errors
+def main(model: str, split: str, allow_pickle: bool, **options: Any) -> None:
+    """Evaluate a model on a split of a data set."""
+    config = Config.from_options(options)
+    # What follows takes seconds to import; --help and wrong parameters need none of it.
+    from segmentation.devices import choose_compute
+    from segmentation.sources import find_source
+
+    compute = choose_compute(config.training)
+    source = find_source(config.data.source)
+    click.echo(source.line)
+
+    from segmentation.examination_report import lines
+
+    from segmentation.appraisal import appraise
+    from segmentation.tracking.loading import load
+    from segmentation.tracking.store import connect, how_to_look
+
+    store = connect()
+    uri = model or f"models:/{source.model_name}@champion"
+    loaded = load(uri, compute.device, allow_pickle=allow_pickle)
+    click.echo(f"Model: {loaded.label}, on {loaded.model.device.type}")
+    done = appraise(loaded, source, split, config.data, ProgressBar("Judging"))
+    for problem in done.examination.problems:
+        click.echo(f"Left out: {problem}")
+    for line in lines(done.examination, done.about):
+        click.echo(line)
+    click.echo(f"Look:  {how_to_look(store, done.run_id)}")
+    click.echo(f"Mail:  {split}/report.html among that run's artifacts: one file, all within")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""One evaluation from start to end: a model, a split of a data set, a run."""
+
+import dataclasses
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from segmentation.config import DataConfig
+from segmentation.errors import ConfigError, DataError
+from segmentation.examination import Examination, examine
+from segmentation.examination_figures import figures
+from segmentation.examination_report import About, markdown, metrics, page
+from segmentation.parallel import Progress
+from segmentation.pets import Example, read_list, read_trainval
+from segmentation.sources import Source
+from segmentation.splits import in_gate
+from segmentation.tracking import evaluations, runs
+from segmentation.tracking.galleries import Gallery
+from segmentation.tracking.loading import Loaded, training_splits
+
+SPLITS = ("test", "gate", "val", "train")
+_RANDOM = 12
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Appraised:
+    """A finished evaluation.
+
+    Attributes:
+        run_id: MLflow's.
+        examination: what was found.
+        about: what the report says of model and data.
+    """
+
+    run_id: str
+    examination: Examination
+    about: About
+
+
+def examples_of(split: str, source: Source, loaded: Loaded) -> list[Example]:
+    """Return the examples of a split; `val` and `train` are those of the model's own training.
+
+    Raises:
+        ConfigError: it is not known what the model was trained on, or that is not in this data.
+        DataError: the lists cannot be used, or the split is empty.
+    """
+    if split == "test":
+        return read_list(source.root, "test")
+    trainval = read_trainval(source.root)
+    if split == "gate":
+        chosen = [example for example in trainval if in_gate(example)]
+        if not chosen:
+            raise DataError("the gate split, a fifth of the trainval list, is empty: use more data")
+        return chosen
+    known = training_splits(loaded.run_id)
+    if known is None or split not in known:
+        raise ConfigError(
+            f"split={split}: it is not known which images {loaded.label} was trained on; say test "
+            "or gate"
+        )
+    by_id = {example.id: example for example in trainval}
+    missing = sorted(set(known[split]) - set(by_id))
+    if missing:
+        raise ConfigError(
+            f"split={split}: {len(missing)} of the {len(known[split])} images of that split, such "
+            f"as {missing[0]}, are not in {source.name}; give the `data` on which "
+            f"{loaded.label} was trained, or say test or gate"
+        )
+    return [by_id[name] for name in known[split]]
+
+
+def appraise(
+    loaded: Loaded, source: Source, split: str, config: DataConfig, progress: Progress
+) -> Appraised:
+    """Examine a model on a split and log a run of it.
+
+    Args:
+        loaded: the model.
+        source: the data set.
+        split: one of `SPLITS`.
+        config: what the border counts as, and what to do about bad examples.
+        progress: told how many images are done.
+
+    Raises:
+        DataError: files cannot be used, all of them named, and `bad_examples` is `stop`.
+    """
+    examples = examples_of(split, source, loaded)
+    gallery = Gallery(chosen=_some(examples))
+    found = examine(split, loaded.model, examples, config.border, gallery, progress)
+    if found.problems and config.bad_examples == "stop":
+        raise DataError(
+            f"{len(found.problems)} of {len(examples)} examples cannot be used; mend them or "
+            "remove them from the lists, or say bad_examples=skip to leave them out:",
+            found.problems,
+        )
+    about = _about(found, loaded, source)
+    plots = {f"{name}.png": _png(figure) for name, figure in figures(found).items()}
+    pictures = {
+        **plots,
+        "worst.jpg": _jpeg(gallery.worst()),
+        "random.jpg": _jpeg(gallery.chosen()),
+    }
+    settings = {
+        "model": loaded.uri,
+        "split": split,
+        "data": source.name,
+        "border": config.border,
+        "images": len(found.examples),
+    }
+    tags = {"data.source": source.name, "model": loaded.label}
+    name = f"evaluate {loaded.label} on {split}"
+    with runs.tracked_run(name, tags, system_metrics=False) as run:
+        figures_by_name = metrics(found)
+        evaluations.log_examination(found, loaded, source.root, settings, figures_by_name)
+        evaluations.log_pictures(
+            found, gallery, plots, page(found, about, pictures), markdown(found, about)
+        )
+        low, high = found.evaluation.interval()
+        evaluations.tag_version(
+            loaded,
+            f"{split}.dice",
+            f"{found.evaluation.counts.mean().dice:.4f} ({low:.3f} to {high:.3f}, "
+            f"{len(found.examples)} images)",
+        )
+    return Appraised(run_id=run.id, examination=found, about=about)
+
+
+def _about(found: Examination, loaded: Loaded, source: Source) -> About:
+    """Find out which of the images the model has seen before."""
+    known = training_splits(loaded.run_id)
+    seen, chosen = None, ""
+    if known is not None:
+        of = {name: set(part.values()) for name, part in known.items()}
+        counts = {
+            name: sum(digest in of.get(name, ()) for digest in found.digests)
+            for name in ("train", "val")
+        }
+        seen = sum(counts.values())
+        chosen = " and ".join(
+            text
+            for number, text in (
+                (counts["train"], f"{counts['train']} trained it"),
+                (counts["val"], f"{counts['val']} chose its epoch"),
+            )
+            if number
+        )
+    return About(
+        model=loaded.label, uri=loaded.uri, data=source.described, seen=seen, chosen=chosen
+    )
+
+
+def _some(examples: Sequence[Example]) -> list[str]:
+    """Draw the ids of a random dozen, always the same of the same examples."""
+    names = sorted(example.id for example in examples)
+    order = np.random.default_rng(0).permutation(len(names))
+    return [names[position] for position in order[:_RANDOM]]
+
+
+def _png(figure: object) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=110)  # type: ignore[attr-defined]
+    return stream.getvalue()
+
+
+def _jpeg(picture: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]") -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "JPEG", quality=88)
+    return stream.getvalue()

@@ -1,0 +1,169 @@
+"""Who is champion: both models judged anew on the gate split, the rule applied, its word kept."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from segmentation.decision import Contest, Decision, decide
+from segmentation.errors import DataError, ModelError
+from segmentation.evaluation import Evaluation, Judged, judge
+from segmentation.inference import Model
+from segmentation.metrics import Counts
+from segmentation.parallel import Progress
+from segmentation.pets import Example, read_trainval
+from segmentation.sources import Source
+from segmentation.splits import in_gate
+from segmentation.tracking import models, runs
+from segmentation.tracking.loading import load, seen_images
+
+_TRIES = 5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Rival:
+    """A model in the contest: what answers, and the SHA-256 of the images that it has seen."""
+
+    model: Model
+    seen: frozenset[str] | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Mark:
+    """How a model did on one image, whose file has this SHA-256."""
+
+    example: Example
+    digest: str
+    counts: Counts
+
+
+class Arena:
+    """The gate images of a data set."""
+
+    def __init__(self, source: Source, border: str, progress: Progress) -> None:
+        """Find them.
+
+        Args:
+            source: the data set.
+            border: what the trimap's border counts as.
+            progress: told how many are judged.
+
+        Raises:
+            DataError: its lists cannot be used.
+        """
+        self.gate = [example for example in read_trainval(source.root) if in_gate(example)]
+        self._border, self._progress = border, progress
+        self.problems: tuple[str, ...] = ()
+
+    def judge(self, model: Model) -> list[_Mark]:
+        """Judge a model on all of them that can be used."""
+        marks: list[_Mark] = []
+        problems = []
+        for done, one in enumerate(judge(model, self.gate, self._border, _mark), 1):
+            if isinstance(one, str):
+                problems.append(one)
+            else:
+                marks.append(one)
+            self._progress(done, len(self.gate))
+        self.problems = tuple(problems)
+        return marks
+
+
+def promote(
+    registered: models.Registered, arena: Arena, model: Model | None = None, *, force: bool = False
+) -> Decision:
+    """Let a version contend with the champion of its name, and write down how it went.
+
+    The decision goes on the version and on the current run. Whoever else becomes champion in the
+    meantime is contended with, too.
+
+    Args:
+        registered: the challenger.
+        arena: where.
+        model: the challenger, if it is at hand; else it is loaded.
+        force: whether it takes over even if it is not shown to be better.
+
+    Raises:
+        ModelError: the challenger cannot be loaded.
+        DataError: the champion changed again and again.
+    """
+    known = models.known_of(registered.name, registered.version)
+    challenger = _Rival(
+        model=model or load(registered.uri).model,
+        seen=seen_images(known.run_id),
+    )
+    marks = arena.judge(challenger.model)
+    for _ in range(_TRIES):
+        rival = models.champion_of(registered.name)
+        if rival == registered.version:
+            return Decision(promoted=True, reason="Champion: it is so already.", figures={})
+        contest = _contest(arena, challenger, marks, known, registered, rival)
+        decision = decide(contest, force=force)
+        if models.crown(
+            registered,
+            rival,
+            promoted=decision.promoted,
+            reason=decision.reason,
+            p_value=decision.figures.get("gate/p_value"),
+        ):
+            runs.log_decision(decision)
+            return decision
+    raise DataError(f"the champion of {registered.name} changes too often; try again later")
+
+
+def _contest(
+    arena: Arena,
+    challenger: _Rival,
+    marks: Sequence[_Mark],
+    known: models.Known,
+    registered: models.Registered,
+    rival: str | None,
+) -> Contest:
+    """Judge the present champion and find the images that count."""
+    notes = []
+    if arena.problems:
+        notes.append(f"{len(arena.problems)} gate images cannot be used and are left out.")
+    incumbent = None if rival is None else f"version {rival}"
+    seen = set(challenger.seen or ())
+    others: list[_Mark] | None = None
+    trouble = ""
+    if rival is not None:
+        facts = models.known_of(registered.name, rival)
+        digests = facts.tags.get("data.digest"), known.tags.get("data.digest")
+        if digests[0] != digests[1]:
+            notes.append(f"Version {rival} was trained on other images.")
+        try:
+            others = arena.judge(load(f"models:/{registered.name}/{rival}").model)
+        except ModelError as error:
+            trouble = f"{error}; mend it, or promote another with force=true"
+        images = seen_images(facts.run_id)
+        seen |= images or set()
+        if images is None:
+            notes.append(
+                f"It is not known which images version {rival} was trained on: if some of these, "
+                "it looks better than it is."
+            )
+    left_out = sum(mark.digest in seen for mark in marks)
+    if left_out:
+        notes.append(f"{left_out} gate images are left out: one of the two was trained on them.")
+    # A file may have changed while the second one was judged.
+    theirs = {mark.digest: mark for mark in (marks if others is None else others)}
+    good = [mark for mark in marks if mark.digest in theirs and mark.digest not in seen]
+    return Contest(
+        challenger=_evaluation(good),
+        champion=None if others is None else _evaluation([theirs[m.digest] for m in good]),
+        incumbent=incumbent,
+        trouble=trouble,
+        notes=tuple(notes),
+        unknown=challenger.seen is None,
+        looks=int(known.tags.get("gate.looks", "1")),
+    )
+
+
+def _mark(judged: Judged) -> _Mark:
+    return _Mark(example=judged.example, digest=judged.digest(), counts=judged.counts)
+
+
+def _evaluation(marks: Sequence[_Mark]) -> Evaluation | None:
+    """Put marks together; None if there are none."""
+    if not marks:
+        return None
+    return Evaluation.of("gate", [(mark.example, mark.counts) for mark in marks])

@@ -1,0 +1,46 @@
+"""A prediction as an MLflow run: what, by which model, how many; not the photos."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+
+from segmentation.prediction import Predicted
+from segmentation.tracking.loading import Loaded
+from segmentation.tracking.runs import describe, tracked_run
+
+
+def log_prediction(
+    predicted: Predicted, loaded: Loaded, settings: Mapping[str, Any], table: Path
+) -> str:
+    """Log counts and the table of a prediction; return the run id.
+
+    Args:
+        predicted: what was done.
+        loaded: the model.
+        settings: the parameters.
+        table: the file that `predict` wrote.
+    """
+    name = f"predict {predicted.photos} photos with {loaded.label}"
+    with tracked_run(name, {"model": loaded.label}, system_metrics=False) as run:
+        mlflow.log_params(dict(settings))
+        figures = {
+            "predict/photos": predicted.photos,
+            "predict/problems": len(predicted.problems),
+            "predict/pet_share": predicted.pet_share,
+            "predict/seconds": predicted.seconds,
+            "predict/photos_per_second": predicted.photos / max(predicted.seconds, 1e-9),
+        }
+        mlflow.log_metrics({key: value for key, value in figures.items() if np.isfinite(value)})
+        mlflow.log_artifact(str(table))
+        problems = "".join(f"- {problem}\n" for problem in predicted.problems)[:4000]
+        describe(
+            f"{predicted.photos} masks by {loaded.label}, pet on {predicted.pet_share:.1%} of the "
+            f"pixels on average, in `{table.parent}`.\n\n"
+            + (f"Could not be used:\n\n{problems}" if problems else "")
+        )
+        if predicted.problems:
+            run.status = "FAILED"
+    return run.id
