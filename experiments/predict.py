@@ -85,7 +85,13 @@ def main(
     for ending, count in sorted(others.items()):
         click.echo(f"Not looked at: {count} file(s), ending: {ending}")
     done = predict(loaded.model, tasks, wanted, ProgressBar("Predicting"))
-    settings = {"images": images, "output": output, "model": uri, "threshold": threshold}
+    settings = {
+        # With a prefix: the plain names hold what was typed, as MLflow's launcher logs it.
+        "predict.images": images,
+        "predict.output": output,
+        "predict.model": loaded.label,
+        "predict.threshold": threshold,
+    }
     run_id = log_prediction(done, loaded, settings, wanted.output / TABLE)
     for problem in done.problems:
         click.echo(f"Left out: {problem}")

@@ -103,11 +103,11 @@ def appraise(
         "random.jpg": _jpeg(gallery.chosen()),
     }
     settings = {
-        "model": loaded.uri,
-        "split": split,
-        "data": source.name,
-        "border": config.border,
-        "images": len(found.examples),
+        # With a prefix: the plain names hold what was typed, as MLflow's launcher logs it.
+        "evaluation.model": loaded.label,
+        "evaluation.split": split,
+        "evaluation.data": source.name,
+        "evaluation.border": config.border,
     }
     tags = {"data.source": source.name, "model": loaded.label}
     name = f"evaluate {loaded.label} on {split}"

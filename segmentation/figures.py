@@ -18,7 +18,6 @@ _HIT = (0, 158, 115)
 _FALSE = (213, 94, 0)
 _MISSED = (86, 180, 233)
 _STRENGTH = 0.55
-_CAPTION = 18
 _ASPECT = 4.0
 
 
@@ -66,15 +65,17 @@ def overlay(image: Picture, prediction: Mask) -> Picture:
 
 def gallery(panels: Sequence[Picture], captions: Sequence[str], columns: int) -> Picture:
     """Lay out panels of any width in a grid, each under its caption."""
+    tallest = max(panel.shape[0] for panel in panels)
+    size = max(13, tallest // 11)  # the sheet will be looked at reduced
     width = max(panel.shape[1] for panel in panels) + 12
-    height = max(panel.shape[0] for panel in panels) + _CAPTION + 12
+    height = tallest + size + 17
     rows = -(-len(panels) // columns)
     sheet = Image.new("RGB", (width * min(columns, len(panels)), height * rows), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size)
     for position, (picture, caption) in enumerate(zip(panels, captions, strict=True)):
         left, top = width * (position % columns) + 6, height * (position // columns) + 4
         draw.text((left, top), caption, fill="black", font=font)
-        sheet.paste(Image.fromarray(picture), (left, top + _CAPTION))
+        sheet.paste(Image.fromarray(picture), (left, top + size + 5))
     return np.asarray(sheet)
 
 
