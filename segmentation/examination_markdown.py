@@ -7,6 +7,7 @@ from segmentation import examination_words as words
 from segmentation.evaluation import THRESHOLD
 from segmentation.examination import Examination, Slice
 from segmentation.examination_words import About
+from segmentation.markdown import row, rule
 
 #: Of more breeds than the sum the description has the lowest and the highest alone.
 _LOWEST, _HIGHEST = 8, 4
@@ -92,8 +93,8 @@ def _thresholds(examination: Examination) -> str:
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
     """Return rows as a Markdown table, the first one its head."""
-    head, *rest = (f"| {' | '.join(row)} |" for row in rows)
-    return "\n".join([head, "|" + " --- |" * len(rows[0]), *rest])
+    head, *rest = (row(cells) for cells in rows)
+    return "\n".join([head, rule(len(rows[0])), *rest])
 
 
 def _cell(text: str) -> str:

@@ -79,6 +79,32 @@ def gallery(panels: Sequence[Picture], captions: Sequence[str], columns: int) ->
     return np.asarray(sheet)
 
 
+def progress(moments: Mapping[int, Sequence[Picture]], names: Sequence[str]) -> Picture:
+    """Lay out what the network said of some images while it was trained, a row an image.
+
+    Args:
+        moments: square panels (see `panel`), one of each image, by epoch.
+        names: of the images.
+    """
+    first = next(iter(moments.values()))
+    side, gap, head = first[0].shape[0], 4, 24
+    columns = ["photo", "truth", *(f"epoch {epoch}" for epoch in moments)]
+    sheet = Image.new(
+        "RGB", ((side + gap) * len(columns), head + (side + head) * len(names)), "white"
+    )
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(17)
+    for column, title in enumerate(columns):
+        draw.text((column * (side + gap) + 4, 0), title, fill="black", font=font)
+    for row, name in enumerate(names):
+        top = head + row * (side + head)
+        sheet.paste(Image.fromarray(first[row][:, : 2 * side + gap]), (0, top))
+        draw.text((4, top + side), name, fill="black", font=font)
+        for column, panels in enumerate(moments.values(), 2):
+            outcome = Image.fromarray(panels[row][:, -side:])
+            sheet.paste(outcome, (column * (side + gap), top))
+    return np.asarray(sheet)
+
+
 def curves(history: Mapping[str, Sequence[float]], best_epoch: int, floor_dice: float) -> "Figure":
     """Draw losses and scores over epochs.
 

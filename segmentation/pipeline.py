@@ -238,7 +238,7 @@ def version_tags(trained: Trained, setup: Setup, run_id: str) -> dict[str, str]:
     """Return the tags of a registered version."""
     return {
         "dice": f"{trained.evaluation.counts.mean().dice:.4f}",
-        "data.digest": setup.data["train"].digest[:36],
+        "data.digest": setup.data["train"].digest[:12],
         "run": run_id,
     }
 
@@ -265,7 +265,8 @@ def run_name(config: Config, setup: Setup) -> str:
     """Say in a few words what the run was."""
     data = "synthetic" if setup.source.drawn else "pets"
     return (
-        f"{data}-{config.data.train_images} w{config.model.width} d{config.model.depth} "
-        f"{config.data.image_size}px lr{config.training.lr:g} {config.training.epochs}ep "
-        f"seed{config.training.seed}"
+        # What differs most between runs comes first: MLflow cuts long names.
+        f"w{config.model.width} lr{config.training.lr:g} seed{config.training.seed} "
+        f"{config.training.epochs}ep {data}-{config.data.train_images} d{config.model.depth} "
+        f"{config.data.image_size}px"
     )

@@ -90,7 +90,7 @@ class Ending:
         """Let the winner contend, once; return how it went, in words."""
         known = models.known_of(registered.name, registered.version)
         if "promotion" in known.tags:
-            return known.tags["promotion"]
+            return models.told(registered)
         models.challenge(registered)
         config = self._job.trial_config({})
         arena = Arena(self._setup.source, config.data.border, lambda done, total: None)
@@ -119,7 +119,7 @@ class Ending:
             "gate.looks": str(sum(len(one.trainings) for one in story.candidates)),
         }
         text = (
-            f"**Winner of the study `{study.place.name}`.** {story.verdict()}\n\n"
+            f"Winner of the study `{study.place.name}`. {story.verdict()}\n\n"
             f"{trial.notes['described']}"
         )
         with study.locked():

@@ -10,6 +10,7 @@ import numpy as np
 from segmentation.comparison import Comparison, compare, seed_spread
 from segmentation.config import Config, option_name
 from segmentation.config import fields as settings_of
+from segmentation.markdown import row, rule
 from segmentation.space import Space
 from segmentation.tuning.study import Trial
 
@@ -174,7 +175,9 @@ class Story:
     def _command(self) -> str:
         if not self.config:
             return ""
-        return f"Registered as `{self.winner}`. Train it again:\n\n```bash\n{self.command()}\n```"
+        # A line a parameter: the page does not wrap what is long, and pushes the rest off it.
+        shown = self.command().replace(" -P ", " \\\n  -P ")
+        return f"Registered as `{self.winner}`. Train it again:\n\n```bash\n{shown}\n```"
 
     def _confirmations(self) -> str:
         if not self.candidates:
@@ -187,8 +190,8 @@ class Story:
             "trained nothing and chose no epoch. They choose among these candidates, though: the "
             "figure of the first is rather high as a forecast.",
             "",
-            _row(["", *names, "gate Dice", "by seed", "against the defaults", "val Dice"]),
-            _row(["---"] * (len(names) + 5)),
+            row(["", *names, "gate Dice", "by seed", "against the defaults", "val Dice"]),
+            rule(len(names) + 5),
         ]
         for one in self.candidates:
             comparison = self.comparisons.get(one.number)
@@ -200,7 +203,7 @@ class Story:
             )
             params = [_value(one.params[name]) for name in names]
             lines.append(
-                _row([one.label, *params, f"{one.mean:.3f}", by_seed, against, f"{one.val:.3f}"])
+                row([one.label, *params, f"{one.mean:.3f}", by_seed, against, f"{one.val:.3f}"])
             )
         if self.comparisons:
             some = next(iter(self.comparisons.values()))
@@ -222,13 +225,13 @@ class Story:
         lines = [
             f"### Leaders of the search ({self.epochs} epochs each, validation Dice)",
             "",
-            _row(["trial", *names, "val Dice", "seconds"]),
-            _row(["---"] * (len(names) + 3)),
+            row(["trial", *names, "val Dice", "seconds"]),
+            rule(len(names) + 3),
         ]
         for trial in sorted(complete, key=lambda t: -(t.value or 0.0))[:_LEADERS]:
             params = [_value(trial.params[name]) for name in names]
             lines.append(
-                _row([str(trial.number), *params, f"{trial.value:.3f}", f"{trial.seconds:.0f}"])
+                row([str(trial.number), *params, f"{trial.value:.3f}", f"{trial.seconds:.0f}"])
             )
         return "\n".join(lines)
 
@@ -313,10 +316,6 @@ def _difference(comparison: Comparison) -> str:
         f"{comparison.difference:+.3f} ({comparison.low:+.3f} to {comparison.high:+.3f}), "
         f"{comparison.verdict}"
     )
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def _value(value: Any) -> str:

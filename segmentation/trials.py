@@ -126,8 +126,8 @@ class _Worker:
         candidate = attempt.plan()
         config = self._job.whole_config(candidate["params"], int(attempt.params["seed"]))
         name = (
-            f"confirmation of {candidate['label']}: {said(candidate['params'])}, seed "
-            f"{config.training.seed}"
+            f"confirm {candidate['label']}, seed {config.training.seed}: "
+            f"{said(candidate['params'])}"
         )
         tags = {**self._tags("confirmation", attempt), "candidate": candidate["label"]}
         with _failures(), runs.tracked_run(name, tags, self._job.parent) as run:

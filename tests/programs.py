@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import psutil
 
 PROJECT = Path(__file__).parent.parent
+README = PROJECT / "README.md"
 #: A training that takes seconds.
 TINY = {
     "train_images": "12",
@@ -70,6 +72,13 @@ class Program:
     def entry(self, name: str, **options: object) -> "subprocess.CompletedProcess[str]":
         """Run `python -m experiments.NAME --option value ...`."""
         return self.run(*entry_command(name, **options))
+
+
+def readme_code(containing: str) -> str:
+    """Return the one block of code of the README that contains a text."""
+    blocks = re.findall(r"^```(?:python|bash)\n(.*?)^```", README.read_text(), re.DOTALL | re.M)
+    (block,) = [block for block in blocks if containing in block]
+    return str(block)
 
 
 def read_until(process: "subprocess.Popen[str]", beginning: str) -> None:

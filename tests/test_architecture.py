@@ -38,6 +38,7 @@ RANKS = {
     "segmentation.verification": 4,
     "segmentation.inference": 3,
     "segmentation.boundaries": 0,
+    "segmentation.markdown": 0,
     "segmentation.calibration": 3,
     "segmentation.evaluation": 4,
     "segmentation.decision": 5,
@@ -159,7 +160,10 @@ def test_mlproject_and_the_command_line_have_the_same_parameters_and_defaults(
     assert set(project["parameters"]) == set(options)
     for name, declared in project["parameters"].items():
         option = options[name]
+        assert f"{option.opts[0]} {{{name}}}" in project["command"], name
+        assert option.required == ("default" not in declared), name
+        if option.required:
+            continue
         context = click.Context(command)
         default = option.type_cast_value(context, str(declared["default"]))
         assert default == option.default, name
-        assert f"{option.opts[0]} {{{name}}}" in project["command"], name

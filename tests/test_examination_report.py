@@ -147,7 +147,7 @@ def test_names_cannot_be_markup() -> None:
     assert Page(text).text.count(HOSTILE) >= 8
     described = markdown(six(), hostile)
     assert HOSTILE in Page(page(six(), about(), {})).text
-    assert "| &lt;b>x&lt;/b> |" in described
+    assert "|\u00a0&lt;b>x&lt;/b>\u00a0\u00a0|" in described
 
 
 def test_the_page_says_what_data_is_in_its_own_markup() -> None:

@@ -73,7 +73,7 @@ def test_a_run_is_repeated_to_the_last_digit(lab: Lab) -> None:
             )
             assert now == was, name
     lines = done.stdout.splitlines()
-    assert lines[0] == f"Like {lab.id}: the settings of pets-12 w4 d3 32px lr0.001 3ep seed5"
+    assert lines[0] == f"Like {lab.id}: the settings of w4 lr0.001 seed5 3ep pets-12 d3 32px"
     dice = earlier.data.metrics["best/dice"]
     assert lines[-3] == f"Like {lab.id}: best/dice {dice!r} again, equal to the last digit"
     assert "the data" not in done.stdout.replace("the same data", "")

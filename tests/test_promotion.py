@@ -138,7 +138,7 @@ def test_of_real_models_the_better_takes_over_and_the_worse_does_not(registry: R
     worse = registry.train(epochs=5, seed=1)
     assert "not shown to be better" in worse
     assert registry.champion() == "2"
-    assert registry.tag("3", "promotion") == worse
+    assert registry.tag("3", "promotion") == "not champion"
     client = mlflow.MlflowClient(registry.program.store)
     version = client.get_model_version("pet-unet", "3")
     assert f"**Promotion.** {worse}" in str(version.description)

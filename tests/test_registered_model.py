@@ -16,7 +16,7 @@ from PIL import Image
 
 from segmentation.errors import ModelError
 from segmentation.tracking.loading import load
-from tests.programs import PROJECT, TINY, Program
+from tests.programs import PROJECT, TINY, Program, readme_code
 
 SCRIPT = PROJECT / "tests" / "load_elsewhere.py"
 
@@ -84,8 +84,7 @@ def test_it_loads_in_an_environment_made_from_its_own_requirements(
 def test_the_readmes_lines_turn_a_photo_into_a_mask(
     trained: Program, pets: Path, tmp_path: Path
 ) -> None:
-    readme = (PROJECT / "README.md").read_text()
-    code = readme.partition("```python\n")[2].partition("```")[0]
+    code = readme_code("mlflow.pytorch.load_model")
     photo = sorted((pets / "images").iterdir())[0]
     shutil.copy(photo, tmp_path / "photo.jpg")
     done = subprocess.run(

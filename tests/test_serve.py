@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import subprocess
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.programs import Program
+from tests.programs import Program, readme_code
 from tests.serving import Server, served
 
 JSON = {"Content-Type": "application/json"}
@@ -117,6 +119,24 @@ def test_the_same_model_takes_photos_in_python(home: Program, photo: bytes) -> N
     model = mlflow.pyfunc.load_model("models:/pet-unet@champion")
     answer = model.predict(pd.DataFrame({"image": [photo]}))
     assert np.array_equal(picture(answer["mask"][0]), expected(home, photo) * 255)
+
+
+@pytest.mark.parametrize("client", ["curl -s", "urllib.request"])
+def test_the_readmes_clients_work(
+    home: Program, server: Server, photo: bytes, tmp_path: Path, client: str
+) -> None:
+    code = readme_code(client).replace("127.0.0.1:5001", f"127.0.0.1:{server.port}")
+    (tmp_path / "photo.jpg").write_bytes(photo)
+    shell = ["bash", "-euo", "pipefail", "-c"] if "curl" in client else [sys.executable, "-c"]
+    done = subprocess.run(
+        [*shell, code], cwd=tmp_path, capture_output=True, env=home.environment(), check=False
+    )
+    assert done.returncode == 0, done.stderr
+    mask = expected(home, photo)
+    if "curl" in client:
+        assert np.array_equal(picture((tmp_path / "mask.png").read_bytes()), mask * 255)
+    else:
+        assert f"'size': {list(mask.shape)}" in done.stdout.decode()
 
 
 def bomb(side: int = 100_000) -> bytes:

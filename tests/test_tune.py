@@ -44,7 +44,7 @@ def test_both_stores_hold_each_trial_once_and_the_same_command_again_adds_none(
     assert ids == {tuned.parent().data.tags["study.id"]}
     assert len(tuned.runs(study="small")) == 1 + 4 + 4
     assert "Going on with study small: 4 trials are done" in tuned.again
-    assert tuned.out.splitlines()[-4:] == tuned.again.splitlines()[-4:]
+    assert tuned.out.splitlines()[-5:] == tuned.again.splitlines()[-5:]
     # MLflow's launcher opens a run for every command; the second one is put under the first.
     (other,) = [r for r in tuned.runs() if r.data.tags["mlflow.runName"].endswith("(went on)")]
     assert other.data.tags["mlflow.parentRunId"] == tuned.parent().info.run_id
@@ -55,7 +55,8 @@ def test_the_console_tells_each_trial_and_what_to_do_next(tuned: Tuned) -> None:
     assert sum(line.startswith("Trial ") for line in lines) == 4
     assert any("[4/4; best 0." in line for line in lines)
     assert sum(line.startswith("Confirming ") for line in lines) == 4
-    verdict, again, look, how_to_load = lines[-4:]
+    verdict, champion, again, look, how_to_load = lines[-5:]
+    assert "hampion: gate Dice" in champion
     assert "gate images, which trained nothing" in verdict
     assert again.startswith("Again: mlflow run . -e train --env-manager local -P ")
     assert tuned.parent().info.run_id in look

@@ -14,10 +14,20 @@ from mlflow.entities import Run
 from segmentation.tracking.runs import SAMPLES
 from tests.programs import TINY, Program
 from tests.studies import TINY_SEARCH, Searched
-from tests.ui import Visitor, assert_pictures, browsing, expect, serving
+from tests.ui import (
+    CARD,
+    Visitor,
+    assert_pictures,
+    browsing,
+    card,
+    expect,
+    serving,
+    show_artifact,
+    unfold,
+)
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.slow
 
@@ -66,8 +76,11 @@ def shown(tmp_path_factory: pytest.TempPathFactory, pets: Path) -> Iterator[Show
 
 @pytest.fixture(scope="module")
 def evaluated(shown: Shown, pets: Path) -> Run:
-    """The run of an evaluation of the model that `shown.training` registered."""
-    pytest.skip("there is no entry point `evaluate` yet")
+    """The run of an evaluation, on the test images, of the version that the training registered."""
+    done = shown.program.entry("evaluate", model="models:/pet-unet/1", data=pets)
+    assert done.returncode == 0, done.stderr
+    (run,) = shown.client.search_runs(["0"], "attributes.run_name LIKE 'evaluate %'")
+    return run
 
 
 @pytest.fixture
@@ -75,24 +88,6 @@ def visitor(shown: Shown, tmp_path: Path) -> Iterator[Visitor]:
     with Visitor(shown.browser, shown.address, tmp_path) as person:
         yield person
     assert person.errors == []
-
-
-def card(page: "Page", title: str) -> "Locator":
-    """Return the chart with a title."""
-    heading = page.get_by_role("heading", name=title, exact=True)
-    return page.get_by_test_id("experiment-view-compare-runs-card").filter(has=heading)
-
-
-def unfold(page: "Page") -> None:
-    """Show the whole of a description."""
-    page.get_by_text("Show more", exact=True).first.click()
-
-
-def show_artifact(page: "Page", *path: str) -> None:
-    """Click on the tab of artifacts, and there on folders and a file."""
-    page.get_by_role("tab", name="Artifacts").click()
-    for name in path:
-        page.get_by_test_id("artifact-tree-node").get_by_text(name, exact=True).click()
 
 
 def test_the_experiment_tells_what_its_runs_are_and_lists_their_scores(
@@ -121,7 +116,7 @@ def test_the_experiment_tells_what_its_runs_are_and_lists_their_scores(
 def test_the_charts_of_the_experiment_are_those_that_matter(visitor: Visitor) -> None:
     page = visitor.open(RUNS)
     charts = visitor.follow(page.get_by_role("link", name="charts", exact=True))
-    expect(card(charts, "best/dice").first.locator(".barlayer path").first).to_be_visible()
+    expect(card(charts, "best/dice").locator(".barlayer path").first).to_be_visible()
     for title in ("val/dice", "train/loss vs val/loss"):
         expect(card(charts, title).locator("path.js-line").first).to_be_visible()
     sections = charts.get_by_test_id("experiment-view-compare-runs-section-header")
@@ -153,23 +148,24 @@ def test_a_training_has_curves_and_pictures_with_a_slider(shown: Shown, visitor:
 
     search.fill("val/")
     expect(card(page, "dice").locator("path.js-line").first).to_be_visible()
-    pets = page.get_by_test_id("experiment-view-compare-runs-card").filter(has=page.locator("img"))
+    pets = page.get_by_test_id(CARD).filter(has=page.locator("img"))
     expect(pets).to_have_count(SAMPLES)
     pet = card(page, pets.first.get_by_role("heading").inner_text())
     picture, slider = pet.locator("img"), pet.get_by_role("slider")
-    assert_pictures(picture, 1)
+    assert_pictures(picture)
     seen = str(picture.get_attribute("src"))
     for step in ("1", "4", "8"):  # the epochs of which there are pictures, after the one before any
         slider.press("ArrowRight")
         expect(slider).to_have_attribute("aria-valuenow", step)
     expect(picture).to_have_attribute("src", re.compile(r"step%2B8%2B"))
-    assert_pictures(picture, 1)
+    assert_pictures(picture)
     addresses = [urljoin(shown.address, one) for one in (seen, str(picture.get_attribute("src")))]
     first, last = (page.request.get(address).body() for address in addresses)
     assert first != last
     visitor.picture(page, "slider")
 
-    # In the card, MLflow's list of parameters pushes the picture out of sight.
+    # In the card MLflow's list of parameters pushes the picture out of sight; full-screen it is to
+    # be seen only where the window is as tall as this one.
     pet.locator("[data-component-id='fullscreen_button_chartcard']").click()
     expect(page.get_by_role("dialog").locator("img")).to_be_in_viewport()
     visitor.picture(page, "full-screen")
@@ -179,15 +175,16 @@ def test_a_training_shows_its_worst_images_and_a_table_of_all(
     shown: Shown, visitor: Visitor
 ) -> None:
     page = visitor.open(f"{RUNS}/{shown.training.info.run_id}")
+    page.get_by_role("tab", name="Artifacts").click()
     show_artifact(page, "val", "worst.jpg")
-    assert_pictures(page.get_by_alt_text("val/worst.jpg"), 1)
+    assert_pictures(page.get_by_alt_text("val/worst.jpg"))
     visitor.picture(page, "worst")
 
-    page.get_by_test_id("artifact-tree-node").get_by_text("images.json", exact=True).click()
+    show_artifact(page, "images.json")
     for column in ("photo, truth, prediction", "breed", "dice"):
         header = page.get_by_role("columnheader").get_by_text(column, exact=True)
         expect(header).to_be_visible()
-    assert_pictures(page.get_by_role("cell").locator("img"), int(TRAINING["val_images"]))
+    assert_pictures(page.get_by_role("cell").locator("img"), 4)
     visitor.picture(page, "table")
 
 
@@ -199,7 +196,7 @@ def test_a_search_reports_and_opens_its_trials(shown: Shown, visitor: Visitor) -
     visitor.picture(page, "report")
 
     page.get_by_role("tab", name="Model metrics").click()
-    curve = card(page, "dice").first.locator(".trace.scatter").first
+    curve = card(page, "dice").locator(".trace.scatter").first
     expect(curve.locator(".points path")).to_have_count(int(TINY_SEARCH["trials"]))
     visitor.picture(page, "search")
 
@@ -212,6 +209,7 @@ def test_a_search_reports_and_opens_its_trials(shown: Shown, visitor: Visitor) -
 
 def test_a_search_has_plots_to_play_with(shown: Shown, visitor: Visitor) -> None:
     page = visitor.open(f"{RUNS}/{shown.search.info.run_id}")
+    page.get_by_role("tab", name="Artifacts").click()
     show_artifact(page, "plots.html")
     plots = page.frame_locator("iframe").locator(".plotly-graph-div")
     expect(plots).to_have_count(6)
@@ -239,8 +237,25 @@ def test_the_model_and_its_version_say_what_they_are(shown: Shown, visitor: Visi
     visitor.picture(page, "logged-model")
 
 
-def test_the_page_of_an_evaluation(evaluated: Run, visitor: Visitor) -> None:
-    """To be extended: what a person looks for there."""
+def test_an_evaluation_says_how_good_the_model_is_and_on_which_images(
+    evaluated: Run, visitor: Visitor
+) -> None:
     page = visitor.open(f"{RUNS}/{evaluated.info.run_id}")
-    expect(page.get_by_text("Dice").first).to_be_visible()
+    dice = evaluated.data.metrics["test/dice"]
+    expect(page.locator("strong", has_text=f"Dice {dice:.3f} (95 % interval")).to_be_visible()
+    unfold(page)
+    expect(page.get_by_role("heading", name="By species and breed")).to_be_visible()
+    expect(page.get_by_role("link", name="pet-unet").first).to_be_visible()
     visitor.picture(page, "evaluation")
+
+    page.get_by_role("tab", name="Artifacts").click()
+    show_artifact(page, "test", "report.html")
+    report = page.frame_locator("iframe")
+    expect(report.get_by_role("heading").first).to_contain_text("12 test images")
+    visitor.picture(page, "report")
+
+    show_artifact(page, "worst.jpg")
+    assert_pictures(page.get_by_alt_text("test/worst.jpg"))
+    show_artifact(page, "images.json")
+    assert_pictures(page.get_by_role("cell").locator("img"), 4)
+    visitor.picture(page, "table")

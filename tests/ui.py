@@ -20,8 +20,10 @@ from tests.programs import Program
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
-#: So long may a page take to show something, in milliseconds: it is one worker for all requests.
+# So long may a page take to show something, in milliseconds: one worker answers all requests.
 _PATIENCE = 60_000
+#: What MLflow calls a chart.
+CARD = "experiment-view-compare-runs-card"
 
 
 @contextlib.contextmanager
@@ -129,12 +131,32 @@ def expect(what: "Locator") -> Any:
     return playwrights(what)
 
 
-def assert_pictures(images: "Locator", number: int) -> None:
-    """So many pictures are there, and not only as frames: each has loaded."""
-    expect(images).to_have_count(number)
+def assert_pictures(images: "Locator", at_least: int = 1) -> None:
+    """So many pictures or more are there, and not only as frames: each has loaded.
+
+    MLflow shows a table in pages, of as many rows as the window has room for.
+    """
+    expect(images.nth(at_least - 1)).to_be_visible()
     for image in images.all():
         image.evaluate("image => image.decode()")
         assert image.evaluate("image => image.naturalWidth") > 0
+
+
+def card(page: "Page", title: str) -> "Locator":
+    """Return the chart, or one of the charts, with a title."""
+    heading = page.get_by_role("heading", name=title, exact=True)
+    return page.get_by_test_id(CARD).filter(has=heading).first
+
+
+def unfold(page: "Page") -> None:
+    """Show the whole of a run's description."""
+    page.get_by_text("Show more", exact=True).first.click()
+
+
+def show_artifact(page: "Page", *path: str) -> None:
+    """Click on folders and a file in the tree of artifacts."""
+    for name in path:
+        page.get_by_test_id("artifact-tree-node").get_by_text(name, exact=True).click()
 
 
 def _wait_until_it_listens(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:

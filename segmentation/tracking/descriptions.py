@@ -71,15 +71,14 @@ border counted as {data.border}, {data.image_size} x {data.image_size} pixels
 best epoch {self.result.best_epoch}; batch {training.batch_size}, learning rate {training.lr:g}, \
 loss {training.loss}, augmentation {training.augment}, {self.amp}
 
-Look at the charts of `val/dice` and `train/loss`, the sliders under `val/`, and among the \
-artifacts `{self.evaluation.split}/worst.jpg`, `{self.evaluation.split}/images.json` and \
-`curves.png`.
+Look at the charts of `val/dice` and `train/loss`, and among the artifacts at \
+`val/progress.jpg` (five pets over the epochs), `val/worst.jpg`, `val/images.json` and `curves.png`.
 """
 
     def version(self, run_id: str) -> str:
         """Return the description of the model version."""
         return f"""\
-**{self.score()}**, border counted as {self.config.data.border}. On the same images \
+{self.score()}, border counted as {self.config.data.border}. On the same images \
 {self.floor()}.
 
 Trained on {self.sizes["train"]} images of {self.data}. U-Net of width {self.config.model.width} \

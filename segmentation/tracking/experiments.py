@@ -16,8 +16,8 @@ as [charts]({page}&compareRunsMode=CHART); the menu *Views* has it too.
 
 A run is one of these:
 
-- a **training**: its description has the score, *Model metrics* the curves and, under `val/`, \
-pictures with a slider over the epochs, *Artifacts* the worst images;
+- a **training**: its description has the score, *Model metrics* the curves, \
+*Artifacts* five pets over the epochs (`val/progress.jpg`) and the worst images;
 - a **search** (`tune ...`): its description is the report; the arrow before its name opens its \
 trials and confirmations, each of which is a training;
 - an **evaluation** of a registered model on images that neither trained it nor chose its epoch, \
@@ -44,6 +44,7 @@ _COLUMNS = {
     "metrics.`best/dice_high`": 100,
     "metrics.`floor/dice_all_pet`": 125,
     "metrics.`gate/dice`": 95,
+    "metrics.`gate/floor_dice`": 115,
     "metrics.`test/dice`": 95,
     "params.`model.width`": 90,
     "params.`training.lr`": 90,
@@ -64,6 +65,7 @@ _CHARTS: dict[str, list[tuple[str, ...]]] = {
         ("LINE", "train/loss", "val/loss"),
         ("LINE", "val/accuracy"),
     ],
+    "Pets, by epoch": [("IMAGE", f"val/pet {number}") for number in range(1, 4)],
     "Searches, by trial": [("LINE", "best/dice"), ("LINE", "trials/dice")],
 }
 _CLOSED = ("best", "confirmed", "floor", "gate", "test", "train", "trials", "val", "System metrics")
@@ -136,7 +138,11 @@ def _saved_view() -> str:
 
 
 def _chart(section: str, kind: str, *metrics: str) -> dict[str, Any]:
-    """Return a chart of metrics: LINE over steps, or BAR of the last value of each run."""
+    """Return a chart: LINE over steps, BAR of the last value of each run, or IMAGE by step."""
+    kinds: dict[str, dict[str, Any]] = {
+        "LINE": _LINE,
+        "IMAGE": {"imageKeys": metrics, "step": 0, "showRunParams": False},
+    }
     return {
         "type": kind,
         "uuid": f"{section}: {' '.join(metrics)}",
@@ -146,5 +152,5 @@ def _chart(section: str, kind: str, *metrics: str) -> dict[str, Any]:
         "runsCountToCompare": 20,
         "deleted": False,
         "isGenerated": False,
-        **(_LINE if kind == "LINE" else {}),
+        **kinds.get(kind, {}),
     }

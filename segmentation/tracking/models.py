@@ -184,8 +184,15 @@ def crown(
         client.update_model_version(name, version, f"{text.rstrip()}\n\n{_PROMOTION} {reason}\n")
         if p_value is not None:
             client.set_model_version_tag(name, version, "promotion.p_value", f"{p_value:.4f}")
-        client.set_model_version_tag(name, version, "promotion", reason[:500])
+        word = "champion" if promoted else "not champion"
+        client.set_model_version_tag(name, version, "promotion", word)
     return True
+
+
+def told(registered: Registered) -> str:
+    """Return the decision on a version, as `crown` wrote it down."""
+    version = mlflow.MlflowClient().get_model_version(registered.name, registered.version)
+    return (version.description or "").partition(_PROMOTION)[2].strip()
 
 
 def introduce(name: str, description: str) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,11 +13,12 @@ import mlflow
 import numpy as np
 from mlflow.data.dataset_source_registry import get_dataset_source_from_json
 from mlflow.data.meta_dataset import MetaDataset
+from PIL import Image
 
 from segmentation.decision import Decision
 from segmentation.decoding import Decoded
 from segmentation.evaluation import Evaluation
-from segmentation.figures import curves, panel
+from segmentation.figures import Picture, curves, panel, progress
 from segmentation.reports import EpochReport, FitResult, Samples, epoch_metrics
 from segmentation.tracking.experiments import introduce_experiment
 
@@ -132,6 +132,7 @@ class TrackingObserver:
         """Choose the pets to show: the first of the validation split, whose order is mixed."""
         self._val = val
         moments = min(MOMENTS, max(3, epochs // 10))
+        self._seen: dict[int, list[Picture]] = {}
         self._moments = {round(moment) for moment in np.linspace(1, epochs, moments)}
 
     def on_fit_start(self, samples: Samples) -> None:
@@ -145,20 +146,26 @@ class TrackingObserver:
             self._log_pictures(report.samples, report.epoch)
 
     def _log_pictures(self, samples: Samples, step: int) -> None:
-        for position, probability in enumerate(samples(SAMPLES)):
-            picture = panel(
+        pictures = [
+            panel(
                 self._val.images[position],
                 self._val.masks[position, ..., 0] == 1,
                 probability > 127,  # 128 is the first above one half
                 _SAMPLE_HEIGHT,
             )
-            key = f"val/{_plain(self._val.examples[position].id)}"
-            # At once: MLflow's queue for pictures makes the end of a run wait for up to 2 s.
-            mlflow.log_image(picture, key=key, step=step, synchronous=True)
+            for position, probability in enumerate(samples(SAMPLES))
+        ]
+        self._seen[step] = pictures
+        for number, picture in enumerate(pictures, 1):
+            # By number, so that a saved view can name them for all runs. At once: MLflow's queue
+            # for pictures makes the end of a run wait for up to 2 s.
+            mlflow.log_image(picture, key=f"val/pet {number}", step=step, synchronous=True)
 
     def on_fit_end(self, result: FitResult) -> None:
-        """Note how it ended."""
+        """Note how it ended, and put the pictures of all moments into one."""
         mlflow.set_tags({"fit.reason": result.reason, "fit.best_epoch": str(result.best_epoch)})
+        names = [example.id for example in self._val.examples[:SAMPLES]]
+        mlflow.log_image(Image.fromarray(progress(self._seen, names)), "val/progress.jpg")
 
 
 def final_metrics(evaluation: Evaluation, best_epoch: int) -> dict[str, float]:
@@ -228,11 +235,6 @@ def described_dataset(split: str, digest: str, source: Path) -> MetaDataset:
     return MetaDataset(  # type: ignore[abstract]  # complete, if not by its annotations
         folder, name=f"pets-{split}", digest=digest[:36]
     )
-
-
-def _plain(name: str) -> str:
-    """Replace what MLflow does not take in the key of an image."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)
 
 
 def dirty() -> str:

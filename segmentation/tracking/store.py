@@ -84,7 +84,8 @@ def connect() -> str:
 def how_to_look(uri: str, run_id: str) -> str:
     """Return the command that shows a run, where one is needed, and the run's address."""
     experiment = mlflow.MlflowClient().get_run(run_id).info.experiment_id
-    page = f"/#/experiments/{experiment}/runs/{run_id}"
+    # A browser that never was here opens MLflow's pages for language models, unless told.
+    page = f"/#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning"
     if uri.startswith(("http:", "https:")):
         return _shown(uri).rstrip("/") + page
     if path := _sqlite_path(uri):
