@@ -12,6 +12,7 @@ from segmentation.errors import ConfigError, DataError
 from segmentation.examination import Examination, examine
 from segmentation.examination_figures import figures
 from segmentation.examination_report import About, markdown, metrics, page
+from segmentation.examination_words import floors, score
 from segmentation.parallel import Progress
 from segmentation.pets import Example, read_list, read_trainval
 from segmentation.sources import Source
@@ -118,11 +119,12 @@ def appraise(
             found, gallery, plots, page(found, about, pictures), markdown(found, about)
         )
         low, high = found.evaluation.interval()
-        evaluations.tag_version(
+        evaluations.tell_version(
             loaded,
-            f"{split}.dice",
+            split,
             f"{found.evaluation.counts.mean().dice:.4f} ({low:.3f} to {high:.3f}, "
             f"{len(found.examples)} images)",
+            f"{score(found)}; {floors(found)}. Run `{run.id}`.",
         )
     return Appraised(run_id=run.id, examination=found, about=about)
 

@@ -19,6 +19,7 @@ _FALSE = (213, 94, 0)
 _MISSED = (86, 180, 233)
 _STRENGTH = 0.55
 _ASPECT = 4.0
+_MOMENTS = 6
 
 
 def panel(image: Picture, mask: Mask, prediction: Mask, height: int) -> Picture:
@@ -86,21 +87,24 @@ def progress(moments: Mapping[int, Sequence[Picture]], names: Sequence[str]) -> 
         moments: square panels (see `panel`), one of each image, by epoch.
         names: of the images.
     """
-    first = next(iter(moments.values()))
-    side, gap, head = first[0].shape[0], 4, 24
-    columns = ["photo", "truth", *(f"epoch {epoch}" for epoch in moments)]
+    epochs = sorted(moments)
+    # Of many only some, evenly spread: the sheet is looked at in the width of a page.
+    shown = [epochs[round(i)] for i in np.linspace(0, len(epochs) - 1, min(_MOMENTS, len(epochs)))]
+    first = moments[epochs[0]]
+    side, gap, head = first[0].shape[0], 4, 30
+    columns = ["photo", "truth", *(f"epoch {epoch}" for epoch in shown)]
     sheet = Image.new(
         "RGB", ((side + gap) * len(columns), head + (side + head) * len(names)), "white"
     )
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(17)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(22)
     for column, title in enumerate(columns):
         draw.text((column * (side + gap) + 4, 0), title, fill="black", font=font)
     for row, name in enumerate(names):
         top = head + row * (side + head)
         sheet.paste(Image.fromarray(first[row][:, : 2 * side + gap]), (0, top))
         draw.text((4, top + side), name, fill="black", font=font)
-        for column, panels in enumerate(moments.values(), 2):
-            outcome = Image.fromarray(panels[row][:, -side:])
+        for column, epoch in enumerate(shown, 2):
+            outcome = Image.fromarray(moments[epoch][row][:, -side:])
             sheet.paste(outcome, (column * (side + gap), top))
     return np.asarray(sheet)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from segmentation.figures import gallery, panel
+from segmentation.figures import gallery, panel, progress
 
 
 def test_colours_tell_hits_from_false_and_missed_pixels() -> None:
@@ -26,3 +26,15 @@ def test_photos_of_any_shape_have_a_panel_of_bounded_size(height: int, width: in
     assert picture.shape[0] == 96
     assert 72 <= picture.shape[1] <= 3 * 4 * 96 + 8
     assert gallery([picture] * 3, ["a", "b", "c"], 2).shape[0] > 2 * 96
+
+
+def test_progress_shows_the_first_the_last_and_some_moments_between() -> None:
+    image = np.zeros((20, 20, 3), np.uint8)
+    mask = np.ones((20, 20), bool)
+    moments = {}
+    for epoch in range(0, 100, 10):  # right from epoch 50 on
+        moments[epoch] = [panel(image, mask, mask if epoch >= 50 else ~mask, 20)] * 2
+    sheet = progress(moments, ["a", "b"])
+    assert sheet.shape[1] == (20 + 4) * 8
+    outcomes = [sheet[40, 24 * column + 10] for column in range(2, 8)]
+    assert [outcome.argmax() for outcome in outcomes] == [2, 2, 2, 1, 1, 1]  # missed, then found

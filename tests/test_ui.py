@@ -119,6 +119,10 @@ def test_the_charts_of_the_experiment_are_those_that_matter(visitor: Visitor) ->
     expect(card(charts, "best/dice").locator(".barlayer path").first).to_be_visible()
     for title in ("val/dice", "train/loss vs val/loss"):
         expect(card(charts, title).locator("path.js-line").first).to_be_visible()
+    pet = card(charts, "val/pet 1")
+    pet.scroll_into_view_if_needed()
+    assert_pictures(pet.locator("img"))
+    expect(pet.locator("img").first).to_be_in_viewport()
     sections = charts.get_by_test_id("experiment-view-compare-runs-section-header")
     expect(sections.first).to_contain_text("Finished models")
     visitor.picture(charts, "charts")
@@ -176,7 +180,10 @@ def test_a_training_shows_its_worst_images_and_a_table_of_all(
 ) -> None:
     page = visitor.open(f"{RUNS}/{shown.training.info.run_id}")
     page.get_by_role("tab", name="Artifacts").click()
-    show_artifact(page, "val", "worst.jpg")
+    show_artifact(page, "val", "progress.jpg")
+    assert_pictures(page.get_by_alt_text("val/progress.jpg"))
+    visitor.picture(page, "progress")
+    show_artifact(page, "worst.jpg")
     assert_pictures(page.get_by_alt_text("val/worst.jpg"))
     visitor.picture(page, "worst")
 
@@ -229,7 +236,8 @@ def test_the_model_and_its_version_say_what_they_are(shown: Shown, visitor: Visi
     row.get_by_role("link", name=f"Version {newest}").click()
     expect(page.get_by_role("heading", name=f"Version {newest}")).to_be_visible()
     expect(page.get_by_text(re.compile(r"^@\s*challenger"))).to_be_visible()
-    expect(page.locator("strong", has_text=re.compile("^Dice 0"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"Dice 0\.\d{3} \(95 % interval")).first).to_be_visible()
+    expect(page.locator("strong", has_text="Promotion.")).to_be_visible()
     visitor.picture(page, "version")
 
     page.get_by_role("link", name="model", exact=True).click()  # beside `Source Model:`
@@ -254,8 +262,15 @@ def test_an_evaluation_says_how_good_the_model_is_and_on_which_images(
     expect(report.get_by_role("heading").first).to_contain_text("12 test images")
     visitor.picture(page, "report")
 
-    show_artifact(page, "worst.jpg")
-    assert_pictures(page.get_by_alt_text("test/worst.jpg"))
+    for name in ("worst.jpg", "random.jpg"):
+        show_artifact(page, name)
+        assert_pictures(page.get_by_alt_text(f"test/{name}"))
     show_artifact(page, "images.json")
     assert_pictures(page.get_by_role("cell").locator("img"), 4)
     visitor.picture(page, "table")
+
+    label = evaluated.data.params["evaluation.model"]  # pet-unet version N
+    version = visitor.open(f"/models/pet-unet/versions/{label.rpartition(' ')[2]}")
+    expect(version.locator("strong", has_text="On test.")).to_be_visible()
+    expect(version.get_by_text(f"Dice {dice:.3f} (95 % interval").first).to_be_visible()
+    visitor.picture(version, "evaluated-version")

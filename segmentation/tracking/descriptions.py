@@ -7,11 +7,12 @@ from segmentation.evaluation import Evaluation
 from segmentation.reports import FitResult
 
 _CALL = (
-    "**Input** uint8 RGB `(N, 3, H, W)` of any height and width, upright. "
-    "**Output** float32 `(N, 1, H, W)`: the probability of pet for each pixel; above 0.5 is pet. "
-    "Resizing and normalisation are inside. An export without pickle (pt2): "
-    "`mlflow.pytorch.load_model` and `mlflow.pyfunc.load_model` need MLflow and PyTorch, not the "
-    "code that trained it."
+    "**Tensors** (`mlflow.pytorch.load_model`): uint8 RGB `(N, 3, H, W)` of any height and width, "
+    "upright, in; float32 `(N, 1, H, W)`, the probability of pet for each pixel, out; above 0.5 is "
+    "pet. Resizing and normalisation are inside. **Photos** (`mlflow.pyfunc.load_model`, "
+    "`mlflow models serve`): a column `image` of JPEG, PNG, GIF or WebP, as bytes or base64, in; "
+    "`mask`, a PNG of 0 and 255, and `pet_share` out. Needs MLflow, PyTorch and Pillow, not the "
+    "code that trained it; without pickle."
 )
 
 
@@ -103,6 +104,9 @@ photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
 image = torch.from_numpy(numpy.array(photo)).permute(2, 0, 1)[None]
 Image.fromarray((model(image)[0, 0] > 0.5).numpy()).save("mask.png")
 ```
+
+Serve it on loopback: `mlflow models serve -m models:/{name}@challenger --env-manager local --host \
+127.0.0.1 --port 5001`.
 
 Data: {data}.
 """

@@ -15,6 +15,7 @@ from PIL import Image
 from segmentation.examination import Examination
 from segmentation.tracking.galleries import Gallery
 from segmentation.tracking.loading import Loaded
+from segmentation.tracking.models import Registered, tell
 from segmentation.tracking.runs import describe, described_dataset
 
 
@@ -78,10 +79,20 @@ def log_pictures(
         mlflow.log_image(Image.open(io.BytesIO(content)).convert("RGB"), f"{split}/plots/{name}")
 
 
-def tag_version(loaded: Loaded, name: str, value: str) -> None:
-    """Tag the version that was evaluated, if it was asked for by name."""
-    if loaded.version:
-        mlflow.MlflowClient().set_model_version_tag(loaded.name, loaded.version, name, value)
+def tell_version(loaded: Loaded, split: str, short: str, text: str) -> None:
+    """Put the scores on the version that was evaluated, if it was asked for by name.
+
+    Args:
+        loaded: the model.
+        split: on which images.
+        short: for the tag `SPLIT.dice`.
+        text: for the description.
+    """
+    if not loaded.version:
+        return
+    client = mlflow.MlflowClient()
+    client.set_model_version_tag(loaded.name, loaded.version, f"{split}.dice", short)
+    tell(Registered(name=loaded.name, version=loaded.version), f"**On {split}.**", text)
 
 
 def _table(examination: Examination) -> pd.DataFrame:

@@ -180,8 +180,7 @@ def crown(
             return False
         if promoted:
             client.set_registered_model_alias(name, "champion", version)
-        text = (client.get_model_version(name, version).description or "").partition(_PROMOTION)[0]
-        client.update_model_version(name, version, f"{text.rstrip()}\n\n{_PROMOTION} {reason}\n")
+        tell(registered, _PROMOTION, reason)
         if p_value is not None:
             client.set_model_version_tag(name, version, "promotion.p_value", f"{p_value:.4f}")
         word = "champion" if promoted else "not champion"
@@ -192,7 +191,19 @@ def crown(
 def told(registered: Registered) -> str:
     """Return the decision on a version, as `crown` wrote it down."""
     version = mlflow.MlflowClient().get_model_version(registered.name, registered.version)
-    return (version.description or "").partition(_PROMOTION)[2].strip()
+    paragraphs = (version.description or "").split("\n\n")
+    found = [text for text in paragraphs if text.startswith(_PROMOTION)]
+    return found[0].removeprefix(_PROMOTION).strip() if found else ""
+
+
+def tell(registered: Registered, head: str, text: str) -> None:
+    """Put a paragraph into a version's description, in place of one with the same head."""
+    client = mlflow.MlflowClient()
+    told = client.get_model_version(registered.name, registered.version).description or ""
+    others = [part.strip() for part in told.split("\n\n") if not part.startswith(head)]
+    client.update_model_version(
+        registered.name, registered.version, "\n\n".join([*others, f"{head} {text}"]) + "\n"
+    )
 
 
 def introduce(name: str, description: str) -> None:
