@@ -28,7 +28,8 @@ from segmentation.config import Config
     "--allow-pickle",
     type=click.BOOL,
     default=False,
-    help="Take a model that must be unpickled, which runs whatever code it holds.",
+    help="Take a model that must be unpickled or brings code of its own: either runs whatever code "
+    "it holds.",
 )
 @one_line_errors
 def main(model: str, split: str, allow_pickle: bool, **options: Any) -> None:

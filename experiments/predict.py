@@ -1,6 +1,5 @@
 """Write a mask for each of a person's photos."""
 
-import shlex
 from typing import Any
 
 import click
@@ -47,7 +46,8 @@ from segmentation.errors import ConfigError
     "--allow-pickle",
     type=click.BOOL,
     default=False,
-    help="Take a model that must be unpickled, which runs whatever code it holds.",
+    help="Take a model that must be unpickled or brings code of its own: either runs whatever code "
+    "it holds.",
 )
 @one_line_errors
 def main(
@@ -58,9 +58,9 @@ def main(
         raise ConfigError(f"threshold={threshold}: expected more than 0 and less than 1")
     config = Config.from_options(options)
     # What follows takes seconds to import; --help and wrong parameters need none of it.
+    from segmentation.albums import TABLE, Wanted, find_photos, require_free
     from segmentation.errors import DataError
-    from segmentation.paths import user_path
-    from segmentation.prediction import TABLE, Wanted, find_photos, predict, require_free
+    from segmentation.paths import printable, user_path
 
     wanted = Wanted(
         output=user_path(output, "output"),
@@ -69,10 +69,10 @@ def main(
         probabilities=options["probabilities"],
     )
     tasks, others = find_photos(user_path(images, "images"), wanted.output)
-    if not overwrite:
-        require_free(tasks, wanted)
+    require_free(tasks, wanted, overwrite=overwrite)
 
     from segmentation.devices import choose_compute
+    from segmentation.prediction import predict
     from segmentation.tracking.loading import default_model, load
     from segmentation.tracking.predictions import log_prediction
     from segmentation.tracking.store import connect, how_to_look
@@ -87,19 +87,20 @@ def main(
     done = predict(loaded.model, tasks, wanted, ProgressBar("Predicting"))
     settings = {
         # With a prefix: the plain names hold what was typed, as MLflow's launcher logs it.
-        "predict.images": images,
-        "predict.output": output,
+        "predict.images": printable(images),
+        "predict.output": printable(output),
         "predict.model": loaded.label,
         "predict.threshold": threshold,
     }
     run_id = log_prediction(done, loaded, settings, wanted.output / TABLE)
     for problem in done.problems:
         click.echo(f"Left out: {problem}")
-    click.echo(
-        f"Wrote {done.photos} masks to {shlex.quote(str(wanted.output / 'masks'))}, "
-        f"{done.photos / done.seconds:.0f} photos/s; on average {done.pet_share:.1%} is pet"
-    )
-    click.echo(f"Table: {shlex.quote(str(wanted.output / TABLE))}")
+    if done.photos:
+        click.echo(
+            f"Wrote {done.photos} masks to {printable(str(wanted.output / 'masks'))}, "
+            f"{done.photos / done.seconds:.0f} photos/s; on average {done.pet_share:.1%} is pet"
+        )
+    click.echo(f"Table: {printable(str(wanted.output / TABLE))}")
     click.echo(f"Look:  {how_to_look(store, run_id)}")
     if done.problems:
         raise DataError(

@@ -51,7 +51,7 @@ def main(model: str, force: bool, **options: Any) -> None:
     store = connect()
     loaded = load(model or f"models:/{source.model_name}@challenger", compute.device)
     challenger = Registered(name=loaded.name, version=loaded.version)
-    arena = Arena(source, config.data.border, ProgressBar("Judging"))
+    arena = Arena(source, config.data.border, ProgressBar("Judging"), compute.device)
     tags = {"data.source": source.name, "model": loaded.label}
     with tracked_run(f"promote {loaded.label}", tags, system_metrics=False) as run:
         decision = promote(challenger, arena, loaded.model, force=force)

@@ -22,7 +22,6 @@ from segmentation.tracking.galleries import Gallery
 from segmentation.tracking.loading import Loaded, training_splits
 
 SPLITS = ("test", "gate", "val", "train")
-_RANDOM = 12
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,6 +47,11 @@ def examples_of(split: str, source: Source, loaded: Loaded) -> list[Example]:
         DataError: the lists cannot be used, or the split is empty.
     """
     if split == "test":
+        if not (source.root / "annotations" / "test.txt").exists():
+            raise DataError(
+                f"{source.root / 'annotations' / 'test.txt'}: is not there; add the list of test "
+                "images, or say split=gate"
+            )
         return read_list(source.root, "test")
     trainval = read_trainval(source.root)
     if split == "gate":
@@ -88,7 +92,7 @@ def appraise(
         DataError: files cannot be used, all of them named, and `bad_examples` is `stop`.
     """
     examples = examples_of(split, source, loaded)
-    gallery = Gallery(chosen=_some(examples))
+    gallery = Gallery(lots=_lots(examples))
     found = examine(split, loaded.model, examples, config.border, gallery, progress)
     if found.problems and config.bad_examples == "stop":
         raise DataError(
@@ -96,6 +100,7 @@ def appraise(
             "remove them from the lists, or say bad_examples=skip to leave them out:",
             found.problems,
         )
+    _require_its_own(found, loaded, source)
     about = _about(found, loaded, source)
     plots = {f"{name}.png": _png(figure) for name, figure in figures(found).items()}
     pictures = {
@@ -123,8 +128,8 @@ def appraise(
             loaded,
             split,
             f"{found.evaluation.counts.mean().dice:.4f} ({low:.3f} to {high:.3f}, "
-            f"{len(found.examples)} images)",
-            f"{score(found)}; {floors(found)}. Run `{run.id}`.",
+            f"{len(found.examples)} images of {source.name}, border {config.border})",
+            f"{score(found)}; {floors(found)}. Data: {source.name}, run `{run.id}`.",
         )
     return Appraised(run_id=run.id, examination=found, about=about)
 
@@ -153,11 +158,30 @@ def _about(found: Examination, loaded: Loaded, source: Source) -> About:
     )
 
 
-def _some(examples: Sequence[Example]) -> list[str]:
-    """Draw the ids of a random dozen, always the same of the same examples."""
+def _require_its_own(found: Examination, loaded: Loaded, source: Source) -> None:
+    """Refuse other pictures under the names of those that a model was trained on.
+
+    Raises:
+        ConfigError: the data is not the one that it was trained on.
+    """
+    known = (training_splits(loaded.run_id) or {}).get(found.split)
+    if found.split not in ("val", "train") or known is None:
+        return
+    pairs = zip(found.examples, found.digests, strict=True)
+    others = [example.id for example, digest in pairs if known[example.id] != digest]
+    if others:
+        raise ConfigError(
+            f"split={found.split}: {len(others)} of {len(found.examples)} images of {source.name}, "
+            f"such as {others[0]}, are other pictures than those of the same names on which "
+            f"{loaded.label} was trained; give its own `data`, or say test or gate"
+        )
+
+
+def _lots(examples: Sequence[Example]) -> dict[str, int]:
+    """Draw a lot for each example, by its id; always the same of the same examples."""
     names = sorted(example.id for example in examples)
     order = np.random.default_rng(0).permutation(len(names))
-    return [names[position] for position in order[:_RANDOM]]
+    return dict(zip(names, order.tolist(), strict=True))
 
 
 def _png(figure: object) -> bytes:

@@ -41,19 +41,27 @@ class Comparison:
 
 
 def better_by_chance(differences: Floats) -> float:
-    """Return how probable so good a mean difference is if neither of two models is better.
+    """Return how probable so good a mean difference is if the first model is not the better one.
 
-    A one-sided randomisation test: if two models are equal, each image's difference might as well
-    have the other sign (R. A. Fisher, "The Design of Experiments", 1935, section 21; E. S.
-    Edgington, "Randomization Tests", 1980). 9,999 draws of signs with a fixed seed, the signs that
-    were seen counted among them, so it never errs more often than it says.
+    The larger of two one-sided p-values. By signs: if two models are equal, each image's difference
+    might as well have the other sign (R. A. Fisher, "The Design of Experiments", 1935, section 21;
+    E. S. Edgington, "Randomization Tests", 1980); 9,999 draws with a fixed seed, what was seen
+    counted among them. That never errs more often than it says where differences are symmetric
+    about their mean. By Student's t, modified for skewness (N. J. Johnson, "Modified t Tests and
+    Confidence Intervals for Asymmetrical Populations", JASA 73, 1978): for a model that is a little
+    better on most images and far worse on a few. What no image shows, no test sees: see
+    `decision.FEWEST`.
 
     Args:
         differences: float64 (images,), the first model's score less the second's.
 
     Returns:
-        The p-value, in (0, 1].
+        The p-value, in [0, 1].
     """
+    return max(_by_signs(differences), _by_modified_t(differences))
+
+
+def _by_signs(differences: Floats) -> float:
     generator = np.random.default_rng(0)
     seen = differences.sum()
     as_good = 1
@@ -62,6 +70,18 @@ def better_by_chance(differences: Floats) -> float:
         # With a hair's breadth, so that rounding does not tell apart what is equal.
         as_good += int((signs @ differences >= seen - 1e-12).sum())
     return as_good / (_FLIPS + 1)
+
+
+def _by_modified_t(differences: Floats) -> float:
+    from scipy.stats import t as student
+
+    images, mean = len(differences), float(differences.mean())
+    variance = float(differences.var(ddof=1)) if images > 1 else 0.0
+    if variance == 0:
+        return 0.0 if mean > 0 else 1.0
+    third = float(((differences - mean) ** 3).mean())
+    shifted = mean + third / (6 * variance * images) + third * mean**2 / (3 * variance**2)
+    return float(student.sf(shifted / math.sqrt(variance / images), images - 1))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,10 @@ import dataclasses
 from segmentation.comparison import better_by_chance
 from segmentation.evaluation import Evaluation
 
-#: How often, at most, a challenger that is no better takes over.
+#: How often a challenger that is no better takes over: see `comparison.better_by_chance`.
 LEVEL = 0.05
+#: On fewer images nobody takes over without `force`: rare failures would hardly show.
+FEWEST = 30
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,6 +104,8 @@ def decide(contest: Contest, *, force: bool = False) -> Decision:
         promoted, why = True, f"the first one above the floors: {floors}"
     elif champion is None:
         promoted, why = False, f"{contest.incumbent} could not be judged: {contest.trouble}"
+    elif len(champion.counts) < FEWEST:
+        promoted, why = False, f"too few images to tell: at least {FEWEST} are needed"
     elif p_value <= allowed:
         promoted, why = True, "better by the paired test"
     else:

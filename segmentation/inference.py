@@ -46,15 +46,15 @@ class Batched:
         small, sizes = [], []
         for photo in photos:
             sizes.append(photo.shape[:2])
-            with _exactly():
+            with torch.inference_mode():
                 small.append(resize_image(_tensor(photo).to(self.device), self._size))
         if not small:
             return
-        with _exactly():
+        with torch.inference_mode():
             batch = torch.cat(small).contiguous(memory_format=torch.channels_last)
             logits = self._network(batch)
         for one, size in zip(logits, sizes, strict=True):
-            with _exactly():
+            with torch.inference_mode():
                 probability = probability_of(one[None], *size)[0, 0].cpu().numpy()
             yield probability
 
@@ -74,9 +74,18 @@ class OneByOne:
             ModelError: what comes out is no probability for each pixel.
         """
         for photo in photos:
-            with _exactly():
-                probability = self._checked(self._function(_tensor(photo)), photo)
+            with torch.inference_mode():
+                probability = self._checked(self._answer(photo), photo)
             yield probability
+
+    def _answer(self, photo: Photo) -> Tensor:
+        try:
+            return self._function(_tensor(photo))
+        except Exception as error:  # a model from elsewhere may raise anything
+            raise ModelError(
+                f"{self._named}: fails on a photo of {photo.shape[1]} x {photo.shape[0]} pixels "
+                f"({type(error).__name__}: {next(iter(str(error).splitlines()), '')})"
+            ) from error
 
     def _checked(self, answer: Tensor, photo: Photo) -> Probability:
         expected = (1, 1, *photo.shape[:2])
@@ -114,18 +123,20 @@ def one_thread_each() -> Iterator[Callable[[], None]]:
     Several threads with a core each waste nothing on waiting for one another, as the threads
     within an operator do, and none of it while a photo is decoded or encoded.
     """
-    before = torch.get_num_threads()
+    before, cudnn = torch.get_num_threads(), torch.backends.cudnn
+    # TF32 would make a GPU's figures differ from those that others get from the same model. The
+    # flag is the process's, so it is set here, once, and not by each thread.
+    exact = cudnn.flags(
+        enabled=cudnn.enabled,
+        benchmark=cudnn.benchmark,
+        deterministic=cudnn.deterministic,
+        allow_tf32=False,
+    )
     try:
-        yield lambda: torch.set_num_threads(1)
+        with exact:
+            yield lambda: torch.set_num_threads(1)
     finally:
         torch.set_num_threads(before)  # what a thread sets counts for threads that begin later
-
-
-@contextlib.contextmanager
-def _exactly() -> Iterator[None]:
-    """Compute without gradients, and without TF32, with which a GPU's figures would differ."""
-    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        yield
 
 
 def _tensor(photo: Photo) -> Tensor:

@@ -33,8 +33,8 @@ def ahead(
 ) -> Iterator[_Output]:
     """Apply `function` to each input in threads, a few ahead; yield the outputs in order.
 
-    The inputs are drawn in the caller's thread while others work, and no more than three a worker
-    are under way at once, so memory does not grow with their number.
+    The inputs are drawn in the caller's thread while others work, and no more than two besides
+    one a worker are under way at once, so memory does not grow with their number.
 
     Args:
         function: called in a worker's thread.
@@ -47,7 +47,7 @@ def ahead(
     try:
         for one in inputs:
             waiting.append(pool.submit(function, one))
-            if len(waiting) >= 3 * workers:
+            if len(waiting) >= workers + 2:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

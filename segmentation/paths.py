@@ -18,6 +18,11 @@ def user_path(text: str, name: str) -> Path:
         raise ConfigError(f"{name}={text}: {error}; give an absolute path") from error
 
 
+def printable(text: str) -> str:
+    """Return a path as text that can be shown and stored; names need not be UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def cache_folder() -> Path:
     """Return `$PETSEG_CACHE`, else `petseg` in `$XDG_CACHE_HOME`, else in `~/.cache`; absolute."""
     if own := os.environ.get("PETSEG_CACHE"):

@@ -159,7 +159,7 @@ def train_and_register(config: Config, setup: Setup, observers: Sequence[Observe
         models.challenge(registered)
         models.introduce(setup.model_name, descriptions.model(setup.model_name, trained.story.data))
         log_pictures(trained)
-        arena = Arena(setup.source, config.data.border, lambda done, total: None)
+        arena = Arena(setup.source, config.data.border)
         decision = promote(registered, arena, Batched(trained.segmenter, torch.device("cpu")))
     return Outcome(
         run_id=run.id,

@@ -116,19 +116,27 @@ def read_files(example: Example) -> tuple[bytes, bytes]:
     contents, problems = [], []
     for path in (example.image, example.trimap):
         try:
-            facts = path.stat()
-            if not stat.S_ISREG(facts.st_mode):  # a pipe or a device would be read for ever
-                problems.append(f"{path}: is not a plain file")
-            elif not 0 < facts.st_size <= _MAX_BYTES:
-                size = "empty" if not facts.st_size else f"larger than {_MAX_BYTES:,} bytes"
-                problems.append(f"{path}: the file is {size}")
-            else:
-                contents.append(path.read_bytes())
+            contents.append(read_plain(path))
         except OSError as error:
             problems.append(f"{path}: {error.strerror or error}")
     if problems:
         raise ExampleError("; ".join(problems))
     return contents[0], contents[1]
+
+
+def read_plain(path: Path) -> bytes:
+    """Return the bytes of a file.
+
+    Raises:
+        OSError: it cannot be read, is empty, larger than 256 MiB, or no plain file.
+    """
+    facts = path.stat()
+    if not stat.S_ISREG(facts.st_mode):  # a pipe or a device would be read for ever
+        raise OSError("is not a plain file")
+    if not 0 < facts.st_size <= _MAX_BYTES:
+        size = "empty" if not facts.st_size else f"larger than {_MAX_BYTES:,} bytes"
+        raise OSError(f"the file is {size}")
+    return path.read_bytes()
 
 
 def binary_mask(

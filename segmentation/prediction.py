@@ -2,60 +2,27 @@
 
 import csv
 import dataclasses
+import errno
 import io
-import os
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segmentation.errors import ConfigError
+from segmentation.albums import TABLE, Task, Wanted
 from segmentation.figures import overlay
 from segmentation.inference import BATCH, Model, Photo, one_thread_each, workers_for
 from segmentation.parallel import Progress, ahead, batched
+from segmentation.paths import printable
+from segmentation.pixels import read_plain
 from segmentation.staging import replaced
 from segmentation.tracking.photos import PhotoError, mask_png, read_photo
 
-TABLE = "predictions.csv"
-#: What these endings promise is looked at; what a file is, its content tells.
-ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".webp")
 _COLUMNS = ("image", "mask", "width", "height", "pet_share", "problem")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What to write for each photo.
-
-    Attributes:
-        output: the folder.
-        threshold: the probability above which a pixel is pet, in (0, 1).
-        overlays: whether the photo with the mask over it is written too.
-        probabilities: whether grey pictures of the probability, 0 to 255, are written too.
-    """
-
-    output: Path
-    threshold: float = 0.5
-    overlays: bool = False
-    probabilities: bool = False
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Task:
-    """One photo.
-
-    Attributes:
-        photo: its file.
-        name: its path relative to the folder that was asked for.
-        result: the same for what is made of it, without ending.
-    """
-
-    photo: Path
-    name: Path
-    result: Path
+#: After these nothing further can be written.
+_FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,72 +54,6 @@ class Predicted:
     seconds: float
 
 
-def find_photos(images: Path, output: Path) -> tuple[list[Task], Counter[str]]:
-    """Find the photos of a folder and all folders within, but not those in `output`.
-
-    Hidden files and folders, and links to folders, are not looked at.
-
-    Args:
-        images: a file, whatever its ending, or a folder.
-        output: where results go.
-
-    Returns:
-        A task for each photo, in the order of their paths, and how many files have which other
-        ending.
-
-    Raises:
-        ConfigError: there is no such file or folder, or no photo in it.
-    """
-    if images.is_file():
-        return [Task(photo=images, name=Path(images.name), result=Path(images.stem))], Counter()
-    if not images.is_dir():
-        raise ConfigError(f"images={images}: there is no such file or folder")
-    names, others = [], Counter[str]()
-    for folder, folders, files in os.walk(images):
-        here = Path(folder)
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and here / f != output)
-        for file in sorted(files):
-            if file.startswith("."):
-                continue
-            ending = Path(file).suffix.lower()
-            if ending in ENDINGS:
-                names.append((here / file).relative_to(images))
-            else:
-                others[ending or "none"] += 1
-    if not names:
-        found = ", ".join(f"{count} of {ending}" for ending, count in others.most_common(5))
-        raise ConfigError(
-            f"images={images}: no file there ends in {', '.join(ENDINGS)}"
-            + (f"; there are {found}" if found else "")
-        )
-    plain = Counter(name.with_suffix("") for name in names)
-    # Where a.jpg and a.png lie side by side, their masks are a.jpg.png and a.png.png.
-    results = [name if plain[name.with_suffix("")] > 1 else name.with_suffix("") for name in names]
-    tasks = [
-        Task(photo=images / name, name=name, result=result)
-        for name, result in zip(names, results, strict=True)
-    ]
-    return tasks, others
-
-
-def require_free(tasks: Sequence[Task], wanted: Wanted) -> None:
-    """Refuse to overwrite anything.
-
-    Raises:
-        ConfigError: a file that would be written is there.
-    """
-    output = wanted.output
-    if output.exists() and not output.is_dir():
-        raise ConfigError(f"output={output}: is a file; expected a folder")
-    targets = [output / TABLE, *(path for task in tasks for path in _targets(task, wanted))]
-    there = [path for path in targets if os.path.lexists(path)]
-    if there:
-        raise ConfigError(
-            f"output={output}: {len(there)} of the {len(targets)} files to be written are there "
-            f"already, such as {there[0]}; give another folder, or say overwrite=true"
-        )
-
-
 def predict(model: Model, tasks: Sequence[Task], wanted: Wanted, progress: Progress) -> Predicted:
     """Write a mask for each photo, and a table of all; what is written is whole at any moment.
 
@@ -163,11 +64,19 @@ def predict(model: Model, tasks: Sequence[Task], wanted: Wanted, progress: Progr
         progress: told how many are done.
 
     Raises:
-        OSError: something cannot be written; what was written by then stays, and the table tells.
+        OSError: nothing can be written any more; what was written by then stays, and the table
+            tells, but for the last few where it was stopped by Ctrl-C.
+        ModelError: the model fails.
     """
 
-    def work(batch: Sequence[tuple[Task, bytes | str]]) -> list[Row]:
-        return list(_rows(model, batch, wanted))
+    def work(batch: Sequence[tuple[Task, bytes | str]]) -> tuple[list[Row], Exception | None]:
+        done: list[Row] = []
+        try:
+            for row in _rows(model, batch, wanted):
+                done.append(row)
+        except Exception as error:
+            return done, error
+        return done, None
 
     began = time.perf_counter()
     shares: list[float] = []
@@ -181,14 +90,16 @@ def predict(model: Model, tasks: Sequence[Task], wanted: Wanted, progress: Progr
         table = csv.writer(text, lineterminator="\n")
         table.writerow(_COLUMNS)
         inputs = batched(map(_read, tasks), BATCH)
-        for rows in ahead(work, inputs, workers_for(model.device), first):
+        for rows, error in ahead(work, inputs, workers_for(model.device), first):
             for row in rows:
                 table.writerow(dataclasses.astuple(row))
                 if row.pet_share is None:
-                    problems.append(f"{row.image} {row.problem}")
+                    problems.append(printable(f"{row.image} {row.problem}"))
                 else:
                     shares.append(row.pet_share)
                 progress(len(shares) + len(problems), len(tasks))
+            if error is not None:
+                raise error
     return Predicted(
         photos=len(shares),
         problems=tuple(problems),
@@ -200,16 +111,15 @@ def predict(model: Model, tasks: Sequence[Task], wanted: Wanted, progress: Progr
 def _read(task: Task) -> tuple[Task, bytes | str]:
     """Read a file, or say why that is not possible."""
     try:
-        return task, task.photo.read_bytes()
+        return task, read_plain(task.photo)
     except OSError as error:
         return task, f"cannot be read ({error.strerror or error})"
 
 
 def _rows(model: Model, batch: Sequence[tuple[Task, bytes | str]], wanted: Wanted) -> Iterator[Row]:
-    """Make and write the results of a batch."""
-    good: list[Task] = []
-    pixels: list[Photo] = []
-    rows: dict[Path, Row] = {}
+    """Make and write the results of a batch; yield them as they are written."""
+    good: list[tuple[Task, bytes]] = []
+    bad: list[Row] = []
 
     def decoded() -> Iterator[Photo]:
         for task, content in batch:
@@ -218,36 +128,36 @@ def _rows(model: Model, batch: Sequence[tuple[Task, bytes | str]], wanted: Wante
                     raise PhotoError(content)
                 photo = read_photo(content)
             except PhotoError as error:
-                rows[task.name] = Row(image=str(task.name), problem=str(error))
+                bad.append(Row(image=str(task.name), problem=str(error)))
                 continue
-            good.append(task)
-            if wanted.overlays:
-                pixels.append(photo)
+            good.append((task, content))
             yield photo
 
     for position, probability in enumerate(model(decoded())):
-        task = good[position]
-        photo = pixels[position] if wanted.overlays else None
-        rows[task.name] = _written(task, probability, photo, wanted)
-    for task, _ in batch:
-        yield rows[task.name]
+        task, content = good[position]
+        try:
+            yield _written(task, probability, content, wanted)
+        except OSError as error:
+            if error.errno in _FATAL:
+                raise
+            problem = f"cannot be written ({error.strerror or error})"
+            yield Row(image=str(task.name), problem=problem)
+    yield from bad
 
 
-def _written(
-    task: Task, probability: NDArray[np.float32], photo: Photo | None, wanted: Wanted
-) -> Row:
+def _written(task: Task, probability: NDArray[np.float32], content: bytes, wanted: Wanted) -> Row:
     """Write what is wanted of one photo."""
     mask = probability > wanted.threshold
     contents = [mask_png(mask)]
-    if photo is not None:
-        contents.append(_encoded(overlay(photo, mask), "JPEG", quality=90))
+    if wanted.overlays:  # decoded once more: kept, a batch of large photos would take gigabytes
+        contents.append(_encoded(overlay(read_photo(content), mask), "JPEG", quality=90))
     if wanted.probabilities:
         contents.append(_encoded((probability * 255).round().astype(np.uint8), "PNG"))
-    targets = _targets(task, wanted)
-    for path, content in zip(targets, contents, strict=True):
+    targets = task.targets(wanted)
+    for path, encoded in zip(targets, contents, strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replaced(path) as stream:
-            stream.write(content)
+            stream.write(encoded)
     return Row(
         image=str(task.name),
         mask=str(targets[0].relative_to(wanted.output)),
@@ -255,17 +165,6 @@ def _written(
         height=mask.shape[0],
         pet_share=round(float(mask.mean()), 6),
     )
-
-
-def _targets(task: Task, wanted: Wanted) -> list[Path]:
-    """Return the files that are written of a photo."""
-    result = str(task.result)
-    targets = [wanted.output / "masks" / f"{result}.png"]
-    if wanted.overlays:
-        targets.append(wanted.output / "overlays" / f"{result}.jpg")
-    if wanted.probabilities:
-        targets.append(wanted.output / "probabilities" / f"{result}.png")
-    return targets
 
 
 def _encoded(picture: NDArray[np.uint8], form: str, **options: int) -> bytes:

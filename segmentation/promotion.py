@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Sequence
 
+import torch
+
 from segmentation.decision import Contest, Decision, decide
 from segmentation.errors import DataError, ModelError
 from segmentation.evaluation import Evaluation, Judged, judge
@@ -28,29 +30,48 @@ class _Rival:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Mark:
-    """How a model did on one image, whose file has this SHA-256."""
+    """How a model did on one image.
+
+    Attributes:
+        example: which one.
+        digest: SHA-256 of its file, by which it is known under other names.
+        counts: the model's.
+    """
 
     example: Example
     digest: str
     counts: Counts
 
+    def of(self) -> tuple[str, str, int, int]:
+        """Return what is the same for both models if nothing has changed in between."""
+        pet = int((self.counts.tp + self.counts.fn).sum())
+        rest = int((self.counts.fp + self.counts.tn).sum())
+        return self.example.id, self.digest, pet, rest
+
 
 class Arena:
     """The gate images of a data set."""
 
-    def __init__(self, source: Source, border: str, progress: Progress) -> None:
+    def __init__(
+        self,
+        source: Source,
+        border: str,
+        progress: Progress = lambda done, total: None,
+        device: torch.device | None = None,
+    ) -> None:
         """Find them.
 
         Args:
             source: the data set.
             border: what the trimap's border counts as.
             progress: told how many are judged.
+            device: where models compute that are loaded for it; the CPU if it is not given.
 
         Raises:
             DataError: its lists cannot be used.
         """
         self.gate = [example for example in read_trainval(source.root) if in_gate(example)]
-        self._border, self._progress = border, progress
+        self._border, self._progress, self.device = border, progress, device
         self.problems: tuple[str, ...] = ()
 
     def judge(self, model: Model) -> list[_Mark]:
@@ -87,7 +108,7 @@ def promote(
     """
     known = models.known_of(registered.name, registered.version)
     challenger = _Rival(
-        model=model or load(registered.uri).model,
+        model=model or load(registered.uri, arena.device).model,
         seen=seen_images(known.run_id),
     )
     marks = arena.judge(challenger.model)
@@ -127,11 +148,12 @@ def _contest(
     trouble = ""
     if rival is not None:
         facts = models.known_of(registered.name, rival)
-        digests = facts.tags.get("data.digest"), known.tags.get("data.digest")
-        if digests[0] != digests[1]:
+        digests = [of.tags.get("data.digest", "")[:12] for of in (facts, known)]
+        if all(digests) and digests[0] != digests[1]:
             notes.append(f"Version {rival} was trained on other images.")
         try:
-            others = arena.judge(load(f"models:/{registered.name}/{rival}").model)
+            address = f"models:/{registered.name}/{rival}"
+            others = arena.judge(load(address, arena.device).model)
         except ModelError as error:
             trouble = f"{error}; mend it, or promote another with force=true"
         images = seen_images(facts.run_id)
@@ -145,11 +167,11 @@ def _contest(
     if left_out:
         notes.append(f"{left_out} gate images are left out: one of the two was trained on them.")
     # A file may have changed while the second one was judged.
-    theirs = {mark.digest: mark for mark in (marks if others is None else others)}
-    good = [mark for mark in marks if mark.digest in theirs and mark.digest not in seen]
+    theirs = {mark.of(): mark for mark in (marks if others is None else others)}
+    good = [mark for mark in marks if mark.of() in theirs and mark.digest not in seen]
     return Contest(
         challenger=_evaluation(good),
-        champion=None if others is None else _evaluation([theirs[m.digest] for m in good]),
+        champion=None if others is None else _evaluation([theirs[m.of()] for m in good]),
         incumbent=incumbent,
         trouble=trouble,
         notes=tuple(notes),

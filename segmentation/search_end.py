@@ -93,7 +93,7 @@ class Ending:
             return models.told(registered)
         models.challenge(registered)
         config = self._job.trial_config({})
-        arena = Arena(self._setup.source, config.data.border, lambda done, total: None)
+        arena = Arena(self._setup.source, config.data.border)
         return promote(registered, arena).reason
 
     def _register(self, story: study_report.Story, trial: Trial) -> models.Registered:

@@ -38,7 +38,8 @@ def replaced(target: Path, *, whatever_happens: bool = False) -> Iterator[Binary
     Raises:
         OSError: the file cannot be written.
     """
-    number, name = tempfile.mkstemp(prefix=_prefix(target), dir=target.parent)
+    # Not of the target's name, which may be as long as names can be.
+    number, name = tempfile.mkstemp(prefix=".partial-", dir=target.parent)
     try:
         with os.fdopen(number, "wb") as stream:
             yield stream

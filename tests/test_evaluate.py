@@ -11,6 +11,7 @@ from mlflow.entities import Run
 from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 
+from tests.discs import write_discs
 from tests.programs import PROJECT, Program
 
 
@@ -124,11 +125,14 @@ def test_other_splits_and_what_the_model_has_seen_of_them(evaluated: Evaluated) 
     )
 
 
-def test_mistakes_are_told_in_one_line(evaluated: Evaluated, pets: Path) -> None:
+def test_mistakes_are_told_in_one_line(evaluated: Evaluated, pets: Path, tmp_path: Path) -> None:
+    others = tmp_path / "others"  # other pictures under the same names
+    write_discs(others, 170, 20, seed=2)
     for options, code, text in (
         ({"split": "all"}, 2, "'all' is not one of"),
         ({"model": "models:/pet-unet@best"}, 1, "model=models:/pet-unet@best: cannot be loaded"),
         ({"split": "train", "data": pets}, 2, "give the `data` on which pet-unet version 1"),
+        ({"split": "val", "data": others}, 2, "are other pictures than those of the same names"),
         ({"data": "nowhere"}, 1, "nowhere"),
     ):
         done = evaluated.program.entry("evaluate", **{"data": evaluated.data, **options})

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from segmentation.prediction import ENDINGS, find_photos
+from segmentation.albums import ENDINGS, find_photos
 from segmentation.tracking.photos import PhotoError, read_photo, run_lengths
 from tests.programs import Program, entry_command
 
@@ -44,7 +44,8 @@ def mask(path: Path) -> NDArray[np.uint8]:
 
 def table(output: Path) -> list[dict[str, str]]:
     """The table that was written."""
-    return list(csv.DictReader(io.StringIO((output / "predictions.csv").read_text())))
+    text = (output / "predictions.csv").read_text(errors="surrogateescape")
+    return list(csv.DictReader(io.StringIO(text)))
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_each_photo_has_a_mask_of_its_own_size_under_its_own_name(
     assert done.stderr.count("\n") == 1
     assert "2 of 8 photos could not be used" in done.stderr
     assert "Left out: broken.jpg cannot be decoded" in done.stdout
-    assert "Left out: empty.png is empty" in done.stdout
+    assert "Left out: empty.png cannot be read (the file is empty)" in done.stdout
     assert "Not looked at: 1 file(s), ending: .heic" in done.stdout
     names = ["a", "cats/b", "cats/best of/c", "d", "same.jpg", "same.png"]
     for kind, ending in (("masks", "png"), ("overlays", "jpg"), ("probabilities", "png")):
@@ -121,8 +122,12 @@ def test_a_turned_photo_has_an_upright_mask(home: Program, discs: Path, tmp_path
     # What EXIF's 1 to 8 make upright, stored the other way round.
     stored = {
         1: upright,
+        2: upright.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
         3: upright.transpose(Image.Transpose.ROTATE_180),
+        4: upright.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+        5: upright.transpose(Image.Transpose.TRANSPOSE),
         6: upright.transpose(Image.Transpose.ROTATE_90),
+        7: upright.transpose(Image.Transpose.TRANSVERSE),
         8: upright.transpose(Image.Transpose.ROTATE_270),
     }
     for orientation, image in stored.items():
@@ -133,7 +138,7 @@ def test_a_turned_photo_has_an_upright_mask(home: Program, discs: Path, tmp_path
     assert done.returncode == 0, done.stderr
     first = mask(tmp_path / "out" / "masks" / "1.png")
     assert first.shape == upright.size[::-1]
-    for orientation in (3, 6, 8):
+    for orientation in range(2, 9):
         assert np.array_equal(mask(tmp_path / "out" / "masks" / f"{orientation}.png"), first)
 
 
@@ -185,6 +190,36 @@ def test_what_is_stopped_leaves_whole_masks_and_a_table_of_them(
     for row in rows:
         assert set(np.unique(mask(output / row["mask"]))) <= {0, 255}
     assert not [name for name in os.listdir(masks) if not name.endswith(".png")]
+
+
+def test_no_two_photos_share_a_result(tmp_path: Path) -> None:
+    names = ["a.jpg", "a.png", "a.jpg.png", "A.gif", "b.jpg", "B.png", "c.jpg"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+    tasks, _ = find_photos(tmp_path, tmp_path / "out")
+    results = [str(task.result).casefold() for task in tasks]
+    assert len(set(results)) == len(names)
+    assert [str(task.result) for task in tasks if task.name == Path("c.jpg")] == ["c"]
+
+
+def test_strange_files_and_names_trouble_nobody_else(
+    home: Program, album: Path, tmp_path: Path
+) -> None:
+    good = (album / "a.jpg").read_bytes()
+    os.mkfifo(album / "pipe.jpg")
+    long = "x" * 251 + ".jpg"  # as long as a name can be
+    (album / long).write_bytes(good)
+    (album / os.fsdecode(b"caf\xe9.jpg")).write_bytes(good)
+    (album / os.fsdecode(b"bad\xff.jpg")).write_bytes(b"bad")
+    output = tmp_path / "out"
+    done = home.entry("predict", images=album, output=output, overlays="true")
+    assert done.returncode == 1
+    assert "Left out: pipe.jpg cannot be read (is not a plain file)" in done.stdout
+    assert "Left out: bad\\udcff.jpg is not a JPEG" in done.stdout
+    assert "2 of 10 photos could not be used" in done.stderr
+    assert (output / "masks" / long.replace(".jpg", ".png")).exists()
+    assert os.path.exists(os.fsencode(output / "masks") + b"/caf\xe9.png")
+    assert not list(output.rglob(".partial*"))
 
 
 def test_photos_are_found_in_order_and_links_to_folders_are_not_followed(tmp_path: Path) -> None:

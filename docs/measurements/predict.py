@@ -23,10 +23,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from segmentation.albums import Task, Wanted, find_photos
 from segmentation.config import ModelConfig
 from segmentation.inference import BATCH, Batched, one_thread_each, workers_for
 from segmentation.parallel import ahead
-from segmentation.prediction import Task, Wanted, find_photos, predict
+from segmentation.prediction import predict
 from segmentation.tracking.photos import mask_png, read_photo
 from segmentation.unet import Segmenter, build_unet, resize_image
 

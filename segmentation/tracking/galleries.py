@@ -1,7 +1,7 @@
 """Pictures of judged images: a table with thumbnails, the worst dozen, a random dozen."""
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import mlflow
@@ -39,14 +39,15 @@ class Drawn:
 class Gallery:
     """Collects pictures of judged images, of as many as it will show."""
 
-    def __init__(self, *, thumbnails: bool = True, chosen: Collection[str] = ()) -> None:
+    def __init__(self, *, thumbnails: bool = True, lots: Mapping[str, int] | None = None) -> None:
         """Hold nothing yet.
 
         Args:
             thumbnails: whether the table is to have pictures.
-            chosen: ids of images that are shown whatever their score.
+            lots: a number for each image, by its id; the dozen with the lowest is shown, whatever
+                their score.
         """
-        self._with_thumbnails, self._chosen = thumbnails, frozenset(chosen)
+        self._with_thumbnails, self._lots = thumbnails, lots or {}
         self._thumbnails: list[Drawn] = []
         self._worst: list[Drawn] = []
         self._random: list[Drawn] = []
@@ -66,8 +67,9 @@ class Gallery:
 
     def add(self, drawn: Drawn) -> None:
         """Take in one image; in order."""
-        if drawn.id in self._chosen:
-            self._random.append(drawn)
+        if self._lots:
+            by_lot = sorted([*self._random, drawn], key=lambda one: self._lots[one.id])
+            self._random = by_lot[:_DOZEN]
         self._worst = _lowest([*self._worst, drawn], _DOZEN)
         if drawn.small is not None:
             without = dataclasses.replace(drawn, large=drawn.small)  # the large one is large

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,21 @@ from mlflow.models import Model as Description
 from mlflow.models import ModelSignature
 from torch import Tensor
 
-from segmentation.config import ModelConfig
 from segmentation.environment import environment
 from segmentation.errors import ModelError
 from segmentation.inference import Batched, Model, OneByOne, same_answers
 from segmentation.tracking import packing
+from segmentation.tracking.store import shown
 from segmentation.unet import Segmenter, UNet
 
-#: MLflow's own loaders of functions that unpickle nothing, or refuse to when told so.
-_PICKLE_FREE = ("mlflow.pyfunc.model", "mlflow.pyfunc.loaders.code_model", "mlflow.pytorch")
+#: MLflow's own loaders of functions that refuse to unpickle when told so, and run no other code.
+_SAFE = ("mlflow.pyfunc.model", "mlflow.pytorch")
+
+
+_CODE = (
+    "model={uri}: brings code of its own, or is loaded by something that may unpickle, which runs "
+    "whatever code the model holds; say allow_pickle=true if you trust where it is from"
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,7 +64,8 @@ def load(uri: str, device: torch.device | None = None, *, allow_pickle: bool = F
     Args:
         uri: MLflow's address of a model, or a folder.
         device: where to compute; the CPU if it is not given. Only models of this project move.
-        allow_pickle: whether a model may be unpickled, which runs whatever code it holds.
+        allow_pickle: whether a model may be unpickled, or bring code of its own: either runs
+            whatever code it holds.
 
     Raises:
         ModelError: there is none, it has another signature, or it needs pickle.
@@ -69,10 +77,12 @@ def load(uri: str, device: torch.device | None = None, *, allow_pickle: bool = F
             folder = Path(mlflow.artifacts.download_artifacts(address))
             description = Description.load(str(folder))
             model = _answering(folder, description, uri, device, allow_pickle)
-        except (MlflowException, OSError) as error:
+        except ModelError:
+            raise
+        except Exception as error:  # damaged files make MLflow and PyTorch raise anything
             raise _explained(uri, error) from error
     return Loaded(
-        uri=uri,
+        uri=shown(uri),
         model=model,
         name=found.name if found else "",
         version=str(found.version) if found else "",
@@ -139,25 +149,30 @@ def _version(uri: str) -> ModelVersion | None:
 
 def _explained(uri: str, error: Exception) -> ModelError:
     """Say what is wrong with an address."""
-    text = str(error)
+    text, uri = str(error), shown(uri)
     if "pickle" in text.lower() and "MLFLOW_ALLOW_PICKLE_DESERIALIZATION" in text:
         return ModelError(
             f"model={uri}: needs pickle, which runs whatever code the model holds; say "
             "allow_pickle=true if you trust where it is from"
         )
+    reason = next(iter(text.splitlines()), "") or type(error).__name__
+    return ModelError(
+        f"model={uri}: cannot be loaded ({reason}); expected an address such as "
+        f"models:/pet-unet@champion, of a whole model. {_registry()}"
+    )
+
+
+def _registry() -> str:
+    """Say which models there are, in a sentence."""
+    place = f"The registry of {shown(str(mlflow.get_tracking_uri()))}"
     there = []
     try:
         for model in mlflow.MlflowClient().search_registered_models(max_results=20):
             aliases = [f"@{alias} is {version}" for alias, version in sorted(model.aliases.items())]
             there.append(f"{model.name} ({', '.join(aliases) or 'no alias'})")
     except MlflowException:
-        pass
-    known = "; ".join(there) or "no model yet: train one first"
-    reason = next(iter(text.splitlines()), "")
-    return ModelError(
-        f"model={uri}: cannot be loaded ({reason}); expected an address such as "
-        f"models:/pet-unet@champion. The registry of {mlflow.get_tracking_uri()} has {known}"
-    )
+        return f"{place} cannot be asked"
+    return f"{place} has {'; '.join(there) or 'no model yet: train one first'}"
 
 
 def _answering(
@@ -171,15 +186,17 @@ def _answering(
             f"model={uri}: takes and gives {signature or 'nothing that is told'}; expected a "
             "signature of tensors, uint8 (-1, 3, -1, -1) to float32 (-1, 1, -1, -1)"
         )
-    if "pytorch" in description.flavors:
+    flavors = description.flavors
+    # Code beside a model is put before all other on Python's path. Ours brings none that is run.
+    if not pickle and any(flavor.get("code") for flavor in flavors.values()):
+        raise ModelError(_CODE.format(uri=uri))
+    if damaged := [one.name for one in folder.rglob("*.pt2") if not zipfile.is_zipfile(one)]:
+        raise ModelError(f"model={uri}: its file {damaged[0]} is damaged; register it again")
+    if "pytorch" in flavors:
         module = mlflow.pytorch.load_model(str(folder))
         return _ours(module, description, device) or OneByOne(module, f"model={uri}")
-    loader = description.flavors.get("python_function", {}).get("loader_module")
-    if loader not in _PICKLE_FREE and not pickle:
-        raise ModelError(
-            f"model={uri}: is loaded by {loader}, which may need pickle and so run whatever code "
-            "the model holds; say allow_pickle=true if you trust where it is from"
-        )
+    if not pickle and flavors.get("python_function", {}).get("loader_module") not in _SAFE:
+        raise ModelError(_CODE.format(uri=uri))
     function = mlflow.pyfunc.load_model(str(folder))
 
     def answer(image: Tensor) -> Tensor:
@@ -197,13 +214,11 @@ def _ours(
     neither.
     """
     shape: Any = (description.metadata or {}).get(packing.SHAPE)
-    if not isinstance(shape, dict):
-        return None
-    config = ModelConfig(**{key: shape[key] for key in ("width", "depth", "patch")})
-    segmenter = Segmenter(UNet(config.width, config.depth, config.patch), shape["image_size"])
     try:
+        network = UNet(shape["width"], shape["depth"], shape["patch"])
+        segmenter = Segmenter(network, shape["image_size"])
         segmenter.load_state_dict(export.state_dict())
-    except RuntimeError:  # of another version of this code
+    except (KeyError, TypeError, ValueError, RuntimeError):  # none, or of another version
         return None
     segmenter.eval()
     cpu = torch.device("cpu")

@@ -178,9 +178,9 @@ def crown(
     with alone(mlflow.get_tracking_uri()):
         if champion_of(name) != rival:
             return False
+        _tell(registered, _PROMOTION, reason)  # first: no champion is to be without a reason
         if promoted:
             client.set_registered_model_alias(name, "champion", version)
-        tell(registered, _PROMOTION, reason)
         if p_value is not None:
             client.set_model_version_tag(name, version, "promotion.p_value", f"{p_value:.4f}")
         word = "champion" if promoted else "not champion"
@@ -198,11 +198,18 @@ def told(registered: Registered) -> str:
 
 def tell(registered: Registered, head: str, text: str) -> None:
     """Put a paragraph into a version's description, in place of one with the same head."""
+    with alone(mlflow.get_tracking_uri()):
+        _tell(registered, head, text)
+
+
+def _tell(registered: Registered, head: str, text: str) -> None:
     client = mlflow.MlflowClient()
     told = client.get_model_version(registered.name, registered.version).description or ""
     others = [part.strip() for part in told.split("\n\n") if not part.startswith(head)]
     client.update_model_version(
-        registered.name, registered.version, "\n\n".join([*others, f"{head} {text}"]) + "\n"
+        registered.name,
+        registered.version,
+        "\n\n".join([*others, f"{head} {' '.join(text.split())}"]) + "\n",
     )
 
 

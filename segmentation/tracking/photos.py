@@ -12,6 +12,7 @@ import functools
 import io
 import re
 import sys
+import threading
 import warnings
 from typing import Any
 
@@ -28,6 +29,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 #: A larger photo is refused before it is decoded: it would take gigabytes.
 MAX_PIXELS = 64_000_000
 
+_ONE = threading.Lock()
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
 #: No photo consists of printable characters alone, and base64 of nothing else.
 _TEXT = re.compile(rb"[\t\n\r -~]*")
@@ -148,12 +150,14 @@ class PhotoModel(PythonModel):
         photos = _contents(model_input)
         rows = []
         for number, photo in enumerate(photos, 1):
-            try:
-                pixels = read_photo(_bytes(photo))
-            except PhotoError as error:
-                raise _refused(f"photo {number} of {len(photos)} {error}") from error
-            mask = self._probability(pixels) > threshold
-            shown = mask_png(mask) if form == "png" else run_lengths(mask)
+            # One at a time, whatever the number of requests: a large photo takes a gigabyte.
+            with _ONE:
+                try:
+                    pixels = read_photo(_bytes(photo))
+                except PhotoError as error:
+                    raise _refused(f"photo {number} of {len(photos)} {error}") from error
+                mask = self._probability(pixels) > threshold
+                shown = mask_png(mask) if form == "png" else run_lengths(mask)
             rows.append({"mask": shown, "pet_share": float(mask.mean())})
         return pd.DataFrame(rows)
 

@@ -7,6 +7,7 @@ from typing import Any
 import mlflow
 import numpy as np
 
+from segmentation.paths import printable
 from segmentation.prediction import Predicted
 from segmentation.tracking.loading import Loaded
 from segmentation.tracking.runs import describe, tracked_run
@@ -37,8 +38,7 @@ def log_prediction(
         mlflow.log_artifact(str(table))
         problems = "".join(f"- {problem}\n" for problem in predicted.problems)[:4000]
         describe(
-            f"{predicted.photos} masks by {loaded.label}, pet on {predicted.pet_share:.1%} of the "
-            f"pixels on average, in `{table.parent}`.\n\n"
+            f"{predicted.photos} masks by {loaded.label} in `{printable(str(table.parent))}`.\n\n"
             + (f"Could not be used:\n\n{problems}" if problems else "")
         )
         if predicted.problems:

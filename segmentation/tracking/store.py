@@ -75,7 +75,7 @@ def connect() -> str:
             else ("start the server or make the folder writable")
         )
         raise TrackingError(
-            f"the tracking store {_shown(uri)} cannot be used ({reason}); {what}, or set "
+            f"the tracking store {shown(uri)} cannot be used ({reason}); {what}, or set "
             "MLFLOW_TRACKING_URI to one that works"
         ) from e
     return uri
@@ -87,10 +87,10 @@ def how_to_look(uri: str, run_id: str) -> str:
     # A browser that never was here opens MLflow's pages for language models, unless told.
     page = f"/#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning"
     if uri.startswith(("http:", "https:")):
-        return _shown(uri).rstrip("/") + page
+        return shown(uri).rstrip("/") + page
     if path := _sqlite_path(uri):
         uri = f"sqlite:///{path}"
-    store = shlex.quote(_shown(uri))
+    store = shlex.quote(shown(uri))
     return f"mlflow ui --backend-store-uri {store}  then http://127.0.0.1:5000{page}"
 
 
@@ -122,7 +122,7 @@ def _sqlite_path(uri: str) -> Path | None:
     return Path(sqlalchemy.make_url(uri).database or "mlflow.db").absolute()
 
 
-def _shown(uri: str) -> str:
+def shown(uri: str) -> str:
     """Return an address without the password that it may hold."""
     return re.sub(r"(//[^/:@]*):[^/@]*@", r"\1:***@", uri)
 
