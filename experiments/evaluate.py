@@ -43,9 +43,8 @@ def main(model: str, split: str, allow_pickle: bool, **options: Any) -> None:
     source = find_source(config.data.source)
     click.echo(source.line)
 
-    from segmentation.examination_report import lines
-
     from segmentation.appraisal import appraise
+    from segmentation.examination_report import lines
     from segmentation.tracking.loading import load
     from segmentation.tracking.store import connect, how_to_look
 

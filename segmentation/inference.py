@@ -17,7 +17,7 @@ Photo = NDArray[np.uint8]
 Probability = NDArray[np.float32]
 
 #: Photos that go through a network at once.
-BATCH = 8
+BATCH = 4
 
 
 class Model(Protocol):

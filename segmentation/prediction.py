@@ -163,7 +163,7 @@ def _written(task: Task, probability: NDArray[np.float32], content: bytes, wante
         mask=str(targets[0].relative_to(wanted.output)),
         width=mask.shape[1],
         height=mask.shape[0],
-        pet_share=round(float(mask.mean()), 6),
+        pet_share=round(np.count_nonzero(mask) / mask.size, 6),
     )
 
 

@@ -30,6 +30,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 MAX_PIXELS = 64_000_000
 
 _ONE = threading.Lock()
+_ORIENTATION = 0x0112  # EXIF's tag
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
 #: No photo consists of printable characters alone, and base64 of nothing else.
 _TEXT = re.compile(rb"[\t\n\r -~]*")
@@ -66,7 +67,7 @@ def read_photo(content: bytes) -> NDArray[np.uint8]:
                 layer = image.convert("RGBA")
                 image = Image.new("RGBA", layer.size, "white")
                 image.alpha_composite(layer)
-            return np.array(image.convert("RGB"))
+            return np.array(image if image.mode == "RGB" else image.convert("RGB"))
     except PhotoError:
         raise
     except UnidentifiedImageError as error:
@@ -115,7 +116,8 @@ def _refuse(image: Image.Image) -> None:
 def _upright(image: Image.Image) -> Image.Image:
     """Turn a photo as its EXIF says; broken EXIF says nothing."""
     try:
-        return ImageOps.exif_transpose(image)
+        turned = image.getexif().get(_ORIENTATION, 1) != 1
+        return ImageOps.exif_transpose(image) if turned else image
     except Exception:
         return image
 
