@@ -45,11 +45,11 @@ def main(model: str, split: str, allow_pickle: bool, **options: Any) -> None:
 
     from segmentation.appraisal import appraise
     from segmentation.examination_report import lines
-    from segmentation.tracking.loading import load
+    from segmentation.tracking.loading import default_model, load
     from segmentation.tracking.store import connect, how_to_look
 
     store = connect()
-    uri = model or f"models:/{source.model_name}@champion"
+    uri = model or default_model("champion", source)
     loaded = load(uri, compute.device, allow_pickle=allow_pickle)
     click.echo(f"Model: {loaded.label}, on {loaded.model.device.type}")
     done = appraise(loaded, source, split, config.data, ProgressBar("Judging"))

@@ -78,7 +78,7 @@ def main(
     from segmentation.tracking.store import connect, how_to_look
 
     store = connect()
-    uri = model or default_model()
+    uri = model or default_model("champion")
     compute = choose_compute(config.training)
     loaded = load(uri, compute.device, allow_pickle=options["allow_pickle"])
     click.echo(f"Model: {loaded.label}, on {loaded.model.device.type}")

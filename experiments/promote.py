@@ -43,13 +43,13 @@ def main(model: str, force: bool, **options: Any) -> None:
     click.echo(source.line)
 
     from segmentation.promotion import Arena, promote
-    from segmentation.tracking.loading import load
+    from segmentation.tracking.loading import default_model, load
     from segmentation.tracking.models import Registered
     from segmentation.tracking.runs import tracked_run
     from segmentation.tracking.store import connect, how_to_look
 
     store = connect()
-    loaded = load(model or f"models:/{source.model_name}@challenger", compute.device)
+    loaded = load(model or default_model("challenger", source), compute.device)
     challenger = Registered(name=loaded.name, version=loaded.version)
     arena = Arena(source, config.data.border, ProgressBar("Judging"), compute.device)
     tags = {"data.source": source.name, "model": loaded.label}

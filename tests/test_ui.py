@@ -98,7 +98,7 @@ def test_the_experiment_tells_what_its_runs_are_and_lists_their_scores(
     for run in (shown.training, shown.search):
         expect(page.get_by_role("link", name=str(run.info.run_name), exact=True)).to_be_visible()
     page.locator("[data-component-id='mlflow.experiment.metadata_editor.expand_button']").click()
-    for told in ("training", "search", "evaluation", "promotion"):
+    for told in ("training", "search", "evaluation", "promotion", "prediction"):
         expect(page.locator("strong", has_text=told)).to_be_visible()
     visitor.picture(page, "experiment")
 

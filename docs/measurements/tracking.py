@@ -29,7 +29,8 @@ for owner, name in (
     (Gallery, "log"),
     (models, "log_model"),
     (models, "register"),
-    (pipeline, "promote"),
+    (models, "challenge"),
+    (models, "crown"),
     (models, "introduce"),
 ):
     timed(spent, owner, name)

@@ -20,6 +20,7 @@ from torch import Tensor
 from segmentation.environment import environment
 from segmentation.errors import ModelError
 from segmentation.inference import Batched, Model, OneByOne, same_answers
+from segmentation.sources import Source
 from segmentation.tracking import packing
 from segmentation.tracking.store import shown
 from segmentation.unet import Segmenter, UNet
@@ -91,16 +92,33 @@ def load(uri: str, device: torch.device | None = None, *, allow_pickle: bool = F
     )
 
 
-def default_model() -> str:
-    """Return the address of the champion: of real pets if there is one, else of drawn ones."""
-    client = mlflow.MlflowClient()
-    for name in ("pet-unet", "pet-unet-synthetic"):
-        try:
-            if "champion" in client.get_registered_model(name).aliases:
-                return f"models:/{name}@champion"
-        except MlflowException:
-            continue
-    return "models:/pet-unet@champion"
+def default_model(alias: str, source: Source | None = None) -> str:
+    """Return the address of a model by its alias: of real pets if there is one, else of drawn ones.
+
+    Args:
+        alias: `champion` or `challenger`.
+        source: the data that it is to be judged on; of that kind alone then.
+
+    Raises:
+        ModelError: there is a model of real pets, but the data are the drawn ones: nobody wants
+            to compare these, but `data` is easily forgotten.
+    """
+    there = {name for name in ("pet-unet", "pet-unet-synthetic") if _has(name, alias)}
+    if source is None:
+        return f"models:/{min(there, default='pet-unet')}@{alias}"
+    if source.drawn and there == {"pet-unet"}:
+        raise ModelError(
+            f"the data is the drawn sample, but there is a @{alias} of real pets alone, pet-unet; "
+            "give the `data` on which you trained, or the `model`"
+        )
+    return f"models:/{source.model_name}@{alias}"
+
+
+def _has(name: str, alias: str) -> bool:
+    try:
+        return alias in mlflow.MlflowClient().get_registered_model(name).aliases
+    except MlflowException:
+        return False
 
 
 def load_export(uri: str) -> Callable[[Tensor], Tensor]:
@@ -156,6 +174,8 @@ def _explained(uri: str, error: Exception) -> ModelError:
             "allow_pickle=true if you trust where it is from"
         )
     reason = next(iter(text.splitlines()), "") or type(error).__name__
+    if re.fullmatch(r"[\w .-]+", uri) and not Path(uri).exists():
+        reason = f"no such folder; did you mean models:/{uri}@champion?"
     return ModelError(
         f"model={uri}: cannot be loaded ({reason}); expected an address such as "
         f"models:/pet-unet@champion, of a whole model. {_registry()}"
@@ -172,7 +192,12 @@ def _registry() -> str:
             there.append(f"{model.name} ({', '.join(aliases) or 'no alias'})")
     except MlflowException:
         return f"{place} cannot be asked"
-    return f"{place} has {'; '.join(there) or 'no model yet: train one first'}"
+    if not there:
+        return (
+            f"{place} has no model: train one, go to the folder where you did, or set "
+            "MLFLOW_TRACKING_URI"
+        )
+    return f"{place} has {'; '.join(there)}"
 
 
 def _answering(
