@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from experiments.console import ProgressBar, one_line_errors
-from experiments.options import config_options
+from experiments.options import config_options, pickle_option
 from segmentation.config import Config
 
 
@@ -24,13 +24,7 @@ from segmentation.config import Config
     "validated or trained this very model.",
 )
 @config_options("data", "border", "bad_examples", "device")
-@click.option(
-    "--allow-pickle",
-    type=click.BOOL,
-    default=False,
-    help="Take a model that must be unpickled or brings code of its own: either runs whatever code "
-    "it holds.",
-)
+@pickle_option
 @one_line_errors
 def main(model: str, split: str, allow_pickle: bool, **options: Any) -> None:
     """Evaluate a model on a split of a data set."""

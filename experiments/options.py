@@ -43,6 +43,17 @@ def config_options(*names: str) -> Callable[[Command], Command]:
     return _adding(field for field in declared() if not names or option_name(field) in names)
 
 
+def pickle_option(command: Command) -> Command:
+    """Add the option by which a user trusts what a model brings."""
+    return click.option(
+        "--allow-pickle",
+        type=click.BOOL,
+        default=False,
+        help="Take a model that must be unpickled or brings code of its own: either runs whatever "
+        "code it holds.",
+    )(command)
+
+
 def search_options(command: Command) -> Command:
     """Add the options of a search: those of a training, some of them as ranges, and its own."""
     ranges = list(searchable())

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from experiments.console import ProgressBar, one_line_errors
-from experiments.options import config_options
+from experiments.options import config_options, pickle_option
 from segmentation.config import Config
 from segmentation.errors import ConfigError
 
@@ -42,13 +42,7 @@ from segmentation.errors import ConfigError
 )
 @click.option("--overwrite", type=click.BOOL, default=False, help="Replace files that are there.")
 @config_options("device")
-@click.option(
-    "--allow-pickle",
-    type=click.BOOL,
-    default=False,
-    help="Take a model that must be unpickled or brings code of its own: either runs whatever code "
-    "it holds.",
-)
+@pickle_option
 @one_line_errors
 def main(
     images: str, output: str, model: str, threshold: float, overwrite: bool, **options: Any

@@ -5,7 +5,6 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 
 from segmentation.config import DataConfig
 from segmentation.errors import ConfigError, DataError
@@ -13,13 +12,14 @@ from segmentation.examination import Examination, examine
 from segmentation.examination_figures import figures
 from segmentation.examination_report import About, markdown, metrics, page
 from segmentation.examination_words import floors, score
+from segmentation.figures import encoded
 from segmentation.parallel import Progress
 from segmentation.pets import Example, read_list, read_trainval
 from segmentation.sources import Source
-from segmentation.splits import in_gate
+from segmentation.splits import gate_of
 from segmentation.tracking import evaluations, runs
 from segmentation.tracking.galleries import Gallery
-from segmentation.tracking.loading import Loaded, training_splits
+from segmentation.tracking.loading import Loaded
 
 SPLITS = ("test", "gate", "val", "train")
 
@@ -55,11 +55,11 @@ def examples_of(split: str, source: Source, loaded: Loaded) -> list[Example]:
         return read_list(source.root, "test")
     trainval = read_trainval(source.root)
     if split == "gate":
-        chosen = [example for example in trainval if in_gate(example)]
+        chosen = list(gate_of(trainval))
         if not chosen:
             raise DataError("the gate split, a fifth of the trainval list, is empty: use more data")
         return chosen
-    known = training_splits(loaded.run_id)
+    known = loaded.splits
     if known is None or split not in known:
         raise ConfigError(
             f"split={split}: it is not known which images {loaded.label} was trained on; say test "
@@ -105,8 +105,8 @@ def appraise(
     plots = {f"{name}.png": _png(figure) for name, figure in figures(found).items()}
     pictures = {
         **plots,
-        "worst.jpg": _jpeg(gallery.worst()),
-        "random.jpg": _jpeg(gallery.chosen()),
+        "worst.jpg": encoded(gallery.worst(), "JPEG", quality=88),
+        "random.jpg": encoded(gallery.chosen(), "JPEG", quality=88),
     }
     settings = {
         # With a prefix: the plain names hold what was typed, as MLflow's launcher logs it.
@@ -136,7 +136,7 @@ def appraise(
 
 def _about(found: Examination, loaded: Loaded, source: Source) -> About:
     """Find out which of the images the model has seen before."""
-    known = training_splits(loaded.run_id)
+    known = loaded.splits
     seen, chosen = None, ""
     if known is not None:
         of = {name: set(part.values()) for name, part in known.items()}
@@ -164,7 +164,7 @@ def _require_its_own(found: Examination, loaded: Loaded, source: Source) -> None
     Raises:
         ConfigError: the data is not the one that it was trained on.
     """
-    known = (training_splits(loaded.run_id) or {}).get(found.split)
+    known = (loaded.splits or {}).get(found.split)
     if found.split not in ("val", "train") or known is None:
         return
     pairs = zip(found.examples, found.digests, strict=True)
@@ -187,10 +187,4 @@ def _lots(examples: Sequence[Example]) -> dict[str, int]:
 def _png(figure: object) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110)  # type: ignore[attr-defined]
-    return stream.getvalue()
-
-
-def _jpeg(picture: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]") -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "JPEG", quality=88)
     return stream.getvalue()

@@ -70,7 +70,7 @@ def decide(contest: Contest, *, force: bool = False) -> Decision:
             reason=f"Not champion: there is no image of the gate split to judge it by.{notes}",
             figures={},
         )
-    figures = _figures(challenger)
+    figures = challenger.figures()
     seen = f"gate Dice {figures['gate/dice']:.3f} on {len(challenger.counts)} images"
     floors = (
         f"answering 'pet' everywhere scores {figures['gate/floor_dice']:.3f} there, answering "
@@ -114,18 +114,3 @@ def decide(contest: Contest, *, force: bool = False) -> Decision:
     return Decision(
         promoted=promoted, reason=f"{word}: {seen}{better}; {why}.{notes}", figures=figures
     )
-
-
-def _figures(challenger: Evaluation) -> dict[str, float]:
-    low, high = challenger.interval()
-    mean = challenger.counts.mean()
-    return {
-        "gate/dice": mean.dice,
-        "gate/dice_low": low,
-        "gate/dice_high": high,
-        "gate/iou": mean.iou,
-        "gate/accuracy": mean.accuracy,
-        "gate/images": len(challenger.counts),
-        "gate/floor_dice": challenger.counts.all_pet().mean().dice,
-        "gate/floor_accuracy": challenger.counts.all_background().mean().accuracy,
-    }

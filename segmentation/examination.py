@@ -111,11 +111,6 @@ class Examination:
         }
 
     @cached_property
-    def intervals(self) -> dict[str, tuple[float, float]]:
-        """The 95 % bootstrap interval of the mean Dice for each meaning of the border."""
-        return {border: one.interval() for border, one in self.by_border.items()}
-
-    @cached_property
     def slices(self) -> tuple[Slice, ...]:
         """The species, then the breeds, each in alphabetical order."""
         found = []

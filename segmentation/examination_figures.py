@@ -127,7 +127,7 @@ def scores_figure(examination: Examination) -> "Figure":
 
     counts = examination.evaluation.counts
     dice, floor = counts.dice(), counts.all_pet().dice()
-    low, high = examination.intervals[examination.border]
+    low, high = examination.evaluation.interval()
     edges = np.linspace(0, 1, 21).tolist()
     figure = Figure(figsize=(8, 4.8))
     axes = figure.subplots(gridspec_kw=_LAYOUT)

@@ -49,7 +49,7 @@ def _borders(examination: Examination) -> str:
     ]
     table[0] += ["pooled accuracy", "'pet' everywhere: Dice", "'background': accuracy", "images"]
     for name, one in examination.by_border.items():
-        low, high = examination.intervals[name]
+        low, high = examination.by_border[name].interval()
         mean, pooled = one.counts.mean(), one.counts.pooled()
         floors = one.counts.all_pet().mean().dice, one.counts.all_background().mean().accuracy
         asked = " (asked for)" if name == examination.border else ""

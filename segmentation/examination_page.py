@@ -142,7 +142,7 @@ for is marked. Floors: what answering 'pet' or 'background' everywhere scores.</
 {% for name, one in found.by_border.items() %}
 {% set here = one.counts.mean() %}
 {% set pooled_here = one.counts.pooled() %}
-{% set low, high = found.intervals[name] %}
+{% set low, high = found.by_border[name].interval() %}
 <tr{% if name == found.border %} class="asked"{% endif %}><th scope="row">{{ border_of(name) }}</th>
 <td>{{ "{:,}".format(one.counts | length) }}</td>
 <td>{{ f3(here.dice) }}</td><td>{{ f3(low) }} to {{ f3(high) }}</td><td>{{ f3(here.iou) }}</td>

@@ -37,23 +37,13 @@ class _Row:
 
 def metrics(examination: Examination) -> dict[str, float]:
     """Return the figures as MLflow keeps them, by names such as `test/dice`."""
-    evaluation = examination.evaluation
-    counts = evaluation.counts
-    mean, pooled = counts.mean(), counts.pooled()
-    low, high = examination.intervals[examination.border]
+    counts = examination.evaluation.counts
+    pooled = counts.pooled()
     found = {
-        "dice": mean.dice,
-        "dice_low": low,
-        "dice_high": high,
-        "iou": mean.iou,
-        "accuracy": mean.accuracy,
         "dice_pooled": pooled.dice,
         "iou_pooled": pooled.iou,
         "accuracy_pooled": pooled.accuracy,
-        "images": float(len(counts)),
         "pet_share": counts.pet_share(),
-        "floor_dice": counts.all_pet().mean().dice,
-        "floor_accuracy": counts.all_background().mean().accuracy,
         "boundary_f": float(examination.boundary.mean()),
         "calibration_error": examination.calibration_error,
         "best_threshold": examination.best_threshold,
@@ -62,7 +52,8 @@ def metrics(examination: Examination) -> dict[str, float]:
         found[f"dice_border_{border}"] = other.counts.mean().dice
     for one in words.of_kind(examination, "species"):
         found |= {f"dice_{one.name}": one.dice, f"images_{one.name}": float(one.images)}
-    return {f"{examination.split}/{name}": value for name, value in found.items()}
+    more = {f"{examination.split}/{name}": value for name, value in found.items()}
+    return examination.evaluation.figures() | more
 
 
 def lines(examination: Examination, about: About) -> list[str]:
@@ -109,7 +100,7 @@ def page(examination: Examination, about: About, pictures: Mapping[str, bytes]) 
         about=about,
         all_images=every,
         mean=examination.evaluation.counts.mean(),
-        interval=examination.intervals[examination.border],
+        interval=examination.evaluation.interval(),
         warnings=[*warnings, *([words.sentence(left_out)] if left_out else [])],
         rows=rows[:_MOST_ROWS],
         shown=shown,

@@ -115,7 +115,7 @@ def tolerance() -> str:
 
 def score(examination: Examination) -> str:
     """Return the figures of the model in one sentence."""
-    low, high = examination.intervals[examination.border]
+    low, high = examination.evaluation.interval()
     mean = examination.evaluation.counts.mean()
     return (
         f"Dice {mean.dice:.3f} (95 % interval {low:.3f} to {high:.3f}), IoU {mean.iou:.3f}, pixel "

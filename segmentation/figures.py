@@ -1,5 +1,6 @@
 """Pictures: photo, truth and prediction side by side; galleries; curves. All return RGB uint8."""
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,13 @@ def overlay(image: Picture, prediction: Mask) -> Picture:
         uint8 (H, W, 3).
     """
     return _tint(image, prediction, _HIT)
+
+
+def encoded(picture: Picture, form: str, **options: int) -> bytes:
+    """Return a picture as the content of a file of a format such as `JPEG`, with its options."""
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, form, **options)
+    return stream.getvalue()
 
 
 def gallery(panels: Sequence[Picture], captions: Sequence[str], columns: int) -> Picture:

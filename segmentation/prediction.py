@@ -9,10 +9,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from segmentation.albums import TABLE, Task, Wanted
-from segmentation.figures import overlay
+from segmentation.figures import encoded, overlay
 from segmentation.inference import BATCH, Model, Photo, one_thread_each, workers_for
 from segmentation.parallel import Progress, ahead, batched
 from segmentation.paths import printable
@@ -150,14 +149,14 @@ def _written(task: Task, probability: NDArray[np.float32], content: bytes, wante
     mask = probability > wanted.threshold
     contents = [mask_png(mask)]
     if wanted.overlays:  # decoded once more: kept, a batch of large photos would take gigabytes
-        contents.append(_encoded(overlay(read_photo(content), mask), "JPEG", quality=90))
+        contents.append(encoded(overlay(read_photo(content), mask), "JPEG", quality=90))
     if wanted.probabilities:
-        contents.append(_encoded((probability * 255).round().astype(np.uint8), "PNG"))
+        contents.append(encoded((probability * 255).round().astype(np.uint8), "PNG"))
     targets = task.targets(wanted)
-    for path, encoded in zip(targets, contents, strict=True):
+    for path, made in zip(targets, contents, strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replaced(path) as stream:
-            stream.write(encoded)
+            stream.write(made)
     return Row(
         image=str(task.name),
         mask=str(targets[0].relative_to(wanted.output)),
@@ -165,9 +164,3 @@ def _written(task: Task, probability: NDArray[np.float32], content: bytes, wante
         height=mask.shape[0],
         pet_share=round(np.count_nonzero(mask) / mask.size, 6),
     )
-
-
-def _encoded(picture: NDArray[np.uint8], form: str, **options: int) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, form, **options)
-    return stream.getvalue()

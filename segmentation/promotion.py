@@ -13,7 +13,7 @@ from segmentation.metrics import Counts
 from segmentation.parallel import Progress
 from segmentation.pets import Example, read_trainval
 from segmentation.sources import Source
-from segmentation.splits import in_gate
+from segmentation.splits import gate_of
 from segmentation.tracking import models, runs
 from segmentation.tracking.loading import load, seen_images
 
@@ -70,7 +70,7 @@ class Arena:
         Raises:
             DataError: its lists cannot be used.
         """
-        self.gate = [example for example in read_trainval(source.root) if in_gate(example)]
+        self.gate = gate_of(read_trainval(source.root))
         self._border, self._progress, self.device = border, progress, device
         self.problems: tuple[str, ...] = ()
 

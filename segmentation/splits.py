@@ -39,13 +39,18 @@ def in_gate(example: Example) -> bool:
     return int.from_bytes(digest[:8], "big") % _GATE_PART == 0
 
 
+def gate_of(trainval: Iterable[Example]) -> tuple[Example, ...]:
+    """Return the gate split of the official trainval list."""
+    return tuple(example for example in trainval if in_gate(example))
+
+
 def split(trainval: Sequence[Example], config: DataConfig) -> Split:
     """Choose the train and val examples that `config` asks for.
 
     Raises:
         ConfigError: it asks for more images than there are.
     """
-    gate = tuple(example for example in trainval if in_gate(example))
+    gate = gate_of(trainval)
     pool = [example for example in trainval if not in_gate(example)]
     val_count = _wanted("val_images", config.val_images, len(pool) - 1, max(1, len(pool) // 5))
     val = choose(pool, val_count, config.split_seed)

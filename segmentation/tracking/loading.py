@@ -1,6 +1,7 @@
 """From a model's address to something that answers: ours, or another project's of our signature."""
 
 import dataclasses
+import functools
 import json
 import re
 import zipfile
@@ -57,6 +58,11 @@ class Loaded:
     def label(self) -> str:
         """Return its name and version, or its address."""
         return f"{self.name} version {self.version}" if self.version else self.uri
+
+    @functools.cached_property
+    def splits(self) -> dict[str, dict[str, str]] | None:
+        """What it was trained on, see `training_splits`; asked for once."""
+        return training_splits(self.run_id)
 
 
 def load(uri: str, device: torch.device | None = None, *, allow_pickle: bool = False) -> Loaded:

@@ -193,18 +193,7 @@ def log_final(evaluation: Evaluation, best_epoch: int) -> None:
 
 def log_split(evaluation: Evaluation) -> None:
     """Log the figures of images that neither trained nor chose the epoch, such as the gate's."""
-    mean, (low, high) = evaluation.counts.mean(), evaluation.interval()
-    figures = {
-        "dice": mean.dice,
-        "dice_low": low,
-        "dice_high": high,
-        "iou": mean.iou,
-        "accuracy": mean.accuracy,
-        "images": len(evaluation.counts),
-        "floor_dice": evaluation.counts.all_pet().mean().dice,
-        "floor_accuracy": evaluation.counts.all_background().mean().accuracy,
-    }
-    mlflow.log_metrics({f"{evaluation.split}/{name}": value for name, value in figures.items()})
+    mlflow.log_metrics(evaluation.figures())
 
 
 def log_decision(decision: Decision) -> None:
