@@ -1,6 +1,7 @@
 """Command-line options made from the settings, so that they are declared once."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -28,6 +29,28 @@ class CountType(click.ParamType):  # type: ignore[type-arg]
             return int(value)
         except ValueError:
             self.fail(f"{value!r} is neither a number nor 'all'.", param, ctx)
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]
+    """A time, such as `90s`, `5m`, `1.5h` or a number of seconds; 0 or more."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Turn text into seconds."""
+        if isinstance(value, float):
+            return value
+        text = str(value).strip()
+        unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
+        try:
+            seconds = float(text[:-1]) * unit if unit else float(text)
+        except ValueError:
+            seconds = math.nan
+        if not 0 <= seconds < math.inf:
+            self.fail(f"{value!r} is no time; expected such as 90s, 5m or 1.5h.", param, ctx)
+        return seconds
 
 
 _TYPES: dict[Any, Any] = {

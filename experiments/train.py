@@ -6,7 +6,7 @@ import click
 from click.core import ParameterSource
 
 from experiments.console import ConsoleObserver, ProgressBar, one_line_errors
-from experiments.options import config_options
+from experiments.options import Duration, config_options
 from segmentation.config import Config, require_model_name
 
 if TYPE_CHECKING:
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     "data.",
 )
 @click.option(
+    "--budget",
+    type=Duration(),
+    default=0.0,
+    help="Time for training, such as 90s, 5m or 1.5h: as many epochs as fit into it, whatever "
+    "'epochs' says; 0: as many as 'epochs' says.",
+)
+@click.option(
     "--like",
     default="",
     help="Id of the run of an earlier training to repeat: parameters that you do not give are "
@@ -30,7 +37,7 @@ if TYPE_CHECKING:
 )
 @click.pass_context
 @one_line_errors
-def main(context: click.Context, model_name: str, like: str, **options: Any) -> None:
+def main(context: click.Context, model_name: str, budget: float, like: str, **options: Any) -> None:
     """Train a U-Net that tells pet from background."""
     earlier = None
     if like:
@@ -46,7 +53,7 @@ def main(context: click.Context, model_name: str, like: str, **options: Any) -> 
     source = find_source(config.data.source)
     click.echo(source.line)
 
-    from segmentation.pipeline import Setup, load_data, train_and_register
+    from segmentation.pipeline import Setup, load_data, train_and_register, within
     from segmentation.tracking.store import connect, how_to_look
 
     store = connect()
@@ -59,7 +66,11 @@ def main(context: click.Context, model_name: str, like: str, **options: Any) -> 
         click.echo(line)
     sizes = ", ".join(f"{len(part)} {name}" for name, part in reversed(data.items()))
     click.echo(f"Training on {compute.device.type}, {compute.amp}: {sizes} images")
-    outcome = train_and_register(config, setup, [ConsoleObserver()])
+    pace = None
+    if budget:
+        config, pace = within(budget, config, setup)
+        click.echo(f"Budget: {config.training.epochs} epochs in {budget:g} s of training")
+    outcome = train_and_register(config, setup, [ConsoleObserver()], pace)
     warning = "" if outcome.evaluation.above_floors() else " - NOT above that"
     click.echo(f"Score: {outcome.story.score()}; {outcome.story.floor()}{warning}")
     click.echo(outcome.decision.reason)

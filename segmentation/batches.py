@@ -7,7 +7,6 @@ prepare them: the sampler's indices carry the epoch along.
 import dataclasses
 import hashlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from segmentation.augment import Augmenter
 from segmentation.config import TrainingConfig
-from segmentation.decoding import Decoded
+from segmentation.decoded import Decoded
+from segmentation.parallel import batched
+from segmentation.pixels import COUNTS_BIT, PET_BIT
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,12 +52,12 @@ class Batch:
         )
 
 
-def to_batch(images: Tensor, masks: Tensor) -> Batch:
-    """Turn uint8 (N, S, S, 3) and (N, S, S, 2) into a batch; the image is channels-last."""
+def to_batch(images: Tensor, flags: Tensor) -> Batch:
+    """Turn uint8 (N, S, S, 3) and flags (N, S, S) into a batch; the image is channels-last."""
     return Batch(
         image=images.permute(0, 3, 1, 2),
-        mask=masks[..., 0].unsqueeze(1),
-        valid=masks[..., 1].unsqueeze(1),
+        mask=(flags & PET_BIT).unsqueeze(1),
+        valid=(flags & COUNTS_BIT).div(COUNTS_BIT, rounding_mode="floor").unsqueeze(1),
     )
 
 
@@ -65,10 +66,12 @@ class Batches:
 
     def __init__(self, train: Decoded, val: Decoded, config: TrainingConfig) -> None:
         """Prepare loading; processes, if any, start with the first epoch."""
-        self.train_size = len(train)
+        self.train_size, self.val_size = len(train), len(val)
         self.batch_size = config.batch_size
-        self.val = to_batch(torch.from_numpy(val.images), torch.from_numpy(val.masks))
-        self._sampler = _EpochSampler(len(train), config.batch_size, config.seed)
+        #: Height and width of the images, in pixels.
+        self.image_size = train.pixels.size
+        self._val = val.pixels
+        self._sampler = _EpochSampler(len(train), config.batch_size, config.seed, self.image_size)
         self._loader: DataLoader[Batch] = DataLoader(
             _Augmented(train, config),
             batch_sampler=self._sampler,
@@ -84,61 +87,56 @@ class Batches:
         """Return the number of steps an epoch; the last batch may be smaller."""
         return len(self._sampler)
 
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """Yield the training batches of one epoch."""
-        self._sampler.epoch = number
-        batches = iter(self._loader)
-        # One batch ahead: it is augmented in the gaps that the network's arithmetic leaves.
-        with ThreadPoolExecutor(max_workers=1) as ahead:
-            following = ahead.submit(next, batches, None)
-            while (batch := following.result()) is not None:
-                following = ahead.submit(next, batches, None)
-                yield batch
+    def epoch(self, number: int, size: int = 0) -> Iterator[Batch]:
+        """Yield the training batches of one epoch.
+
+        Args:
+            number: of the epoch, from 1: other draws, another order.
+            size: height and width of the variants, in pixels; 0: of the images.
+        """
+        self._sampler.epoch, self._sampler.size = number, size or self.image_size
+        yield from self._loader
 
     def validation(self) -> Iterator[Batch]:
         """Yield the validation split in order, without augmentation, in larger batches."""
-        size = 4 * self.batch_size
-        for start in range(0, len(self.val.image), size):
-            part = slice(start, start + size)
-            yield Batch(
-                image=self.val.image[part], mask=self.val.mask[part], valid=self.val.valid[part]
-            )
+        for some in batched(range(self.val_size), 4 * self.batch_size):
+            images, flags = self._val.gather(some)
+            yield to_batch(torch.from_numpy(images), torch.from_numpy(flags))
 
 
 class _EpochSampler:
-    """Yields batches of (epoch, index)."""
+    """Yields batches of (epoch, size, index)."""
 
-    def __init__(self, size: int, batch_size: int, seed: int) -> None:
-        self.size, self.batch_size, self.seed, self.epoch = size, batch_size, seed, 0
+    def __init__(self, images: int, batch_size: int, seed: int, size: int) -> None:
+        self.images, self.batch_size, self.seed = images, batch_size, seed
+        self.epoch, self.size = 0, size
 
     def __len__(self) -> int:
-        return -(-self.size // self.batch_size)
+        return -(-self.images // self.batch_size)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
         generator = np.random.default_rng([self.seed, self.epoch])
-        order = generator.permutation(self.size).tolist()
-        for start in range(0, self.size, self.batch_size):
-            yield [(self.epoch, index) for index in order[start : start + self.batch_size]]
+        order = generator.permutation(self.images).tolist()
+        for some in batched(order, self.batch_size):
+            yield [(self.epoch, self.size, index) for index in some]
 
 
 class _Augmented(Dataset[Batch]):
     """Makes a whole batch at a time, so that nothing is collated piece by piece."""
 
     def __init__(self, train: Decoded, config: TrainingConfig) -> None:
-        # Tensors reach loader processes as shared memory, not as copies.
-        self._images, self._masks = torch.from_numpy(train.images), torch.from_numpy(train.masks)
+        self._pixels = train.pixels
         self._keys = [_number(example.id) for example in train.examples]
-        self._augment = Augmenter(config.augment, train.images.shape[1], config.seed)
+        self._augment = Augmenter(config.augment, config.seed)
 
-    def __getitems__(self, positions: list[tuple[int, int]]) -> Batch:
-        variants = [
-            self._augment(self._images[i].numpy(), self._masks[i].numpy(), epoch, self._keys[i])
-            for epoch, i in positions
-        ]
-        return to_batch(
-            torch.from_numpy(np.stack([image for image, _ in variants])),
-            torch.from_numpy(np.stack([masks for _, masks in variants])),
-        )
+    def __getitems__(self, positions: list[tuple[int, int, int]]) -> Batch:
+        size = positions[0][1]
+        images = np.empty((len(positions), size, size, 3), np.uint8)
+        flags = np.empty((len(positions), size, size), np.uint8)
+        for place, (epoch, _, index) in enumerate(positions):
+            variant = self._augment(*self._pixels[index], epoch, self._keys[index], size)
+            images[place], flags[place] = variant
+        return to_batch(torch.from_numpy(images), torch.from_numpy(flags))
 
 
 def _number(name: str) -> int:

@@ -105,6 +105,14 @@ class TrainingConfig:
         choices=("none", "light", "strong"),
         search="choice",
     )
+    resizing: str = setting(
+        "progressive",
+        "The images' size during training: 'progressive' begins at half of image_size, goes on at "
+        "three quarters after 40 % of the epochs and ends with 30 % at full size; 'fixed' has it "
+        "from the start.",
+        choices=("progressive", "fixed"),
+        search="choice",
+    )
     ema: float = setting(
         0.98,
         "Decay per step of the moving average of the weights that is validated and kept; 0: off.",

@@ -1,4 +1,7 @@
-"""Verify and decode once: from listed examples to one split in memory, as uint8."""
+"""Verify and decode: from listed examples to the splits that a run uses.
+
+What was decoded before, by whatever run, is taken from the store on disk.
+"""
 
 import dataclasses
 import hashlib
@@ -9,61 +12,31 @@ import torch
 from numpy.typing import NDArray
 
 from segmentation.config import DataConfig
+from segmentation.decoded import Decoded, Files, Pixels
 from segmentation.errors import DataError
-from segmentation.parallel import Progress, in_parallel
+from segmentation.parallel import CORES, Progress, ahead, batched
 from segmentation.pets import Example
-from segmentation.pixels import ExampleError, binary_mask, decode, read_files
+from segmentation.pixel_store import DamagedError, Entry, PixelStore
+from segmentation.pixels import BORDER, PET, ExampleError, decode, read_files
 from segmentation.splits import check_pet_share, find_twins
 from segmentation.unet import resize_image
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Decoded:
-    """One split in memory.
-
-    Attributes:
-        name: `train`, `val`, ...
-        examples: N of them, in the order of the arrays.
-        files: of `val` alone the contents of image and trimap, N pairs: the finished model is
-            judged on these very bytes, whatever has become of the files by then.
-        images: uint8 (N, S, S, 3), RGB.
-        masks: uint8 (N, S, S, 2) in {0, 1}: the mask, and the pixels that count.
-        digests: SHA-256 of each image file, hexadecimal.
-        digest: SHA-256 over ids and files, hexadecimal.
-        problems: one line for each example left out.
-    """
-
-    name: str
-    examples: tuple[Example, ...]
-    files: tuple[tuple[bytes, bytes], ...]
-    images: NDArray[np.uint8]
-    masks: NDArray[np.uint8]
-    digests: tuple[str, ...]
-    digest: str
-    problems: tuple[str, ...]
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self.examples)
-
-    def pet_share(self) -> float:
-        """Return the share of pet among the pixels that count, in [0, 1]."""
-        counted = int(self.masks[..., 1].sum(dtype=np.int64))
-        return int(self.masks[..., 0].sum(dtype=np.int64)) / max(1, counted)
+_AT_ONCE = 32  # examples of one transaction
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Outcome:
-    """An example decoded to the working size, or the reason why not."""
+    """What is remembered of an example that was looked at; its pixels are in the store."""
 
+    split: str
     example: Example
     problem: str = ""
-    files: tuple[bytes, bytes] = (b"", b"")
-    image: NDArray[np.uint8] | None = None
-    masks: NDArray[np.uint8] | None = None
-
-    def image_digest(self) -> str:
-        return hashlib.sha256(self.files[0]).hexdigest()
+    key: bytes = b""
+    image_bytes: int = 0
+    image_digest: str = ""
+    content_digest: str = ""
+    pet: int = 0
+    border: int = 0
 
 
 def load_splits(
@@ -74,6 +47,9 @@ def load_splits(
 ) -> dict[str, Decoded]:
     """Verify and decode the splits that a run uses.
 
+    Every file is read, so that the digests say what is there now; decoded is only what the store
+    has not. Memory does not grow with the number of examples but for some hundred bytes each.
+
     Args:
         parts: the examples of each split; of a picture in two of them, the first one keeps it.
         kept_apart: other splits, of which no picture may be in `parts`.
@@ -82,15 +58,30 @@ def load_splits(
 
     Raises:
         DataError: files cannot be used, or a picture stands in two splits (all are named), and
-            `bad_examples` is `stop`; or nothing is left; or the masks cannot be pets.
+            `bad_examples` is `stop`; or nothing is left; or the masks cannot be pets; or the
+            store cannot be written.
     """
     pairs = [(name, example) for name, examples in parts.items() for example in examples]
-    outcomes = in_parallel(lambda pair: _decode_one(pair[1], config), pairs, progress)
-    names = [name for name, _ in pairs]
-    twins = _twins(list(zip(names, outcomes, strict=True)), kept_apart)
+    try:
+        loaded = _load(pairs, kept_apart, config, progress)
+    except DamagedError:  # it has been said, and the file is gone
+        loaded = _load(pairs, kept_apart, config, progress)
+    return {part: loaded[part] for part in parts}
+
+
+def _load(
+    pairs: Sequence[tuple[str, Example]],
+    kept_apart: Mapping[str, Sequence[Example]],
+    config: DataConfig,
+    progress: Progress,
+) -> dict[str, Decoded]:
+    store = PixelStore(config.image_size)
+    files = Files()
+    with store.guarded():
+        outcomes = _look_at(pairs, store, files, progress)
+    twins = _twins(outcomes, kept_apart)
     outcomes = [
-        _Outcome(example=o.example, problem=twins[o.example.id]) if o.example.id in twins else o
-        for o in outcomes
+        dataclasses.replace(o, problem=twins.get(o.example.id, o.problem)) for o in outcomes
     ]
     problems = [outcome.problem for outcome in outcomes if outcome.problem]
     if problems and config.bad_examples == "stop":
@@ -100,75 +91,119 @@ def load_splits(
             problems,
         )
     return {
-        part: _gather(part, [o for name, o in zip(names, outcomes, strict=True) if name == part])
-        for part in parts
+        part: _gather(part, [o for o in outcomes if o.split == part], store, files, config.border)
+        for part in dict.fromkeys(name for name, _ in pairs)
     }
 
 
+def _look_at(
+    pairs: Sequence[tuple[str, Example]], store: PixelStore, files: Files, progress: Progress
+) -> list[_Outcome]:
+    """Read each example, in threads, and put into the store what it has not."""
+
+    def look(pair: tuple[str, Example]) -> tuple[_Outcome, Entry | None]:
+        return _look_at_one(*pair, store, files)
+
+    outcomes: list[_Outcome] = []
+    for some in batched(ahead(look, pairs, CORES), _AT_ONCE):
+        store.add((outcome.key, entry) for outcome, entry in some if entry is not None)
+        outcomes += [outcome for outcome, _ in some]
+        progress(len(outcomes), len(pairs))
+    return outcomes
+
+
+def _look_at_one(
+    name: str, example: Example, store: PixelStore, files: Files
+) -> tuple[_Outcome, Entry | None]:
+    """Read and verify one example; return also its pixels if the store has not got them."""
+    new = None
+    try:
+        pair = read_files(example)
+        key = store.key(pair)
+        found = store.find(key)
+        if found is None:
+            found = new = _decode_one(example, pair, store.size)
+    except ExampleError as error:
+        return _Outcome(split=name, example=example, problem=str(error)), None
+    if name == "val":
+        files.add(example, pair)
+    outcome = _Outcome(
+        split=name,
+        example=example,
+        key=key,
+        image_bytes=len(pair[0]),
+        image_digest=hashlib.sha256(pair[0]).hexdigest(),
+        content_digest=hashlib.sha256(b"".join(pair)).hexdigest(),
+        pet=found.pet,
+        border=found.border,
+    )
+    return outcome, new
+
+
 def _twins(
-    outcomes: Sequence[tuple[str, _Outcome]], kept_apart: Mapping[str, Sequence[Example]]
+    outcomes: Sequence[_Outcome], kept_apart: Mapping[str, Sequence[Example]]
 ) -> dict[str, str]:
     """Find pictures that stand in two splits, comparing files byte by byte.
 
     Of the splits kept apart only files of a size that occurs in the others are read at all.
     """
-    good = [(name, outcome) for name, outcome in outcomes if not outcome.problem]
-    sizes = {len(outcome.files[0]) for _, outcome in good}
+    good = [outcome for outcome in outcomes if not outcome.problem]
+    sizes = {outcome.image_bytes for outcome in good}
     files = []
     for name, examples in kept_apart.items():
         for example in examples:
             if example.image.is_file() and example.image.stat().st_size in sizes:
                 digest = hashlib.sha256(example.image.read_bytes()).hexdigest()
                 files.append((name, example, digest))
-    files += [(name, outcome.example, outcome.image_digest()) for name, outcome in good]
+    files += [(outcome.split, outcome.example, outcome.image_digest) for outcome in good]
     return find_twins(files)
 
 
-def _decode_one(example: Example, config: DataConfig) -> _Outcome:
-    """Read, verify and resize one example."""
-    try:
-        files = read_files(example)
-        pixels = decode(example, *files)
-    except ExampleError as error:
-        return _Outcome(example=example, problem=str(error))
-    masks = np.stack(binary_mask(pixels.trimap, config.border), axis=-1)
-    image = resize_image(torch.from_numpy(pixels.image).permute(2, 0, 1)[None], config.image_size)
-    return _Outcome(
-        example=example,
-        files=files,
-        image=image[0].round().clamp(0, 255).byte().permute(1, 2, 0).numpy(),
-        masks=nearest(masks, config.image_size),
+def _decode_one(example: Example, files: tuple[bytes, bytes], size: int) -> Entry:
+    """Decode and resize one example."""
+    pixels = decode(example, *files)
+    image = resize_image(torch.from_numpy(pixels.image).permute(2, 0, 1)[None], size)
+    trimap = nearest(pixels.trimap, size)
+    rounded = image[0].round().clamp(0, 255).byte().permute(1, 2, 0).contiguous()
+    return Entry(
+        pixels=rounded.numpy().tobytes() + trimap.tobytes(),
+        pet=int((trimap == PET).sum()),
+        border=int((trimap == BORDER).sum()),
     )
 
 
-def nearest(masks: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Resize uint8 (H, W, C) to (size, size, C), taking the pixel under each new one's centre."""
-    rows = ((np.arange(size) + 0.5) * masks.shape[0] / size).astype(np.intp)
-    columns = ((np.arange(size) + 0.5) * masks.shape[1] / size).astype(np.intp)
-    return np.ascontiguousarray(masks[rows[:, None], columns])
+def nearest(trimap: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Resize uint8 (H, W) to (size, size), taking the pixel under each new one's centre."""
+    rows = ((np.arange(size) + 0.5) * trimap.shape[0] / size).astype(np.intp)
+    columns = ((np.arange(size) + 0.5) * trimap.shape[1] / size).astype(np.intp)
+    return np.ascontiguousarray(trimap[rows[:, None], columns])
 
 
-def _gather(name: str, results: list[_Outcome]) -> Decoded:
-    """Stack the usable outcomes of one split."""
-    good = [o for o in results if o.image is not None and o.masks is not None]
+def _gather(
+    name: str, outcomes: Sequence[_Outcome], store: PixelStore, files: Files, border: str
+) -> Decoded:
+    """Put the usable examples of one split together."""
+    good = [outcome for outcome in outcomes if not outcome.problem]
+    problems = tuple(outcome.problem for outcome in outcomes if outcome.problem)
     if not good:
         raise DataError(
-            f"none of the {len(results)} examples of the {name} split can be used:",
-            [outcome.problem for outcome in results],
+            f"none of the {len(outcomes)} examples of the {name} split can be used:", problems
         )
     whole = hashlib.sha256()
     for outcome in sorted(good, key=lambda o: o.example.id):
-        content = hashlib.sha256(b"".join(outcome.files)).hexdigest()
-        whole.update(f"{outcome.example.id} {content}\n".encode())
-    decoded = Decoded(
+        whole.update(f"{outcome.example.id} {outcome.content_digest}\n".encode())
+    borders = sum(outcome.border for outcome in good)
+    pet = sum(outcome.pet for outcome in good) + (borders if border == "pet" else 0)
+    counted = len(good) * store.size**2 - (borders if border == "ignore" else 0)
+    share = pet / max(1, counted)
+    check_pet_share(name, share)
+    return Decoded(
         name=name,
         examples=tuple(outcome.example for outcome in good),
-        files=tuple(outcome.files for outcome in good) if name == "val" else (),
-        images=np.stack([o.image for o in good if o.image is not None]),
-        masks=np.stack([o.masks for o in good if o.masks is not None]),
-        digests=tuple(outcome.image_digest() for outcome in good),
+        pixels=Pixels(store, [outcome.key for outcome in good], border),
+        files=files,
+        digests=tuple(outcome.image_digest for outcome in good),
         digest=whole.hexdigest(),
-        problems=tuple(outcome.problem for outcome in results if outcome.problem),
+        pet_share=share,
+        problems=problems,
     )
-    check_pet_share(name, decoded.pet_share())
-    return decoded

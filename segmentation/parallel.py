@@ -9,6 +9,9 @@ from typing import TypeVar
 #: Called with the number of things done and of all.
 Progress = Callable[[int, int], None]
 
+#: Threads that read and decode files.
+CORES = os.cpu_count() or 1
+
 _Input = TypeVar("_Input")
 _Output = TypeVar("_Output")
 
@@ -18,7 +21,7 @@ def in_parallel(
 ) -> list[_Output]:
     """Apply `function` to each input, by a thread a core; return the outputs in order."""
     outputs = []
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(max_workers=CORES) as pool:
         for output in pool.map(function, inputs):
             outputs.append(output)
             progress(len(outputs), len(inputs))

@@ -1,15 +1,18 @@
 """One tracked training from start to end: data, network, run, registered model."""
 
 import dataclasses
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from segmentation.batches import Batches
+from segmentation.budget import Budget
 from segmentation.config import Config, DataConfig
 from segmentation.decision import Decision
-from segmentation.decoding import Decoded, load_splits
+from segmentation.decoded import Decoded
+from segmentation.decoding import load_splits
 from segmentation.devices import Compute
 from segmentation.errors import ConfigError
 from segmentation.evaluation import Evaluation, evaluate
@@ -17,13 +20,14 @@ from segmentation.inference import Batched
 from segmentation.parallel import Progress
 from segmentation.pets import read_list, read_trainval
 from segmentation.promotion import Arena, promote
+from segmentation.rehearsal import rehearse
 from segmentation.reports import EarlyStopping, FitResult, Observer
 from segmentation.sources import Source
 from segmentation.splits import split
 from segmentation.tracking import descriptions, models, runs
 from segmentation.tracking.galleries import Gallery
 from segmentation.training import fit
-from segmentation.unet import Segmenter, build_unet
+from segmentation.unet import Segmenter, UNet, build_unet
 
 Splits = Mapping[str, Decoded]
 
@@ -53,6 +57,11 @@ class Setup:
         """Put it together; an empty `model_name` stands for the usual one."""
         name = model_name or source.model_name
         return cls(compute=compute, source=source, data=data, model_name=name, like=like)
+
+    def start(self, config: Config) -> tuple[UNet, Batches]:
+        """Return a new network, and the batches to train it on."""
+        network = build_unet(config.model, config.training.seed)
+        return network, Batches(self.data["train"], self.data["val"], config.training)
 
     def tags(self) -> dict[str, str]:
         """Return what describes a run besides its settings."""
@@ -134,20 +143,38 @@ def load_data(
     return load_splits(parts, apart, config, progress)
 
 
-def train_and_register(config: Config, setup: Setup, observers: Sequence[Observer]) -> Outcome:
+def within(seconds: float, config: Config, setup: Setup) -> tuple[Config, Budget]:
+    """Return the configuration with as many epochs as fit into a time, and what keeps to it.
+
+    Args:
+        seconds: of training, this rehearsal's included.
+        config: all settings; its number of epochs is not used.
+        setup: device and data.
+    """
+    started = time.perf_counter()
+    costs = rehearse(*setup.start(config), config.training, setup.compute, seconds)
+    budget = Budget(seconds - (time.perf_counter() - started), costs)
+    training = dataclasses.replace(config.training, epochs=budget.epochs())
+    return dataclasses.replace(config, training=training), budget
+
+
+def train_and_register(
+    config: Config, setup: Setup, observers: Sequence[Observer], budget: Budget | None = None
+) -> Outcome:
     """Train in an MLflow run of its own, judge the result, log and register it.
 
     Args:
         config: all settings.
         setup: device, data and the model's name.
         observers: told of each epoch besides the tracker.
+        budget: keeps training to a time.
 
     Raises:
         TrainingError: the loss is not finite; the run is FAILED, nothing is registered.
         TrackingError: the exported model does not answer as the trained one.
     """
     with runs.tracked_run(run_name(config, setup), setup.tags()) as run:
-        trained = fit_and_judge(config, setup, observers)
+        trained = fit_and_judge(config, setup, observers, budget=budget)
         # The model first: should a picture fail, what took minutes to train is safe.
         model_id = log_model(trained, setup)
         registered = models.register(
@@ -172,7 +199,12 @@ def train_and_register(config: Config, setup: Setup, observers: Sequence[Observe
 
 
 def fit_and_judge(
-    config: Config, setup: Setup, observers: Sequence[Observer], *, thumbnails: bool = True
+    config: Config,
+    setup: Setup,
+    observers: Sequence[Observer],
+    *,
+    thumbnails: bool = True,
+    budget: Budget | None = None,
 ) -> Trained:
     """Train in the current run, tracked epoch by epoch, and score the result.
 
@@ -181,6 +213,7 @@ def fit_and_judge(
         setup: device, data and the model's name.
         observers: told of each epoch besides the tracker.
         thumbnails: whether the table of images is to have pictures.
+        budget: keeps training to a time.
 
     Raises:
         TrainingError: the loss is not finite.
@@ -188,18 +221,22 @@ def fit_and_judge(
     data, training = setup.data, config.training
     val = data["val"]
     runs.log_setup(_resolved(config, setup), data, setup.source.root)
-    network = build_unet(config.model, training.seed)
-    watchers = [runs.TrackingObserver(val, training.epochs), *observers]
+    network, batches = setup.start(config)
+    tracker = runs.TrackingObserver(val, training.epochs)
+    watchers = [tracker, *observers]
     if training.patience:
         watchers.append(EarlyStopping(training.patience))
-    batches = Batches(data["train"], val, training)
-    result = fit(network, batches, training, setup.compute, watchers)
+    try:
+        result = fit(network, batches, training, setup.compute, watchers, budget)
+    finally:
+        tracker.flush()
+    if budget is not None:
+        runs.tag("budget", f"{budget.seconds:.1f} s" + "".join(f"; {x}" for x in budget.changes))
     segmenter = Segmenter(network, config.data.image_size).eval()
     gallery = Gallery(thumbnails=thumbnails)
-    files = dict(zip(val.examples, val.files, strict=True))
     model = Batched(segmenter, setup.compute.device)
     evaluation, _ = evaluate(
-        val.name, model, val.examples, config.data.border, gallery, files.__getitem__
+        val.name, model, val.examples, config.data.border, gallery, val.files.__getitem__
     )
     story = descriptions.Story(
         config=config,

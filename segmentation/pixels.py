@@ -25,6 +25,8 @@ MAX_PIXELS = 64_000_000
 _MAX_BYTES = 256 * 2**20
 
 PET, BACKGROUND, BORDER = 1, 2, 3
+#: The bits of a pixel's flags, made from a trimap: it is pet; it counts.
+PET_BIT, COUNTS_BIT = 1, 2
 _IMAGE_FORMATS = ("JPEG", "PNG", "GIF")
 _IMAGE_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")
 _UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
@@ -145,16 +147,26 @@ def binary_mask(
     """Turn a trimap into the mask that is learned and the pixels that count.
 
     Args:
-        trimap: uint8 (H, W), values in {1, 2, 3}.
+        trimap: uint8 (H, W) or (K,), values in {1, 2, 3}.
         border: what 3 becomes: `pet`, `background` or `ignore`.
 
     Returns:
-        (mask, valid): uint8 (H, W), both in {0, 1}; mask 1 = pet. `valid` is 1 everywhere but on
-        an ignored border, where mask is 0.
+        (mask, valid): uint8 of the same shape, both in {0, 1}; mask 1 = pet. `valid` is 1
+        everywhere but on an ignored border, where mask is 0.
     """
     mask = (trimap == PET) | ((trimap == BORDER) & (border == "pet"))
     valid = (trimap != BORDER) | (border != "ignore")
     return mask.astype(np.uint8), valid.astype(np.uint8)
+
+
+def flags_of(border: str) -> NDArray[np.uint8]:
+    """Return uint8 (4,): the flags (`PET_BIT`, `COUNTS_BIT`) of each value of a trimap.
+
+    Args:
+        border: what 3 becomes: `pet`, `background` or `ignore`.
+    """
+    mask, valid = binary_mask(np.arange(4, dtype=np.uint8), border)
+    return mask * np.uint8(PET_BIT) | valid * np.uint8(COUNTS_BIT)
 
 
 def _open(

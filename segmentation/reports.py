@@ -23,7 +23,7 @@ class EpochReport:
     """One finished epoch.
 
     Attributes:
-        epoch, epochs: its number, from 1, and how many are planned.
+        epoch, epochs: its number, from 1, and how many are now planned.
         train_loss: mean over the images seen, while the weights were changing.
         lr: learning rate of the last step.
         images_per_second: augmentation, forward, backward and update; validation apart.
@@ -54,6 +54,8 @@ class FitResult:
         epochs: how many ran.
         reason: why it ended.
         seconds: wall time of the loop.
+        first_step, last_step: when the first step began and the last epoch ended; seconds since
+            1970.
         history: every epoch's figures, by name of metric, in order.
     """
 
@@ -61,6 +63,8 @@ class FitResult:
     epochs: int
     reason: str
     seconds: float
+    first_step: float
+    last_step: float
     history: dict[str, list[float]]
 
 

@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 import numpy as np
@@ -11,15 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW
-from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel
 
 from segmentation.batches import Batch, Batches
+from segmentation.budget import Budget
 from segmentation.config import TrainingConfig
 from segmentation.devices import Compute
 from segmentation.errors import TrainingError
 from segmentation.metrics import Counts, count, join, soft_dice_loss
 from segmentation.reports import EpochReport, FitResult, Observer, StopTraining, epoch_metrics
+from segmentation.schedule import Plan, one_cycle, side_at, stages
 
 _Tensors = tuple[Tensor, ...] | list[Tensor]
 
@@ -33,6 +34,7 @@ def fit(
     config: TrainingConfig,
     compute: Compute,
     observers: Sequence[Observer] = (),
+    budget: Budget | None = None,
 ) -> FitResult:
     """Train, and leave in `model` the weights of the epoch with the best validation Dice.
 
@@ -42,19 +44,24 @@ def fit(
         config: how to train.
         compute: where, and in which precision.
         observers: told of each epoch, in this order.
+        budget: changes the number of epochs when its time would not be kept.
 
     Raises:
         TrainingError: the loss is not finite.
     """
     trainer = Trainer(model, batches, config, compute)
+    plan = trainer.plan
     best_dice, best_epoch, best_weights = -math.inf, 0, model.state_dict()
     history: dict[str, list[float]] = {}
-    reason, started = f"all {config.epochs} epochs ran", time.perf_counter()
+    reason, started = "", time.perf_counter()
+    if budget is not None:
+        budget.start()
     trainer.validate()
     for observer in observers:
         observer.on_fit_start(trainer.samples)
-    epoch = 0
-    for epoch in range(1, config.epochs + 1):
+    epoch, first_step = 0, time.time()
+    while epoch < plan.epochs and not reason:
+        epoch += 1
         train_loss, speed = trainer.train(epoch)
         val_loss, counts = trainer.validate()
         for where, loss in (("training", train_loss), ("validation", val_loss)):
@@ -64,9 +71,11 @@ def fit(
         if is_best:
             best_dice, best_epoch = val.dice, epoch
             best_weights = copy.deepcopy(trainer.judged.state_dict())
+        if budget is not None:
+            budget.correct(plan, epoch)
         report = EpochReport(
             epoch=epoch,
-            epochs=config.epochs,
+            epochs=plan.epochs,
             train_loss=train_loss,
             lr=trainer.last_lr,
             images_per_second=speed,
@@ -83,13 +92,14 @@ def fit(
                 observer.on_epoch_end(report)
         except StopTraining as stop:
             reason = str(stop)
-            break
     model.load_state_dict(best_weights)
     result = FitResult(
         best_epoch=best_epoch,
         epochs=epoch,
-        reason=reason,
+        reason=reason or f"all {plan.epochs} epochs ran",
         seconds=time.perf_counter() - started,
+        first_step=first_step,
+        last_step=time.time(),
         history=history,
     )
     for observer in observers:
@@ -112,14 +122,18 @@ class Trainer:
             else None
         )
         self._criterion = Criterion(config.loss)
+        # Fused: all weights in one pass.
         self._optimizer = AdamW(
-            self._model.parameters(), lr=config.lr, weight_decay=config.weight_decay
-        )
-        self._schedule = OneCycleLR(
-            self._optimizer, max_lr=config.lr, total_steps=config.epochs * len(batches) + 1
+            self._model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
         )
         self._scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.scaled)
         self._probabilities: list[Tensor] = []
+        #: (share of training, side in pixels): up to where images have which size.
+        self.stages = [(1.0, batches.image_size)]
+        if config.resizing == "progressive":
+            self.stages = stages(batches.image_size, getattr(model, "stride", 1))
+        #: How many epochs there are to be; it may be changed between them.
+        self.plan = Plan(config.epochs, len(batches))
         self.last_lr = 0.0
 
     @property
@@ -129,33 +143,42 @@ class Trainer:
 
     def train(self, epoch: int) -> tuple[float, float]:
         """Run one epoch; return the mean loss and the images per second."""
-        self._model.train()
         started = time.perf_counter()
-        losses, sizes = [], []
-        for batch in self._batches.epoch(epoch):
-            losses.append(self._step(batch.to(self._compute.device)))
-            sizes.append(len(batch.image))
+        losses, sizes = zip(*self.steps(epoch), strict=True)
         # One transfer an epoch: a GPU is not made to wait for the CPU at each step.
         loss = float(np.average(torch.stack(losses).cpu().numpy(), weights=sizes))
         speed = sum(sizes) / (time.perf_counter() - started)
         return loss, speed
 
+    def steps(self, epoch: int, side: int = 0) -> Iterator[tuple[Tensor, int]]:
+        """Run one epoch step by step; yield each one's loss, detached, and number of images.
+
+        Args:
+            epoch: decides draws and order, learning rate and size.
+            side: of the images, in pixels, where it is not to be the epoch's own.
+        """
+        self._model.train()
+        side = side or side_at(self.stages, self.plan.progress(epoch))
+        for step, batch in enumerate(self._batches.epoch(epoch, side)):
+            self.last_lr = self._config.lr * one_cycle(self.plan.progress(epoch, step))
+            yield self._step(batch.to(self._compute.device)), len(batch.image)
+
     def _step(self, batch: Batch) -> Tensor:
         """Update the weights once; return the loss, detached."""
-        self.last_lr = float(self._schedule.get_last_lr()[0])
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.last_lr
         with self._compute.autocast():
             logits = self._model(batch.image)
         loss = self._criterion(logits, batch.mask, batch.valid)
         self._optimizer.zero_grad()
         self._scaler.scale(loss).backward()
         self._scaler.unscale_(self._optimizer)
-        nn.utils.clip_grad_norm_(self._model.parameters(), _CLIP_NORM)
+        nn.utils.clip_grad_norm_(self._model.parameters(), _CLIP_NORM, foreach=True)
         self._scaler.step(self._optimizer)
         scale = self._scaler.get_scale() if self._compute.scaled else 0.0
         self._scaler.update()
         if self._compute.scaled and self._scaler.get_scale() < scale:
             return cast(Tensor, loss).detach()  # float16 overflowed: the step was left out
-        self._schedule.step()
         if self._average is not None:
             self._average.update_parameters(self._model)
         return cast(Tensor, loss).detach()
@@ -196,11 +219,11 @@ def _moving_average(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int]
     def update(averages: _Tensors, values: _Tensors, number: Tensor | int) -> None:
         done = int(number)
         weight = 1 - min(decay, (1 + done) / (10 + done))
-        for average, value in zip(averages, values, strict=True):
-            if average.is_floating_point():
-                average.lerp_(value, weight)
-            else:  # batch normalisation's counter
-                average.copy_(value)
+        # They come grouped by type.
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(averages, values, weight)
+        else:  # batch normalisation's counter
+            torch._foreach_copy_(averages, values)
 
     return update
 

@@ -90,6 +90,8 @@ class UNet(nn.Module):
         """
         super().__init__()
         self.patch = patch
+        #: Pixels of the image by one of the lowest level, along a side.
+        self.stride = patch << (depth - 1)
         channels = [width << level for level in range(depth)]
         self.encoder = nn.ModuleList(
             ConvBlock(inputs, outputs)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,14 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 from segmentation.synthetic import write_dataset
 from tests.discs import SMALL, write_discs
 from tests.programs import Program
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what tests decode out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PETSEG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

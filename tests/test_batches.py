@@ -12,11 +12,13 @@ from PIL import Image
 
 from segmentation.batches import Batches
 from segmentation.config import DataConfig, TrainingConfig
-from segmentation.decoding import Decoded, load_splits, nearest
+from segmentation.decoded import Decoded
+from segmentation.decoding import load_splits, nearest
 from segmentation.errors import DataError
 from segmentation.evaluation import evaluate
 from segmentation.inference import OneByOne
 from segmentation.pets import read_list, read_trainval
+from segmentation.pixels import COUNTS_BIT, PET_BIT
 from segmentation.splits import split
 
 CONFIG = DataConfig(train_images=12, val_images=5, image_size=32)
@@ -31,27 +33,31 @@ def loaded(folder: Path, **changes: object) -> dict[str, Decoded]:
 
 def test_pixels_are_decoded_to_the_working_size(pets: Path) -> None:
     train = loaded(pets)["train"]
-    assert train.images.shape == (12, 32, 32, 3)
-    assert train.masks.shape == (12, 32, 32, 2)
-    assert set(np.unique(train.masks)) == {0, 1}
-    assert 0.02 < train.pet_share() < 0.95
-    first = train.examples[0]
-    trimap = np.asarray(Image.open(first.trimap))
-    assert train.masks[0, ..., 0].mean() == pytest.approx((trimap != 2).mean(), abs=0.03)
+    images, flags = train.pixels.gather(range(12))
+    assert images.shape == (12, 32, 32, 3)
+    assert flags.shape == (12, 32, 32)
+    assert set(np.unique(flags)) == {COUNTS_BIT, COUNTS_BIT | PET_BIT}
+    assert train.pet_share == (flags & PET_BIT == 1).mean()
+    for example, own in zip(train.examples, flags, strict=True):
+        trimap = np.asarray(Image.open(example.trimap))
+        assert (own & PET_BIT == 1).mean() == pytest.approx((trimap != 2).mean(), abs=0.05)
 
 
 def test_an_ignored_border_does_not_count(pets: Path) -> None:
-    pet, ignore = (loaded(pets, border=border)["train"].masks for border in ("pet", "ignore"))
-    assert (pet[..., 1] == 1).all()
-    assert 0.03 < (ignore[..., 1] == 0).mean() < 0.3
-    assert np.array_equal(ignore[..., 0], pet[..., 0] & ignore[..., 1])
+    splits = [loaded(pets, border=border)["train"] for border in ("pet", "ignore")]
+    pet, ignore = (one.pixels.gather(range(12))[1] for one in splits)
+    assert (pet >= COUNTS_BIT).all()
+    assert 0.03 < (ignore < COUNTS_BIT).mean() < 0.3
+    assert np.array_equal(ignore, np.where(ignore < COUNTS_BIT, 0, pet))
+    counted = ignore[ignore >= COUNTS_BIT]
+    assert splits[1].pet_share == (counted & PET_BIT == 1).mean()
 
 
 def test_nearest_takes_the_pixel_under_the_centre() -> None:
-    masks = np.arange(16, dtype=np.uint8).reshape(4, 4, 1)
-    assert nearest(masks, 2)[..., 0].tolist() == [[5, 7], [13, 15]]
+    masks = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    assert nearest(masks, 2).tolist() == [[5, 7], [13, 15]]
     assert np.array_equal(nearest(masks, 4), masks)
-    assert nearest(masks, 8)[..., 0][0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert nearest(masks, 8)[0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
 def test_the_digest_follows_the_content(own_pets: Path) -> None:
@@ -78,7 +84,7 @@ def test_all_bad_examples_are_named_at_once_or_left_out(own_pets: Path) -> None:
         assert str(path) in str(e.value)
     left = loaded(own_pets, bad_examples="skip")["train"]
     assert left.examples == train[5:]
-    assert len(left.images) == 7
+    assert len(left.pixels) == 7
     assert len(left.problems) == 5
 
 
@@ -131,9 +137,8 @@ def test_the_model_is_judged_on_what_was_verified_whatever_became_of_the_files(
 ) -> None:
     val = loaded(own_pets)["val"]
     shutil.rmtree(own_pets)
-    files = dict(zip(val.examples, val.files, strict=True))
     model = OneByOne(_all_pet, "all pet")
-    evaluation, problems = evaluate("val", model, val.examples, "pet", read=files.__getitem__)
+    evaluation, problems = evaluate("val", model, val.examples, "pet", read=val.files.__getitem__)
     assert not problems
     assert evaluation.examples == val.examples
     assert evaluation.counts.mean() == evaluation.counts.all_pet().mean()
@@ -172,7 +177,8 @@ def test_an_epoch_shows_each_image_once_and_the_next_in_another_order(pets: Path
 def _position(split: Decoded, image: torch.Tensor) -> int:
     """Find an unaugmented image in its split."""
     pixels = image.permute(1, 2, 0).numpy()
-    return next(i for i, other in enumerate(split.images) if np.array_equal(other, pixels))
+    images, _ = split.pixels.gather(range(len(split)))
+    return next(i for i, other in enumerate(images) if np.array_equal(other, pixels))
 
 
 def test_batches_are_the_same_for_any_number_of_workers(pets: Path) -> None:
@@ -193,5 +199,6 @@ def test_validation_is_whole_and_in_order(pets: Path) -> None:
     parts = loaded(pets)
     batches = Batches(parts["train"], parts["val"], TrainingConfig(batch_size=1))
     seen = torch.cat([batch.image for batch in batches.validation()])
-    assert np.array_equal(seen.permute(0, 2, 3, 1).numpy(), parts["val"].images)
+    images, _ = parts["val"].pixels.gather(range(len(parts["val"])))
+    assert np.array_equal(seen.permute(0, 2, 3, 1).numpy(), images)
     assert seen.dtype == torch.uint8

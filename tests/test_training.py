@@ -9,7 +9,7 @@ from torch import nn
 
 from segmentation.batches import Batches
 from segmentation.config import TrainingConfig
-from segmentation.decoding import Decoded
+from segmentation.decoded import Decoded
 from segmentation.devices import choose_compute
 from segmentation.errors import ConfigError, TrainingError
 from segmentation.metrics import count
@@ -86,9 +86,9 @@ def test_the_model_holds_the_weights_of_the_epoch_that_is_called_best(
     network, result = trained(data, notes, epochs=6)
     dice = [report.val.dice for report in notes.reports]
     assert result.best_epoch == 1 + dice.index(max(dice))
-    batches = Batches(data["train"], data["val"], QUICK)
+    (val,) = Batches(data["train"], data["val"], QUICK).validation()
     with torch.inference_mode():
-        counts = count(network.eval()(batches.val.image) > 0, batches.val.mask, batches.val.valid)
+        counts = count(network.eval()(val.image) > 0, val.mask, val.valid)
     assert counts.mean().dice == pytest.approx(max(dice), abs=1e-6)
     assert result.history["val/dice"] == dice
     assert [report.is_best for report in notes.reports] == [
@@ -110,7 +110,8 @@ def test_samples_are_the_probabilities_of_the_first_validation_images(
     network, _ = trained(data, notes, epochs=1, ema=0.0)
     samples = notes.reports[-1].samples(3)
     with torch.inference_mode():
-        image = Batches(data["train"], data["val"], QUICK).val.image[:3]
+        (val,) = Batches(data["train"], data["val"], QUICK).validation()
+        image = val.image[:3]
         expected = torch.sigmoid(network.eval()(image))[:, 0] * 255
     assert samples.shape == (3, 32, 32)
     assert abs(samples.astype(float) - expected.numpy()).max() <= 0.51

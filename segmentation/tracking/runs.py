@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,22 @@ import mlflow
 import numpy as np
 from mlflow.data.dataset_source_registry import get_dataset_source_from_json
 from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import Metric
 from PIL import Image
 
 from segmentation.decision import Decision
-from segmentation.decoding import Decoded
+from segmentation.decoded import Decoded
 from segmentation.evaluation import Evaluation
 from segmentation.figures import Picture, curves, panel, progress
+from segmentation.pixels import PET_BIT
 from segmentation.reports import EpochReport, FitResult, Samples, epoch_metrics
 from segmentation.tracking.experiments import introduce_experiment
 
 #: Of so many validation pets the picture is logged, at so many moments of a run at most.
 SAMPLES, MOMENTS = 5, 10
 _SAMPLE_HEIGHT = 160
+_RHYTHM = 4.0  # seconds between two calls that write figures: each costs about as much as a step
+_MANY = 900  # figures; MLflow takes 1,000 at a time
 
 
 @dataclasses.dataclass
@@ -126,13 +131,18 @@ def describe(markdown: str) -> None:
 
 
 class TrackingObserver:
-    """Writes each epoch's figures in one call, and sample pictures at some moments."""
+    """Writes the epochs' figures, some seconds' worth a call, and sample pictures at some moments.
+
+    Who uses it calls `flush` at the end, however training ended.
+    """
 
     def __init__(self, val: Decoded, epochs: int) -> None:
         """Choose the pets to show: the first of the validation split, whose order is mixed."""
         self._val = val
         moments = min(MOMENTS, max(3, epochs // 10))
         self._seen: dict[int, list[Picture]] = {}
+        self._unwritten: list[Metric] = []
+        self._written = time.monotonic()
         self._moments = {round(moment) for moment in np.linspace(1, epochs, moments)}
 
     def on_fit_start(self, samples: Samples) -> None:
@@ -141,20 +151,28 @@ class TrackingObserver:
 
     def on_epoch_end(self, report: EpochReport) -> None:
         """Log the epoch."""
-        mlflow.log_metrics(epoch_metrics(report), step=report.epoch)
+        now = int(time.time() * 1000)
+        self._unwritten += [
+            Metric(name, value, now, report.epoch) for name, value in epoch_metrics(report).items()
+        ]
         if report.epoch in self._moments:
             self._log_pictures(report.samples, report.epoch)
+        if time.monotonic() - self._written > _RHYTHM or len(self._unwritten) >= _MANY:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is not written yet."""
+        run = mlflow.active_run()
+        if self._unwritten and run is not None:
+            mlflow.MlflowClient().log_batch(run.info.run_id, metrics=self._unwritten)
+        self._unwritten, self._written = [], time.monotonic()
 
     def _log_pictures(self, samples: Samples, step: int) -> None:
-        pictures = [
-            panel(
-                self._val.images[position],
-                self._val.masks[position, ..., 0] == 1,
-                probability > 127,  # 128 is the first above one half
-                _SAMPLE_HEIGHT,
-            )
-            for position, probability in enumerate(samples(SAMPLES))
-        ]
+        pictures = []
+        for position, probability in enumerate(samples(SAMPLES)):
+            image, flags = self._val.pixels[position]
+            said = probability > 127  # 128 is the first above one half
+            pictures.append(panel(image, flags & PET_BIT == 1, said, _SAMPLE_HEIGHT))
         self._seen[step] = pictures
         for number, picture in enumerate(pictures, 1):
             # By number, so that a saved view can name them for all runs. At once: MLflow's queue
@@ -163,7 +181,14 @@ class TrackingObserver:
 
     def on_fit_end(self, result: FitResult) -> None:
         """Note how it ended, and put the pictures of all moments into one."""
-        mlflow.set_tags({"fit.reason": result.reason, "fit.best_epoch": str(result.best_epoch)})
+        mlflow.set_tags(
+            {
+                "fit.reason": result.reason,
+                "fit.best_epoch": str(result.best_epoch),
+                "time.first_step": f"{result.first_step:.3f}",
+                "time.last_step": f"{result.last_step:.3f}",
+            }
+        )
         names = [example.id for example in self._val.examples[:SAMPLES]]
         mlflow.log_image(Image.fromarray(progress(self._seen, names)), "val/progress.jpg")
 

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from PIL import Image
 
-from segmentation.decoding import Decoded
+from segmentation.decoded import Decoded
 from segmentation.errors import TrackingError
 from segmentation.tracking.runs import Run, describe, log_inputs, tracked_run
 

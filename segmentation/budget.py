@@ -1,0 +1,63 @@
+"""Training for so many seconds: how many epochs that is, and whether it stays so."""
+
+import itertools
+import time
+from collections.abc import Sequence
+
+from segmentation.schedule import Plan
+
+_DRIFT = 0.03  # of the budget; less is left to chance
+_SURE = 0.1  # of the budget must be over before the rehearsal is doubted
+
+
+class Budget:
+    """Fits the number of epochs to a time."""
+
+    def __init__(self, seconds: float, costs: Sequence[tuple[float, float]]) -> None:
+        """Take what a rehearsal measured.
+
+        Args:
+            seconds: that training may take, from `start` on.
+            costs: (share of training, seconds an epoch), up to where an epoch takes how long, with
+                its validation; the last share is 1.
+        """
+        self.seconds = seconds
+        self._costs = list(costs)
+        self._started = 0.0
+        self._expected = 0.0  # seconds that the epochs so far should have taken
+        #: How the plan had to be changed, in words.
+        self.changes: list[str] = []
+
+    def epochs(self) -> int:
+        """Return how many fit, at least 1."""
+        return max(1, round(self.seconds / self._mean_cost(0)))
+
+    def start(self) -> None:
+        """Start the clock."""
+        self._started = time.perf_counter()
+
+    def correct(self, plan: Plan, done: int) -> None:
+        """Change a plan after an epoch if its end would come too early or too late."""
+        if done >= plan.epochs:
+            return
+        used = time.perf_counter() - self._started
+        before, progress = plan.progress(done), plan.progress(done + 1)
+        self._expected += self._mean_cost(before, progress)
+        if used < _SURE * self.seconds:
+            return
+        left = plan.epochs - done
+        cost = self._mean_cost(progress) * used / self._expected
+        if abs(used + left * cost - self.seconds) <= _DRIFT * self.seconds:
+            return
+        epochs = done + max(1, round((self.seconds - used) / cost))
+        if epochs != plan.epochs:
+            self.changes.append(f"{plan.epochs} to {epochs} after epoch {done}")
+            plan.change(done, epochs)
+
+    def _mean_cost(self, start: float, end: float = 1.0) -> float:
+        """Return the seconds of a mean epoch between two shares of training."""
+        bounds = [0.0, *(until for until, _ in self._costs)]
+        total = 0.0
+        for (low, high), (_, cost) in zip(itertools.pairwise(bounds), self._costs, strict=True):
+            total += max(0.0, min(high, end) - max(low, start)) * cost
+        return total / (end - start)
