@@ -1,6 +1,6 @@
 """The charts of the suites, one kind each for lines, bars and shares of a whole."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from segmentation.benchmark.pairing import Repeated
@@ -21,15 +21,21 @@ def point(x: float, repeated: Repeated) -> tuple[float, float, float, float]:
 
 
 def lines(
-    panels: Mapping[str, Lines], x: str, y: Mapping[str, str], *, logarithmic: bool = True
+    panels: Mapping[str, Lines],
+    x: str,
+    y: Mapping[str, str],
+    *,
+    logarithmic: Collection[str] = (),
+    doubling: bool = False,
 ) -> "Figure":
-    """Draw panels side by side, with the spread as bars.
+    """Draw panels, two in a row, with the spread as bars.
 
     Args:
         panels: the lines of each, by title.
         x: label of every horizontal axis.
         y: label of the vertical axis, by title.
-        logarithmic: whether both axes are.
+        logarithmic: titles of the panels whose vertical axis is.
+        doubling: whether the horizontal axes are, to the base of 2.
     """
     figure, rows = _figure(len(panels))
     for position, (axes, (title, named)) in enumerate(zip(rows, panels.items(), strict=True)):
@@ -47,11 +53,12 @@ def lines(
                 capsize=3,
             )
         ticks = sorted({p[0] for points in named.values() for p in points})
-        if logarithmic:
+        if doubling:
             axes.set_xscale("log", base=2)
+        if title in logarithmic:
             axes.set_yscale("log")
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        axes.minorticks_off()
+        axes.xaxis.minorticks_off()
         axes.set_title(title)
         axes.set_xlabel(x)
         axes.set_ylabel(y[title])
@@ -101,5 +108,6 @@ def _figure(panels: int) -> tuple["Figure", list["Axes"]]:
     # Without pyplot there is no global state, no window and nothing to close.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.5 * max(panels, 1.4), 5), layout="tight")
-    return figure, list(figure.subplots(1, panels, squeeze=False)[0])
+    rows, columns = -(-panels // 2), min(panels, 2)
+    figure = Figure(figsize=(6.5 * max(columns, 1.4), 5 * rows), layout="tight")
+    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)

@@ -24,7 +24,7 @@ class Findings:
         metrics: figures by name.
         columns: heads of the table.
         rows: its cells.
-        figure: the chart.
+        chart: draws it.
         lines: the main findings in words, a sentence each.
         precision: the arithmetic that was measured, such as `fp32, bf16`.
     """
@@ -32,7 +32,7 @@ class Findings:
     metrics: Mapping[str, float]
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    figure: "Figure"
+    chart: Callable[[], "Figure"]
     lines: tuple[str, ...]
     precision: str
 

@@ -8,7 +8,7 @@ from segmentation.batches import Batch, Batches
 from segmentation.benchmark.bare import BareStep
 from segmentation.benchmark.charts import shares
 from segmentation.benchmark.findings import Bench, Findings
-from segmentation.benchmark.ours import checkpoint, with_epochs
+from segmentation.benchmark.ours import alike, checkpoint
 from segmentation.benchmark.pairing import Repeated, interleaved, seconds
 from segmentation.config import TrainingConfig
 from segmentation.pipeline import Splits, load_data
@@ -70,7 +70,7 @@ class _Kept(Batches):
         super().__init__(splits["train"], splits["val"], config)
         self._first = next(iter(super().epoch(1)))
 
-    def epoch(self, number: int) -> Iterator[Batch]:
+    def epoch(self, number: int, size: int = 0) -> Iterator[Batch]:
         """Yield the one batch as often as an epoch has steps."""
         return (self._first for _ in range(len(self)))
 
@@ -120,8 +120,8 @@ def measure(bench: Bench) -> Iterator[Findings]:
 def _measure_width(bench: Bench, splits: Splits, width: int) -> _Width:
     config, compute, own = bench.asked.config, bench.compute, bench.asked.own
     model = dataclasses.replace(config.model, width=width)
-    training = with_epochs(config.training, own.repeats + 2)
-    plain = with_epochs(training, own.repeats + 2, augment="none")
+    training = alike(config.training, own.repeats + 2)
+    plain = dataclasses.replace(training, augment="none")
     train, val = splits["train"], splits["val"]
     trainers = {
         "loop": Trainer(build_unet(model, 0), Batches(train, val, training), training, compute),
@@ -248,7 +248,7 @@ def _findings(
             *(f"share: {part}" for part in _PARTS),
         ),
         rows=tuple(rows),
-        figure=shares("What an epoch is made of", parts),
+        chart=lambda: shares("What an epoch is made of", parts),
         lines=tuple(lines),
         precision=bench.compute.precision,
     )

@@ -50,11 +50,11 @@ def train_ours(
         splits: `train` and `val`.
         compute: the device and its arithmetic.
     """
-    training = with_epochs(config.training, 2, seed=seed)
+    training = dataclasses.replace(config.training, epochs=2, seed=seed)
     trial = Trainer(build_unet(config.model, seed), _batches(splits, training), training, compute)
     trial.train(1)  # warms up
     epoch = seconds_of(lambda: trial.train(2)) + seconds_of(trial.validate)
-    training = with_epochs(training, max(1, int(seconds / epoch)))
+    training = dataclasses.replace(training, epochs=max(1, int(seconds / epoch)))
     network = build_unet(config.model, seed)
     result = fit(network, _batches(splits, training), training, compute)
     return Timed(
@@ -65,16 +65,16 @@ def train_ours(
     )
 
 
-def with_epochs(config: TrainingConfig, epochs: int, **others: object) -> TrainingConfig:
-    """Return the settings of a training of so many epochs, and with some others changed."""
-    return dataclasses.replace(config, epochs=epochs, **others)  # type: ignore[arg-type]
+def alike(config: TrainingConfig, epochs: int) -> TrainingConfig:
+    """Return the settings of a training of so many epochs, each as long as the others."""
+    return dataclasses.replace(config, epochs=epochs)
 
 
 def trainer(
     config: Config, splits: Splits, compute: Compute, *, width: int, patch: int, epochs: int
 ) -> Trainer:
     """Return what trains a U-Net of a given shape, an epoch at a time."""
-    training = with_epochs(config.training, epochs)
+    training = alike(config.training, epochs)
     shape = dataclasses.replace(config.model, width=width, patch=patch)
     return Trainer(build_unet(shape, 0), _batches(splits, training), training, compute)
 

@@ -113,7 +113,13 @@ def _findings(told: dict[int, list[_Told]], size: int, bench: Bench) -> Findings
             (str(count), times[count].text(2), peaks[count].text(0), own[count].text(0))
             for count in times
         ),
-        figure=lines(shown, f"images of {size} x {size} pixels", {name: name for name in _PANELS}),
+        chart=lambda: lines(
+            shown,
+            f"images of {size} x {size} pixels",
+            {name: name for name in _PANELS},
+            logarithmic=_PANELS[:1],
+            doubling=True,
+        ),
         lines=tuple(said),
         precision=bench.compute.precision,
     )

@@ -56,7 +56,7 @@ def measure(bench: Bench) -> Iterator[Findings]:
         metrics=metrics,
         columns=("what", "seconds"),
         rows=tuple((_NAMES[name], repeated.text(2)) for name, repeated in found.items()),
-        figure=bars(
+        chart=lambda: bars(
             "How long one waits",
             "seconds",
             {_NAMES[name]: repeated for name, repeated in found.items()},

@@ -21,7 +21,7 @@ from segmentation.unet import UNet, build_unet, folded
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_LEAST = 0.2  # seconds of each measurement, or one step where that takes longer
+_LEAST = 0.1  # seconds of each measurement, or one step where that takes longer
 _KINDS = ("training", "inference")
 
 
@@ -150,15 +150,15 @@ def _findings(cases: list[_Case], rates: dict[str, Repeated], bench: Bench) -> F
             )
             for c in cases
         ),
-        figure=_chart(cases),
+        chart=lambda: _chart(cases),
         lines=tuple(_lines(cases, rates, bench)),
         precision=", ".join(rates),
     )
 
 
 def _lines(cases: list[_Case], rates: dict[str, Repeated], bench: Bench) -> Iterator[str]:
-    products = ", ".join(f"{r.median / 1e9:.0f} in {name}" for name, r in rates.items())
-    yield f"This machine multiplies matrices at {products} (in units of 1e9 FLOP/s)"
+    products = ", ".join(f"{r.median / 1e9:.0f} GFLOP/s in {name}" for name, r in rates.items())
+    yield f"This machine multiplies matrices at {products}"
     for kind in _KINDS:
         best = max((c for c in cases if c.kind == kind), key=lambda case: case.share.median)
         yield (
@@ -180,4 +180,4 @@ def _chart(cases: list[_Case]) -> "Figure":
             named.setdefault(name, []).append(point(case.width, value))
         panels[title] = named
     labels = {t: "images/s" if t.endswith("images/s") else "of matrix products" for t in titles}
-    return lines(panels, "width", labels)
+    return lines(panels, "width", labels, logarithmic=titles[:2], doubling=True)

@@ -80,18 +80,16 @@ def _run_of(suite: str, tags: dict[str, str], parent: Run, *, alone: bool) -> It
 def _log_all(suite: str, bench: Bench) -> Findings:
     """Measure, and log what is known after each measurement; return all of it."""
     logged: dict[str, float] = {}
-    findings = None
-    for findings in _SUITES[suite](bench):
-        new = {n: value for n, value in findings.metrics.items() if logged.get(n) != value}
-        logged |= new
-        benchmarks.log_findings(
-            suite,
-            new,
-            (findings.columns, findings.rows),
-            findings.figure,
-            findings.lines,
-            findings.precision,
-        )
+    findings: Findings | None = None
+    try:
+        for findings in _SUITES[suite](bench):
+            new = {n: value for n, value in findings.metrics.items() if logged.get(n) != value}
+            logged |= new
+            table = findings.columns, findings.rows
+            benchmarks.log_findings(suite, new, table, findings.lines, findings.precision)
+    finally:  # one chart, which takes a second, also of what was interrupted
+        if findings is not None:
+            benchmarks.log_chart(suite, findings.chart())
     if findings is None:
         raise ValueError(f"suite {suite} measured nothing")
     return findings

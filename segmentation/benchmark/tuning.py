@@ -70,7 +70,7 @@ def _findings(
             (str(workers), rate.text(0), commands[workers].text(0))
             for workers, rate in hourly.items()
         ),
-        figure=bars(
+        chart=lambda: bars(
             "Trials an hour",
             "trials an hour",
             {f"{workers} worker(s)": rate for workers, rate in hourly.items()},

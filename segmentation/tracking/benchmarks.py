@@ -26,29 +26,31 @@ def log_findings(
     suite: str,
     metrics: Mapping[str, float],
     table: Table,
-    figure: "Figure",
     lines: Sequence[str],
     precision: str,
 ) -> None:
     """Log what a suite knows so far into the current run, in place of what it knew before.
 
     Args:
-        suite: its name, of chart and table.
+        suite: its name, which the table has too.
         metrics: the figures that are new.
         table: as CSV and in the run's description.
-        figure: as `SUITE.png`.
         lines: the findings, for the description.
         precision: the arithmetic that was measured.
     """
     columns, rows = table
     mlflow.log_metrics(dict(metrics))
     mlflow.set_tag("precision", precision)
-    mlflow.log_figure(figure, f"{suite}.png")
     text = io.StringIO()
     csv.writer(text).writerows([columns, *rows])
     mlflow.log_text(text.getvalue(), f"{suite}.csv")
     listed = [row(columns), rule(len(columns)), *(row(cells) for cells in rows)]
     describe_run("\n".join([*(f"- {line}" for line in lines), "", *listed]))
+
+
+def log_chart(suite: str, figure: "Figure") -> None:
+    """Log a suite's chart into the current run, as `SUITE.png`."""
+    mlflow.log_figure(figure, f"{suite}.png")
 
 
 def describe(lines: Sequence[str]) -> None:
