@@ -49,8 +49,12 @@ class Place:
         """The address of that store."""
         return f"sqlite:///{self.folder}/mlflow.db"
 
-    def run(self, command: Sequence[str]) -> Finished:
+    def run(self, command: Sequence[str], **variables: str) -> Finished:
         """Run a command to its end.
+
+        Args:
+            command: its words.
+            variables: of the environment, besides the user's.
 
         Raises:
             ProgramError: it failed; the message has the end of what it said.
@@ -59,7 +63,7 @@ class Place:
         process = subprocess.Popen(
             command,
             cwd=self.folder,
-            env=_environment(self.store),
+            env=_environment(self.store) | variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -73,7 +73,9 @@ def _train(here: Place, folder: Path, count: int, size: int, bench: Bench) -> _T
     epochs = max(1, min(5, _FEW // count))
     words = (folder, count, size, WIDTH, epochs, bench.compute.device.type)
     module = "segmentation.benchmark.scale_job"
-    done = here.run([sys.executable, "-m", module, *map(str, words)])
+    # What is decoded is large, and nobody's to keep.
+    cache = str(here.folder / "cache")
+    done = here.run([sys.executable, "-m", module, *map(str, words)], PETSEG_CACHE=cache)
     return _Told(**json.loads(done.out.splitlines()[-1]))
 
 
