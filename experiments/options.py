@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from segmentation.benchmark.asked import BenchmarkConfig
 from segmentation.config import Count, declared, option_name, searchable
 from segmentation.search_config import DEFAULT_SPACE, SearchConfig
 
@@ -75,6 +76,11 @@ def pickle_option(command: Command) -> Command:
         help="Take a model that must be unpickled or brings code of its own: either runs whatever "
         "code it holds.",
     )(command)
+
+
+def benchmark_options(command: Command) -> Command:
+    """Add the options that a benchmark has besides data and device."""
+    return _adding(dataclasses.fields(BenchmarkConfig))(command)
 
 
 def search_options(command: Command) -> Command:

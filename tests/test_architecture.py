@@ -7,7 +7,7 @@ import click
 import pytest
 import yaml
 
-from experiments import evaluate, predict, prepare, promote, train, tune
+from experiments import benchmark, evaluate, predict, prepare, promote, train, tune
 from tests.programs import PROJECT
 
 RANKS = {
@@ -66,6 +66,7 @@ RANKS = {
     "segmentation.tracking.runs": 9,
     "segmentation.tracking.galleries": 9,
     "segmentation.tracking.evaluations": 12,
+    "segmentation.tracking.benchmarks": 10,
     "segmentation.tracking.predictions": 14,
     "segmentation.tracking.photos": 8,
     "segmentation.tracking.packing": 9,
@@ -92,6 +93,31 @@ RANKS = {
     "segmentation.search_plan": 16,
     "segmentation.search_end": 17,
     "segmentation.search": 18,
+    "segmentation.benchmark": 1,
+    "segmentation.benchmark.peer_table": 1,
+    "segmentation.benchmark.asked": 2,
+    "segmentation.benchmark.pairing": 2,
+    "segmentation.benchmark.machine": 2,
+    "segmentation.benchmark.programs": 2,
+    "segmentation.benchmark.flops": 2,
+    "segmentation.benchmark.charts": 3,
+    "segmentation.benchmark.peer_networks": 3,
+    "segmentation.benchmark.bare": 3,
+    "segmentation.benchmark.contest": 3,
+    "segmentation.benchmark.many": 4,
+    "segmentation.benchmark.findings": 15,
+    "segmentation.benchmark.ours": 15,
+    "segmentation.benchmark.scoring": 15,
+    "segmentation.benchmark.script": 16,
+    "segmentation.benchmark.peer_training": 16,
+    "segmentation.benchmark.scale_job": 16,
+    "segmentation.benchmark.step": 16,
+    "segmentation.benchmark.loop": 16,
+    "segmentation.benchmark.scale": 16,
+    "segmentation.benchmark.tuning": 16,
+    "segmentation.benchmark.start": 16,
+    "segmentation.benchmark.peers": 17,
+    "segmentation.benchmark.suites": 18,
     "experiments": 19,
     "experiments.options": 19,
     "experiments.console": 19,
@@ -101,6 +127,7 @@ RANKS = {
     "experiments.evaluate": 20,
     "experiments.promote": 20,
     "experiments.predict": 20,
+    "experiments.benchmark": 20,
 }
 
 
@@ -157,6 +184,7 @@ def test_one_room_alone_knows_a_library(room: str, library: str) -> None:
         ("promote", promote.main),
         ("predict", predict.main),
         ("prepare", prepare.main),
+        ("benchmark", benchmark.main),
     ],
 )
 def test_mlproject_and_the_command_line_have_the_same_parameters_and_defaults(

@@ -1,0 +1,88 @@
+"""Our own trainings: all that the suites take from the training loop and its settings."""
+
+import copy
+import dataclasses
+
+from torch import nn
+
+from segmentation.batches import Batches
+from segmentation.benchmark.pairing import seconds as seconds_of
+from segmentation.config import Config, TrainingConfig
+from segmentation.devices import Compute
+from segmentation.pipeline import Splits
+from segmentation.training import Trainer, fit
+from segmentation.unet import build_unet
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Timed:
+    """A training within a time limit.
+
+    Attributes:
+        network: maps uint8 or float (N, 3, S, S) in [0, 255] to logits (N, 1, S, S).
+        seconds: of training; imports, decoding and scoring apart.
+        images: trained on, repetitions counted.
+        epochs: passes over the data, the last one perhaps a part.
+    """
+
+    network: nn.Module
+    seconds: float
+    images: int
+    epochs: float
+
+    @property
+    def images_per_second(self) -> float:
+        """Images a second of training."""
+        return self.images / self.seconds
+
+
+def train_ours(
+    seconds: float, seed: int, config: Config, splits: Splits, compute: Compute
+) -> Timed:
+    """Train with the defaults of `train` for about so many seconds.
+
+    The one-cycle is planned in epochs: so many as go into the time by a short trial before it.
+
+    Args:
+        seconds: of training.
+        seed: of weights, batch order and augmentation.
+        config: a training's settings.
+        splits: `train` and `val`.
+        compute: the device and its arithmetic.
+    """
+    training = dataclasses.replace(config.training, epochs=2, seed=seed)
+    trial = Trainer(build_unet(config.model, seed), _batches(splits, training), training, compute)
+    trial.train(1)  # warms up
+    epoch = seconds_of(lambda: trial.train(2)) + seconds_of(trial.validate)
+    training = dataclasses.replace(training, epochs=max(1, int(seconds / epoch)))
+    network = build_unet(config.model, seed)
+    result = fit(network, _batches(splits, training), training, compute)
+    return Timed(
+        network=network,
+        seconds=result.seconds,
+        images=result.epochs * len(splits["train"]),
+        epochs=result.epochs,
+    )
+
+
+def alike(config: TrainingConfig, epochs: int) -> TrainingConfig:
+    """Return the settings of a training of so many epochs, each as long as the others."""
+    return dataclasses.replace(config, epochs=epochs)
+
+
+def trainer(
+    config: Config, splits: Splits, compute: Compute, *, width: int, patch: int, epochs: int
+) -> Trainer:
+    """Return what trains a U-Net of a given shape, an epoch at a time."""
+    training = alike(config.training, epochs)
+    shape = dataclasses.replace(config.model, width=width, patch=patch)
+    return Trainer(build_unet(shape, 0), _batches(splits, training), training, compute)
+
+
+def _batches(splits: Splits, training: TrainingConfig) -> Batches:
+    return Batches(splits["train"], splits["val"], training)
+
+
+def checkpoint(one: Trainer) -> dict[str, object]:
+    """Copy the weights, as the loop does after each epoch that is the best so far."""
+    return copy.deepcopy(one.judged.state_dict())

@@ -1,0 +1,86 @@
+"""A peer's network trained as well as ours is, within a time that is used up exactly."""
+
+import contextlib
+import itertools
+import math
+import time
+from collections.abc import Generator
+
+import torch
+from torch import Tensor, nn
+
+from segmentation.batches import Batch, Batches
+from segmentation.benchmark.ours import Timed
+from segmentation.devices import Compute
+from segmentation.training import Criterion
+
+_CLIP_NORM = 1.0  # of the whole gradient, as in our loop
+_RISE = 0.3  # share of the time in which the rate rises
+_START, _END = 1 / 25, 1 / 250_000  # of the peak: first and last rate
+_BETA_HIGH, _BETA_LOW = 0.95, 0.85
+
+
+def one_cycle(progress: float) -> tuple[float, float]:
+    """Return rate and momentum of the one-cycle schedule, as PyTorch's OneCycleLR has them.
+
+    L. N. Smith, N. Topin, "Super-Convergence: Very Fast Training of Neural Networks Using Large
+    Learning Rates", 2018; cosines between the corners, by default settings.
+
+    Args:
+        progress: share of the training that is over, in [0, 1].
+
+    Returns:
+        The rate as a share of its peak, and Adam's first beta.
+    """
+    if progress < _RISE:
+        done = progress / _RISE
+        return _cosine(_START, 1.0, done), _cosine(_BETA_HIGH, _BETA_LOW, done)
+    done = min(1.0, (progress - _RISE) / (1 - _RISE))
+    return _cosine(1.0, _END, done), _cosine(_BETA_LOW, _BETA_HIGH, done)
+
+
+def train_within(
+    seconds: float, network: nn.Module, lr: float, batches: Batches, compute: Compute
+) -> Timed:
+    """Train with AdamW and one-cycle, the schedule a function of the time that is over.
+
+    Args:
+        seconds: of training.
+        network: maps uint8 (N, 3, S, S) to logits (N, 1, S, S); trained in place.
+        lr: the peak.
+        batches: decoded and augmented as ours are.
+        compute: where, and in which precision.
+    """
+    network = network.to(compute.device).to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=lr, fused=True)
+    scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.scaled)
+    criterion = Criterion("bce")
+    images, started = 0, time.perf_counter()
+    with contextlib.closing(_forever(batches)) as following:
+        while (elapsed := time.perf_counter() - started) < seconds:
+            share, beta = one_cycle(elapsed / seconds)
+            for group in optimizer.param_groups:
+                group["lr"], group["betas"] = lr * share, (beta, group["betas"][1])
+            batch = next(following).to(compute.device)
+            with compute.autocast():
+                logits: Tensor = network(batch.image)
+            loss = criterion(logits, batch.mask, batch.valid)
+            optimizer.zero_grad()
+            scaler.scale(loss).backward()
+            scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(network.parameters(), _CLIP_NORM)
+            scaler.step(optimizer)
+            scaler.update()
+            images += len(batch.image)
+    return Timed(
+        network=network, seconds=elapsed, images=images, epochs=images / batches.train_size
+    )
+
+
+def _forever(batches: Batches) -> Generator[Batch]:
+    for epoch in itertools.count(1):
+        yield from batches.epoch(epoch)
+
+
+def _cosine(first: float, last: float, done: float) -> float:
+    return last + (first - last) * (1 + math.cos(math.pi * done)) / 2
