@@ -53,7 +53,7 @@ def main(context: click.Context, model_name: str, budget: float, like: str, **op
     source = find_source(config.data.source)
     click.echo(source.line)
 
-    from segmentation.pipeline import Setup, load_data, train_and_register, within
+    from segmentation.pipeline import Setup, keep_within, load_data, train_and_register
     from segmentation.tracking.store import connect, how_to_look
 
     store = connect()
@@ -68,7 +68,7 @@ def main(context: click.Context, model_name: str, budget: float, like: str, **op
     click.echo(f"Training on {compute.device.type}, {compute.amp}: {sizes} images")
     pace = None
     if budget:
-        config, pace = within(budget, config, setup)
+        config, pace = keep_within(budget, config, setup)
         click.echo(f"Budget: {config.training.epochs} epochs in {budget:g} s of training")
     outcome = train_and_register(config, setup, [ConsoleObserver()], pace)
     warning = "" if outcome.evaluation.above_floors() else " - NOT above that"

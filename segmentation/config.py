@@ -85,7 +85,7 @@ class ModelConfig:
 class TrainingConfig:
     """How the network is fitted."""
 
-    epochs: int = setting(120, "Passes over the training images.", low=1)
+    epochs: int = setting(200, "Passes over the training images.", low=1)
     batch_size: int = setting(8, "Images a step.", low=1, search="linear")
     lr: float = setting(
         4e-3, "Peak learning rate of the one-cycle schedule.", above=0, below=10, search="log"
@@ -100,7 +100,7 @@ class TrainingConfig:
         search="choice",
     )
     augment: str = setting(
-        "light",
+        "strong",
         "Strength of the augmentation.",
         choices=("none", "light", "strong"),
         search="choice",

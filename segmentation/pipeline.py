@@ -1,7 +1,6 @@
 """One tracked training from start to end: data, network, run, registered model."""
 
 import dataclasses
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,11 +19,11 @@ from segmentation.inference import Batched
 from segmentation.parallel import Progress
 from segmentation.pets import read_list, read_trainval
 from segmentation.promotion import Arena, promote
-from segmentation.rehearsal import rehearse
+from segmentation.rehearsal import within
 from segmentation.reports import EarlyStopping, FitResult, Observer
 from segmentation.sources import Source
 from segmentation.splits import split
-from segmentation.tracking import descriptions, models, runs
+from segmentation.tracking import descriptions, models, packing, runs
 from segmentation.tracking.galleries import Gallery
 from segmentation.training import fit
 from segmentation.unet import Segmenter, UNet, build_unet
@@ -143,18 +142,15 @@ def load_data(
     return load_splits(parts, apart, config, progress)
 
 
-def within(seconds: float, config: Config, setup: Setup) -> tuple[Config, Budget]:
+def keep_within(seconds: float, config: Config, setup: Setup) -> tuple[Config, Budget]:
     """Return the configuration with as many epochs as fit into a time, and what keeps to it.
 
     Args:
-        seconds: of training, this rehearsal's included.
+        seconds: of training, what this takes included.
         config: all settings; its number of epochs is not used.
         setup: device and data.
     """
-    started = time.perf_counter()
-    costs = rehearse(*setup.start(config), config.training, setup.compute, seconds)
-    budget = Budget(seconds - (time.perf_counter() - started), costs)
-    training = dataclasses.replace(config.training, epochs=budget.epochs())
+    training, budget = within(seconds, *setup.start(config), config.training, setup.compute)
     return dataclasses.replace(config, training=training), budget
 
 
@@ -174,6 +170,7 @@ def train_and_register(
         TrackingError: the exported model does not answer as the trained one.
     """
     with runs.tracked_run(run_name(config, setup), setup.tags()) as run:
+        packing.rehearse()
         trained = fit_and_judge(config, setup, observers, budget=budget)
         # The model first: should a picture fail, what took minutes to train is safe.
         model_id = log_model(trained, setup)

@@ -1,12 +1,14 @@
 """How long epochs will take, from a few steps that are thrown away."""
 
 import copy
+import dataclasses
 import itertools
 import time
 
 from torch import nn
 
 from segmentation.batches import Batches
+from segmentation.budget import Budget
 from segmentation.config import TrainingConfig
 from segmentation.devices import Compute
 from segmentation.training import Trainer
@@ -15,27 +17,38 @@ _STEPS = 6  # of each size, besides one that warms up
 _PATIENCE = 0.02  # of the budget, for the steps of one size
 
 
-def rehearse(
+def within(
+    seconds: float,
     model: nn.Module,
     batches: Batches,
     config: TrainingConfig,
     compute: Compute,
-    seconds: float,
-) -> list[tuple[float, float]]:
-    """Measure what `Budget` needs, on a copy: the training that follows is as if this was not.
+) -> tuple[TrainingConfig, Budget]:
+    """Return the settings with as many epochs as fit into a time, and what keeps to it.
+
+    Measured is on a copy: the training that follows is as if this was not.
 
     Args:
+        seconds: of training; a few hundredths of them are spent here.
         model: to be trained.
         batches: its data.
-        config: how.
+        config: how; its number of epochs is not used.
         compute: where.
-        seconds: the budget; a few hundredths of it are spent.
-
-    Returns:
-        (share of training, seconds an epoch), up to where an epoch takes how long, with its
-        validation.
     """
+    started = time.perf_counter()
     trainer = Trainer(copy.deepcopy(model), batches, config, compute)
+    costs = _costs(trainer, batches, compute, _PATIENCE * seconds)
+    budget = Budget(seconds - (time.perf_counter() - started), costs)
+    return dataclasses.replace(config, epochs=budget.epochs()), budget
+
+
+def _costs(
+    trainer: Trainer, batches: Batches, compute: Compute, patience: float
+) -> list[tuple[float, float]]:
+    """Return (share of training, seconds an epoch): up to where an epoch takes how long.
+
+    That is with its validation. The steps of one size may take `patience` seconds.
+    """
     trainer.validate()  # the first time, memory is laid out and kernels are made
     started = time.perf_counter()
     trainer.validate()
@@ -49,7 +62,7 @@ def rehearse(
         for _, size in itertools.islice(steps, _STEPS):
             images += size
             compute.wait()
-            if time.perf_counter() - started > _PATIENCE * seconds:
+            if time.perf_counter() - started > patience:
                 break
         an_image = (time.perf_counter() - started) / images
         costs.append((until, batches.train_size * an_image + validation))

@@ -156,7 +156,7 @@ def test_a_time_limited_training_changes_the_weights_and_counts_what_it_saw(disc
     batches = Batches(splits["train"], splits["val"], config.training)
     network = UNet(4, 3)
     before = [weight.clone() for weight in network.parameters()]
-    timed = train_within(0.5, network, 1e-2, batches, compute)
+    timed = train_within(0.5, network, 1e-2, "bce", batches, compute)
     assert timed.images > 0
     assert timed.images % config.training.batch_size == 0
     assert timed.epochs == timed.images / 24

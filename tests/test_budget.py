@@ -9,7 +9,7 @@ import torch
 
 from segmentation.config import Config, DataConfig, ModelConfig, TrainingConfig
 from segmentation.devices import choose_compute
-from segmentation.pipeline import Setup, load_data, within
+from segmentation.pipeline import Setup, keep_within, load_data
 from segmentation.sources import find_source
 from segmentation.training import fit
 from tests.discs import SMALL
@@ -36,14 +36,14 @@ def test_the_rehearsal_leaves_no_trace_in_the_training(setup: Setup) -> None:
         return network.state_dict()
 
     before = weights()
-    planned, _ = within(2.0, CONFIG, setup)
+    planned, _ = keep_within(2.0, CONFIG, setup)
     assert planned.training.epochs > CONFIG.training.epochs
     after = weights()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_twice_the_time_is_about_twice_the_epochs(setup: Setup) -> None:
-    (one, _), (four, _) = (within(seconds, CONFIG, setup) for seconds in (2.0, 8.0))
+    (one, _), (four, _) = (keep_within(seconds, CONFIG, setup) for seconds in (2.0, 8.0))
     assert four.training.epochs > 2 * one.training.epochs
 
 

@@ -2,14 +2,15 @@
 
 import copy
 import dataclasses
+import time
 
 from torch import nn
 
 from segmentation.batches import Batches
-from segmentation.benchmark.pairing import seconds as seconds_of
 from segmentation.config import Config, TrainingConfig
 from segmentation.devices import Compute
 from segmentation.pipeline import Splits
+from segmentation.rehearsal import within
 from segmentation.training import Trainer, fit
 from segmentation.unet import build_unet
 
@@ -39,9 +40,7 @@ class Timed:
 def train_ours(
     seconds: float, seed: int, config: Config, splits: Splits, compute: Compute
 ) -> Timed:
-    """Train with the defaults of `train` for about so many seconds.
-
-    The one-cycle is planned in epochs: so many as go into the time by a short trial before it.
+    """Train with the defaults of `train`, and a budget of so many seconds.
 
     Args:
         seconds: of training.
@@ -50,24 +49,23 @@ def train_ours(
         splits: `train` and `val`.
         compute: the device and its arithmetic.
     """
-    training = dataclasses.replace(config.training, epochs=2, seed=seed)
-    trial = Trainer(build_unet(config.model, seed), _batches(splits, training), training, compute)
-    trial.train(1)  # warms up
-    epoch = seconds_of(lambda: trial.train(2)) + seconds_of(trial.validate)
-    training = dataclasses.replace(training, epochs=max(1, int(seconds / epoch)))
-    network = build_unet(config.model, seed)
-    result = fit(network, _batches(splits, training), training, compute)
+    training = dataclasses.replace(config.training, seed=seed)
+    network, batches = build_unet(config.model, seed), _batches(splits, training)
+    started = time.perf_counter()
+    training, budget = within(seconds, network, batches, training, compute)
+    rehearsal = time.perf_counter() - started
+    result = fit(network, batches, training, compute, budget=budget)
     return Timed(
         network=network,
-        seconds=result.seconds,
+        seconds=rehearsal + result.seconds,
         images=result.epochs * len(splits["train"]),
         epochs=result.epochs,
     )
 
 
 def alike(config: TrainingConfig, epochs: int) -> TrainingConfig:
-    """Return the settings of a training of so many epochs, each as long as the others."""
-    return dataclasses.replace(config, epochs=epochs)
+    """Return the settings of a training of so many epochs, each at full size."""
+    return dataclasses.replace(config, epochs=epochs, resizing="fixed")
 
 
 def trainer(

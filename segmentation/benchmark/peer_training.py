@@ -40,7 +40,12 @@ def one_cycle(progress: float) -> tuple[float, float]:
 
 
 def train_within(
-    seconds: float, network: nn.Module, lr: float, batches: Batches, compute: Compute
+    seconds: float,
+    network: nn.Module,
+    lr: float,
+    loss: str,
+    batches: Batches,
+    compute: Compute,
 ) -> Timed:
     """Train with AdamW and one-cycle, the schedule a function of the time that is over.
 
@@ -48,13 +53,14 @@ def train_within(
         seconds: of training.
         network: maps uint8 (N, 3, S, S) to logits (N, 1, S, S); trained in place.
         lr: the peak.
+        loss: as ours.
         batches: decoded and augmented as ours are.
         compute: where, and in which precision.
     """
     network = network.to(compute.device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr, fused=True)
     scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.scaled)
-    criterion = Criterion("bce")
+    criterion = Criterion(loss)
     images, started = 0, time.perf_counter()
     with contextlib.closing(_forever(batches)) as following:
         while (elapsed := time.perf_counter() - started) < seconds:

@@ -102,7 +102,7 @@ def _trainings(bench: Bench, splits: Splits) -> Iterator[tuple[str, int, int, Ti
                 # What PyTorch prepares at a first step is no part of a training; ours has had its
                 # trial by now, and the script the comparison of speeds.
                 BareStep(copy.deepcopy(network), batches.batch_size, size, compute, fused=True)()
-                timed = train_within(budget, network, peer.lr, batches, compute)
+                timed = train_within(budget, network, peer.lr, training.loss, batches, compute)
                 yield peer.name, budget, seed, timed
 
 

@@ -82,6 +82,7 @@ def log_model(
         step=step,
         metadata=packing.metadata(segmenter, shape),
         segmenter=segmenter,
+        validate_serving_input=False,  # what was written is tried below
     )
     # Without a step: the UI then compares runs by bars, not by lines of a single point.
     mlflow.log_metrics(dict(metrics), model_id=info.model_id, dataset=dataset)

@@ -17,6 +17,7 @@ import PIL
 import torch
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
+from torch import nn
 
 from segmentation.config import ModelConfig
 from segmentation.tracking import photos
@@ -53,37 +54,23 @@ def metadata(segmenter: Segmenter, shape: ModelConfig) -> dict[str, Any]:
     }
 
 
-def save_model(path: str, mlflow_model: Model, segmenter: Segmenter) -> None:
+def save_model(
+    path: str,
+    mlflow_model: Model,
+    segmenter: Segmenter,
+    validate_serving_input: bool,  # for MLflow, which passes it on
+) -> None:
     """Write the model into the new folder `path`.
 
     Args:
         path: where to.
         mlflow_model: MLflow's description of it, completed here.
         segmenter: on the CPU, in eval mode.
+        validate_serving_input: whether MLflow is to load the model again and try its example.
     """
-    # Told, not guessed: guessing would load the model in another process. The exact versions
-    # matter, since an export of one PyTorch need not load in an older one.
-    requirements = [
-        f"mlflow=={mlflow.__version__}",
-        f"torch=={torch.__version__.split('+')[0]}",
-        f"numpy=={np.__version__}",
-        f"pillow=={PIL.__version__}",
-    ]
-    random = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        # PyTorch's exporter says so of every model whose weights lie in one buffer.
-        warnings.filterwarnings("ignore", message="No complete tensor found in the group")
-        mlflow.pytorch.save_model(
-            segmenter,
-            f"{folder}/network",
-            signature=TENSORS,
-            # Two images, since an example of one would fix the batch size; small, since MLflow
-            # keeps it as JSON.
-            input_example=random.integers(0, 256, (2, 3, 24, 32), dtype=np.uint8),
-            serialization_format="pt2",
-            pip_requirements=requirements,
-        )
-        photo = photos.mask_png(random.random((24, 32)) > 0.5)
+    with tempfile.TemporaryDirectory() as folder:
+        _export(segmenter, f"{folder}/network")
+        photo = photos.mask_png(np.random.default_rng(0).random((24, 32)) > 0.5)
         mlflow.pyfunc.save_model(
             path,
             python_model=str(Path(photos.__file__)),
@@ -91,8 +78,49 @@ def save_model(path: str, mlflow_model: Model, segmenter: Segmenter) -> None:
             signature=_PHOTOS,
             input_example=pd.DataFrame({"image": [photo]}),
             mlflow_model=mlflow_model,
-            pip_requirements=requirements,
+            pip_requirements=_requirements(),
         )
     export = Model.load(f"{path}/{NETWORK}").flavors["pytorch"]
     mlflow_model.add_flavor("pytorch", **{**export, "model_data": f"{NETWORK}/data"})
     mlflow_model.save(f"{path}/MLmodel")
+
+
+def rehearse() -> None:
+    """Export the smallest of networks, to a folder that is gone at once.
+
+    What keeps a model from being exported is better known before its training than after. Most of
+    what it takes need not be done again then.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        _export(nn.ReLU(), f"{folder}/network")
+
+
+def _export(model: nn.Module, folder: str) -> None:
+    """Write a model's graph and weights, without any pickle, into the new folder `folder`."""
+    with warnings.catch_warnings():
+        # PyTorch's exporter says so of every model whose weights lie in one buffer.
+        warnings.filterwarnings("ignore", message="No complete tensor found in the group")
+        mlflow.pytorch.save_model(
+            model,
+            folder,
+            signature=TENSORS,
+            # Two images, since an example of one would fix the batch size; small, since MLflow
+            # keeps it as JSON.
+            input_example=np.random.default_rng(0).integers(0, 256, (2, 3, 24, 32), dtype=np.uint8),
+            serialization_format="pt2",
+            pip_requirements=_requirements(),
+        )
+
+
+def _requirements() -> list[str]:
+    """Return what a version needs to be loaded, as pip takes it.
+
+    Told, not guessed: guessing would load the model in another process. The exact versions matter,
+    since an export of one PyTorch need not load in an older one.
+    """
+    return [
+        f"mlflow=={mlflow.__version__}",
+        f"torch=={torch.__version__.split('+')[0]}",
+        f"numpy=={np.__version__}",
+        f"pillow=={PIL.__version__}",
+    ]
