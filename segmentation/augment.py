@@ -10,8 +10,7 @@ from segmentation.transforms import (
     Colour,
     Compose,
     Geometry,
-    Recolour,
-    Warp,
+    Vary,
 )
 
 _HIGHEST = PET_BIT | COUNTS_BIT
@@ -62,17 +61,19 @@ class Augmenter:
 def _pipeline(strength: str) -> list[BasicTransform]:
     """Return the transforms."""
     if strength == "none":
-        return [Warp(Geometry(mirror=0, zoom=1, rotation=0, shear=0, shift=0))]
+        still = Geometry(mirror=0, zoom=1, rotation=0, shear=0, shift=0)
+        as_it_is = Colour(brightness=0, contrast=0, saturation=0, hue=0, grey=0, share=0)
+        return [Vary(still, as_it_is)]
     if strength == "light":
         return [
-            Warp(Geometry(mirror=0.5, zoom=1.28, rotation=15, shear=0, shift=0.1)),
-            Recolour(
-                Colour(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03, grey=0, share=0.8)
-            ),
+            Vary(
+                Geometry(mirror=0.5, zoom=1.28, rotation=15, shear=0, shift=0.1),
+                Colour(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03, grey=0, share=0.8),
+            )
         ]
     return [
-        Warp(Geometry(mirror=0.5, zoom=1.5, rotation=25, shear=0.15, shift=0.15)),
-        Recolour(
-            Colour(brightness=0.4, contrast=0.4, saturation=0.5, hue=0.06, grey=0.1, share=0.9)
-        ),
+        Vary(
+            Geometry(mirror=0.5, zoom=1.5, rotation=25, shear=0.15, shift=0.1),
+            Colour(brightness=0.4, contrast=0.4, saturation=0.5, hue=0.03, grey=0.1, share=0.8),
+        )
     ]

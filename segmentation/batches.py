@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from segmentation.augment import Augmenter
 from segmentation.config import TrainingConfig
-from segmentation.decoded import Decoded
+from segmentation.decoded import Bytes, Decoded
 from segmentation.parallel import batched
-from segmentation.pixels import COUNTS_BIT, PET_BIT
+from segmentation.pixels import COUNTS_SHIFT, PET_BIT
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,12 +52,12 @@ class Batch:
         )
 
 
-def to_batch(images: Tensor, flags: Tensor) -> Batch:
+def to_batch(images: Bytes, flags: Bytes) -> Batch:
     """Turn uint8 (N, S, S, 3) and flags (N, S, S) into a batch; the image is channels-last."""
     return Batch(
-        image=images.permute(0, 3, 1, 2),
-        mask=(flags & PET_BIT).unsqueeze(1),
-        valid=(flags & COUNTS_BIT).div(COUNTS_BIT, rounding_mode="floor").unsqueeze(1),
+        image=torch.from_numpy(images).permute(0, 3, 1, 2),
+        mask=torch.from_numpy(flags & PET_BIT).unsqueeze(1),
+        valid=torch.from_numpy(flags >> COUNTS_SHIFT).unsqueeze(1),
     )
 
 
@@ -100,8 +100,7 @@ class Batches:
     def validation(self) -> Iterator[Batch]:
         """Yield the validation split in order, without augmentation, in larger batches."""
         for some in batched(range(self.val_size), 4 * self.batch_size):
-            images, flags = self._val.gather(some)
-            yield to_batch(torch.from_numpy(images), torch.from_numpy(flags))
+            yield to_batch(*self._val.gather(some))
 
 
 class _EpochSampler:
@@ -136,7 +135,7 @@ class _Augmented(Dataset[Batch]):
         for place, (epoch, _, index) in enumerate(positions):
             variant = self._augment(*self._pixels[index], epoch, self._keys[index], size)
             images[place], flags[place] = variant
-        return to_batch(torch.from_numpy(images), torch.from_numpy(flags))
+        return to_batch(images, flags)
 
 
 def _number(name: str) -> int:

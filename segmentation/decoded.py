@@ -33,15 +33,15 @@ class Pixels:
             border: what the trimap's border counts as.
         """
         self.size = store.size
-        self._store, self._keys, self._border = store, tuple(keys), border
-        self._flags = torch.from_numpy(flags_of(border))
+        self._store, self._keys = store, tuple(keys)
+        self._flags = flags_of(border)
         self._held: torch.Tensor | None = None
         if self.nbytes <= IN_MEMORY:
             # A tensor reaches loader processes as shared memory, not as a copy.
             self._held = torch.empty((len(keys), 4 * self.size**2), dtype=torch.uint8)
             held = self._held.numpy()
             for position, key in enumerate(self._keys):
-                held[position] = store.read(key)
+                held[position] = self._read(key)
 
     @property
     def nbytes(self) -> int:
@@ -59,12 +59,18 @@ class Pixels:
             DataError: the store was changed from outside.
         """
         if self._held is None:
-            pixels = self._store.read(self._keys[position])
+            pixels = self._read(self._keys[position])
         else:
             pixels = self._held[position].numpy()
-        image, trimap = np.split(pixels, [3 * self.size**2])
-        shape = (self.size, self.size)
-        return image.reshape(*shape, 3), np.take(self._flags.numpy(), trimap).reshape(shape)
+        colours, size = 3 * self.size**2, self.size
+        return pixels[:colours].reshape(size, size, 3), pixels[colours:].reshape(size, size)
+
+    def _read(self, key: bytes) -> Bytes:
+        """Read an example, its trimap turned into flags: uint8 (4 * S * S,)."""
+        pixels = self._store.read(key).copy()
+        flags = pixels[3 * self.size**2 :]
+        np.take(self._flags, flags, out=flags, mode="clip")  # clipping is the mode without a buffer
+        return pixels
 
     def gather(self, positions: Sequence[int]) -> tuple[Bytes, Bytes]:
         """Return uint8 (K, S, S, 3) and uint8 (K, S, S) of some of them."""

@@ -26,7 +26,8 @@ _MAX_BYTES = 256 * 2**20
 
 PET, BACKGROUND, BORDER = 1, 2, 3
 #: The bits of a pixel's flags, made from a trimap: it is pet; it counts.
-PET_BIT, COUNTS_BIT = 1, 2
+COUNTS_SHIFT = 1
+PET_BIT, COUNTS_BIT = 1, 1 << COUNTS_SHIFT
 _IMAGE_FORMATS = ("JPEG", "PNG", "GIF")
 _IMAGE_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")
 _UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
@@ -160,12 +161,12 @@ def binary_mask(
 
 
 def flags_of(border: str) -> NDArray[np.uint8]:
-    """Return uint8 (4,): the flags (`PET_BIT`, `COUNTS_BIT`) of each value of a trimap.
+    """Return uint8 (256,): the flags (`PET_BIT`, `COUNTS_BIT`) of each value of a trimap.
 
     Args:
         border: what 3 becomes: `pet`, `background` or `ignore`.
     """
-    mask, valid = binary_mask(np.arange(4, dtype=np.uint8), border)
+    mask, valid = binary_mask(np.arange(256, dtype=np.uint8), border)
     return mask * np.uint8(PET_BIT) | valid * np.uint8(COUNTS_BIT)
 
 

@@ -4,7 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from segmentation.schedule import Plan, one_cycle, side_at, stages
 _Tensors = tuple[Tensor, ...] | list[Tensor]
 
 _KEPT = 16  # validation images whose probabilities observers may ask for
-_CLIP_NORM = 1.0  # of the whole gradient; from scratch, the first steps overshoot without it
+_AVERAGED_EVERY = 8  # steps: averaging at each one takes as long as the optimiser
 
 
 def fit(
@@ -128,6 +128,7 @@ class Trainer:
         )
         self._scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.scaled)
         self._probabilities: list[Tensor] = []
+        self._steps = 0
         #: (share of training, side in pixels): up to where images have which size.
         self.stages = [(1.0, batches.image_size)]
         if config.resizing == "progressive":
@@ -169,19 +170,15 @@ class Trainer:
             group["lr"] = self.last_lr
         with self._compute.autocast():
             logits = self._model(batch.image)
-        loss = self._criterion(logits, batch.mask, batch.valid)
+        loss: Any = self._criterion(logits, batch.mask, batch.valid)
         self._optimizer.zero_grad()
         self._scaler.scale(loss).backward()
-        self._scaler.unscale_(self._optimizer)
-        nn.utils.clip_grad_norm_(self._model.parameters(), _CLIP_NORM, foreach=True)
         self._scaler.step(self._optimizer)
-        scale = self._scaler.get_scale() if self._compute.scaled else 0.0
         self._scaler.update()
-        if self._compute.scaled and self._scaler.get_scale() < scale:
-            return cast(Tensor, loss).detach()  # float16 overflowed: the step was left out
-        if self._average is not None:
+        self._steps += 1
+        if self._average is not None and self._steps % _AVERAGED_EVERY == 0:
             self._average.update_parameters(self._model)
-        return cast(Tensor, loss).detach()
+        return cast(Tensor, loss.detach())
 
     @torch.inference_mode()
     def validate(self) -> tuple[float, Counts]:
@@ -211,14 +208,15 @@ class Trainer:
 def _moving_average(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
     """Return the update of an exponential moving average that forgets fast while it is young.
 
-    The decay of update n is min(decay, (1 + n) / (10 + n)), as in TensorFlow's
-    ExponentialMovingAverage: otherwise the random first weights stay in it for many epochs.
+    The decay of step n is min(decay, (1 + n) / (10 + n)), as in TensorFlow's
+    ExponentialMovingAverage: otherwise the random first weights stay in it for many epochs. One
+    update stands for several steps, so it decays by their power.
     """
 
     @torch.no_grad()
     def update(averages: _Tensors, values: _Tensors, number: Tensor | int) -> None:
-        done = int(number)
-        weight = 1 - min(decay, (1 + done) / (10 + done))
+        done = int(number) * _AVERAGED_EVERY
+        weight = 1 - min(decay, (1 + done) / (10 + done)) ** _AVERAGED_EVERY
         # They come grouped by type.
         if averages[0].is_floating_point():
             torch._foreach_lerp_(averages, values, weight)

@@ -1,4 +1,4 @@
-"""Two Albumentations transforms that do in one pass each what would take six.
+"""An Albumentations transform that does in two passes what would take a dozen.
 
 Warping and colouring are linear: a chain of them is one matrix. What is drawn comes with the call,
 as the target `draws`, not from a state of the transform's: so the same draws make the same variant
@@ -8,7 +8,7 @@ in whichever process, and nothing has to be seeded anew for each image.
 import dataclasses
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 # Its import would otherwise ask the network for a newer version.
@@ -16,10 +16,10 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import cv2
 import numpy as np
-from albumentations import BasicTransform, Compose, DualTransform, ImageOnlyTransform
+from albumentations import BasicTransform, Compose, DualTransform
 from numpy.typing import NDArray
 
-__all__ = ["DRAWN", "BasicTransform", "Bytes", "Colour", "Compose", "Geometry", "Recolour", "Warp"]
+__all__ = ["DRAWN", "BasicTransform", "Bytes", "Colour", "Compose", "Geometry", "Vary"]
 
 # Images of this size gain nothing from OpenCV's threads, which would compete with the network's.
 cv2.setNumThreads(0)
@@ -34,11 +34,14 @@ DRAWN = (
 )
 
 #: Weights of red, green and blue in luma: Recommendation ITU-R BT.601.
-_LUMA = np.array([0.299, 0.587, 0.114])
+_RED, _GREEN, _BLUE = 0.299, 0.587, 0.114
 #: From RGB to luma and two axes of colour (YIQ, as in NTSC), in which hue is an angle.
-_YIQ = np.array([_LUMA, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+_YIQ = np.array([[_RED, _GREEN, _BLUE], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 _RGB = np.linalg.inv(_YIQ)
-_IN_GREY = np.outer(np.ones(3), _LUMA)
+#: RGB to RGB: luma alone; the two axes of colour as they are, and a quarter turn further.
+_LUMA_PART = _RGB @ np.diag([1, 0, 0]) @ _YIQ
+_COLOUR_PART = _RGB @ np.diag([0, 1, 1]) @ _YIQ
+_TURNED_PART = _RGB @ np.array([[0, 0, 0], [0, 0, -1], [0, 1, 0]]) @ _YIQ
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,17 +70,19 @@ class Geometry:
             before: side of the photo, in pixels.
             after: side of the variant, in pixels.
         """
-        zoom = self.zoom ** _both_ways(draws["zoom"])
+        scale = self.zoom ** _both_ways(draws["zoom"]) * after / before
         angle = math.radians(self.rotation) * _both_ways(draws["rotation"])
+        cos, sin = scale * math.cos(angle), scale * math.sin(angle)
+        shear = self.shear * _both_ways(draws["shear"])
         mirror = -1.0 if draws["flip"] < self.mirror else 1.0
-        turn = np.array(
-            [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
-        ) @ np.array([[1.0, self.shear * _both_ways(draws["shear"])], [0.0, 1.0]])
-        linear = zoom * after / before * turn @ np.diag([mirror, 1.0])
-        shift = self.shift * after * np.array([_both_ways(draws[x]) for x in ("right", "down")])
+        # Mirror, then shear, then turn and zoom; written out, since small arrays cost more.
+        xx, xy = mirror * cos, shear * cos - sin
+        yx, yy = mirror * sin, shear * sin + cos
         # The middle of the photo comes to the middle of the variant, but for the shift.
-        offset = (after - 1) / 2 - linear @ np.full(2, (before - 1) / 2) + shift
-        return np.column_stack([linear, offset]).astype(np.float32)
+        old, new = (before - 1) / 2, (after - 1) / 2
+        x = new - old * (xx + xy) + self.shift * after * _both_ways(draws["right"])
+        y = new - old * (yx + yy) + self.shift * after * _both_ways(draws["down"])
+        return np.array(((xx, xy, x), (yx, yy, y)), np.float32)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,7 +103,7 @@ class Colour:
     grey: float
     share: float
 
-    def matrix(self, draws: Draws, mean: NDArray[np.float64]) -> NDArray[np.float32] | None:
+    def matrix(self, draws: Draws, mean: Sequence[float]) -> NDArray[np.float32] | None:
         """Return float32 (3, 4): RGB to RGB, and what is added; None to leave colours alone.
 
         Brightness, contrast, saturation and hue in this order, each as torchvision's ColorJitter
@@ -106,7 +111,7 @@ class Colour:
 
         Args:
             draws: see `DRAWN`.
-            mean: float (3,), of the image's channels in [0, 255].
+            mean: of the image's red, green and blue in [0, 255].
         """
         if draws["colour"] >= self.share:
             return None
@@ -116,13 +121,18 @@ class Colour:
         if draws["grey"] < self.grey:
             saturation = 0.0
         angle = 2 * math.pi * self.hue * _both_ways(draws["hue"])
-        cos, sin = math.cos(angle), math.sin(angle)
-        turn = _RGB @ np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]]) @ _YIQ
-        saturate = saturation * np.eye(3) + (1 - saturation) * _IN_GREY
-        linear = brightness * contrast * turn @ saturate
+        # Hue turns the two axes of colour and saturation stretches them: luma stays.
+        gain = brightness * contrast
+        coloured = gain * saturation
+        matrix = np.empty((3, 4), np.float32)
+        matrix[:, :3] = gain * _LUMA_PART + coloured * (
+            math.cos(angle) * _COLOUR_PART + math.sin(angle) * _TURNED_PART
+        )
         # Grey stays grey under hue and saturation, so what contrast adds passes through them.
-        offset = (1 - contrast) * brightness * float(_LUMA @ mean)
-        return np.column_stack([linear, np.full(3, offset)]).astype(np.float32)
+        red, green, blue = mean[:3]
+        luma = _RED * red + _GREEN * green + _BLUE * blue
+        matrix[:, 3] = (1 - contrast) * brightness * luma
+        return matrix
 
 
 def _both_ways(drawn: float) -> float:
@@ -130,37 +140,40 @@ def _both_ways(drawn: float) -> float:
     return 2 * drawn - 1
 
 
-class Warp(DualTransform):  # type: ignore[misc]
-    """Mirrors, zooms, turns, shears, shifts and resizes in one warp; outside is the mirror image.
+class Vary(DualTransform):  # type: ignore[misc]
+    """Moves and recolours an image, and moves its mask with it.
 
-    Images are interpolated linearly; masks take the nearest pixel.
+    One warp mirrors, zooms, turns, shears, shifts and resizes; outside is the mirror image. Images
+    are interpolated linearly; masks take the nearest pixel. Then one multiplication changes
+    brightness, contrast, saturation and hue.
     """
 
-    def __init__(self, geometry: Geometry) -> None:
+    def __init__(self, geometry: Geometry, colour: Colour) -> None:
         super().__init__(p=1)
-        self._geometry = geometry
+        self._geometry, self._colour = geometry, colour
 
     @property
     def targets_as_params(self) -> list[str]:
-        """Ask for the draws."""
+        """Ask for the draws and the variant's side."""
         return ["draws", "side"]
 
     def get_params_dependent_on_data(
         self, params: Mapping[str, Any], data: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Return the matrix and the variant's side."""
-        side = data["side"]
-        return {
-            "matrix": self._geometry.matrix(data["draws"], params["shape"][0], side),
-            "side": side,
-        }
+        """Return the matrix of the warp besides."""
+        draws, side = data["draws"], data["side"]
+        matrix = self._geometry.matrix(draws, params["shape"][0], side)
+        return {"matrix": matrix, "draws": draws, "side": side}
 
-    def apply(self, img: Bytes, matrix: NDArray[np.float32], side: int, **_: Any) -> Bytes:
-        """Warp uint8 (S, S, 3) to (side, side, 3)."""
-        # With a fourth channel, OpenCV's vector code does it in half the time.
+    def apply(
+        self, img: Bytes, matrix: NDArray[np.float32], draws: Draws, side: int, **_: Any
+    ) -> Bytes:
+        """Vary uint8 (S, S, 3) to (side, side, 3)."""
+        # With a fourth channel, OpenCV's vector code warps in half the time.
         four = cv2.cvtColor(img, cv2.COLOR_RGB2RGBA)
-        warped = _warp(four, matrix, side, cv2.INTER_LINEAR)
-        return cast(Bytes, cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB))
+        moved = cv2.cvtColor(_warp(four, matrix, side, cv2.INTER_LINEAR), cv2.COLOR_RGBA2RGB)
+        colours = self._colour.matrix(draws, cv2.mean(moved))
+        return cast(Bytes, moved if colours is None else cv2.transform(moved, colours))
 
     def apply_to_mask(self, mask: Bytes, matrix: NDArray[np.float32], side: int, **_: Any) -> Bytes:
         """Warp uint8 (S, S) to (side, side)."""
@@ -170,27 +183,3 @@ class Warp(DualTransform):  # type: ignore[misc]
 def _warp(pixels: Bytes, matrix: NDArray[np.float32], side: int, how: int) -> Bytes:
     outside = cv2.BORDER_REFLECT_101
     return cast(Bytes, cv2.warpAffine(pixels, matrix, (side, side), flags=how, borderMode=outside))
-
-
-class Recolour(ImageOnlyTransform):  # type: ignore[misc]
-    """Changes brightness, contrast, saturation and hue in one multiplication."""
-
-    def __init__(self, colour: Colour) -> None:
-        super().__init__(p=1)
-        self._colour = colour
-
-    @property
-    def targets_as_params(self) -> list[str]:
-        """Ask for the draws."""
-        return ["draws", "image"]
-
-    def get_params_dependent_on_data(
-        self, params: Mapping[str, Any], data: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Return the matrix."""
-        mean = np.array(cv2.mean(data["image"])[:3])
-        return {"matrix": self._colour.matrix(data["draws"], mean)}
-
-    def apply(self, img: Bytes, matrix: NDArray[np.float32] | None, **_: Any) -> Bytes:
-        """Recolour uint8 (S, S, 3)."""
-        return img if matrix is None else cast(Bytes, cv2.transform(img, matrix))

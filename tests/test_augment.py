@@ -8,7 +8,7 @@ import pytest
 
 from segmentation.augment import Augmenter, MaskError
 from segmentation.drawing import BREEDS, draw
-from segmentation.transforms import DRAWN, Colour, Compose, Geometry, Recolour, Warp
+from segmentation.transforms import DRAWN, Colour, Compose, Geometry, Vary
 
 
 def sample(size: int = 64) -> tuple[np.ndarray, np.ndarray]:
@@ -48,6 +48,7 @@ def test_none_changes_nothing() -> None:
 
 
 MIDDLE = dict.fromkeys(DRAWN, 0.5)
+NO_COLOUR = Colour(brightness=0, contrast=0, saturation=0, hue=0, grey=0, share=0)
 STILL = Geometry(mirror=0, zoom=2, rotation=90, shear=0, shift=0.25)
 
 
@@ -62,7 +63,7 @@ STILL = Geometry(mirror=0, zoom=2, rotation=90, shear=0, shift=0.25)
 )
 def test_a_warp_by_hand(drawn: dict[str, float], expected: list[list[int]]) -> None:
     image = np.arange(1, 17, dtype=np.uint8).reshape(4, 4)
-    warp = Compose([Warp(STILL)])
+    warp = Compose([Vary(STILL, NO_COLOUR)])
     rgb = np.repeat(image[..., None], 3, axis=-1)
     variant = warp(image=rgb, mask=image, draws={**MIDDLE, **drawn}, side=4)
     assert variant["mask"].tolist() == expected
@@ -71,7 +72,7 @@ def test_a_warp_by_hand(drawn: dict[str, float], expected: list[list[int]]) -> N
 
 def test_a_mirror_by_hand() -> None:
     image = np.arange(16, dtype=np.uint8).reshape(4, 4)
-    mirrored = Warp(Geometry(mirror=1, zoom=1, rotation=0, shear=0, shift=0))
+    mirrored = Vary(Geometry(mirror=1, zoom=1, rotation=0, shear=0, shift=0), NO_COLOUR)
     rgb = np.repeat(image[..., None], 3, axis=-1)
     variant = Compose([mirrored])(image=rgb, mask=image, draws=MIDDLE, side=4)
     assert np.array_equal(variant["mask"], image[:, ::-1])
@@ -94,15 +95,15 @@ def test_a_mirror_by_hand() -> None:
 def test_a_recolouring_by_hand(drawn: dict[str, float], expected: tuple[int, ...]) -> None:
     colour = Colour(brightness=0.5, contrast=0.5, saturation=0.5, hue=0.1, grey=0.5, share=1)
     image = np.full((2, 2, 3), (100, 150, 50), np.uint8)
-    recolour = Compose([Recolour(colour)])
-    variant = recolour(image=image, draws={**MIDDLE, **drawn})["image"]
+    recolour = Compose([Vary(STILL, colour)])
+    variant = recolour(image=image, draws={**MIDDLE, **drawn}, side=2)["image"]
     assert abs(variant.astype(int) - expected).max() <= 1
 
 
 def test_hue_turns_colours_and_leaves_grey_and_brightness() -> None:
     colour = Colour(brightness=0, contrast=0, saturation=0, hue=0.5, grey=0, share=1)
     half_a_turn = {**MIDDLE, "hue": 0.0}
-    grey, red = colour.matrix(half_a_turn, np.zeros(3)), np.array([255, 0, 0, 1])
+    grey, red = colour.matrix(half_a_turn, (0, 0, 0)), np.array([255, 0, 0, 1])
     assert grey is not None
     assert grey @ (80, 80, 80, 1) == pytest.approx((80, 80, 80), abs=0.5)
     turned = grey @ red

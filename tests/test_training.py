@@ -164,11 +164,11 @@ def test_a_loss_that_is_not_finite_ends_training_with_a_word(data: dict[str, Dec
 def test_the_moving_average_forgets_fast_while_it_is_young_by_hand() -> None:
     update = _moving_average(0.9)
     average, counter = torch.tensor([1.0]), torch.tensor(3)
-    update([average], [torch.tensor([12.0])], 1)  # decay 2 / 11
-    assert average.item() == pytest.approx(2 / 11 * 1 + 9 / 11 * 12)
+    update([average], [torch.tensor([12.0])], 1)  # of 8 steps, each with decay 9 / 18
+    assert average.item() == pytest.approx(1 / 2**8 * 1 + (1 - 1 / 2**8) * 12)
     average.fill_(1)
-    update([average], [torch.tensor([12.0])], 1000)  # decay 0.9, not 1001 / 1010
-    assert average.item() == pytest.approx(0.9 * 1 + 0.1 * 12)
+    update([average], [torch.tensor([12.0])], 1000)  # decay 0.9, not 8001 / 8010
+    assert average.item() == pytest.approx(0.9**8 * 1 + (1 - 0.9**8) * 12)
     update([counter], [torch.tensor(8)], 1000)
     assert counter.item() == 8
 

@@ -18,7 +18,7 @@ from segmentation.training import Trainer, fit
 from segmentation.unet import build_unet
 
 _STEPS = 12  # an epoch's; every batch is full, so that each step has the bare step's shape
-_PARTS = ("bare step", "clipping, average", "data", "augmentation", "validation", "checkpoints")
+_PARTS = ("bare step", "average", "data", "augmentation", "validation", "checkpoints")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class _Width:
         median = {name: rate.median for name, rate in self.rates.items()}
         seconds_of = {
             "bare step": median["bare"] * images,
-            "clipping, average": (median["kept"] - median["bare"]) * images,
+            "average": (median["kept"] - median["bare"]) * images,
             "data": (median["plain"] - median["kept"]) * images,
             "augmentation": (median["loop"] - median["plain"]) * images,
             "validation": median["validation"] * val_images,

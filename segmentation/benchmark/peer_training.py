@@ -14,7 +14,6 @@ from segmentation.benchmark.ours import Timed
 from segmentation.devices import Compute
 from segmentation.training import Criterion
 
-_CLIP_NORM = 1.0  # of the whole gradient, as in our loop
 _RISE = 0.3  # share of the time in which the rate rises
 _START, _END = 1 / 25, 1 / 250_000  # of the peak: first and last rate
 _BETA_HIGH, _BETA_LOW = 0.95, 0.85
@@ -43,7 +42,7 @@ def train_within(
     seconds: float,
     network: nn.Module,
     lr: float,
-    loss: str,
+    learned: str,
     batches: Batches,
     compute: Compute,
 ) -> Timed:
@@ -53,14 +52,14 @@ def train_within(
         seconds: of training.
         network: maps uint8 (N, 3, S, S) to logits (N, 1, S, S); trained in place.
         lr: the peak.
-        loss: as ours.
+        learned: the loss, as ours.
         batches: decoded and augmented as ours are.
         compute: where, and in which precision.
     """
     network = network.to(compute.device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr, fused=True)
     scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.scaled)
-    criterion = Criterion(loss)
+    criterion = Criterion(learned)
     images, started = 0, time.perf_counter()
     with contextlib.closing(_forever(batches)) as following:
         while (elapsed := time.perf_counter() - started) < seconds:
@@ -73,8 +72,6 @@ def train_within(
             loss = criterion(logits, batch.mask, batch.valid)
             optimizer.zero_grad()
             scaler.scale(loss).backward()
-            scaler.unscale_(optimizer)
-            nn.utils.clip_grad_norm_(network.parameters(), _CLIP_NORM)
             scaler.step(optimizer)
             scaler.update()
             images += len(batch.image)
