@@ -19,7 +19,7 @@ def test_values_ranges_and_choices_are_told_apart() -> None:
         "lr": Range(low=3e-4, high=3e-2, step=None, log=True),
         "loss": Choices(values=("bce", "bce+dice")),
     }
-    assert fixed["augment"] == "light"
+    assert fixed["augment"] == "strong"
     assert fixed["batch_size"] == 8
     assert set(fixed) | set(space) == set(ALL)
 
