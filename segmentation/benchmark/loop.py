@@ -17,7 +17,7 @@ from segmentation.tracking.runs import TrackingObserver, tracked_run
 from segmentation.training import Trainer, fit
 from segmentation.unet import build_unet
 
-_STEPS = 12  # an epoch's; every batch is full, so that each step has the bare step's shape
+_STEPS = 8  # an epoch's; every batch is full, so that each step has the bare step's shape
 _PARTS = ("bare step", "average", "data", "augmentation", "validation", "checkpoints")
 
 
