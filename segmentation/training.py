@@ -145,11 +145,16 @@ class Trainer:
     def train(self, epoch: int) -> tuple[float, float]:
         """Run one epoch; return the mean loss and the images per second."""
         started = time.perf_counter()
-        losses, sizes = zip(*self.steps(epoch), strict=True)
+        # In one tensor: a tiny one kept from each step would lie between large ones that are gone,
+        # and keep their memory from being used again.
+        losses, sizes = torch.empty(len(self._batches), device=self._compute.device), []
+        for step, (loss, size) in enumerate(self.steps(epoch)):
+            losses[step] = loss
+            sizes.append(size)
         # One transfer an epoch: a GPU is not made to wait for the CPU at each step.
-        loss = float(np.average(torch.stack(losses).cpu().numpy(), weights=sizes))
+        mean = float(np.average(losses.cpu().numpy(), weights=sizes))
         speed = sum(sizes) / (time.perf_counter() - started)
-        return loss, speed
+        return mean, speed
 
     def steps(self, epoch: int, side: int = 0) -> Iterator[tuple[Tensor, int]]:
         """Run one epoch step by step; yield each one's loss, detached, and number of images.
