@@ -46,13 +46,23 @@ def main() -> None:
     one.validate()  # warms up
     times = [len(found["train"]) / one.train(n)[1] for n in range(1, int(epochs) + 1)]
     own.stop()
+    told = {"peak": _peak() / _MIB, "anonymous": own.peak / _MIB}
+    print(json.dumps({"seconds": times, "loading": loading, **told}))
+
+
+def _peak() -> int:
+    """Return the most memory that this process has had, in bytes."""
+    if _STATUS.exists():
+        return _read("VmHWM")
+    # What Linux says here is at least what the process had that started this one.
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, else KiB
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MIB
-    print(
-        json.dumps(
-            {"seconds": times, "loading": loading, "peak": peak, "anonymous": own.peak / _MIB}
-        )
-    )
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _read(name: str) -> int:
+    """Return an entry of Linux's facts about this process, in bytes."""
+    lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
+    return int(lines[name].split()[0]) * 1024
 
 
 class Anonymous(threading.Thread):
@@ -71,9 +81,7 @@ class Anonymous(threading.Thread):
     def run(self) -> None:
         """Look until stopped."""
         while _STATUS.exists():
-            for line in _STATUS.read_text().splitlines():
-                if line.startswith("RssAnon:"):
-                    self.peak = max(self.peak, int(line.split()[1]) * 1024)
+            self.peak = max(self.peak, _read("RssAnon"))
             if self._over.wait(self._interval):
                 return
 
