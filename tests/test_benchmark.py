@@ -165,7 +165,10 @@ def test_a_time_limited_training_changes_the_weights_and_counts_what_it_saw(disc
     assert any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
 
 
-@pytest.mark.parametrize("network", ["script", "smp", "monai"])
+@pytest.mark.parametrize(
+    "network",
+    ["script", *(pytest.param(name, marks=pytest.mark.slow) for name in ("smp", "monai"))],
+)
 def test_peers_take_what_ours_takes(network: str) -> None:
     package = {"smp": "segmentation_models_pytorch"}.get(network, network)
     if network != "script" and find_spec(package) is None:
