@@ -46,7 +46,10 @@ class Budget:
         if used < _SURE * self.seconds:
             return
         left = plan.epochs - done
-        cost = self._mean_cost(progress) * used / self._expected
+        # What the rehearsal did not see, such as tracking, comes with each epoch of any size.
+        cost = max(0.0, self._mean_cost(progress) + (used - self._expected) / done)
+        if cost == 0:
+            return
         if abs(used + left * cost - self.seconds) <= _DRIFT * self.seconds:
             return
         epochs = done + max(1, round((self.seconds - used) / cost))
