@@ -1,7 +1,6 @@
 """Command-line options made from the settings, so that they are declared once."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -9,6 +8,7 @@ import click
 
 from segmentation.benchmark.asked import BenchmarkConfig
 from segmentation.config import Count, declared, option_name, searchable
+from segmentation.durations import seconds_of
 from segmentation.search_config import DEFAULT_SPACE, SearchConfig
 
 Command = Callable[..., Any]
@@ -43,13 +43,8 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
         """Turn text into seconds."""
         if isinstance(value, float):
             return value
-        text = str(value).strip()
-        unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
-        try:
-            seconds = float(text[:-1]) * unit if unit else float(text)
-        except ValueError:
-            seconds = math.nan
-        if not 0 <= seconds < math.inf:
+        seconds = seconds_of(str(value))
+        if seconds is None:
             self.fail(f"{value!r} is no time; expected such as 90s, 5m or 1.5h.", param, ctx)
         return seconds
 

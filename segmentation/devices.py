@@ -33,9 +33,14 @@ class Compute:
         )
 
     def wait(self) -> None:
-        """Wait until the device has done what it was given: a GPU works on its own."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        """Wait until the device has done what it was given."""
+        wait(self.device)
+
+
+def wait(device: torch.device) -> None:
+    """Wait until a device has done what it was given: a GPU works on its own."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def choose_compute(config: TrainingConfig) -> Compute:

@@ -2,11 +2,14 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Picture = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -124,6 +127,8 @@ def curves(history: Mapping[str, Sequence[float]], best_epoch: int, floor_dice: 
         floor_dice: Dice of answering `pet` everywhere, drawn as a line.
     """
     # Without pyplot there is no global state, no window and nothing to close.
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(11, 4))
     # By hand: an automatic layout draws everything twice.
     losses, scores = figure.subplots(

@@ -47,7 +47,7 @@ class Entry:
     border: int
 
 
-class DamagedError(Exception):
+class DamagedError(DataError):
     """The file is no longer a database; it has been removed."""
 
 
@@ -95,7 +95,10 @@ class PixelStore:
             raise _unusable(self.path, error) from error
         except sqlite3.DatabaseError as error:
             self._remove()
-            raise DamagedError(str(error)) from error
+            raise DamagedError(
+                f"{self.path}: the decoded images were damaged ({error}); run again, they are made "
+                "anew"
+            ) from error
 
     def key(self, files: tuple[bytes, bytes]) -> bytes:
         """Return the key of an example, 32 bytes, from the contents of image and trimap."""

@@ -7,7 +7,7 @@ import math
 _STAGES = ((0.4, 0.5), (0.7, 0.75))
 
 #: The one-cycle schedule: how long the rate rises, from which part of its peak, to which it falls.
-_RISE, _FIRST, _LAST = 0.3, 1 / 25, 1e-5 / 25
+RISE, _FIRST, _LAST = 0.3, 1 / 25, 1e-4 / 25
 
 
 class Plan:
@@ -47,12 +47,13 @@ def one_cycle(progress: float) -> float:
     of Neural Networks Using Large Learning Rates", 2018; with the constants of PyTorch's
     OneCycleLR, which would have to know its last step from the first on.
     """
-    if progress < _RISE:
-        return _between(_FIRST, 1, progress / _RISE)
-    return _between(1, _LAST, (progress - _RISE) / (1 - _RISE))
+    if progress < RISE:
+        return between(_FIRST, 1, progress / RISE)
+    return between(1, _LAST, (progress - RISE) / (1 - RISE))
 
 
-def _between(start: float, end: float, share: float) -> float:
+def between(start: float, end: float, share: float) -> float:
+    """Return a value between two, by half a cosine, at a share of the way in [0, 1]."""
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 

@@ -5,6 +5,7 @@ import re
 from urllib.parse import parse_qs, urlsplit
 
 from segmentation.config import Count, problems, setting
+from segmentation.durations import seconds_of
 from segmentation.errors import ConfigError
 
 #: What `tune` searches when nothing is said.
@@ -14,7 +15,6 @@ DEFAULT_SPACE = {"width": "8..32:8", "lr": "3e-4..3e-2"}
 CONFIRMATION = ".confirmation"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class SearchConfig:
             ConfigError: names every impossible value at once.
         """
         found = problems(self)
-        if self.timeout != "none" and _seconds(self.timeout) is None:
+        if self.timeout != "none" and seconds_of(self.timeout) is None:
             found.append(f"timeout={self.timeout}: expected such as 90s, 20m, 8h or none")
         if not _NAME.fullmatch(self.study) or self.study.endswith(CONFIRMATION):
             found.append(
@@ -85,12 +85,7 @@ class SearchConfig:
     @property
     def seconds(self) -> float | None:
         """The timeout in seconds, or None."""
-        return _seconds(self.timeout)
-
-
-def _seconds(text: str) -> float | None:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
-    return float(match[1]) * _UNITS[match[2]] if match else None
+        return seconds_of(self.timeout)
 
 
 def _address_problems(address: str) -> list[str]:

@@ -5,9 +5,11 @@ import glob
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from filelock import FileLock
 
 
 @contextlib.contextmanager
@@ -25,6 +27,23 @@ def staged(target: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
         raise
+
+
+def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """Return a folder that is made the first time; others wait for who makes it.
+
+    Args:
+        folder: where.
+        make: fills an empty folder, which becomes `folder` when all has gone well.
+    """
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):
+            if not folder.exists():
+                remove_leftovers(folder)
+                with staged(folder) as stage:
+                    make(stage)
+    return folder
 
 
 @contextlib.contextmanager

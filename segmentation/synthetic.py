@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from PIL import Image
 
 from segmentation.drawing import BREEDS, Breed, draw
 from segmentation.paths import cache_folder
-from segmentation.staging import remove_leftovers, staged
+from segmentation.staging import made_once
 
 #: Raised when the drawing changes, so that an older sample is not taken for this one.
 _VERSION = 1
@@ -17,15 +16,11 @@ TRAINVAL, TEST = 240, 60
 
 def synthetic_folder() -> Path:
     """Return where the sample is, drawing it there the first time (some seconds)."""
-    folder = cache_folder() / f"synthetic-{_VERSION}"
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_suffix(".lock")):
-            if not folder.exists():
-                remove_leftovers(folder)
-                with staged(folder) as stage:
-                    write_dataset(stage, TRAINVAL, TEST, seed=0)
-    return folder
+
+    def draw_all(folder: Path) -> None:
+        write_dataset(folder, TRAINVAL, TEST, seed=0)
+
+    return made_once(cache_folder() / f"synthetic-{_VERSION}", draw_all)
 
 
 def write_dataset(folder: Path, trainval: int, test: int, seed: int) -> None:
@@ -41,17 +36,31 @@ def write_dataset(folder: Path, trainval: int, test: int, seed: int) -> None:
     (folder / "annotations" / "trimaps").mkdir(parents=True)
     lists: dict[str, list[str]] = {"trainval": [], "test": []}
     for number in range(trainval + test):
-        breed = BREEDS[number % len(BREEDS)]
-        name = f"{breed.name}_{number // len(BREEDS) + 1}"
-        # Each picture has a generator of its own: it is the same in a smaller and a larger set.
-        image, trimap = draw(breed, np.random.default_rng([seed, number]))
-        Image.fromarray(image).save(folder / "images" / f"{name}.jpg", quality=92)
-        Image.fromarray(trimap).save(folder / "annotations" / "trimaps" / f"{name}.png")
-        lists["trainval" if number < trainval else "test"].append(f"{name} {_columns(breed)}")
+        draw_pet(folder, number, seed)
+        line = f"{pet_name(number)} {_columns(_breed(number))}"
+        lists["trainval" if number < trainval else "test"].append(line)
     lists["list"] = lists["trainval"] + lists["test"]
     for name, lines in lists.items():
         path = folder / "annotations" / f"{name}.txt"
         path.write_text("\n".join(sorted(lines)) + "\n", encoding="utf-8")
+
+
+def pet_name(number: int) -> str:
+    """Return the id of a drawn pet, the breeds in turn, from 0."""
+    return f"{_breed(number).name}_{number // len(BREEDS) + 1}"
+
+
+def draw_pet(folder: Path, number: int, seed: int) -> None:
+    """Draw one pet into a data set's `images` and `annotations/trimaps`, which must be there."""
+    # Each picture has a generator of its own: it is the same in a smaller and a larger set.
+    image, trimap = draw(_breed(number), np.random.default_rng([seed, number]))
+    name = pet_name(number)
+    Image.fromarray(image).save(folder / "images" / f"{name}.jpg", quality=92)
+    Image.fromarray(trimap).save(folder / "annotations" / "trimaps" / f"{name}.png")
+
+
+def _breed(number: int) -> Breed:
+    return BREEDS[number % len(BREEDS)]
 
 
 def _columns(breed: Breed) -> str:

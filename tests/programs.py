@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from segmentation.benchmark.programs import entry as entry_command
+
 PROJECT = Path(__file__).parent.parent
 README = PROJECT / "README.md"
 #: A training that takes seconds.
@@ -105,13 +107,3 @@ def _runs(process: psutil.Process) -> bool:
 
 def _heed_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def entry_command(name: str, **options: object) -> list[str]:
-    """Return the command line of an entry point."""
-    words = [
-        word
-        for option, value in options.items()
-        for word in (f"--{option.replace('_', '-')}", str(value))
-    ]
-    return [sys.executable, "-m", f"experiments.{name}", *words]

@@ -17,7 +17,8 @@ from segmentation.benchmark.contest import Result, bouts
 from segmentation.benchmark.flops import count_flops
 from segmentation.benchmark.pairing import Repeated, interleaved
 from segmentation.benchmark.peer_networks import build
-from segmentation.benchmark.peer_training import one_cycle, train_within
+from segmentation.benchmark.peer_training import rate_and_momentum, train_within
+from segmentation.benchmark.programs import entry as entry_command
 from segmentation.benchmark.scoring import score, unseen
 from segmentation.benchmark.script import ScriptTraining
 from segmentation.config import Config
@@ -26,7 +27,7 @@ from segmentation.pets import read_list, read_trainval
 from segmentation.pipeline import load_data
 from segmentation.sources import find_source
 from segmentation.unet import UNet
-from tests.programs import PROJECT, Program, entry_command, read_until
+from tests.programs import PROJECT, Program, read_until
 
 SMALL = {"train_images": "12", "val_images": "6", "image_size": "32"}
 
@@ -79,16 +80,16 @@ def test_the_schedule_by_time_is_pytorchs_one_cycle() -> None:
     schedule = OneCycleLR(optimizer, max_lr=2.0, total_steps=steps)
     for step in range(steps):
         group = optimizer.param_groups[0]
-        rate, beta = one_cycle(step / (steps - 1))
+        rate, beta = rate_and_momentum(step / (steps - 1))
         # PyTorch's rise ends a step earlier.
         assert 2.0 * rate == pytest.approx(group["lr"], abs=0.01)
         assert beta == pytest.approx(group["betas"][0], abs=0.001)
         optimizer.step()
         if step < steps - 1:
             schedule.step()
-    assert one_cycle(0.0) == pytest.approx((1 / 25, 0.95))
-    assert one_cycle(0.3) == pytest.approx((1.0, 0.85))
-    assert one_cycle(1.0) == pytest.approx((1 / 250_000, 0.95))
+    assert rate_and_momentum(0.0) == pytest.approx((1 / 25, 0.95))
+    assert rate_and_momentum(0.3) == pytest.approx((1.0, 0.85))
+    assert rate_and_momentum(1.0) == pytest.approx((1 / 250_000, 0.95))
 
 
 def _result(name: str, budget: int, seed: int, dice: list[float]) -> Result:

@@ -8,11 +8,12 @@ import torch
 from mlflow.entities import Run
 
 from experiments import train
+from segmentation.benchmark.programs import entry as entry_command
 from segmentation.errors import ConfigError, DataError
 from segmentation.tracking import launcher
 from segmentation.tracking.differences import differences
 from segmentation.tracking.repeat import Earlier, find
-from tests.programs import PROJECT, TINY, Program, entry_command
+from tests.programs import PROJECT, TINY, Program
 
 #: Of the earlier run; none of them is train's default.
 OWN = {"lr": "1e-3", "seed": "5", "ema": "0.9"}

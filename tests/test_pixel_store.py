@@ -151,6 +151,19 @@ def test_an_image_that_vanishes_in_use_is_said(
         train.pixels[0]
 
 
+def test_a_store_that_is_damaged_in_use_is_said(
+    cache: Path, pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("segmentation.decoded.IN_MEMORY", 0)
+    train = loaded(pets)["train"]
+    garbage(cache)
+    with pytest.raises(
+        DataError, match=r"32\.sqlite: the decoded images were damaged .* run again"
+    ):
+        train.pixels[0]
+    assert len(loaded(pets)["train"].pixels) == 12
+
+
 def test_a_cache_that_cannot_be_made_is_said(
     tmp_path: Path, pets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,11 +10,12 @@ import psutil
 import pytest
 from optuna.trial import TrialState
 
+from segmentation.benchmark.programs import entry as entry_command
 from segmentation.tuning.storage import Place, Presence
 from segmentation.tuning.study import Attempt, Study
 from tests import postgres
 from tests.claiming import SPACE, open_study
-from tests.programs import Program, entry_command, read_until, wait_until_gone
+from tests.programs import Program, read_until, wait_until_gone
 from tests.studies import TINY_SEARCH
 from tests.test_study import claiming
 

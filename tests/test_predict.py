@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segmentation.albums import ENDINGS, find_photos
+from segmentation.benchmark.programs import entry as entry_command
 from segmentation.tracking.photos import PhotoError, read_photo, run_lengths
-from tests.programs import Program, entry_command
+from tests.programs import Program
 
 ORIENTATION = 0x0112
 

@@ -11,12 +11,13 @@ import mlflow
 import numpy as np
 import pytest
 
+from segmentation.benchmark.programs import entry as entry_command
 from segmentation.comparison import better_by_chance
 from segmentation.decision import LEVEL, Contest, decide
 from segmentation.evaluation import Evaluation
 from segmentation.metrics import Counts
 from tests.discs import SMALL, write_discs
-from tests.programs import Program, entry_command
+from tests.programs import Program
 
 
 def test_the_chance_of_so_good_a_difference_equals_the_one_counted_by_hand() -> None:

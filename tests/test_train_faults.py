@@ -9,7 +9,8 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from tests.programs import PROJECT, TINY, Program, entry_command, read_until
+from segmentation.benchmark.programs import entry as entry_command
+from tests.programs import PROJECT, TINY, Program, read_until
 
 BAD = {
     "unknown choice": ({"border": "half"}, 2, "border=half: expected one of"),

@@ -9,7 +9,8 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.programs import PROJECT, Program, entry_command, read_until, wait_until_gone
+from segmentation.benchmark.programs import entry as entry_command
+from tests.programs import PROJECT, Program, read_until, wait_until_gone
 from tests.studies import TINY_SEARCH, Searched, assert_exact
 
 BAD = {

@@ -10,7 +10,8 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from tests.programs import PROJECT, TINY, Program, entry_command
+from segmentation.benchmark.programs import entry as entry_command
+from tests.programs import PROJECT, TINY, Program
 
 
 @pytest.mark.slow

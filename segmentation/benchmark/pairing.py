@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 
 import torch
 
+from segmentation.devices import wait
+
 #: Measures once and returns a figure, such as images a second.
 Side = Callable[[], float]
 
@@ -94,8 +96,7 @@ def speed(work: Callable[[], object], units: float, device: torch.device, least:
         while True:
             work()
             calls += 1
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
+            wait(device)
             elapsed = time.perf_counter() - started
             if elapsed >= least:
                 return calls * units / elapsed

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import math
 import time
 from collections.abc import Generator
 
@@ -12,30 +11,25 @@ from torch import Tensor, nn
 from segmentation.batches import Batch, Batches
 from segmentation.benchmark.ours import Timed
 from segmentation.devices import Compute
+from segmentation.schedule import RISE, between, one_cycle
 from segmentation.training import Criterion
 
-_RISE = 0.3  # share of the time in which the rate rises
-_START, _END = 1 / 25, 1 / 250_000  # of the peak: first and last rate
 _BETA_HIGH, _BETA_LOW = 0.95, 0.85
 
 
-def one_cycle(progress: float) -> tuple[float, float]:
-    """Return rate and momentum of the one-cycle schedule, as PyTorch's OneCycleLR has them.
-
-    L. N. Smith, N. Topin, "Super-Convergence: Very Fast Training of Neural Networks Using Large
-    Learning Rates", 2018; cosines between the corners, by default settings.
+def rate_and_momentum(progress: float) -> tuple[float, float]:
+    """Return what PyTorch's OneCycleLR sets by default.
 
     Args:
         progress: share of the training that is over, in [0, 1].
 
     Returns:
-        The rate as a share of its peak, and Adam's first beta.
+        The rate as a share of its peak, and Adam's first beta, which falls while the rate rises.
     """
-    if progress < _RISE:
-        done = progress / _RISE
-        return _cosine(_START, 1.0, done), _cosine(_BETA_HIGH, _BETA_LOW, done)
-    done = min(1.0, (progress - _RISE) / (1 - _RISE))
-    return _cosine(1.0, _END, done), _cosine(_BETA_LOW, _BETA_HIGH, done)
+    progress = min(1.0, progress)
+    if progress < RISE:
+        return one_cycle(progress), between(_BETA_HIGH, _BETA_LOW, progress / RISE)
+    return one_cycle(progress), between(_BETA_LOW, _BETA_HIGH, (progress - RISE) / (1 - RISE))
 
 
 def train_within(
@@ -63,7 +57,7 @@ def train_within(
     images, started = 0, time.perf_counter()
     with contextlib.closing(_forever(batches)) as following:
         while (elapsed := time.perf_counter() - started) < seconds:
-            share, beta = one_cycle(elapsed / seconds)
+            share, beta = rate_and_momentum(elapsed / seconds)
             for group in optimizer.param_groups:
                 group["lr"], group["betas"] = lr * share, (beta, group["betas"][1])
             batch = next(following).to(compute.device)
@@ -83,7 +77,3 @@ def train_within(
 def _forever(batches: Batches) -> Generator[Batch]:
     for epoch in itertools.count(1):
         yield from batches.epoch(epoch)
-
-
-def _cosine(first: float, last: float, done: float) -> float:
-    return last + (first - last) * (1 + math.cos(math.pi * done)) / 2

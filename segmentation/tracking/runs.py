@@ -155,7 +155,7 @@ class TrackingObserver:
         self._unwritten += [
             Metric(name, value, now, report.epoch) for name, value in epoch_metrics(report).items()
         ]
-        if report.epoch in self._moments:
+        if report.epoch in self._moments or report.epoch == report.epochs:  # a budget moves the end
             self._log_pictures(report.samples, report.epoch)
         if time.monotonic() - self._written > _RHYTHM or len(self._unwritten) >= _MANY:
             self.flush()
