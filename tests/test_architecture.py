@@ -101,7 +101,7 @@ RANKS = {
     "segmentation.benchmark.machine": 2,
     "segmentation.benchmark.programs": 2,
     "segmentation.benchmark.flops": 2,
-    "segmentation.benchmark.charts": 3,
+    "segmentation.benchmark.charts": 4,
     "segmentation.benchmark.peer_networks": 3,
     "segmentation.benchmark.bare": 3,
     "segmentation.benchmark.contest": 3,
