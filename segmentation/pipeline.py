@@ -229,6 +229,8 @@ def fit_and_judge(
         tracker.flush()
     if budget is not None:
         runs.tag("budget", f"{budget.seconds:.1f} s" + "".join(f"; {x}" for x in budget.changes))
+        ran = dataclasses.replace(training, epochs=result.epochs)
+        runs.rename(run_name(dataclasses.replace(config, training=ran), setup))
     segmenter = Segmenter(network, config.data.image_size).eval()
     gallery = Gallery(thumbnails=thumbnails)
     model = Batched(segmenter, setup.compute.device)

@@ -59,6 +59,7 @@ def test_a_training_within_a_budget_logs_its_plan(program: Program, discs: Path)
     (epochs,) = re.findall(r"to (\d+) after", end)
     history = mlflow.MlflowClient(program.store).get_metric_history(run.info.run_id, "val/dice")
     assert [point.step for point in history] == list(range(1, int(epochs) + 1))
+    assert f" {epochs}ep " in run.info.run_name
 
 
 @pytest.mark.parametrize("wrong", ["soon", "-5s", "nan", "inf", ""])

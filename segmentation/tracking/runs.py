@@ -233,6 +233,11 @@ def tag(name: str, value: str) -> None:
     mlflow.set_tag(name, value)
 
 
+def rename(name: str) -> None:
+    """Give the current run another name."""
+    mlflow.set_tag("mlflow.runName", name)
+
+
 def log_curves(result: FitResult, floor_dice: float) -> None:
     """Log a picture of losses and scores over epochs."""
     mlflow.log_figure(curves(result.history, result.best_epoch, floor_dice), "curves.png")
