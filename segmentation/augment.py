@@ -1,5 +1,7 @@
 """Augmentation: Albumentations pipelines whose draws depend on seed, epoch and image alone."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from segmentation.pixels import COUNTS_BIT, PET_BIT
@@ -21,7 +23,7 @@ class MaskError(Exception):
 
 
 class Augmenter:
-    """Draws a variant of an image and its mask; the same one for the same (seed, epoch, key)."""
+    """Draws variants of images and masks; the same one for the same (seed, epoch, key)."""
 
     def __init__(self, strength: str, seed: int) -> None:
         """Build the pipeline `none`, `light` or `strong`."""
@@ -29,33 +31,37 @@ class Augmenter:
         self._seed = seed
 
     def __call__(
-        self, image: Bytes, flags: Bytes, epoch: int, key: int, side: int
+        self, images: Bytes, flags: Bytes, epoch: int, keys: Sequence[int], side: int
     ) -> tuple[Bytes, Bytes]:
-        """Return the variant.
+        """Return a variant of each image.
 
         Args:
-            image: uint8 (S, S, 3), RGB.
-            flags: uint8 (S, S), `PET_BIT` and `COUNTS_BIT` of each pixel.
+            images: uint8 (N, S, S, 3), RGB.
+            flags: uint8 (N, S, S), `PET_BIT` and `COUNTS_BIT` of each pixel.
             epoch: number of the pass over the data.
-            key: a number of the image's own, at least 0.
-            side: the variant's height and width, in pixels.
+            keys: N numbers, each an image's own, at least 0.
+            side: the variants' height and width, in pixels.
 
         Returns:
-            uint8 (side, side, 3) and uint8 (side, side), as what came in.
+            uint8 (N, side, side, 3) and uint8 (N, side, side), as what came in.
 
         Raises:
-            MaskError: a transform left other values in the mask.
+            MaskError: a transform left other values in a mask.
         """
-        numbers = np.random.default_rng([self._seed, epoch, key]).random(len(DRAWN)).tolist()
-        draws = dict(zip(DRAWN, numbers, strict=True))
-        variant = self._compose(image=image, mask=flags, draws=draws, side=side)
-        moved = variant["mask"]
+        draws = [self._draws(epoch, key) for key in keys]
+        varied = self._compose(images=images, masks=flags, draws=draws, side=side)
+        moved = varied["masks"]
         if moved.dtype != np.uint8 or moved.max() > _HIGHEST:
             raise MaskError(
                 "augmentation left values in a mask that it had not: every geometric transform "
                 "must interpolate masks by nearest neighbour"
             )
-        return variant["image"], moved
+        return varied["images"], moved
+
+    def _draws(self, epoch: int, key: int) -> dict[str, float]:
+        """Return the draws of an image in an epoch, by name."""
+        numbers = np.random.default_rng([self._seed, epoch, key]).random(len(DRAWN)).tolist()
+        return dict(zip(DRAWN, numbers, strict=True))
 
 
 def _pipeline(strength: str) -> list[BasicTransform]:

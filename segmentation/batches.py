@@ -20,6 +20,10 @@ from segmentation.decoded import Bytes, Decoded
 from segmentation.parallel import batched
 from segmentation.pixels import COUNTS_SHIFT, PET_BIT
 
+# Batches that are prepared one after the other: in turns with the network's arithmetic, code and
+# tables would have left the processor's caches by each next one.
+_AT_ONCE = 4
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Batch:
@@ -95,7 +99,8 @@ class Batches:
             size: height and width of the variants, in pixels; 0: of the images.
         """
         self._sampler.epoch, self._sampler.size = number, size or self.image_size
-        yield from self._loader
+        for some in batched(self._loader, _AT_ONCE):
+            yield from some
 
     def validation(self) -> Iterator[Batch]:
         """Yield the validation split in order, without augmentation, in larger batches."""
@@ -129,13 +134,10 @@ class _Augmented(Dataset[Batch]):
         self._augment = Augmenter(config.augment, config.seed)
 
     def __getitems__(self, positions: list[tuple[int, int, int]]) -> Batch:
-        size = positions[0][1]
-        images = np.empty((len(positions), size, size, 3), np.uint8)
-        flags = np.empty((len(positions), size, size), np.uint8)
-        for place, (epoch, _, index) in enumerate(positions):
-            variant = self._augment(*self._pixels[index], epoch, self._keys[index], size)
-            images[place], flags[place] = variant
-        return to_batch(images, flags)
+        epoch, size, _ = positions[0]
+        chosen = [index for _, _, index in positions]
+        keys = [self._keys[index] for index in chosen]
+        return to_batch(*self._augment(*self._pixels.gather(chosen), epoch, keys, size))
 
 
 def _number(name: str) -> int:

@@ -13,24 +13,32 @@ _SURE = 0.1  # of the budget must be over before the rehearsal is doubted
 class Budget:
     """Fits the number of epochs to a time."""
 
-    def __init__(self, seconds: float, costs: Sequence[tuple[float, float]]) -> None:
+    def __init__(
+        self, asked: float, costs: Sequence[tuple[float, float]], rehearsed: float = 0.0
+    ) -> None:
         """Take what a rehearsal measured.
 
         Args:
-            seconds: that training may take, from `start` on.
+            asked: seconds that training may take, the rehearsal included.
             costs: (share of training, seconds an epoch), up to where an epoch takes how long, with
                 its validation; the last share is 1.
+            rehearsed: seconds that the rehearsal took.
         """
-        self.seconds = seconds
+        self.asked = asked
+        self._seconds = asked - rehearsed
         self._costs = list(costs)
         self._started = 0.0
         self._expected = 0.0  # seconds that the epochs so far should have taken
         #: How the plan had to be changed, in words.
         self.changes: list[str] = []
 
+    def __str__(self) -> str:
+        """Say what was asked, and how the plan was changed."""
+        return "; ".join([f"{self.asked:g} s", *self.changes])
+
     def epochs(self) -> int:
         """Return how many fit, at least 1."""
-        return max(1, round(self.seconds / self._mean_cost(0)))
+        return max(1, round(self._seconds / self._mean_cost(0)))
 
     def start(self) -> None:
         """Start the clock."""
@@ -43,16 +51,16 @@ class Budget:
         used = time.perf_counter() - self._started
         before, progress = plan.progress(done), plan.progress(done + 1)
         self._expected += self._mean_cost(before, progress)
-        if used < _SURE * self.seconds:
+        if used < _SURE * self._seconds:
             return
         left = plan.epochs - done
         # What the rehearsal did not see, such as tracking, comes with each epoch of any size.
         cost = max(0.0, self._mean_cost(progress) + (used - self._expected) / done)
         if cost == 0:
             return
-        if abs(used + left * cost - self.seconds) <= _DRIFT * self.seconds:
+        if abs(used + left * cost - self._seconds) <= _DRIFT * self._seconds:
             return
-        epochs = done + max(1, round((self.seconds - used) / cost))
+        epochs = done + max(1, round((self._seconds - used) / cost))
         if epochs != plan.epochs:
             self.changes.append(f"{plan.epochs} to {epochs} after epoch {done}")
             plan.change(done, epochs)

@@ -228,7 +228,7 @@ def fit_and_judge(
     finally:
         tracker.flush()
     if budget is not None:
-        runs.tag("budget", f"{budget.seconds:.1f} s" + "".join(f"; {x}" for x in budget.changes))
+        runs.tag("budget", str(budget))
         ran = dataclasses.replace(training, epochs=result.epochs)
         runs.rename(run_name(dataclasses.replace(config, training=ran), setup))
     segmenter = Segmenter(network, config.data.image_size).eval()

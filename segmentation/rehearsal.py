@@ -38,7 +38,7 @@ def within(
     started = time.perf_counter()
     trainer = Trainer(copy.deepcopy(model), batches, config, compute)
     costs = _costs(trainer, batches, compute, _PATIENCE * seconds)
-    budget = Budget(seconds - (time.perf_counter() - started), costs)
+    budget = Budget(seconds, costs, time.perf_counter() - started)
     return dataclasses.replace(config, epochs=budget.epochs()), budget
 
 

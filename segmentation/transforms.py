@@ -141,7 +141,10 @@ def _both_ways(drawn: float) -> float:
 
 
 class Vary(DualTransform):  # type: ignore[misc]
-    """Moves and recolours an image, and moves its mask with it.
+    """Moves and recolours images, each in its own way, and moves their masks with them.
+
+    It takes Albumentations' targets `images` and `masks`: what a call costs beside the arithmetic
+    is then spent once a batch.
 
     One warp mirrors, zooms, turns, shears, shifts and resizes; outside is the mirror image. Images
     are interpolated linearly; masks take the nearest pixel. Then one multiplication changes
@@ -154,32 +157,67 @@ class Vary(DualTransform):  # type: ignore[misc]
 
     @property
     def targets_as_params(self) -> list[str]:
-        """Ask for the draws and the variant's side."""
+        """Ask for the draws of each image and the variants' side."""
         return ["draws", "side"]
 
     def get_params_dependent_on_data(
         self, params: Mapping[str, Any], data: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Return the matrix of the warp besides."""
+        """Return the matrix of each warp besides."""
         draws, side = data["draws"], data["side"]
-        matrix = self._geometry.matrix(draws, params["shape"][0], side)
-        return {"matrix": matrix, "draws": draws, "side": side}
+        before = params["shape"][0]
+        matrices = [self._geometry.matrix(drawn, before, side) for drawn in draws]
+        for matrix in matrices:  # from pixels of the padded photo
+            matrix[:, 2] -= matrix[:, :2].sum(axis=1) * _margin(before)
+        return {"matrices": matrices, "draws": draws, "side": side}
 
-    def apply(
-        self, img: Bytes, matrix: NDArray[np.float32], draws: Draws, side: int, **_: Any
+    def apply_to_images(
+        self,
+        images: Bytes,
+        matrices: Sequence[NDArray[np.float32]],
+        draws: Sequence[Draws],
+        side: int,
+        **_: Any,
     ) -> Bytes:
-        """Vary uint8 (S, S, 3) to (side, side, 3)."""
-        # With a fourth channel, OpenCV's vector code warps in half the time.
-        four = cv2.cvtColor(img, cv2.COLOR_RGB2RGBA)
-        moved = cv2.cvtColor(_warp(four, matrix, side, cv2.INTER_LINEAR), cv2.COLOR_RGBA2RGB)
-        colours = self._colour.matrix(draws, cv2.mean(moved))
-        return cast(Bytes, moved if colours is None else cv2.transform(moved, colours))
+        """Vary uint8 (N, S, S, 3) to (N, side, side, 3)."""
+        varied = np.empty((len(images), side, side, 3), np.uint8)
+        for image, matrix, drawn, place in zip(images, matrices, draws, varied, strict=True):
+            # With a fourth channel, OpenCV's vector code warps in half the time.
+            four = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
+            four = _warp(four, matrix, side, cv2.INTER_LINEAR)
+            colours = self._colour.matrix(drawn, cv2.mean(four))
+            moved = cv2.cvtColor(four, cv2.COLOR_RGBA2RGB, place)
+            if colours is not None:
+                cv2.transform(moved, colours, place)
+        return varied
 
-    def apply_to_mask(self, mask: Bytes, matrix: NDArray[np.float32], side: int, **_: Any) -> Bytes:
-        """Warp uint8 (S, S) to (side, side)."""
-        return _warp(mask, matrix, side, cv2.INTER_NEAREST)
+    def apply_to_masks(
+        self, masks: Bytes, matrices: Sequence[NDArray[np.float32]], side: int, **_: Any
+    ) -> Bytes:
+        """Warp uint8 (N, S, S) to (N, side, side)."""
+        moved = np.empty((len(masks), side, side), np.uint8)
+        for mask, matrix, place in zip(masks, matrices, moved, strict=True):
+            _warp(mask, matrix, side, cv2.INTER_NEAREST, place)
+        return moved
 
 
-def _warp(pixels: Bytes, matrix: NDArray[np.float32], side: int, how: int) -> Bytes:
-    outside = cv2.BORDER_REFLECT_101
-    return cast(Bytes, cv2.warpAffine(pixels, matrix, (side, side), flags=how, borderMode=outside))
+def _margin(side: int) -> int:
+    """Return how wide a margin a photo is given; most variants need no more."""
+    return side * 3 // 8
+
+
+def _warp(
+    pixels: Bytes,
+    matrix: NDArray[np.float32],
+    side: int,
+    how: int,
+    place: Bytes | None = None,
+) -> Bytes:
+    """Warp, into memory that is given or new; outside is the mirror image.
+
+    OpenCV reads what lies inside with its vector code, so a margin, mirrored in one go, costs less
+    than pixels mirrored one by one.
+    """
+    outside, margin = cv2.BORDER_REFLECT_101, _margin(len(pixels))
+    padded = cv2.copyMakeBorder(pixels, margin, margin, margin, margin, outside)
+    return cast(Bytes, cv2.warpAffine(padded, matrix, (side, side), place, how, outside))

@@ -21,14 +21,34 @@ def sample(size: int = 64) -> tuple[np.ndarray, np.ndarray]:
     return image, flags
 
 
+def one(
+    augment: Augmenter,
+    pair: tuple[np.ndarray, np.ndarray],
+    epoch: int = 1,
+    key: int = 0,
+    side: int = 64,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A variant of one image, as a batch of one."""
+    images, flags = augment(pair[0][None], pair[1][None], epoch, [key], side)
+    return images[0], flags[0]
+
+
+def varied(vary: Vary, image: np.ndarray, **drawn: float) -> tuple[np.ndarray, np.ndarray]:
+    """An image, grey or RGB, moved and recoloured, and moved as a mask (its first channel)."""
+    rgb = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=-1)
+    batch = Compose([vary])(
+        images=rgb[None], masks=rgb[None, ..., 0].copy(), draws=[{**MIDDLE, **drawn}], side=len(rgb)
+    )
+    return batch["images"][0], batch["masks"][0]
+
+
 @pytest.mark.parametrize("strength", ["none", "light", "strong"])
 @pytest.mark.parametrize("side", [32, 64])
 def test_masks_stay_binary_and_stay_on_their_image(strength: str, side: int) -> None:
     augment = Augmenter(strength, seed=0)
-    image, flags = sample()
     agreement = []
     for key in range(60):
-        variant, moved = augment(image, flags, epoch=1, key=key, side=side)
+        variant, moved = one(augment, sample(), key=key, side=side)
         assert variant.shape == (side, side, 3)
         assert variant.dtype == np.uint8
         assert set(np.unique(moved)) <= {0, 2, 3}
@@ -42,7 +62,7 @@ def test_masks_stay_binary_and_stay_on_their_image(strength: str, side: int) -> 
 
 def test_none_changes_nothing() -> None:
     image, flags = sample()
-    variant, moved = Augmenter("none", seed=0)(image, flags, 1, 0, 64)
+    variant, moved = one(Augmenter("none", seed=0), (image, flags))
     assert np.array_equal(variant, image)
     assert np.array_equal(moved, flags)
 
@@ -63,20 +83,17 @@ STILL = Geometry(mirror=0, zoom=2, rotation=90, shear=0, shift=0.25)
 )
 def test_a_warp_by_hand(drawn: dict[str, float], expected: list[list[int]]) -> None:
     image = np.arange(1, 17, dtype=np.uint8).reshape(4, 4)
-    warp = Compose([Vary(STILL, NO_COLOUR)])
-    rgb = np.repeat(image[..., None], 3, axis=-1)
-    variant = warp(image=rgb, mask=image, draws={**MIDDLE, **drawn}, side=4)
-    assert variant["mask"].tolist() == expected
-    assert variant["image"][..., 0].tolist() == expected
+    variant, mask = varied(Vary(STILL, NO_COLOUR), image, **drawn)
+    assert mask.tolist() == expected
+    assert variant[..., 0].tolist() == expected
 
 
 def test_a_mirror_by_hand() -> None:
     image = np.arange(16, dtype=np.uint8).reshape(4, 4)
     mirrored = Vary(Geometry(mirror=1, zoom=1, rotation=0, shear=0, shift=0), NO_COLOUR)
-    rgb = np.repeat(image[..., None], 3, axis=-1)
-    variant = Compose([mirrored])(image=rgb, mask=image, draws=MIDDLE, side=4)
-    assert np.array_equal(variant["mask"], image[:, ::-1])
-    assert np.array_equal(variant["image"], rgb[:, ::-1])
+    variant, mask = varied(mirrored, image)
+    assert np.array_equal(mask, image[:, ::-1])
+    assert np.array_equal(variant[..., 0], image[:, ::-1])
 
 
 @pytest.mark.parametrize(
@@ -95,8 +112,7 @@ def test_a_mirror_by_hand() -> None:
 def test_a_recolouring_by_hand(drawn: dict[str, float], expected: tuple[int, ...]) -> None:
     colour = Colour(brightness=0.5, contrast=0.5, saturation=0.5, hue=0.1, grey=0.5, share=1)
     image = np.full((2, 2, 3), (100, 150, 50), np.uint8)
-    recolour = Compose([Vary(STILL, colour)])
-    variant = recolour(image=image, draws={**MIDDLE, **drawn}, side=2)["image"]
+    variant, _ = varied(Vary(STILL, colour), image, **drawn)
     assert abs(variant.astype(int) - expected).max() <= 1
 
 
@@ -114,20 +130,33 @@ def test_hue_turns_colours_and_leaves_grey_and_brightness() -> None:
 
 def test_draws_depend_on_seed_epoch_and_index_alone() -> None:
     pixels, trimap = draw(BREEDS[0], np.random.default_rng(0))
-    image, flags = pixels[:64, :64], np.where(trimap[:64, :64] == 2, 2, 3).astype(np.uint8)
-    one, two = Augmenter("light", seed=5), Augmenter("light", seed=5)
+    pair = pixels[:64, :64], np.where(trimap[:64, :64] == 2, 2, 3).astype(np.uint8)
+    this, that = Augmenter("light", seed=5), Augmenter("light", seed=5)
     for _ in range(7):
-        two(image, flags, 1, 99, 64)  # another history
-    for epoch, index in ((1, 0), (2, 0), (1, 1)):
-        a, b = one(image, flags, epoch, index, 64), two(image, flags, epoch, index, 64)
+        one(that, pair, key=99)  # another history
+    for epoch, key in ((1, 0), (2, 0), (1, 1)):
+        a, b = one(this, pair, epoch, key), one(that, pair, epoch, key)
         assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
-    first = one(image, flags, 1, 0, 64)[0]
+    first = one(this, pair)[0]
     for other in (
-        one(image, flags, 2, 0, 64)[0],
-        one(image, flags, 1, 1, 64)[0],
-        Augmenter("light", seed=6)(image, flags, 1, 0, 64)[0],
+        one(this, pair, epoch=2)[0],
+        one(this, pair, key=1)[0],
+        one(Augmenter("light", seed=6), pair)[0],
     ):
         assert not np.array_equal(first, other)
+
+
+def test_an_image_varies_alike_alone_and_among_others() -> None:
+    pixels, trimap = draw(BREEDS[0], np.random.default_rng(0))
+    pair = pixels[:64, :64], np.where(trimap[:64, :64] == 2, 2, 3).astype(np.uint8)
+    pairs = [pair, sample(), (pair[0][::-1], pair[1][::-1])]
+    augment = Augmenter("strong", seed=5)
+    together = np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])
+    images, flags = augment(together[0], together[1], 3, [4, 0, 9], 32)
+    for position, key in enumerate((4, 0, 9)):
+        image, mask = one(augment, pairs[position], epoch=3, key=key, side=32)
+        assert np.array_equal(images[position], image)
+        assert np.array_equal(flags[position], mask)
 
 
 @pytest.mark.parametrize(
@@ -139,12 +168,12 @@ def test_a_transform_that_spoils_masks_is_noticed(
     monkeypatch: pytest.MonkeyPatch, spoil: Callable[[np.ndarray], np.ndarray]
 ) -> None:
     class Spoiling(A.DualTransform):  # type: ignore[misc]
-        def apply(self, img: np.ndarray, **_: object) -> np.ndarray:
-            return img
+        def apply_to_images(self, images: np.ndarray, **_: object) -> np.ndarray:
+            return images
 
-        def apply_to_mask(self, mask: np.ndarray, **_: object) -> np.ndarray:
-            return spoil(mask)
+        def apply_to_masks(self, masks: np.ndarray, **_: object) -> np.ndarray:
+            return spoil(masks)
 
     monkeypatch.setattr("segmentation.augment._pipeline", lambda _: [Spoiling(p=1)])
     with pytest.raises(MaskError, match="nearest"):
-        Augmenter("light", seed=0)(*sample(), epoch=1, key=0, side=64)
+        one(Augmenter("light", seed=0), sample())

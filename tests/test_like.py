@@ -148,6 +148,20 @@ def test_what_an_old_run_lacks_is_told_and_taken_from_the_defaults(lab: Lab) -> 
     assert told == f"Like {old.id}: it has no best/dice to compare with (it is RUNNING)"
 
 
+def test_that_a_budget_changed_the_plan_is_told_unless_epochs_are_given(lab: Lab) -> None:
+    earlier = find(lab.id)
+    planned = earlier.params["training.epochs"]
+    changed = {**earlier.tags, "budget": f"90 s; {planned} to 7 after epoch 1"}
+    other = Earlier(**{**vars(earlier), "tags": changed})
+    settings, lines = other.settings({})
+    assert str(settings["epochs"]) == planned
+    assert f"{planned} to 7 after epoch 1" in lines[1]
+    assert f"here {planned} are run" in lines[1]
+    assert not any("budget" in line for line in other.settings({"epochs": 3})[1])
+    kept = Earlier(**{**vars(earlier), "tags": {**earlier.tags, "budget": "90 s"}})
+    assert not any("budget" in line for line in kept.settings({})[1])
+
+
 def test_a_device_that_is_not_here_gives_way_unless_it_was_given(lab: Lab) -> None:
     device = "mps" if torch.cuda.is_available() else "cuda"
     other = lab.find(lab.log(training__device=device, training__precision="fp16"))

@@ -4,12 +4,13 @@ import copy
 import dataclasses
 import gc
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from segmentation.batches import Batches
 from segmentation.benchmark.bare import BareStep
-from segmentation.benchmark.charts import lines
+from segmentation.benchmark.charts import bars, lines
 from segmentation.benchmark.contest import Result, bouts
 from segmentation.benchmark.findings import Bench, Findings
 from segmentation.benchmark.ours import Timed, train_ours, trainer
@@ -24,6 +25,9 @@ from segmentation.devices import choose_compute
 from segmentation.evaluation import Evaluation
 from segmentation.pets import Example
 from segmentation.pipeline import Splits, load_data
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SPEED_IMAGES = 2 * BATCH  # of a round of the comparison of speeds
 _SPEED_REPEATS = 3
@@ -203,16 +207,25 @@ def _findings(
             )
             for one in results
         ),
-        chart=lambda: lines(
-            {"Dice on images never trained on": _curves(results, floor)},
-            "seconds of training",
-            {"Dice on images never trained on": "mean Dice"},
-        ),
+        chart=lambda: _chart(results, floor),
         lines=tuple(said),
         precision=", ".join(
             dict.fromkeys([bench.compute.precision, *(p.precision for p in bench.asked.peers)])
         ),
     )
+
+
+def _chart(results: Sequence[Result], floor: float) -> "Figure":
+    """Draw Dice over time, or bars where there is one time only."""
+    title, y = "Dice on images never trained on", "mean Dice"
+    if len({one.budget for one in results}) > 1:
+        return lines({title: _curves(results, floor)}, "seconds of training", {title: y})
+    named: dict[str, tuple[float, ...]] = {}
+    for one in results:
+        named[one.name] = (*named.get(one.name, ()), float(one.dice.mean()))
+    named["floor: all pet"] = (floor,)
+    title += f", after {results[0].budget} s of training"
+    return bars(title, y, {name: Repeated(values) for name, values in named.items()})
 
 
 def _curves(

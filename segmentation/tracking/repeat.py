@@ -54,7 +54,7 @@ class Earlier:
             DataError: the run's data is no longer where it was.
         """
         found: dict[str, Any] = {}
-        changed, missing = [], []
+        changed, notes = [], []
         for option, logged_as, kind, default in _parameters():
             logged = self.params.get(logged_as)
             if option in given:
@@ -65,11 +65,19 @@ class Earlier:
                 found[option] = self._converted(option, kind, logged)
             else:
                 found[option] = default
-                missing.append(
+                notes.append(
                     self.say(f"it has logged no {option}; train's default is taken: {default}")
                 )
+        asked, *changes = self.tags.get("budget", "").split("; ")
+        if changes and "epochs" not in given:
+            notes.append(
+                self.say(
+                    f"its budget of {asked} changed its number of epochs on the way "
+                    f"({'; '.join(changes)}); here {found['epochs']} are run, as it had planned"
+                )
+            )
         but = f", but {', '.join(changed)}" if changed else ""
-        lines = [self.say(f"the settings of {self.name}{but}"), *missing]
+        lines = [self.say(f"the settings of {self.name}{but}"), *notes]
         if "data" in given and "model_name" not in given and found["model_name"] in _USUAL:
             found["model_name"] = ""  # real pets must not come under the drawn ones' name
         replaced, why = self._computable(found, given)
