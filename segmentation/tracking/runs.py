@@ -27,7 +27,7 @@ from segmentation.tracking.experiments import introduce_experiment
 
 #: Of so many validation pets the picture is logged, at so many moments of a run at most.
 SAMPLES, MOMENTS = 5, 10
-_SAMPLE_HEIGHT = 160
+_SAMPLE_HEIGHT = 128
 _RHYTHM = 4.0  # seconds between two calls that write figures: each costs about as much as a step
 _MANY = 900  # figures; MLflow takes 1,000 at a time
 
