@@ -10,8 +10,11 @@ from experiments.options import Duration, config_options
 from segmentation.config import Config, require_model_name
 
 if TYPE_CHECKING:
+    from segmentation.budget import Budget
     from segmentation.pipeline import Setup
     from segmentation.tracking.repeat import Earlier
+
+_KEPT = 0.1  # a budget's time is kept within this share of it, or it is said beforehand
 
 
 @click.command(context_settings={"show_default": True})
@@ -69,7 +72,7 @@ def main(context: click.Context, model_name: str, budget: float, like: str, **op
     pace = None
     if budget:
         config, pace = keep_within(budget, config, setup)
-        click.echo(f"Budget: {config.training.epochs} epochs in {budget:g} s of training")
+        click.echo(_plan_of(pace, config.training.epochs))
     outcome = train_and_register(config, setup, [ConsoleObserver()], pace)
     warning = "" if outcome.evaluation.above_floors() else " - NOT above that"
     click.echo(f"Score: {outcome.story.score()}; {outcome.story.floor()}{warning}")
@@ -82,6 +85,15 @@ def main(context: click.Context, model_name: str, budget: float, like: str, **op
         f'Load:  mlflow.pytorch.load_model("{outcome.registered.uri}")  ({aliases} of '
         f"{outcome.registered.name})"
     )
+
+
+def _plan_of(budget: "Budget", epochs: int) -> str:
+    """Say how many epochs are planned, and how long they take where that is not what was asked."""
+    planned = f"Budget: {epochs} epoch{'s' if epochs > 1 else ''} in {budget.asked:g} s of training"
+    expected = budget.expected(epochs)
+    if abs(expected - budget.asked) <= _KEPT * budget.asked:
+        return planned
+    return f"{planned}, as near as whole epochs come to it: about {expected:.0f} s"
 
 
 def _look_up(like: str, context: click.Context) -> tuple["Earlier", dict[str, Any]]:

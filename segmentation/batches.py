@@ -4,6 +4,7 @@ An epoch's batches depend on the seed, the epoch and the images alone, not on ho
 prepare them: the sampler's indices carry the epoch along.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from segmentation.augment import Augmenter
 from segmentation.config import TrainingConfig
 from segmentation.decoded import Bytes, Decoded
-from segmentation.parallel import batched
+from segmentation.parallel import ahead, batched
 from segmentation.pixels import COUNTS_SHIFT, PET_BIT
 
 # Batches that are prepared one after the other: in turns with the network's arithmetic, code and
@@ -74,14 +75,18 @@ class Batches:
         self.batch_size = config.batch_size
         #: Height and width of the images, in pixels.
         self.image_size = train.pixels.size
-        self._val = val.pixels
+        self._val, self._dataset = val.pixels, _Augmented(train, config)
         self._sampler = _EpochSampler(len(train), config.batch_size, config.seed, self.image_size)
+        pinned = torch.cuda.is_available() and config.device in ("auto", "cuda")
+        # On a CPU, whatever prepares data takes its time from the network; a GPU must not wait.
+        self.ahead = pinned and not config.loader_workers
+        self._at_once = _AT_ONCE
         self._loader: DataLoader[Batch] = DataLoader(
-            _Augmented(train, config),
+            self._dataset,
             batch_sampler=self._sampler,
             num_workers=config.loader_workers,
             collate_fn=_as_is,
-            pin_memory=torch.cuda.is_available() and config.device in ("auto", "cuda"),
+            pin_memory=pinned,
             persistent_workers=config.loader_workers > 0,
             # Threads run by now, and a forked process would inherit whatever locks they hold.
             multiprocessing_context="spawn" if config.loader_workers else None,
@@ -99,8 +104,24 @@ class Batches:
             size: height and width of the variants, in pixels; 0: of the images.
         """
         self._sampler.epoch, self._sampler.size = number, size or self.image_size
-        for some in batched(self._loader, _AT_ONCE):
-            yield from some
+        if self.ahead:
+            yield from ahead(self._prepare, self._sampler, 1)
+        else:
+            for some in batched(self._loader, self._at_once):
+                yield from some
+
+    @contextlib.contextmanager
+    def one_at_a_time(self) -> Iterator[None]:
+        """Prepare each batch when it is asked for, so that every step costs the same."""
+        self._at_once = 1
+        try:
+            yield
+        finally:
+            self._at_once = _AT_ONCE
+
+    def _prepare(self, positions: list[tuple[int, int, int]]) -> Batch:
+        batch = self._dataset.__getitems__(positions)
+        return batch.pin_memory() if torch.cuda.is_available() else batch
 
     def validation(self) -> Iterator[Batch]:
         """Yield the validation split in order, without augmentation, in larger batches."""

@@ -40,6 +40,10 @@ class Budget:
         """Return how many fit, at least 1."""
         return max(1, round(self._seconds / self._mean_cost(0)))
 
+    def expected(self, epochs: int) -> float:
+        """Return the seconds of a training of so many epochs, the rehearsal included."""
+        return self.asked - self._seconds + epochs * self._mean_cost(0)
+
     def start(self) -> None:
         """Start the clock."""
         self._started = time.perf_counter()

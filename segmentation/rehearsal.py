@@ -14,6 +14,7 @@ from segmentation.devices import Compute
 from segmentation.training import Trainer
 
 _STEPS = 6  # of each size, besides one that warms up
+_VALIDATED = 4  # batches
 _PATIENCE = 0.02  # of the budget, for the steps of one size
 
 
@@ -49,21 +50,23 @@ def _costs(
 
     That is with its validation. The steps of one size may take `patience` seconds.
     """
-    trainer.validate()  # the first time, memory is laid out and kernels are made
+    # The first time, memory is laid out and kernels are made.
+    trainer.validate(most=1)
     started = time.perf_counter()
-    trainer.validate()
-    validation = time.perf_counter() - started
+    _, counts = trainer.validate(most=_VALIDATED)
+    validation = (time.perf_counter() - started) / len(counts) * batches.val_size
     costs = []
     for until, side in trainer.stages:
         steps = itertools.chain.from_iterable(trainer.steps(n, side) for n in itertools.count())
-        next(steps)
-        compute.wait()
-        images, started = 0, time.perf_counter()
-        for _, size in itertools.islice(steps, _STEPS):
-            images += size
+        with batches.one_at_a_time():  # else some steps would have their data from before
+            next(steps)
             compute.wait()
-            if time.perf_counter() - started > patience:
-                break
-        an_image = (time.perf_counter() - started) / images
+            images, started = 0, time.perf_counter()
+            for _, size in itertools.islice(steps, _STEPS):
+                images += size
+                compute.wait()
+                if time.perf_counter() - started > patience:
+                    break
+            an_image = (time.perf_counter() - started) / images
         costs.append((until, batches.train_size * an_image + validation))
     return costs

@@ -1,9 +1,10 @@
 """`fit`: the training loop. It knows neither MLflow nor Optuna nor a console."""
 
 import copy
+import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -25,7 +26,7 @@ from segmentation.schedule import Plan, one_cycle, side_at, stages
 _Tensors = tuple[Tensor, ...] | list[Tensor]
 
 _KEPT = 16  # validation images whose probabilities observers may ask for
-_AVERAGED_EVERY = 8  # steps: averaging at each one takes as long as the optimiser
+_AVERAGED_EVERY = 8  # steps, and after an epoch: each time takes as long as the optimiser
 
 
 def fit(
@@ -116,8 +117,9 @@ class Trainer:
         self._config, self._batches, self._compute = config, batches, compute
         # Convolutions run fastest where the channels of a pixel lie side by side.
         self._model = model.to(compute.device).to(memory_format=torch.channels_last)
+        self._moving = MovingAverage(config.ema)
         self._average = (
-            AveragedModel(self._model, multi_avg_fn=_moving_average(config.ema), use_buffers=True)
+            AveragedModel(self._model, multi_avg_fn=self._moving, use_buffers=True)
             if config.ema
             else None
         )
@@ -151,6 +153,7 @@ class Trainer:
         for step, (loss, size) in enumerate(self.steps(epoch)):
             losses[step] = loss
             sizes.append(size)
+        self._update_average()
         # One transfer an epoch: a GPU is not made to wait for the CPU at each step.
         mean = float(np.average(losses.cpu().numpy(), weights=sizes))
         speed = sum(sizes) / (time.perf_counter() - started)
@@ -164,7 +167,8 @@ class Trainer:
             side: of the images, in pixels, where it is not to be the epoch's own.
         """
         self._model.train()
-        side = side or side_at(self.stages, self.plan.progress(epoch))
+        # By where an epoch ends, so that the last one is at full size, however few there are.
+        side = side or side_at(self.stages, self.plan.progress(epoch + 1))
         for step, batch in enumerate(self._batches.epoch(epoch, side)):
             self.last_lr = self._config.lr * one_cycle(self.plan.progress(epoch, step))
             yield self._step(batch.to(self._compute.device)), len(batch.image)
@@ -181,17 +185,31 @@ class Trainer:
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._steps += 1
-        if self._average is not None and self._steps % _AVERAGED_EVERY == 0:
-            self._average.update_parameters(self._model)
+        if self._steps - self._moving.steps == _AVERAGED_EVERY:
+            self._update_average()
         return cast(Tensor, loss.detach())
 
+    def _update_average(self) -> None:
+        """Take the steps since the last time into the average."""
+        if self._average is not None and self._steps > self._moving.steps:
+            self._moving.until = self._steps
+            self._average.update_parameters(self._model)
+            self._moving.steps = self._steps
+
     @torch.inference_mode()
-    def validate(self) -> tuple[float, Counts]:
-        """Score the validation split at the training size; return mean loss and counts."""
+    def validate(self, most: int | None = None) -> tuple[float, Counts]:
+        """Score the validation split at the training size.
+
+        Args:
+            most: so many batches of it; None: all.
+
+        Returns:
+            Mean loss and counts.
+        """
         judged = self.judged.eval()
         total, parts = 0.0, []
         self._probabilities = []
-        for cpu_batch in self._batches.validation():
+        for cpu_batch in itertools.islice(self._batches.validation(), most):
             batch = cpu_batch.to(self._compute.device)
             with self._compute.autocast():
                 logits = judged(batch.image)
@@ -210,25 +228,31 @@ class Trainer:
         return (first * 255).round().byte().cpu().numpy()
 
 
-def _moving_average(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
-    """Return the update of an exponential moving average that forgets fast while it is young.
+class MovingAverage:
+    """The update of an exponential moving average that forgets fast while it is young.
 
     The decay of step n is min(decay, (1 + n) / (10 + n)), as in TensorFlow's
     ExponentialMovingAverage: otherwise the random first weights stay in it for many epochs. One
-    update stands for several steps, so it decays by their power.
+    update may stand for several steps, and then decays by their power.
+
+    Attributes:
+        steps: how many the average has in it; the first update copies.
+        until: how many it is to have after the next update.
     """
 
+    def __init__(self, decay: float) -> None:
+        """Begin with nothing averaged; `decay` in [0, 1) is that of a step."""
+        self._decay = decay
+        self.steps, self.until = 0, 0
+
     @torch.no_grad()
-    def update(averages: _Tensors, values: _Tensors, number: Tensor | int) -> None:
-        done = int(number) * _AVERAGED_EVERY
-        weight = 1 - min(decay, (1 + done) / (10 + done)) ** _AVERAGED_EVERY
-        # They come grouped by type.
+    def __call__(self, averages: _Tensors, values: _Tensors, number: Tensor | int) -> None:
+        """Move averages towards values, as `AveragedModel` asks; they come grouped by type."""
+        decay = min(self._decay, (1 + self.steps) / (10 + self.steps))
         if averages[0].is_floating_point():
-            torch._foreach_lerp_(averages, values, weight)
+            torch._foreach_lerp_(averages, values, 1 - decay ** (self.until - self.steps))
         else:  # batch normalisation's counter
             torch._foreach_copy_(averages, values)
-
-    return update
 
 
 def _require_finite(loss: float, where: str, epoch: int, config: TrainingConfig) -> None:

@@ -1,5 +1,6 @@
 """Decoding, verification and the batches that training sees."""
 
+import contextlib
 import dataclasses
 import itertools
 import shutil
@@ -202,3 +203,20 @@ def test_validation_is_whole_and_in_order(pets: Path) -> None:
     images, _ = parts["val"].pixels.gather(range(len(parts["val"])))
     assert np.array_equal(seen.permute(0, 2, 3, 1).numpy(), images)
     assert seen.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("how", ["ahead", "one at a time", "by two processes"])
+def test_batches_do_not_depend_on_how_they_are_prepared(pets: Path, how: str) -> None:
+    parts = loaded(pets)
+    config = TrainingConfig(batch_size=5, loader_workers=2 if "processes" in how else 0)
+    plain = Batches(parts["train"], parts["val"], dataclasses.replace(config, loader_workers=0))
+    other = Batches(parts["train"], parts["val"], config)
+    other.ahead = how == "ahead"
+    with other.one_at_a_time() if "time" in how else contextlib.nullcontext():
+        for epoch in (1, 2):
+            pairs = list(zip(plain.epoch(epoch, 32), other.epoch(epoch, 32), strict=True))
+            assert len(pairs) == len(plain)
+            for one, another in pairs:
+                assert torch.equal(one.image, another.image)
+                assert torch.equal(one.mask, another.mask)
+                assert torch.equal(one.valid, another.valid)

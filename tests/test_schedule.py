@@ -80,7 +80,8 @@ def test_a_budget_is_kept_whatever_the_speed(
     budget.start()
     done = 0
     while done < plan.epochs:
-        cost = next(cost for share, cost in costs if plan.progress(done + 1) < share)
+        end = plan.progress(done + 2)
+        cost = next((cost for share, cost in costs if end < share), costs[-1][1])
         clock.now += cost / speed
         done += 1
         budget.correct(plan, done)
@@ -88,5 +89,7 @@ def test_a_budget_is_kept_whatever_the_speed(
     assert bool(budget.changes) == (speed != 1)
 
 
-def test_a_budget_for_less_than_an_epoch_is_one_epoch() -> None:
+def test_a_budget_for_less_than_an_epoch_is_one_epoch_and_says_what_it_takes() -> None:
     assert Budget(0.1, COSTS).epochs() == 1
+    assert Budget(0.1, COSTS).expected(1) == pytest.approx(2)
+    assert Budget(9.0, COSTS, rehearsed=1.0).expected(4) == pytest.approx(9)

@@ -1,13 +1,14 @@
 """`fit`: repeatable, honest about its best epoch, and stopped in the ways it says."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from segmentation.batches import Batches
+from segmentation.batches import Batch, Batches
 from segmentation.config import TrainingConfig
 from segmentation.decoded import Decoded
 from segmentation.devices import choose_compute
@@ -21,7 +22,7 @@ from segmentation.reports import (
     Samples,
     StopTraining,
 )
-from segmentation.training import Criterion, _moving_average, fit
+from segmentation.training import Criterion, MovingAverage, Trainer, fit
 from segmentation.unet import UNet
 from tests.test_batches import loaded
 
@@ -162,15 +163,55 @@ def test_a_loss_that_is_not_finite_ends_training_with_a_word(data: dict[str, Dec
 
 
 def test_the_moving_average_forgets_fast_while_it_is_young_by_hand() -> None:
-    update = _moving_average(0.9)
+    update = MovingAverage(0.9)
     average, counter = torch.tensor([1.0]), torch.tensor(3)
-    update([average], [torch.tensor([12.0])], 1)  # of 8 steps, each with decay 9 / 18
+    update.steps, update.until = 8, 16  # eight steps, each with decay 9 / 18
+    update([average], [torch.tensor([12.0])], 1)
     assert average.item() == pytest.approx(1 / 2**8 * 1 + (1 - 1 / 2**8) * 12)
     average.fill_(1)
-    update([average], [torch.tensor([12.0])], 1000)  # decay 0.9, not 8001 / 8010
-    assert average.item() == pytest.approx(0.9**8 * 1 + (1 - 0.9**8) * 12)
+    update.steps, update.until = 8000, 8003  # decay 0.9, not 8001 / 8010
+    update([average], [torch.tensor([12.0])], 1000)
+    assert average.item() == pytest.approx(0.9**3 * 1 + (1 - 0.9**3) * 12)
     update([counter], [torch.tensor(8)], 1000)
     assert counter.item() == 8
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 12])
+def test_after_each_epoch_the_average_has_all_of_its_steps(
+    data: dict[str, Decoded], batch_size: int
+) -> None:
+    config = dataclasses.replace(QUICK, batch_size=batch_size)
+    network = UNet(width=4, depth=3)
+    trainer = Trainer(
+        network, Batches(data["train"], data["val"], config), config, choose_compute(config)
+    )
+    before = [weight.detach().clone() for weight in trainer.judged.parameters()]
+    for epoch in (1, 2):
+        trainer.train(epoch)
+        after = [weight.detach().clone() for weight in trainer.judged.parameters()]
+        assert not any(torch.equal(old, new) for old, new in zip(before, after, strict=True))
+        before = after
+    assert trainer._moving.steps == 2 * len(Batches(data["train"], data["val"], config))
+
+
+@pytest.mark.parametrize(
+    ("epochs", "expected"),
+    [(1, [32]), (2, [24, 32]), (3, [16, 24, 32]), (10, [16] * 3 + [24] * 3 + [32] * 4)],
+)
+def test_images_grow_and_the_last_epoch_has_full_size(
+    data: dict[str, Decoded], epochs: int, expected: list[int]
+) -> None:
+    seen: list[int] = []
+
+    class Spy(Batches):
+        def epoch(self, number: int, size: int = 0) -> Iterator[Batch]:
+            seen.append(size)
+            return super().epoch(number, size)
+
+    config = dataclasses.replace(QUICK, epochs=epochs, resizing="progressive")
+    batches = Spy(data["train"], data["val"], config)
+    fit(UNet(width=4, depth=3), batches, config, choose_compute(config))
+    assert seen == expected
 
 
 def test_ignored_pixels_change_neither_loss_nor_gradient() -> None:
