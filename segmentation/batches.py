@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from segmentation.augment import Augmenter
 from segmentation.config import TrainingConfig
 from segmentation.decoded import Bytes, Decoded
+from segmentation.errors import DataError
 from segmentation.parallel import batched
 from segmentation.pixels import COUNTS_SHIFT, PET_BIT
 
@@ -76,7 +77,7 @@ class Batches:
         self.image_size = train.pixels.size
         self._val = val.pixels
         self._sampler = _EpochSampler(len(train), config.batch_size, config.seed, self.image_size)
-        self._loader: DataLoader[Batch] = DataLoader(
+        self._loader: DataLoader[Batch | DataError] = DataLoader(
             _Augmented(train, config),
             batch_sampler=self._sampler,
             num_workers=config.loader_workers,
@@ -97,10 +98,16 @@ class Batches:
         Args:
             number: of the epoch, from 1: other draws, another order.
             size: height and width of the variants, in pixels; 0: of the images.
+
+        Raises:
+            DataError: pixels that lie on disk were damaged.
         """
         self._sampler.epoch, self._sampler.size = number, size or self.image_size
         for some in batched(self._loader, _AT_ONCE):
-            yield from some
+            for batch in some:
+                if isinstance(batch, DataError):
+                    raise batch
+                yield batch
 
     def validation(self) -> Iterator[Batch]:
         """Yield the validation split in order, without augmentation, in larger batches."""
@@ -125,7 +132,7 @@ class _EpochSampler:
             yield [(self.epoch, self.size, index) for index in some]
 
 
-class _Augmented(Dataset[Batch]):
+class _Augmented(Dataset[Batch | DataError]):
     """Makes a whole batch at a time, so that nothing is collated piece by piece."""
 
     def __init__(self, train: Decoded, config: TrainingConfig) -> None:
@@ -133,11 +140,16 @@ class _Augmented(Dataset[Batch]):
         self._keys = [_number(example.id) for example in train.examples]
         self._augment = Augmenter(config.augment, config.seed)
 
-    def __getitems__(self, positions: list[tuple[int, int, int]]) -> Batch:
+    def __getitems__(self, positions: list[tuple[int, int, int]]) -> Batch | DataError:
+        """Return a batch, or what is wrong: raised here, it would reach the user as a traceback."""
         epoch, size, _ = positions[0]
         chosen = [index for _, _, index in positions]
         keys = [self._keys[index] for index in chosen]
-        return to_batch(*self._augment(*self._pixels.gather(chosen), epoch, keys, size))
+        try:
+            pixels = self._pixels.gather(chosen)
+        except DataError as error:
+            return error
+        return to_batch(*self._augment(*pixels, epoch, keys, size))
 
 
 def _number(name: str) -> int:

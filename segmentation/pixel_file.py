@@ -196,11 +196,6 @@ class PixelFile:
         with self._lock():
             if self._inode() != damaged:
                 return
-            if damaged is not None:
-                _log.warning(
-                    "%s: the decoded images were damaged; they are decoded again from their files",
-                    self.path,
-                )
             new = self.path.with_name(f".{self.path.name}.new")
             new.unlink(missing_ok=True)  # of a process that was killed here
             with contextlib.closing(sqlite3.connect(new)) as connection:
@@ -210,6 +205,11 @@ class PixelFile:
             for suffix in ("-journal", "-wal", "-shm"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
             os.replace(new, self.path)
+            if damaged is not None:
+                _log.warning(
+                    "%s: the decoded images were damaged; they are decoded again from their files",
+                    self.path,
+                )
 
     def _lock(self) -> contextlib.AbstractContextManager[object]:
         """Return what who writes holds, and who replaces the file."""
