@@ -114,15 +114,20 @@ class PixelFile:
             DamagedError: it was damaged, or another one has taken its place.
         """
         statement = "INSERT OR REPLACE INTO examples VALUES (?, ?, ?, ?, ?)"
-        with self._guarded(), self._lock() if rows else contextlib.nullcontext():
-            opened = self._opened()
-            # Whoever opened the first one has it open still, so no other file has got its inode.
-            if not self._first == opened.inode == self._inode():
-                self._forget()
-                raise DamagedError(f"{self.path}: it was replaced while it was in use; run again")
+        with self._guarded():
+            opened = self._opened()  # not under the lock, which making a new file takes as well
+            self._require_in_place(opened)
             if rows:
-                with opened.connection:
-                    opened.connection.executemany(statement, rows)
+                with self._lock():
+                    self._require_in_place(opened)
+                    with opened.connection:
+                        opened.connection.executemany(statement, rows)
+
+    def _require_in_place(self, opened: _Opened) -> None:
+        # Whoever opened the first one has it open still, so no other file has got its inode.
+        if not self._first == opened.inode == self._inode():
+            self._forget()
+            raise DamagedError(f"{self.path}: it was replaced while it was in use; run again")
 
     def reopened(self) -> bool:
         """Tell whether another file stands there than this thread has open; open that one."""

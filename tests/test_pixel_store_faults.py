@@ -23,7 +23,7 @@ from segmentation.pixel_store import Entry, PixelStore
 from segmentation.splits import split
 from tests.programs import Program
 from tests.test_batches import CONFIG, loaded
-from tests.test_pixel_store import same
+from tests.test_pixel_store import pixels_of, same
 
 ENTRY = Entry(pixels=np.random.default_rng(0).bytes(4 * 32**2), pet=2, border=1)
 KEYS = [bytes([number]) * 32 for number in range(20)]
@@ -322,20 +322,40 @@ def test_threads_that_meet_one_damaged_file_replace_it_once(
     assert is_whole(cache)
 
 
+def another(path: Path) -> None:
+    path.unlink()
+    PixelStore(32)
+
+
+def removed(path: Path) -> None:
+    shutil.rmtree(path.parent)
+
+
+@pytest.mark.parametrize("change", [another, removed])
 def test_a_store_that_is_replaced_while_it_is_filled_is_filled_anew(
-    cache: Path, pets: Path, unheld: None, monkeypatch: pytest.MonkeyPatch
+    cache: Path,
+    pets: Path,
+    unheld: None,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Path], None],
 ) -> None:
-    first = loaded(pets)
-
-    def replace() -> None:
-        cache.unlink()
-        PixelStore(32)
-
+    first = pixels_of(loaded(pets))
     monkeypatch.setattr("segmentation.decoding._AT_ONCE", 4)
-    assert same(loaded_telling(pets, once(replace)), first)
+    again = pixels_of(loaded_telling(pets, once(lambda: change(cache))))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     connection = sqlite3.connect(cache)
     assert connection.execute("SELECT COUNT(*) FROM examples").fetchone() == (17,)
     connection.close()
+
+
+def test_a_store_goes_on_in_a_folder_that_was_removed(cache: Path) -> None:
+    store = PixelStore(32)
+    for _ in range(2):
+        removed(cache)
+        with pytest.raises(DamagedError, match=r"32\.sqlite: it was replaced .* run again"):
+            store.add([(KEYS[0], ENTRY)])
+        store.add([(KEYS[0], ENTRY)])
+        assert store.find(KEYS[0]) == PixelStore(32).find(KEYS[0]) == ENTRY
 
 
 _TWO = """
