@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from segmentation.augment import Augmenter
 from segmentation.config import TrainingConfig
 from segmentation.decoded import Bytes, Decoded
+from segmentation.errors import DataError
 from segmentation.parallel import ahead, batched
 from segmentation.pixels import COUNTS_SHIFT, PET_BIT
 
@@ -81,7 +82,7 @@ class Batches:
         # On a CPU, whatever prepares data takes its time from the network; a GPU must not wait.
         self.ahead = pinned and not config.loader_workers
         self._at_once = _AT_ONCE
-        self._loader: DataLoader[Batch] = DataLoader(
+        self._loader: DataLoader[Batch | DataError] = DataLoader(
             self._dataset,
             batch_sampler=self._sampler,
             num_workers=config.loader_workers,
@@ -102,13 +103,19 @@ class Batches:
         Args:
             number: of the epoch, from 1: other draws, another order.
             size: height and width of the variants, in pixels; 0: of the images.
+
+        Raises:
+            DataError: pixels that lie on disk were damaged.
         """
         self._sampler.epoch, self._sampler.size = number, size or self.image_size
         if self.ahead:
             yield from ahead(self._prepare, self._sampler, 1)
-        else:
-            for some in batched(self._loader, self._at_once):
-                yield from some
+            return
+        for some in batched(self._loader, self._at_once):
+            for batch in some:
+                if isinstance(batch, DataError):
+                    raise batch
+                yield batch
 
     @contextlib.contextmanager
     def one_at_a_time(self) -> Iterator[None]:
@@ -121,6 +128,8 @@ class Batches:
 
     def _prepare(self, positions: list[tuple[int, int, int]]) -> Batch:
         batch = self._dataset.__getitems__(positions)
+        if isinstance(batch, DataError):
+            raise batch
         return batch.pin_memory() if torch.cuda.is_available() else batch
 
     def validation(self) -> Iterator[Batch]:
@@ -146,7 +155,7 @@ class _EpochSampler:
             yield [(self.epoch, self.size, index) for index in some]
 
 
-class _Augmented(Dataset[Batch]):
+class _Augmented(Dataset[Batch | DataError]):
     """Makes a whole batch at a time, so that nothing is collated piece by piece."""
 
     def __init__(self, train: Decoded, config: TrainingConfig) -> None:
@@ -154,11 +163,16 @@ class _Augmented(Dataset[Batch]):
         self._keys = [_number(example.id) for example in train.examples]
         self._augment = Augmenter(config.augment, config.seed)
 
-    def __getitems__(self, positions: list[tuple[int, int, int]]) -> Batch:
+    def __getitems__(self, positions: list[tuple[int, int, int]]) -> Batch | DataError:
+        """Return a batch, or what is wrong: raised here, it would reach the user as a traceback."""
         epoch, size, _ = positions[0]
         chosen = [index for _, _, index in positions]
         keys = [self._keys[index] for index in chosen]
-        return to_batch(*self._augment(*self._pixels.gather(chosen), epoch, keys, size))
+        try:
+            pixels = self._pixels.gather(chosen)
+        except DataError as error:
+            return error
+        return to_batch(*self._augment(*pixels, epoch, keys, size))
 
 
 def _number(name: str) -> int:

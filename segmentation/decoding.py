@@ -16,7 +16,8 @@ from segmentation.decoded import Decoded, Files, Pixels
 from segmentation.errors import DataError
 from segmentation.parallel import CORES, Progress, ahead, batched
 from segmentation.pets import Example
-from segmentation.pixel_store import DamagedError, Entry, PixelStore
+from segmentation.pixel_file import DamagedError
+from segmentation.pixel_store import Entry, PixelStore
 from segmentation.pixels import BORDER, PET, ExampleError, decode, read_files
 from segmentation.splits import check_pet_share, find_twins
 from segmentation.unet import resize_image
@@ -64,7 +65,7 @@ def load_splits(
     pairs = [(name, example) for name, examples in parts.items() for example in examples]
     try:
         loaded = _load(pairs, kept_apart, config, progress)
-    except DamagedError:  # it has been said, and the file is gone
+    except DamagedError:  # what was damaged or replaced is found missing now, and decoded
         loaded = _load(pairs, kept_apart, config, progress)
     return {part: loaded[part] for part in parts}
 
@@ -77,8 +78,7 @@ def _load(
 ) -> dict[str, Decoded]:
     store = PixelStore(config.image_size)
     files = Files()
-    with store.guarded():
-        outcomes = _look_at(pairs, store, files, progress)
+    outcomes = _look_at(pairs, store, files, progress)
     twins = _twins(outcomes, kept_apart)
     outcomes = [
         dataclasses.replace(o, problem=twins.get(o.example.id, o.problem)) for o in outcomes

@@ -1,34 +1,25 @@
 """What was decoded, kept on disk: one SQLite file for each working size, shared by all runs.
 
 An example is kept under a key made of the contents of its two files, so it cannot go stale: changed
-files have another key. Each entry carries a checksum; what fails it counts as not there.
+files have another key. Each entry carries a checksum, looked at whenever it is read: what fails it
+is decoded again.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import logging
-import sqlite3
-import threading
 import zlib
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 
 import numpy as np
 import PIL
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 
-from segmentation.errors import DataError
 from segmentation.paths import cache_folder
+from segmentation.pixel_file import DamagedError, PixelFile
 
-_LAYOUT = 1  # raised when what is stored changes
-_WAIT = 120.0  # seconds, for another process that writes
-_TABLE = (
-    "CREATE TABLE IF NOT EXISTS examples (key BLOB PRIMARY KEY, checksum INTEGER NOT NULL, "
-    "pet INTEGER NOT NULL, border INTEGER NOT NULL, pixels BLOB NOT NULL)"
-)
+_LAYOUT = 2  # raised when what is stored changes
 _log = logging.getLogger(__name__)
 
 
@@ -47,10 +38,6 @@ class Entry:
     border: int
 
 
-class DamagedError(DataError):
-    """The file is no longer a database; it has been removed."""
-
-
 class PixelStore:
     """The examples that were decoded to one size."""
 
@@ -62,43 +49,11 @@ class PixelStore:
 
         Raises:
             DataError: the cache folder cannot be written.
+            DamagedError: the file was damaged; an empty one stands there now.
         """
         self.size = size
-        folder = cache_folder() / "decoded"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _unusable(folder, error) from error
-        self.path = folder / f"{size}.sqlite"
-        self._threads = threading.local()
-        with self.guarded(), self._connection() as connection:
-            connection.execute(_TABLE)
-
-    def __getstate__(self) -> dict[str, object]:
-        """Leave connections behind: another process opens its own."""
-        return {"size": self.size, "path": self.path}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state, _threads=threading.local())
-
-    @contextlib.contextmanager
-    def guarded(self) -> Iterator[None]:
-        """Turn what SQLite says into an error for people; remove a file that is none of its own.
-
-        Raises:
-            DataError: the folder cannot be written, or the disk is full.
-            DamagedError: the file was damaged and is gone now.
-        """
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise _unusable(self.path, error) from error
-        except sqlite3.DatabaseError as error:
-            self._remove()
-            raise DamagedError(
-                f"{self.path}: the decoded images were damaged ({error}); run again, they are made "
-                "anew"
-            ) from error
+        self.path = cache_folder() / "decoded" / f"{size}.sqlite"
+        self._file = PixelFile(self.path)
 
     def key(self, files: tuple[bytes, bytes]) -> bytes:
         """Return the key of an example, 32 bytes, from the contents of image and trimap."""
@@ -108,69 +63,68 @@ class PixelStore:
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
 
     def find(self, key: bytes) -> Entry | None:
-        """Return an example, or None if it is not there or damaged."""
-        with self._connection() as connection:
-            row = connection.execute(
-                "SELECT checksum, pet, border, pixels FROM examples WHERE key = ?", (key,)
-            ).fetchone()
+        """Return an example, or None if it is not there or damaged.
+
+        Raises:
+            DataError: the file cannot be read.
+            DamagedError: the whole file was damaged; an empty one stands there now.
+        """
+        row = self._file.row(key)
         if row is None:
             return None
-        checksum, pet, border, pixels = row
-        if checksum != _checksum(pixels, pet, border):
+        if not self._sound(key, *row):
             _log.warning(
                 "%s: a decoded image was damaged; it is decoded again from its file", self.path
             )
             return None
+        _, pet, border, pixels = row
         return Entry(pixels=pixels, pet=pet, border=border)
 
     def add(self, entries: Iterable[tuple[bytes, Entry]]) -> None:
-        """Keep examples, in one transaction: all of them or none."""
-        rows = [
-            (key, _checksum(one.pixels, one.pet, one.border), one.pet, one.border, one.pixels)
-            for key, one in entries
-        ]
-        with self._connection() as connection:
-            connection.executemany("INSERT OR REPLACE INTO examples VALUES (?, ?, ?, ?, ?)", rows)
+        """Keep examples, in one transaction: all of them or none.
+
+        Raises:
+            DataError: the file cannot be written, or the disk is full.
+            DamagedError: it was damaged or replaced, so what was added or found before may have
+                gone; this is noticed also where there is nothing to add.
+        """
+        self._file.add([_row(key, entry) for key, entry in entries])
 
     def read(self, key: bytes) -> NDArray[np.uint8]:
         """Return the pixels of an example that is there: uint8 (4 * S * S,), not writable.
 
         Raises:
-            DataError: it is not there any more.
+            DataError: the file cannot be read.
+            DamagedError: it is damaged, or not there any more.
         """
-        with self.guarded(), self._connection() as connection:
-            row = connection.execute("SELECT pixels FROM examples WHERE key = ?", (key,)).fetchone()
-        if row is None:
-            raise DataError(
-                f"{self.path}: a decoded image has gone from it while it was in use; run again"
-            )
-        return np.frombuffer(row[0], np.uint8)
+        row = self._file.row(key)
+        while row is None or not self._sound(key, *row):
+            if not self._file.reopened():
+                self._file.examine()
+                what = "has gone from it" if row is None else "was damaged"
+                raise DamagedError(
+                    f"{self.path}: a decoded image {what} while it was in use; run again, it is "
+                    "decoded anew"
+                )
+            row = self._file.row(key)
+        return np.frombuffer(row[3], np.uint8)
 
-    def _connection(self) -> sqlite3.Connection:
-        """Return this thread's connection."""
-        if not hasattr(self._threads, "connection"):
-            self._threads.connection = sqlite3.connect(self.path, timeout=_WAIT)
-        connection: sqlite3.Connection = self._threads.connection
-        return connection
-
-    def _remove(self) -> None:
-        """Remove the file, so that it is made anew."""
-        with FileLock(self.path.with_suffix(".lock")):
-            _log.warning(
-                "%s: the decoded images were damaged; they are decoded again from their files",
-                self.path,
-            )
-            for suffix in ("", "-journal"):
-                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-        self._threads = threading.local()
+    def _sound(
+        self, key: bytes, checksum: object, pet: object, border: object, pixels: object
+    ) -> bool:
+        """Tell whether a row is as it was written."""
+        return (
+            isinstance(pixels, bytes)
+            and len(pixels) == 4 * self.size**2
+            and checksum == _checksum(key, pixels, pet, border)
+        )
 
 
-def _checksum(pixels: bytes, pet: int, border: int) -> int:
-    return zlib.crc32(pixels, zlib.crc32(f"{len(pixels)} {pet} {border}".encode()))
+def _row(key: bytes, entry: Entry) -> tuple[bytes, int, int, int, bytes]:
+    checksum = _checksum(key, entry.pixels, entry.pet, entry.border)
+    return key, checksum, entry.pet, entry.border, entry.pixels
 
 
-def _unusable(path: Path, error: Exception) -> DataError:
-    return DataError(
-        f"{path}: decoded images cannot be kept there ({error}); free some space or make it "
-        "writable, or set PETSEG_CACHE to another folder"
-    )
+def _checksum(key: bytes, pixels: bytes, pet: object, border: object) -> int:
+    """Return what tells damage; with the key, as a damaged index leads to another key's row."""
+    return zlib.crc32(pixels, zlib.crc32(key + f"{len(pixels)} {pet} {border}".encode()))

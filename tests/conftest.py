@@ -13,6 +13,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # each of several test processes, and w
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
+from segmentation.pets import Example
+from segmentation.pixels import Pixels, decode
 from segmentation.synthetic import write_dataset
 from tests.discs import SMALL, write_discs
 from tests.programs import Program
@@ -64,6 +66,26 @@ def own_pets(tmp_path: Path) -> Path:
 def program(tmp_path: Path) -> Program:
     """Runs entry points in a working folder, cache and store of the test's own."""
     return Program(tmp_path / "work", tmp_path / "cache")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of pixels in an empty cache of the test's own."""
+    monkeypatch.setenv("PETSEG_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "decoded" / "32.sqlite"
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the examples that were decoded from their files, as they are."""
+    names: list[str] = []
+
+    def noted(example: Example, image: bytes, trimap: bytes) -> Pixels:
+        names.append(example.id)
+        return decode(example, image, trimap)
+
+    monkeypatch.setattr("segmentation.decoding.decode", noted)
+    return names
 
 
 def pytest_report_header() -> str:

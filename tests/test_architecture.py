@@ -35,6 +35,7 @@ RANKS = {
     "segmentation.splits": 3,
     "segmentation.sources": 3,
     "segmentation.reports": 3,
+    "segmentation.pixel_file": 1,
     "segmentation.pixel_store": 2,
     "segmentation.decoded": 4,
     "segmentation.decoding": 5,

@@ -13,31 +13,9 @@ from PIL import Image
 from segmentation import decoded as decoded_splits
 from segmentation.decoded import Decoded
 from segmentation.errors import DataError
-from segmentation.pets import Example
 from segmentation.pixel_store import Entry, PixelStore
-from segmentation.pixels import Pixels, decode
 from tests.programs import Program
 from tests.test_batches import loaded
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of the test's own."""
-    monkeypatch.setenv("PETSEG_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "decoded" / "32.sqlite"
-
-
-@pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the examples that were decoded from their files, as they are."""
-    names: list[str] = []
-
-    def noted(example: Example, image: bytes, trimap: bytes) -> Pixels:
-        names.append(example.id)
-        return decode(example, image, trimap)
-
-    monkeypatch.setattr("segmentation.decoding.decode", noted)
-    return names
 
 
 def pixels_of(parts: dict[str, Decoded]) -> list[np.ndarray]:
