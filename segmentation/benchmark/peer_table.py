@@ -39,8 +39,8 @@ class Peer:
 
 #: To find the learning rate at which each does best, 5e-4 to 8e-3 by factors of 2 are there to be
 #: tried, by `-P suite=peers -P peer_lrs=5e-4,1e-3,2e-3,4e-3,8e-3`, judged on the gate images. The
-#: rates here are those of first trials; the figures of a search that confirms or replaces them
-#: belong into the README's Measurements.
+#: rates here are from first trials that are not on record; the figures of a search that confirms or
+#: replaces them belong into the README's Measurements.
 PEERS = (
     Peer(name="script", network="script", precision="fp32", lr=1e-3, recipe="script"),
     Peer(name="script_bf16", network="script", precision="bf16", lr=2e-3),

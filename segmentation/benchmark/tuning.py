@@ -20,7 +20,7 @@ SEARCH: dict[str, object] = {
     "pruner": "none",
 }
 #: There and back again, so that a machine that grows slower or faster favours neither.
-_ORDER = (1, 2, 2, 1)
+ORDER = (1, 2, 2, 1)
 
 
 def measure(bench: Bench) -> Iterator[Findings]:
@@ -28,7 +28,7 @@ def measure(bench: Bench) -> Iterator[Findings]:
     device = bench.compute.device.type
     rates: dict[int, list[float]] = {}
     whole: dict[int, list[float]] = {}
-    for number, workers in enumerate(_ORDER, 1):
+    for number, workers in enumerate(ORDER, 1):
         with place() as here:
             own: dict[str, object] = {
                 "workers": workers,
