@@ -1,33 +1,43 @@
 """`benchmark`: what it counts and compares, and what its user finds in MLflow."""
 
 import itertools
+import os
 import signal
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import mlflow
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from segmentation.batches import Batches
+from segmentation.benchmark import pairing, peer_training, script, tuning
+from segmentation.benchmark.asked import Asked, BenchmarkConfig
 from segmentation.benchmark.contest import Result, bouts
+from segmentation.benchmark.findings import Bench
 from segmentation.benchmark.flops import count_flops
-from segmentation.benchmark.pairing import Repeated, interleaved
+from segmentation.benchmark.loop import PlainBatches
+from segmentation.benchmark.pairing import Repeated, interleaved, weighted
 from segmentation.benchmark.peer_networks import build
 from segmentation.benchmark.peer_training import rate_and_momentum, train_within
 from segmentation.benchmark.programs import entry as entry_command
-from segmentation.benchmark.scoring import score, unseen
+from segmentation.benchmark.programs import place
+from segmentation.benchmark.scoring import gate_images, score, unseen
 from segmentation.benchmark.script import ScriptTraining
 from segmentation.config import Config
 from segmentation.devices import choose_compute
 from segmentation.pets import read_list, read_trainval
 from segmentation.pipeline import load_data
 from segmentation.sources import find_source
+from segmentation.splits import in_gate
+from segmentation.tracking.runs import Run
 from segmentation.unet import UNet
-from tests.programs import PROJECT, Program, read_until
+from tests.programs import PROJECT, Program, read_until, wait_until_gone
 
 SMALL = {"train_images": "12", "val_images": "6", "image_size": "32"}
 
@@ -58,6 +68,7 @@ def test_median_spread_and_paired_ratio_by_hand() -> None:
     assert one.over(other).median == 2.0
     # Of the ratios 0.5 and 2; the medians' own would be 5.5 / 3.5.
     assert Repeated((1.0, 10.0)).over(Repeated((2.0, 5.0))).median == 1.25
+    assert weighted([one, other], [1.0, -2.0]).values == (0.0, -2.0, 3.0)
     assert one.metrics("x") == {"x": 4.0, "x_low": 2.0, "x_high": 9.0}
 
 
@@ -98,46 +109,64 @@ def _result(name: str, budget: int, seed: int, dice: list[float]) -> Result:
         budget=budget,
         seed=seed,
         seconds=float(budget),
-        images_per_second=1.0,
         epochs=1.0,
         dice=np.array(dice),
     )
 
 
-def test_ours_is_held_against_each_peer_at_equal_time_and_at_90_s_against_300_s() -> None:
+def test_ours_is_held_against_each_peer_at_equal_time_and_at_90_s_against_all_times() -> None:
     results = [_result("ours", 90, seed, [0.8, 0.9]) for seed in (0, 1)]
     results += [_result("ours", 300, 0, [0.9, 0.9])]
     results += [_result("script", 90, seed, [0.5, 0.7]) for seed in (0, 1)]
-    results += [_result("script", 300, 0, [0.6, 0.6])]
+    results += [_result("script", 300, 0, [0.6, 0.6]), _result("script", 30, 0, [0.1, 0.1])]
     found = {bout.key: bout.comparison for bout in bouts(results)}
     assert set(found) == {
         "ours_90s-script_90s",
         "ours_300s-script_300s",
+        "ours_90s-script_30s",
         "ours_90s-script_300s",
     }
     assert found["ours_90s-script_90s"].difference == pytest.approx(0.25)
     assert found["ours_90s-script_300s"].difference == pytest.approx(0.25)
+    assert found["ours_90s-script_30s"].difference == pytest.approx(0.75)
     assert found["ours_90s-script_90s"].seeds == 2
     assert found["ours_90s-script_300s"].seeds == 1  # the one that both sides have
 
 
-def test_the_script_goes_on_where_it_stopped_and_is_judged_on_unseen_images(pets: Path) -> None:
+class _Clock:
+    """Time that goes on by a fixed step whenever somebody looks, however slow the machine is."""
+
+    def __init__(self, tick: float) -> None:
+        self._times = (tick * number for number in itertools.count())
+
+    def perf_counter(self) -> float:
+        return next(self._times)
+
+
+def test_the_script_goes_on_where_it_stopped_and_is_judged_on_unseen_images(
+    pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = find_source(str(pets))
     config = Config.from_options({"data": str(pets), "train_images": 12, "val_images": 6})
     splits = load_data(config.data, source, lambda *_: None)
     judges = unseen(source, splits, "all")
     used = {example.id for split in splits.values() for example in split.examples}
-    everything = read_trainval(source.root) + read_list(source.root, "test")
-    assert {example.id for example in judges} == {example.id for example in everything} - used
+    trainval = read_trainval(source.root)
+    gate = {example.id for example in trainval if in_gate(example)}
+    everything = {example.id for example in trainval + read_list(source.root, "test")}
+    assert gate
+    assert {example.id for example in judges} == everything - used - gate
     assert len(unseen(source, splits, 5)) == 5
+    assert {example.id for example in gate_images(source, "all")} == gate
 
     network = UNet(4, 2)
     before = [weight.clone() for weight in network.parameters()]
     training = ScriptTraining(network, splits["train"].examples, 32, 1e-3, 0, torch.device("cpu"))
-    first = training.run(0.2)
-    second = training.run(0.4)
-    assert 0 < first.images < second.images
-    assert 0.2 <= first.seconds < second.seconds
+    monkeypatch.setattr(script, "time", _Clock(0.125))  # a step takes as long
+    first = training.run(0.25)
+    second = training.run(0.5)
+    assert (first.seconds, first.images) == (0.25, 24)  # of 12 images each
+    assert (second.seconds, second.images, second.epochs) == (0.5, 48, 4)
     pairs = zip(before, second.network.parameters(), strict=True)
     assert any(not torch.equal(old, new) for old, new in pairs)
     # What was handed out is a copy: it is judged while the training goes on.
@@ -148,19 +177,32 @@ def test_the_script_goes_on_where_it_stopped_and_is_judged_on_unseen_images(pets
     assert [example.id for example in evaluation.examples] == [e.id for e in judges[:6]]
 
 
-def test_a_time_limited_training_changes_the_weights_and_counts_what_it_saw(discs: Path) -> None:
+def test_a_time_limited_training_counts_what_it_saw_and_keeps_its_best_weights(
+    discs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = Config.from_options(
-        {"data": str(discs), "train_images": 24, "val_images": 6, "image_size": 32}
+        {
+            "data": str(discs),
+            "train_images": 24,
+            "val_images": 6,
+            "image_size": 32,
+            "device": "cpu",
+        }
     )
     splits = load_data(config.data, find_source(str(discs)), lambda *_: None)
     compute = choose_compute(config.training)
     batches = Batches(splits["train"], splits["val"], config.training)
     network = UNet(4, 3)
     before = [weight.clone() for weight in network.parameters()]
-    timed = train_within(0.5, network, 1e-2, "bce", batches, compute)
-    assert timed.images > 0
-    assert timed.images % config.training.batch_size == 0
-    assert timed.epochs == timed.images / 24
+    clock = _Clock(0.0625)
+    for module in (peer_training, pairing):
+        monkeypatch.setattr(module, "time", clock)
+    timed = train_within(1.0, network, 1e-2, "bce", batches, compute)
+    # 16 looks at the clock: one a step, and one of the two around a validation, whose time between
+    # them is not counted; the 17th ends it.
+    assert timed.seconds == 17 * 0.0625
+    assert timed.images == 8 * 12
+    assert timed.epochs == 4
     after = list(timed.network.parameters())
     assert all(bool(weight.isfinite().all()) for weight in after)
     assert any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
@@ -230,6 +272,9 @@ def test_several_suites_are_nested_in_one_run(program: Program, pets: Path) -> N
     difference = figures["dice/ours_1s"] - figures["dice/script_1s"]
     assert figures["difference/ours_1s-script_1s"] == pytest.approx(difference)
     assert figures["images"] == 6
+    for side in ("script", "ours_same_network", "ours_default_patch"):
+        assert figures[f"width_64_images_per_second/{side}"] > 0
+    assert figures["training_seconds/ours_1s_seed0"] > 0
     assert figures["floor/dice_all_pet"] > 0
 
 
@@ -240,6 +285,8 @@ def test_several_suites_are_nested_in_one_run(program: Program, pets: Path) -> N
         ({"suite": "step", "widths": "8,x"}, "widths=8,x: expected whole numbers"),
         ({"suite": "step", "sizes": "8"}, "image_size=8: expected at least 16"),
         ({"suite": "peers", "peers": "unet"}, "peers=unet: expected auto or some of script"),
+        ({"suite": "peers", "peer_lrs": "1e-3,fast"}, "peer_lrs=1e-3,fast: expected auto, or num"),
+        ({"suite": "peers", "peer_lrs": "0"}, "peer_lrs=0: expected auto, or numbers above 0"),
         ({"suite": "step", "repeats": "1"}, "repeats=1: expected at least 2"),
     ],
 )
@@ -268,21 +315,124 @@ def test_what_was_measured_before_ctrl_c_is_kept(program: Program, pets: Path) -
     assert "step.png" in {file.path for file in client.list_artifacts(run.info.run_id)}
 
 
+def test_peers_can_be_tried_at_other_learning_rates() -> None:
+    own = BenchmarkConfig(suite="peers", peers="script,script_bf16", peer_lrs="2e-3,5e-4")
+    asked = Asked.of(own, {})
+    assert {peer.name: peer.lr for peer in asked.peers} == {
+        "script_lr0.0005": 5e-4,
+        "script_lr0.002": 2e-3,
+        "script_bf16_lr0.0005": 5e-4,
+        "script_bf16_lr0.002": 2e-3,
+    }
+    assert [peer.recipe for peer in asked.peers] == ["script", "script", "ours", "ours"]
+
+
+def test_plain_batches_are_the_images_as_they_are_stored(pets: Path) -> None:
+    options = {"data": str(pets), "train_images": 12, "val_images": 6, "device": "cpu"}
+    config = Config.from_options(options)
+    splits = load_data(config.data, find_source(str(pets)), lambda *_: None)
+    batches = PlainBatches(splits, config.training, choose_compute(config.training))
+    stored = sorted(
+        image.tobytes() for image, _ in map(splits["train"].pixels.__getitem__, range(12))
+    )
+    for epoch in (1, 2):
+        images = [image for batch in batches.epoch(epoch, 64) for image in batch.image]
+        assert sorted(image.permute(1, 2, 0).numpy().tobytes() for image in images) == stored
+
+
+def test_a_program_that_is_interrupted_ends_with_all_that_it_has_started() -> None:
+    before = signal.signal(signal.SIGUSR1, signal.default_int_handler)  # stands for Ctrl-C
+    try:
+        with place() as here:
+            child = here.folder / "child"
+            command = f"sleep 600 & echo $! >'{child}'; kill -USR1 {os.getpid()}; wait"
+            with pytest.raises(KeyboardInterrupt):
+                here.run(["bash", "-c", command])
+            number = int(child.read_text())
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    if psutil.pid_exists(number):
+        wait_until_gone([psutil.Process(number)])
+
+
+def test_ctrl_c_while_pets_are_drawn_prints_no_traceback(program: Program) -> None:
+    code = (
+        "import sys; from segmentation.benchmark.many import many_pets\n"
+        "try: many_pets(2000, lambda done, _: print('drawn', done, flush=True))\n"
+        "except KeyboardInterrupt: sys.exit(1)"
+    )
+    process = program.start(sys.executable, "-c", code)
+    # As a terminal does it, everybody is told: those who draw while they still start, then all.
+    parent = psutil.Process(process.pid)
+    while not (drawing := [one for one in parent.children() if "spawn_main" in str(one.cmdline())]):
+        assert process.poll() is None
+    for one in drawing:
+        one.send_signal(signal.SIGINT)
+    read_until(process, "drawn")
+    for one in [*parent.children(), parent]:
+        one.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (1, "")
+    assert not [one for one in program.cache.glob("benchmark-*") if one.is_dir()]
+
+
+@pytest.mark.slow
+def test_start_waits_for_help_first_step_and_prompt(program: Program) -> None:
+    done = program.entry("benchmark", suite="start", repeats=2, device="cpu")
+    assert done.returncode == 0, done.stderr
+    (run,) = mlflow.MlflowClient(program.store).search_runs(["0"])
+    figures = run.data.metrics
+    assert 0 < figures["python_seconds"] < figures["first_step_seconds"]
+    assert figures["help_seconds"] > 0
+    assert figures["prompt_seconds"] > 0
+
+
+@pytest.mark.slow
+def test_tuning_counts_the_trials_of_real_searches(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PETSEG_CACHE", str(tmp_path))
+    tiny = {"trials": 2, "trial_epochs": 1, "train_images": 12, "val_images": 6, "image_size": 32}
+    monkeypatch.setattr(tuning, "SEARCH", {**tuning.SEARCH, **tiny, "width": 4})
+    monkeypatch.setattr(tuning, "ORDER", (1, 2))
+    asked = Asked.of(BenchmarkConfig(suite="tuning"), {"device": "cpu"})
+    said: list[str] = []
+    bench = Bench(
+        asked=asked,
+        compute=choose_compute(asked.config.training),
+        source=find_source("synthetic"),
+        run=Run(id="", experiment=""),
+        say=said.append,
+    )
+    *_, last = tuning.measure(bench)
+    assert len(said) == 2
+    for workers in (1, 2):
+        assert last.metrics[f"trials_per_hour/workers_{workers}"] > 0
+    assert last.metrics["trials_per_hour_ratio/workers_2-workers_1"] > 0
+
+
 @pytest.mark.slow
 def test_the_loops_shares_add_up_and_a_tracked_training_is_nested(
     program: Program, pets: Path
 ) -> None:
-    done = program.entry("benchmark", **SMALL, suite="loop", data=pets, widths=4, repeats=2)
+    small = {**SMALL, "image_size": "64"}  # at which images still grow
+    done = program.entry("benchmark", **small, suite="loop", data=pets, widths=4, repeats=2)
     assert done.returncode == 0, done.stderr
     runs = {run.info.run_name: run for run in mlflow.MlflowClient(program.store).search_runs(["0"])}
     own, nested = runs["benchmark loop"], runs["benchmark: a tracked training"]
     assert nested.data.tags["mlflow.parentRunId"] == own.info.run_id
     assert "val/dice" in nested.data.metrics
     figures = own.data.metrics
-    assert 0 < figures["share_tracking"] < 1
-    shares = [figures[name] for name in figures if name.startswith("share_") and "/" in name]
-    assert len(shares) == 6
-    assert sum(shares) == pytest.approx(1)
+    assert 0 < figures["tracked_loop_share_of_tracking"] < 1
+    shares = {name: figures[name] for name in figures if name.startswith("share_")}
+    loop = {"bare_step", "rest_of_the_loop", "data", "augmentation"}
+    parts = loop | {"validation", "tracking", "checkpoints"}
+    assert set(shares) == {f"share_{part}/width_4" for part in parts}
+    assert sum(shares.values()) == pytest.approx(1)
+    assert 1 <= figures["tracked_epochs_that_were_best"] <= figures["tracked_epochs"] == 200
+    for where in ("whole_training", "side_32", "side_48", "side_64"):
+        for ratio in ("loop_over_bare_step", "loop_over_bare_step_default_adamw"):
+            assert figures[f"{ratio}/width_4_{where}"] > 0
 
 
 @pytest.mark.slow
@@ -295,7 +445,7 @@ def test_smp_and_monai_train_beside_ours(program: Program, pets: Path) -> None:
     (run,) = mlflow.MlflowClient(program.store).search_runs(["0"])
     for name in ("ours", "script", "script_bf16", "smp_fp32", "smp_bf16", "monai_fp32"):
         assert 0 <= run.data.metrics[f"dice/{name}_1s"] <= 1
-        assert run.data.metrics[f"images_per_second/{name}_1s_seed0"] > 0
+        assert run.data.metrics[f"training_seconds/{name}_1s_seed0"] >= 0.9
 
 
 @pytest.mark.slow

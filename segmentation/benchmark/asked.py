@@ -1,6 +1,7 @@
 """What a benchmark is asked to measure: read and checked before anything slow is imported."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +34,11 @@ class BenchmarkConfig:
     peers: str = setting(
         "auto", "peers: which ones, separated by commas; auto: all whose packages are installed."
     )
+    peer_lrs: str = setting(
+        "auto",
+        "peers: learning rates, separated by commas, at each of which every peer is trained, and "
+        "judged by gate images, to find its best; auto: the one it has, judged by unseen images.",
+    )
     judged: Count = setting(
         1000, "peers: images, never trained on, by which all are judged; or 'all'.", low=2
     )
@@ -46,7 +52,8 @@ class BenchmarkConfig:
         """
         if found := problems(self):
             raise ConfigError("; ".join(found))
-        _ = self.suites, self.widths_of("step"), self.size_list, self.count_list, self.second_list
+        _ = self.suites, self.widths_of("step"), self.size_list, self.count_list
+        _ = self.second_list, self.peer_lr_list
 
     @property
     def suites(self) -> tuple[str, ...]:
@@ -72,6 +79,11 @@ class BenchmarkConfig:
     def second_list(self) -> tuple[int, ...]:
         """Seconds of training of suite `peers`, rising."""
         return _numbers("seconds", self.seconds)
+
+    @property
+    def peer_lr_list(self) -> tuple[float, ...]:
+        """Learning rates at which peers are tried, rising; none where each has its own."""
+        return () if self.peer_lrs == "auto" else _rates("peer_lrs", self.peer_lrs)
 
     def widths_of(self, suite: str) -> tuple[int, ...]:
         """Return the widths for suite `step` or `loop`."""
@@ -107,6 +119,8 @@ class Asked:
         peers: tuple[Peer, ...] = ()
         if "peers" in own.suites:
             peers = choose(own.peers, config.data.image_size)
+            if rates := own.peer_lr_list:
+                peers = tuple(peer.at(rate) for peer in peers for rate in rates)
         if "step" in own.suites:
             for width in own.widths_of("step"):
                 for size in own.size_list:  # raises where the network cannot work at that size
@@ -129,4 +143,15 @@ def _numbers(name: str, text: str) -> tuple[int, ...]:
         raise ConfigError(
             f"{name}={text}: expected whole numbers of at least 1, separated by commas"
         )
+    return tuple(found)
+
+
+def _rates(name: str, text: str) -> tuple[float, ...]:
+    """Read learning rates, separated by commas; return them rising, each once."""
+    try:
+        found = sorted({float(word) for word in text.split(",")})
+    except ValueError:
+        found = [math.nan]
+    if not all(0 < rate < 10 for rate in found):
+        raise ConfigError(f"{name}={text}: expected auto, or numbers above 0, separated by commas")
     return tuple(found)

@@ -23,13 +23,16 @@ class BareStep:
             compute: where, and in which precision.
             fused: whether AdamW updates all weights in one pass, or as PyTorch does by default.
         """
-        device = compute.device
-        self._network = network.to(device).to(memory_format=torch.channels_last).train()
-        self._image, self._mask = random_batch(images, size, device)
+        self._network = network.to(compute.device).to(memory_format=torch.channels_last).train()
         self._compute, self._criterion = compute, nn.BCEWithLogitsLoss()
+        self.lay_out(images, size)
         self._optimizer = torch.optim.AdamW(
             self._network.parameters(), lr=_LR, fused=True if fused else None
         )
+
+    def lay_out(self, images: int, size: int) -> None:
+        """Put another batch in the place of the one there was; see `__init__`."""
+        self._image, self._mask = random_batch(images, size, self._compute.device)
 
     def __call__(self) -> None:
         """Update the weights once."""

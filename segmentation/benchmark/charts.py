@@ -99,7 +99,7 @@ def shares(title: str, parts: Mapping[str, Mapping[str, float]]) -> "Figure":
         axes.barh(wholes, widths, left=left, label=name)
         left = [start + width for start, width in zip(left, widths, strict=True)]
     axes.set_title(title)
-    axes.set_xlabel("share of an epoch's time")
+    axes.set_xlabel("share of the time")
     axes.legend(fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.12))
     return figure
 

@@ -1,13 +1,15 @@
 """Which machine it is, and how fast it multiplies matrices."""
 
+import contextlib
 import dataclasses
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 
-_SIDE = 2048  # of the matrices: large enough for a CPU or GPU to reach what it can
+#: Sides of the matrices: large enough for a CPU or another device to reach what it can.
+_SIDE, _SIDE_ELSEWHERE = 2048, 8192
 _CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -55,10 +57,9 @@ class Machine:
         )
 
 
-def matrix_product(
-    device: torch.device, dtype: torch.dtype, side: int = _SIDE
-) -> tuple[Callable[[], object], float]:
+def matrix_product(device: torch.device, dtype: torch.dtype) -> tuple[Callable[[], object], float]:
     """Return what multiplies two square matrices, and its floating-point operations, 2 n^3."""
+    side = _SIDE if device.type == "cpu" else _SIDE_ELSEWHERE
     first, second = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
     result = torch.empty(side, side, device=device, dtype=dtype)
 
@@ -66,6 +67,27 @@ def matrix_product(
         return torch.mm(first, second, out=result)
 
     return multiply, 2.0 * side**3
+
+
+@contextlib.contextmanager
+def products_as_convolutions() -> Iterator[None]:
+    """Let a CUDA GPU multiply float32 matrices as it computes float32 convolutions.
+
+    By default PyTorch takes TF32 for convolutions and not for products, of which the network's
+    convolutions could then reach more than all.
+    """
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def float32_name(device: torch.device) -> str:
+    """Return what float32 is on a device: on a CUDA GPU its factors may be cut to TF32."""
+    cut = device.type == "cuda" and torch.backends.cudnn.allow_tf32
+    return "fp32 (convolutions and products in TF32)" if cut else "fp32"
 
 
 def _processor() -> str:

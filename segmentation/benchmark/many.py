@@ -1,6 +1,8 @@
 """Thousands of drawn pets, drawn once and kept in the cache."""
 
+import contextlib
 import functools
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -39,11 +41,30 @@ def _draw_all(folder: Path, count: int, progress: Progress) -> None:
     # Spawned: threads run by now, and a forked process would inherit whatever locks they hold.
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         work = functools.partial(draw_pet, folder, seed=_SEED)
-        for done, _ in enumerate(pool.map(work, numbers, chunksize=16), 1):
-            progress(done, count)
+        with _deaf_to_ctrl_c():  # the pool starts its processes here
+            drawn = pool.map(work, numbers, chunksize=16)
+        try:
+            for done, _ in enumerate(drawn, 1):
+                progress(done, count)
+        except BaseException:  # what is drawn by now is thrown away
+            pool.shutdown(cancel_futures=True)
+            raise
     names = [pet_name(number) for number in numbers]
     lines = [f"{name} 1 {1 if name[0].isupper() else 2} 1" for name in names]
     (folder / "annotations" / "trainval.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Ignore Ctrl-C; processes that are started meanwhile do so for good.
+
+    A terminal's Ctrl-C reaches every process: only the parent decides what it means.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _drawn_numbers() -> Iterator[int]:

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import time
+from collections import Counter
 
 from torch import nn
 
@@ -11,6 +12,7 @@ from segmentation.config import Config, TrainingConfig
 from segmentation.devices import Compute
 from segmentation.pipeline import Splits
 from segmentation.rehearsal import within
+from segmentation.schedule import side_at
 from segmentation.training import Trainer, fit
 from segmentation.unet import build_unet
 
@@ -31,16 +33,14 @@ class Timed:
     images: int
     epochs: float
 
-    @property
-    def images_per_second(self) -> float:
-        """Images a second of training."""
-        return self.images / self.seconds
-
 
 def train_ours(
     seconds: float, seed: int, config: Config, splits: Splits, compute: Compute
 ) -> Timed:
     """Train with the defaults of `train`, and a budget of so many seconds.
+
+    The weights are those of the epoch with the best validation Dice, as always; validating takes
+    from the time.
 
     Args:
         seconds: of training.
@@ -53,6 +53,7 @@ def train_ours(
     network, batches = build_unet(config.model, seed), _batches(splits, training)
     started = time.perf_counter()
     training, budget = within(seconds, network, batches, training, compute)
+    compute.wait()
     rehearsal = time.perf_counter() - started
     result = fit(network, batches, training, compute, budget=budget)
     return Timed(
@@ -75,6 +76,19 @@ def trainer(
     training = alike(config.training, epochs)
     shape = dataclasses.replace(config.model, width=width, patch=patch)
     return Trainer(build_unet(shape, 0), _batches(splits, training), training, compute)
+
+
+def side_shares(one: Trainer) -> dict[int, float]:
+    """Return which share of a training's epochs has images of which side, in pixels, rising."""
+    epochs = range(1, one.plan.epochs + 1)
+    found = Counter(side_at(one.stages, one.plan.progress(epoch)) for epoch in epochs)
+    return {side: found[side] / len(epochs) for side in sorted(found)}
+
+
+def train_epoch(one: Trainer, epoch: int, side: int) -> None:
+    """Train one epoch at images of a given side, in pixels, whatever side the epoch would have."""
+    one.stages = [(1.0, side)]
+    one.train(epoch)
 
 
 def _batches(splits: Splits, training: TrainingConfig) -> Batches:

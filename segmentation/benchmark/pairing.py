@@ -3,7 +3,7 @@
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -81,8 +81,26 @@ def interleaved(sides: Mapping[str, Side], repeats: int, warm_up: int = 1) -> di
     return {name: Repeated(tuple(values)) for name, values in found.items()}
 
 
+def weighted(figures: Sequence[Repeated], weights: Sequence[float]) -> Repeated:
+    """Add up figures of the same rounds, each times its weight, round by round.
+
+    Raises:
+        ValueError: they were not measured equally often.
+    """
+    rounds = zip(*(figure.values for figure in figures), strict=True)
+    return Repeated(
+        tuple(
+            sum(weight * value for weight, value in zip(weights, values, strict=True))
+            for values in rounds
+        )
+    )
+
+
 def speed(work: Callable[[], object], units: float, device: torch.device, least: float) -> Side:
     """Return a side that tells how many units of work are done a second.
+
+    What works on its own is waited for once a burst of calls, each twice as long as the one before:
+    otherwise it would stand still while the next call is prepared.
 
     Args:
         work: is called until the time is up, at least once.
@@ -92,10 +110,14 @@ def speed(work: Callable[[], object], units: float, device: torch.device, least:
     """
 
     def measure() -> float:
-        calls, started = 0, time.perf_counter()
+        calls, burst = 0, 1
+        wait(device)
+        started = time.perf_counter()
         while True:
-            work()
-            calls += 1
+            for _ in range(burst):
+                work()
+            calls += burst
+            burst *= 1 if device.type == "cpu" else 2
             wait(device)
             elapsed = time.perf_counter() - started
             if elapsed >= least:
@@ -104,8 +126,10 @@ def speed(work: Callable[[], object], units: float, device: torch.device, least:
     return measure
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Return how long one call takes."""
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Return how long one call takes, with all that it gives a device to do."""
+    wait(device)
     started = time.perf_counter()
     work()
+    wait(device)
     return time.perf_counter() - started

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,8 @@ from pathlib import Path
 from segmentation.errors import PetsegError
 
 PROJECT = Path(__file__).parent.parent.parent
+
+_GRACE = 10.0  # seconds for a program that is asked to end
 
 
 class ProgramError(PetsegError):
@@ -68,12 +71,12 @@ class Place:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # and so a group, which ends as a whole
         )
         try:
             out, err = process.communicate()
-        except BaseException:  # Ctrl-C: what we started ends with us
-            process.terminate()
-            process.wait()
+        except BaseException:  # Ctrl-C or SIGTERM: what we started ends with us
+            _end(process)
             raise
         if process.returncode:
             last = err.strip().splitlines()[-3:]
@@ -81,6 +84,19 @@ class Place:
                 f"`{' '.join(command)}` ended with code {process.returncode}: {' '.join(last)}"
             )
         return Finished(began=began, ended=time.time(), out=out)
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """End a program with all that it has started, which a launcher alone would leave behind.
+
+    Its pipes are read meanwhile, since who writes into a full one does not end.
+    """
+    for asked in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, asked)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=_GRACE)
+            return
 
 
 @contextlib.contextmanager

@@ -14,18 +14,13 @@ from segmentation.benchmark.pairing import Repeated
 from segmentation.benchmark.programs import Place, place
 
 #: Of the images, in pixels, and of the network; narrow, since it is the data that grows.
-SIZE, WIDTH = 256, 8
+_SIZE, _WIDTH = 256, 8
 _FEW = 1000  # so many images are trained on in all, at least
 _PANELS = ("seconds an epoch", "peak memory, MiB")
 
 
 def measure(bench: Bench) -> Iterator[Findings]:
     """Train on each number of images in a process of its own, up and down again; see `Suite`."""
-    yield from measure_at(bench, SIZE)
-
-
-def measure_at(bench: Bench, size: int) -> Iterator[Findings]:
-    """Do so at images of `size` x `size` pixels."""
     counts = bench.asked.own.count_list
 
     def drawn(done: int, total: int) -> None:
@@ -37,14 +32,14 @@ def measure_at(bench: Bench, size: int) -> Iterator[Findings]:
     # Up and down, so that a machine that grows slower or faster does not bend the line.
     with place() as here:
         for count in (*counts, *reversed(counts[:-1])):
-            last = _train(here, folder, count, size, bench)
+            last = _train(here, folder, count, bench)
             told.setdefault(count, []).append(last)
             bench.say(
                 f"scale: {count} images: {last.epoch:.1f} s an epoch, peak memory "
                 f"{last.peak:.0f} MiB ({last.anonymous:.0f} not backed by files), read in "
                 f"{last.loading:.1f} s"
             )
-            yield _findings(told, size, bench)
+            yield _findings(told, bench)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,9 +64,9 @@ class _Told:
         return statistics.median(self.seconds)
 
 
-def _train(here: Place, folder: Path, count: int, size: int, bench: Bench) -> _Told:
+def _train(here: Place, folder: Path, count: int, bench: Bench) -> _Told:
     epochs = max(1, min(5, _FEW // count))
-    words = (folder, count, size, WIDTH, epochs, bench.compute.device.type)
+    words = (folder, count, _SIZE, _WIDTH, epochs, bench.compute.device.type)
     module = "segmentation.benchmark.scale_job"
     # What is decoded is large, and nobody's to keep.
     cache = str(here.folder / "cache")
@@ -79,7 +74,7 @@ def _train(here: Place, folder: Path, count: int, size: int, bench: Bench) -> _T
     return _Told(**json.loads(done.out.splitlines()[-1]))
 
 
-def _findings(told: dict[int, list[_Told]], size: int, bench: Bench) -> Findings:
+def _findings(told: dict[int, list[_Told]], bench: Bench) -> Findings:
     counts = sorted(told)
     times = {n: Repeated(tuple(one.epoch for one in told[n])) for n in counts}
     peaks = {n: Repeated(tuple(one.peak for one in told[n])) for n in counts}
@@ -117,7 +112,7 @@ def _findings(told: dict[int, list[_Told]], size: int, bench: Bench) -> Findings
         ),
         chart=lambda: lines(
             shown,
-            f"images of {size} x {size} pixels",
+            f"images of {_SIZE} x {_SIZE} pixels",
             {name: name for name in _PANELS},
             logarithmic=_PANELS[:1],
             doubling=True,

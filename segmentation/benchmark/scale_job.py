@@ -34,7 +34,7 @@ def main() -> None:
     def read() -> None:
         found.update(load_data(config.data, find_source(folder), lambda *_: None))
 
-    loading = seconds(read)
+    loading = seconds(read, compute.device)
     one = trainer(
         config,
         found,

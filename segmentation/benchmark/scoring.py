@@ -12,12 +12,15 @@ from segmentation.inference import Batched, Model, OneByOne
 from segmentation.pets import Example, read_list, read_trainval
 from segmentation.pipeline import Splits
 from segmentation.sources import Source
-from segmentation.splits import choose
+from segmentation.splits import choose, gate_of
 from segmentation.unet import Segmenter, UNet
 
 
 def unseen(source: Source, splits: Splits, count: Count) -> list[Example]:
     """Return the images of a data set on which nobody trained and by which nobody chose.
+
+    So without train and val, which chose the epochs, and without the gate split, which chose the
+    defaults of `train`.
 
     Args:
         source: the data set: its trainval list, and its test list where there is one.
@@ -27,8 +30,10 @@ def unseen(source: Source, splits: Splits, count: Count) -> list[Example]:
     Raises:
         DataError: there are fewer than two.
     """
+    trainval = read_trainval(source.root)
     taken = {example.id for split in splits.values() for example in split.examples}
-    examples = read_trainval(source.root)
+    taken |= {example.id for example in gate_of(trainval)}
+    examples = list(trainval)
     if (source.root / "annotations" / "test.txt").exists():
         examples += read_list(source.root, "test")
     left = [example for example in examples if example.id not in taken]
@@ -36,7 +41,29 @@ def unseen(source: Source, splits: Splits, count: Count) -> list[Example]:
         raise DataError(
             f"{source.root}: no images are left to judge by; lower train_images, or use more data"
         )
-    return left if count == "all" or count >= len(left) else choose(left, count, seed=0)
+    return _some(left, count)
+
+
+def gate_images(source: Source, count: Count) -> list[Example]:
+    """Return the images by which settings are chosen: those of the gate split.
+
+    Args:
+        source: the data set.
+        count: how many, as for `unseen`.
+
+    Raises:
+        DataError: there are fewer than two.
+    """
+    gate = gate_of(read_trainval(source.root))
+    if len(gate) < 2:
+        raise DataError(f"{source.root}: its gate split has no two images; use more data")
+    return _some(gate, count)
+
+
+def _some(examples: Sequence[Example], count: Count) -> list[Example]:
+    if count == "all" or count >= len(examples):
+        return list(examples)
+    return choose(examples, count, seed=0)
 
 
 def score(

@@ -1,20 +1,26 @@
 """A training as the well-known scripts do it, so that ours has something to be held against.
 
 Float32 and contiguous tensors; files decoded from disk and resized anew in each epoch; horizontal
-flips; Adam at a constant rate; batches of 16.
+flips; Adam at a constant rate; batches of 16. The device is waited for at each step, since the
+scripts print each loss; the last weights are the ones that count. Where the device is not the CPU,
+a process a core decodes ahead into page-locked memory, as there the scripts do; on the CPU, where
+the network needs every core, the training process itself decodes.
 """
 
 import copy
+import os
 import time
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from segmentation.benchmark.ours import Timed
+from segmentation.devices import wait
 from segmentation.pets import Example
 from segmentation.pixels import binary_mask, decode_image, decode_trimap
 
@@ -50,11 +56,18 @@ class ScriptTraining:
         self._optimizer = torch.optim.Adam(self.network.parameters(), lr=lr)
         self._criterion = nn.BCEWithLogitsLoss()
         self._device, self._examples = device, len(examples)
+        workers = 0 if device.type == "cpu" else os.cpu_count() or 1
         loader = DataLoader(
             _Files(examples, size, seed),
             batch_size=batch,
             shuffle=True,
             generator=torch.Generator().manual_seed(seed),
+            num_workers=workers,
+            worker_init_fn=_draw_apart,
+            persistent_workers=workers > 0,
+            pin_memory=device.type == "cuda",
+            # Threads run by now, and a forked process would inherit whatever locks they hold.
+            multiprocessing_context="spawn" if workers else None,
         )
         self._batches = _forever(loader)
 
@@ -66,6 +79,7 @@ class ScriptTraining:
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
+        wait(self._device)
         self.images += len(image)
         self.seconds += time.perf_counter() - started
         return len(image)
@@ -87,7 +101,7 @@ class _Files(Dataset[tuple[Tensor, Tensor]]):
 
     def __init__(self, examples: Sequence[Example], size: int, seed: int) -> None:
         self._examples, self._size = examples, size
-        self._random = np.random.default_rng(seed)
+        self.random = np.random.default_rng(seed)
 
     def __len__(self) -> int:
         return len(self._examples)
@@ -99,10 +113,17 @@ class _Files(Dataset[tuple[Tensor, Tensor]]):
         image = np.array(Image.fromarray(photo).resize(square, Image.Resampling.BILINEAR))
         small = np.array(Image.fromarray(trimap).resize(square, Image.Resampling.NEAREST))
         mask, _ = binary_mask(small, "pet")
-        if self._random.random() < 0.5:
+        if self.random.random() < 0.5:
             image, mask = image[:, ::-1].copy(), mask[:, ::-1].copy()
         pixels = torch.from_numpy(image).permute(2, 0, 1).float().contiguous()
         return pixels, torch.from_numpy(mask)[None].float()
+
+
+def _draw_apart(worker: int) -> None:
+    """Let a process that decodes draw other flips than the next one does."""
+    info = get_worker_info()
+    if info is not None:
+        cast(_Files, info.dataset).random = np.random.default_rng(info.seed)
 
 
 def _forever(loader: DataLoader[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:

@@ -29,11 +29,12 @@ _NAMES = {
 
 def measure(bench: Bench) -> Iterator[Findings]:
     """Measure all of it in turns, in a store of its own; see `Suite`."""
+    device = bench.compute.device.type
     with place() as here:
         prompts: list[float] = []
 
         def first_step() -> float:
-            first, last = _train(here)
+            first, last = _train(here, device)
             prompts.append(last)
             return first
 
@@ -72,9 +73,9 @@ def measure(bench: Bench) -> Iterator[Findings]:
     )
 
 
-def _train(here: Place) -> tuple[float, float]:
+def _train(here: Place, device: str) -> tuple[float, float]:
     """Train once; return seconds to the first step, and from the last one to the end."""
-    done = here.run(launched("train", **_TINY))
+    done = here.run(launched("train", **_TINY, device=device))
     steps = step_times(here.store)
     if steps is None:
         raise ProgramError("the training left no tags time.first_step and time.last_step")

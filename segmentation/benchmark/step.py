@@ -12,7 +12,11 @@ from segmentation.benchmark.bare import BareStep, random_batch
 from segmentation.benchmark.charts import Lines, lines, point
 from segmentation.benchmark.findings import Bench, Findings
 from segmentation.benchmark.flops import count_flops
-from segmentation.benchmark.machine import matrix_product
+from segmentation.benchmark.machine import (
+    float32_name,
+    matrix_product,
+    products_as_convolutions,
+)
 from segmentation.benchmark.pairing import Repeated, Side, interleaved, speed
 from segmentation.config import ModelConfig, TrainingConfig
 from segmentation.devices import Compute, choose_compute
@@ -96,7 +100,8 @@ def _measure_network(
         sides[f"training {name}"] = speed(step, images, device, _LEAST)
         sides[f"inference {name}"] = speed(answer, images, device, _LEAST)
         sides[f"product {name}"] = speed(multiply, product, device, _LEAST)
-    found = interleaved(sides, bench.asked.own.repeats)
+    with products_as_convolutions():
+        found = interleaved(sides, bench.asked.own.repeats)
     cases = []
     for kind, compute in itertools.product(_KINDS, computes):
         rate = found[f"{kind} {compute.precision}"]
@@ -115,7 +120,10 @@ def _measure_network(
 
 
 class _Inference:
-    """A forward pass over one random batch, as `predict` makes it."""
+    """A forward pass over one random batch, in the precision that is measured.
+
+    The network is folded as `predict` folds it; `predict` itself computes in float32.
+    """
 
     def __init__(self, network: UNet, images: int, size: int, compute: Compute) -> None:
         self._network = folded(network).to(compute.device)
@@ -152,12 +160,15 @@ def _findings(cases: list[_Case], rates: dict[str, Repeated], bench: Bench) -> F
         ),
         chart=lambda: _chart(cases),
         lines=tuple(_lines(cases, rates, bench)),
-        precision=", ".join(rates),
+        precision=", ".join(_called(precision, bench) for precision in rates),
     )
 
 
 def _lines(cases: list[_Case], rates: dict[str, Repeated], bench: Bench) -> Iterator[str]:
-    products = ", ".join(f"{r.median / 1e9:.0f} GFLOP/s in {name}" for name, r in rates.items())
+    products = ", ".join(
+        f"{rate.median / 1e9:.0f} GFLOP/s in {_called(precision, bench)}"
+        for precision, rate in rates.items()
+    )
     yield f"This machine multiplies matrices at {products}"
     for kind in _KINDS:
         best = max((c for c in cases if c.kind == kind), key=lambda case: case.share.median)
@@ -166,6 +177,11 @@ def _lines(cases: list[_Case], rates: dict[str, Repeated], bench: Bench) -> Iter
             f"{best.width}, {best.size} px, {best.precision}, patch "
             f"{bench.asked.config.model.patch}, batches of {TrainingConfig().batch_size})"
         )
+
+
+def _called(precision: str, bench: Bench) -> str:
+    """Say of float32 what the device makes of it."""
+    return float32_name(bench.compute.device) if precision == "fp32" else precision
 
 
 def _chart(cases: list[_Case]) -> "Figure":

@@ -10,7 +10,7 @@ from segmentation.benchmark.programs import entry, place
 from segmentation.tracking.benchmarks import trial_span
 
 #: Trials that are alike but for their learning rate, so that searches can be compared.
-_SEARCH = {
+SEARCH: dict[str, object] = {
     "data": "synthetic",
     "width": 16,
     "lr": "1e-3..4e-3",
@@ -20,22 +20,22 @@ _SEARCH = {
     "pruner": "none",
 }
 #: There and back again, so that a machine that grows slower or faster favours neither.
-_ORDER = (1, 2, 2, 1)
+ORDER = (1, 2, 2, 1)
 
 
 def measure(bench: Bench) -> Iterator[Findings]:
     """Run real searches with 1 and 2 workers in turns, in stores of their own; see `Suite`."""
-    yield from measure_search(bench, {})
-
-
-def measure_search(bench: Bench, changed: dict[str, object]) -> Iterator[Findings]:
-    """Do so with some parameters of the searches changed."""
+    device = bench.compute.device.type
     rates: dict[int, list[float]] = {}
     whole: dict[int, list[float]] = {}
-    for number, workers in enumerate(_ORDER, 1):
+    for number, workers in enumerate(ORDER, 1):
         with place() as here:
-            options = {**_SEARCH, **changed, "workers": workers, "study": f"benchmark-{number}"}
-            done = here.run(entry("tune", **options))
+            own: dict[str, object] = {
+                "workers": workers,
+                "study": f"benchmark-{number}",
+                "device": device,
+            }
+            done = here.run(entry("tune", **SEARCH, **own))
             trials, seconds = trial_span(here.store)
         rates.setdefault(workers, []).append(3600 * trials / seconds)
         whole.setdefault(workers, []).append(done.seconds)
