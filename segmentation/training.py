@@ -167,11 +167,17 @@ class Trainer:
             side: of the images, in pixels, where it is not to be the epoch's own.
         """
         self._model.train()
-        # By where an epoch ends, so that the last one is at full size, however few there are.
-        side = side or side_at(self.stages, self.plan.progress(epoch + 1))
+        side = side or self.side(epoch)
         for step, batch in enumerate(self._batches.epoch(epoch, side)):
             self.last_lr = self._config.lr * one_cycle(self.plan.progress(epoch, step))
             yield self._step(batch.to(self._compute.device)), len(batch.image)
+
+    def side(self, epoch: int) -> int:
+        """Return height and width, in pixels, of the images of an epoch.
+
+        By where it ends: the last one is at full size, however few there are.
+        """
+        return side_at(self.stages, self.plan.progress(epoch + 1))
 
     def _step(self, batch: Batch) -> Tensor:
         """Update the weights once; return the loss, detached."""

@@ -12,7 +12,6 @@ from segmentation.config import Config, TrainingConfig
 from segmentation.devices import Compute
 from segmentation.pipeline import Splits
 from segmentation.rehearsal import within
-from segmentation.schedule import side_at
 from segmentation.training import Trainer, fit
 from segmentation.unet import build_unet
 
@@ -81,7 +80,7 @@ def trainer(
 def side_shares(one: Trainer) -> dict[int, float]:
     """Return which share of a training's epochs has images of which side, in pixels, rising."""
     epochs = range(1, one.plan.epochs + 1)
-    found = Counter(side_at(one.stages, one.plan.progress(epoch)) for epoch in epochs)
+    found = Counter(one.side(epoch) for epoch in epochs)
     return {side: found[side] / len(epochs) for side in sorted(found)}
 
 
