@@ -345,7 +345,9 @@ def test_a_program_that_is_interrupted_ends_with_all_that_it_has_started() -> No
     try:
         with place() as here:
             child = here.folder / "child"
-            command = f"sleep 600 & echo $! >'{child}'; kill -USR1 {os.getpid()}; wait"
+            # A moment later: while a program is being started there is nothing to end yet.
+            interrupt = f"sleep 0.5; kill -USR1 {os.getpid()}"
+            command = f"sleep 600 & echo $! >'{child}'; {interrupt}; wait"
             with pytest.raises(KeyboardInterrupt):
                 here.run(["bash", "-c", command])
             number = int(child.read_text())
