@@ -7,6 +7,7 @@ prepare them: the sampler's indices carry the epoch along.
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -108,14 +109,15 @@ class Batches:
             DataError: pixels that lie on disk were damaged.
         """
         self._sampler.epoch, self._sampler.size = number, size or self.image_size
-        if self.ahead:
-            yield from ahead(self._prepare, self._sampler, 1)
-            return
-        for some in batched(self._loader, self._at_once):
-            for batch in some:
-                if isinstance(batch, DataError):
-                    raise batch
-                yield batch
+        prepared = (
+            ahead(self._prepare, self._sampler, 1)
+            if self.ahead
+            else itertools.chain.from_iterable(batched(self._loader, self._at_once))
+        )
+        for batch in prepared:
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
 
     @contextlib.contextmanager
     def one_at_a_time(self) -> Iterator[None]:
@@ -126,11 +128,11 @@ class Batches:
         finally:
             self._at_once = _AT_ONCE
 
-    def _prepare(self, positions: list[tuple[int, int, int]]) -> Batch:
+    def _prepare(self, positions: list[tuple[int, int, int]]) -> Batch | DataError:
         batch = self._dataset.__getitems__(positions)
-        if isinstance(batch, DataError):
-            raise batch
-        return batch.pin_memory() if torch.cuda.is_available() else batch
+        if isinstance(batch, DataError) or not torch.cuda.is_available():
+            return batch
+        return batch.pin_memory()
 
     def validation(self) -> Iterator[Batch]:
         """Yield the validation split in order, without augmentation, in larger batches."""

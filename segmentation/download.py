@@ -4,11 +4,9 @@ import shutil
 import tarfile
 from pathlib import Path
 
-from filelock import FileLock
-
 from segmentation.errors import PetsegError
 from segmentation.paths import dataset_folder
-from segmentation.staging import remove_leftovers, staged
+from segmentation.staging import made_once
 
 
 def download() -> None:
@@ -23,12 +21,7 @@ def download() -> None:
     """
     folder = dataset_folder()
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_suffix(".lock")):
-            if not folder.exists():
-                remove_leftovers(folder)
-                with staged(folder) as stage:
-                    _fetch(stage)
+        made_once(folder, _fetch)
     except (OSError, RuntimeError, EOFError, tarfile.TarError) as error:
         raise PetsegError(
             f"the data set could not be downloaded to {folder} ({error}); nothing was left there. "

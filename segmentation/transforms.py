@@ -147,8 +147,8 @@ class Vary(DualTransform):  # type: ignore[misc]
     is then spent once a batch.
 
     One warp mirrors, zooms, turns, shears, shifts and resizes; outside is the mirror image. Images
-    are interpolated linearly; masks take the nearest pixel. Then one multiplication changes
-    brightness, contrast, saturation and hue.
+    are interpolated linearly, without a filter where they shrink; masks take the nearest pixel.
+    Then one multiplication changes brightness, contrast, saturation and hue.
     """
 
     def __init__(self, geometry: Geometry, colour: Colour) -> None:
@@ -213,8 +213,9 @@ def _warp(
     how: int,
     place: Bytes | None = None,
 ) -> Bytes:
-    """Warp, into memory that is given or new; outside is the mirror image.
+    """Warp, into memory that is given or new.
 
+    Outside is the mirror image; farther out than the margin, that of the photo with its margin.
     OpenCV reads what lies inside with its vector code, so a margin, mirrored in one go, costs less
     than pixels mirrored one by one.
     """
