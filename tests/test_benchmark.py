@@ -286,6 +286,7 @@ def test_several_suites_are_nested_in_one_run(program: Program, pets: Path) -> N
         ({"suite": "step", "sizes": "8"}, "image_size=8: expected at least 16"),
         ({"suite": "peers", "peers": "unet"}, "peers=unet: expected auto or some of script"),
         ({"suite": "peers", "peer_lrs": "1e-3,fast"}, "peer_lrs=1e-3,fast: expected auto, or num"),
+        ({"suite": "peers", "our_seconds": "1h"}, "our_seconds=1h: expected"),
         ({"suite": "peers", "peer_lrs": "0"}, "peer_lrs=0: expected auto, or numbers above 0"),
         ({"suite": "step", "repeats": "1"}, "repeats=1: expected at least 2"),
     ],

@@ -30,6 +30,9 @@ class BenchmarkConfig:
         5, "step, loop, start: measurements of each figure, of which the median counts.", low=2
     )
     seconds: str = setting("30", "peers: seconds of training, each for every peer and seed.")
+    our_seconds: str = setting(
+        "auto", "peers: seconds of training of ours, where they are to be others; auto: `seconds`."
+    )
     seeds: int = setting(1, "peers: trainings of each; the seeds are 0, 1, and so on.", low=1)
     peers: str = setting(
         "auto", "peers: which ones, separated by commas; auto: all whose packages are installed."
@@ -53,7 +56,7 @@ class BenchmarkConfig:
         if found := problems(self):
             raise ConfigError("; ".join(found))
         _ = self.suites, self.widths_of("step"), self.size_list, self.count_list
-        _ = self.second_list, self.peer_lr_list
+        _ = self.second_list, self.our_second_list, self.peer_lr_list
 
     @property
     def suites(self) -> tuple[str, ...]:
@@ -79,6 +82,13 @@ class BenchmarkConfig:
     def second_list(self) -> tuple[int, ...]:
         """Seconds of training of suite `peers`, rising."""
         return _numbers("seconds", self.seconds)
+
+    @property
+    def our_second_list(self) -> tuple[int, ...]:
+        """Seconds of training of ours in suite `peers`, rising."""
+        if self.our_seconds == "auto":
+            return self.second_list
+        return _numbers("our_seconds", self.our_seconds)
 
     @property
     def peer_lr_list(self) -> tuple[float, ...]:

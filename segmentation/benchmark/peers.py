@@ -85,7 +85,10 @@ def _trainings(bench: Bench, splits: Splits) -> Iterator[tuple[str, int, int, Ti
             if peer.recipe == "script"
         }
         sides: list[Peer | None] = [None, *asked.peers] if seed % 2 == 0 else [*asked.peers, None]
-        for budget, side in itertools.product(asked.own.second_list, sides):
+        ours, theirs = asked.own.our_second_list, asked.own.second_list
+        for budget, side in itertools.product(sorted({*ours, *theirs}), sides):
+            if budget not in (ours if side is None else theirs):
+                continue
             if side is None:
                 mine = train_ours(budget, seed, asked.config, splits, bench.compute)
                 yield OURS, budget, seed, mine
