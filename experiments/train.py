@@ -1,5 +1,6 @@
 """Train a U-Net, track the run in MLflow, register the model."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from segmentation.budget import Budget
     from segmentation.pipeline import Setup
     from segmentation.tracking.repeat import Earlier
+    from segmentation.tracking.resuming import Unfinished
 
 _KEPT = 0.1  # a budget's time is kept within this share of it, or it is said beforehand
 
@@ -38,12 +40,32 @@ _KEPT = 0.1  # a budget's time is kept within this share of it, or it is said be
     help="Id of the run of an earlier training to repeat: parameters that you do not give are "
     "its; empty: none.",
 )
+@click.option(
+    "--resume",
+    default="",
+    help="Id of the run of a training that was stopped or killed, to go on with it in that run: "
+    "all parameters are its own; empty: none.",
+)
 @click.pass_context
 @one_line_errors
-def main(context: click.Context, model_name: str, budget: float, like: str, **options: Any) -> None:
+def main(
+    context: click.Context,
+    model_name: str,
+    budget: float,
+    like: str,
+    resume: str,
+    **options: Any,
+) -> None:
     """Train a U-Net that tells pet from background."""
-    earlier = None
-    if like:
+    earlier, stopped = None, None
+    if resume:
+        stopped = _stopped(resume, context)
+        if stopped.finished:
+            click.echo(f"Nothing is left to do: the training {stopped.name} came to its end")
+            return
+        options = dict(stopped.options)
+        model_name, budget, like = (options[name] for name in ("model_name", "budget", "like"))
+    elif like:
         earlier, options = _look_up(like, context)
         model_name = options["model_name"]
     config = Config.from_options(options)
@@ -56,7 +78,7 @@ def main(context: click.Context, model_name: str, budget: float, like: str, **op
     source = find_source(config.data.source)
     click.echo(source.line)
 
-    from segmentation.pipeline import Setup, keep_within, load_data, train_and_register
+    from segmentation.pipeline import Setup, load_data, train_and_register
     from segmentation.tracking.store import connect, how_to_look
 
     store = connect()
@@ -69,14 +91,20 @@ def main(context: click.Context, model_name: str, budget: float, like: str, **op
         click.echo(line)
     sizes = ", ".join(f"{len(part)} {name}" for name, part in reversed(data.items()))
     click.echo(f"Training on {compute.device.type}, {compute.amp}: {sizes} images")
-    pace = None
-    if budget:
-        config, pace = keep_within(budget, config, setup)
-        click.echo(_plan_of(pace, config.training.epochs))
-    outcome = train_and_register(config, setup, [ConsoleObserver()], pace)
+    config, pace = _paced(budget, config, setup, stopped)
+    asked = {**config.options(), "model_name": model_name, "budget": budget, "like": like}
+    outcome = train_and_register(
+        config,
+        setup,
+        [ConsoleObserver()],
+        pace,
+        resume=resume or None,
+        asked=asked,
+        say=click.echo,
+    )
     warning = "" if outcome.evaluation.above_floors() else " - NOT above that"
     click.echo(f"Score: {outcome.story.score()}; {outcome.story.floor()}{warning}")
-    click.echo(outcome.decision.reason)
+    click.echo(outcome.decision)
     if earlier:
         click.echo(earlier.compare(outcome.evaluation.counts.mean().dice))
     aliases = " and ".join(f"@{alias}" for alias in outcome.aliases) or "a version"
@@ -85,6 +113,46 @@ def main(context: click.Context, model_name: str, budget: float, like: str, **op
         f'Load:  mlflow.pytorch.load_model("{outcome.registered.uri}")  ({aliases} of '
         f"{outcome.registered.name})"
     )
+
+
+def _stopped(resume: str, context: click.Context) -> "Unfinished":
+    """Find the training that is to go on; say where it stands."""
+    from segmentation.checkpoint import read
+    from segmentation.tracking.resuming import find
+    from segmentation.tracking.store import connect
+
+    connect()
+    stopped = find(resume)
+    if stopped.finished:
+        return stopped
+    given = _given(resume, context)
+    stopped.require_same({name: value for name, value in given.items() if name != "resume"})
+    kept = stopped.checkpoint()
+    course = read(kept).facts["course"] if kept else None
+    where = (
+        f"epoch {course['epoch']} of it is {'over' if course['over'] else 'under way'}"
+        if course
+        else "it left no checkpoint, so from its beginning"
+    )
+    click.echo(f"Going on with {stopped.name}: {where}")
+    return stopped
+
+
+def _paced(
+    budget: float, config: Config, setup: "Setup", stopped: "Unfinished | None"
+) -> tuple[Config, "Budget | None"]:
+    """Return the settings with as many epochs as fit into a budget, and what keeps to it."""
+    if not budget:
+        return config, None
+    from segmentation.budget import Budget
+    from segmentation.checkpoint import read
+    from segmentation.pipeline import keep_within
+
+    if stopped and (kept := stopped.checkpoint()):
+        return config, Budget.restored(read(kept).facts["budget"])
+    config, pace = keep_within(budget, config, setup)
+    click.echo(_plan_of(pace, config.training.epochs))
+    return config, pace
 
 
 def _plan_of(budget: "Budget", epochs: int) -> str:
@@ -103,14 +171,20 @@ def _look_up(like: str, context: click.Context) -> tuple["Earlier", dict[str, An
 
     connect()
     earlier = find(like)
-    settings, lines = earlier.settings(_given(earlier, context))
+    settings, lines = earlier.settings(_given(earlier.id, context, earlier.say))
     for line in lines:
         click.echo(line)
     return earlier, settings
 
 
-def _given(earlier: "Earlier", context: click.Context) -> dict[str, Any]:
-    """Return the parameters that the user gave, which override those of the run."""
+def _given(run_id: str, context: click.Context, say: Callable[[str], str] = str) -> dict[str, Any]:
+    """Return the parameters that the user gave.
+
+    Args:
+        run_id: given for `like` or `resume`, by which the command of `mlflow run` is known.
+        context: of this command.
+        say: makes a line of a note.
+    """
     from segmentation.tracking import launcher
 
     values = context.params
@@ -118,10 +192,10 @@ def _given(earlier: "Earlier", context: click.Context) -> dict[str, Any]:
         name for name in values if context.get_parameter_source(name) is not ParameterSource.DEFAULT
     }
     if names == set(values) and launcher.launched():  # `mlflow run` passes the defaults on too
-        typed = launcher.typed(earlier.id)
+        typed = launcher.typed(run_id)
         if typed is None:
             told = "a parameter given at train's own default does not override it: what started "
-            click.echo(earlier.say(f"{told}this program does not tell it from one not given"))
+            click.echo(say(f"{told}this program does not tell it from one not given"))
             defaults = {option.name: option.default for option in context.command.params}
             typed = {name for name in values if values[name] != defaults[name]}
         names &= typed

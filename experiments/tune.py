@@ -1,9 +1,7 @@
 """Search width, learning rate and more; confirm the finalists; register the winner."""
 
 import dataclasses
-import shlex
 import time
-from pathlib import Path
 from typing import Any
 
 import click
@@ -70,12 +68,12 @@ def main(context: click.Context, model_name: str, **options: Any) -> None:
         options=settings,
         setup=Setup.of(compute, source, data, model_name),
         began=time.time(),
+        typed=_typed(context),
     )
     try:
         outcome = search(searching, click.echo)
     except KeyboardInterrupt:
-        typed = _typed(context, {"study": searching.name})
-        click.echo(f"Go on: mlflow run {_project()} -e tune --env-manager local{typed}")
+        click.echo(f"Go on: {searching.command}")
         raise
     story = outcome.story
     if story.dropped:
@@ -92,24 +90,13 @@ def main(context: click.Context, model_name: str, **options: Any) -> None:
     )
 
 
-def _project() -> str:
-    """Return how the project is named where the user stands: `.`, or its folder."""
-    from segmentation.tracking.store import studies_folder
-
-    project = Path(__file__).parent.parent
-    return "." if studies_folder().parent == project else shlex.quote(str(project))
-
-
-def _typed(context: click.Context, more: dict[str, Any]) -> str:
-    """Return the parameters that differ from their defaults, and some more, as they are typed."""
-    values = {
+def _typed(context: click.Context) -> dict[str, Any]:
+    """Return the parameters that differ from their defaults."""
+    return {
         param.name: context.params[param.name]
         for param in context.command.params
         if param.name in context.params and context.params[param.name] != param.default
     }
-    return "".join(
-        f" -P {shlex.quote(f'{name}={value}')}" for name, value in {**values, **more}.items()
-    )
 
 
 if __name__ == "__main__":

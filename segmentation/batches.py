@@ -98,17 +98,19 @@ class Batches:
         """Return the number of steps an epoch; the last batch may be smaller."""
         return len(self._sampler)
 
-    def epoch(self, number: int, size: int = 0) -> Iterator[Batch]:
+    def epoch(self, number: int, size: int = 0, skip: int = 0) -> Iterator[Batch]:
         """Yield the training batches of one epoch.
 
         Args:
             number: of the epoch, from 1: other draws, another order.
             size: height and width of the variants, in pixels; 0: of the images.
+            skip: so many batches at the beginning are not prepared.
 
         Raises:
             DataError: pixels that lie on disk were damaged.
         """
         self._sampler.epoch, self._sampler.size = number, size or self.image_size
+        self._sampler.skip = skip
         prepared = (
             ahead(self._prepare, self._sampler, 1)
             if self.ahead
@@ -141,11 +143,11 @@ class Batches:
 
 
 class _EpochSampler:
-    """Yields batches of (epoch, size, index)."""
+    """Yields batches of (epoch, size, index), all of an epoch's but the first `skip`."""
 
     def __init__(self, images: int, batch_size: int, seed: int, size: int) -> None:
         self.images, self.batch_size, self.seed = images, batch_size, seed
-        self.epoch, self.size = 0, size
+        self.epoch, self.size, self.skip = 0, size, 0
 
     def __len__(self) -> int:
         return -(-self.images // self.batch_size)
@@ -153,7 +155,7 @@ class _EpochSampler:
     def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
         generator = np.random.default_rng([self.seed, self.epoch])
         order = generator.permutation(self.images).tolist()
-        for some in batched(order, self.batch_size):
+        for some in batched(order[self.skip * self.batch_size :], self.batch_size):
             yield [(self.epoch, self.size, index) for index in some]
 
 

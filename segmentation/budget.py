@@ -2,7 +2,8 @@
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from segmentation.schedule import Plan
 
@@ -28,6 +29,7 @@ class Budget:
         self._seconds = asked - rehearsed
         self._costs = list(costs)
         self._started = 0.0
+        self._used = 0.0  # seconds, by a process that was stopped
         self._expected = 0.0  # seconds that the epochs so far should have taken
         #: How the plan had to be changed, in words.
         self.changes: list[str] = []
@@ -45,8 +47,28 @@ class Budget:
         return self.asked - self._seconds + epochs * self._mean_cost(0)
 
     def start(self) -> None:
-        """Start the clock."""
-        self._started = time.perf_counter()
+        """Start the clock, or let it run on."""
+        self._started = time.perf_counter() - self._used
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restored` needs; once it has started."""
+        return {
+            "asked": self.asked,
+            "seconds": self._seconds,
+            "costs": self._costs,
+            "expected": self._expected,
+            "changes": self.changes,
+            "used": time.perf_counter() - self._started,
+        }
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> "Budget":
+        """Return the budget that `state` was taken of; time that passed since does not count."""
+        costs = [(float(until), float(cost)) for until, cost in state["costs"]]
+        budget = cls(state["asked"], costs, state["asked"] - state["seconds"])
+        budget._expected, budget._used = state["expected"], state["used"]
+        budget.changes = list(state["changes"])
+        return budget
 
     def correct(self, plan: Plan, done: int) -> None:
         """Change a plan after an epoch if its end would come too early or too late."""

@@ -32,6 +32,10 @@ class TrainingError(PetsegError):
     """Training cannot go on, for example because the loss is not finite."""
 
 
+class CheckpointError(PetsegError):
+    """A checkpoint is missing, damaged, or of another training or format."""
+
+
 class ModelError(PetsegError):
     """A model cannot be used as one that tells pet from background."""
 
@@ -62,7 +66,21 @@ def explain(error: Exception) -> str | None:
     if out_of_memory(error):
         return "memory ran out; lower batch_size, image_size, width or the number of images"
     if type(error).__module__.partition(".")[0] == "mlflow":
-        return f"the tracking store failed: {text}"
+        return f"the tracking store failed: {text}{_remedy(text)}"
     if type(error).__module__.partition(".")[0] in ("sqlalchemy", "psycopg", "optuna"):
-        return f"the study's storage failed: {text}"
+        return f"the study's storage failed: {text}{_remedy(text)}"
     return None
+
+
+def full(error: BaseException) -> bool:
+    """Tell whether a disk had no room left."""
+    return (isinstance(error, OSError) and error.errno in _FULL) or "disk is full" in str(error)
+
+
+def _remedy(text: str) -> str:
+    """Say what to do about what a database says of its disk; else nothing."""
+    if "disk is full" in text:
+        return "; free some space, then run again"
+    if "readonly database" in text or "read-only" in text:
+        return "; make it writable, then run again"
+    return ""

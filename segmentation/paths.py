@@ -1,6 +1,7 @@
 """Where things are kept between runs: the user's cache folder, never beside the code."""
 
 import os
+import re
 from pathlib import Path
 
 from segmentation.errors import ConfigError
@@ -34,3 +35,19 @@ def cache_folder() -> Path:
 def dataset_folder() -> Path:
     """Return the folder in which `prepare` lays down the real data set."""
     return cache_folder() / "oxford-iiit-pet"
+
+
+def runs_folder() -> Path:
+    """Return the folder of what unfinished runs need, a folder each."""
+    return cache_folder() / "runs"
+
+
+def run_folder(run_id: str) -> Path:
+    """Return the folder for one run: its checkpoint, and what is not delivered yet.
+
+    Raises:
+        ConfigError: it is no id of MLflow's, and so could be a path to anywhere.
+    """
+    if not re.fullmatch(r"[0-9a-f]{32}", run_id):
+        raise ConfigError(f"run {run_id!r}: expected 32 digits and letters a to f, as MLflow's are")
+    return runs_folder() / run_id

@@ -1,20 +1,22 @@
 """One tracked training from start to end: data, network, run, registered model."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from segmentation.batches import Batches
 from segmentation.budget import Budget
+from segmentation.checkpointing import keeper_of
 from segmentation.config import Config, DataConfig
-from segmentation.decision import Decision
 from segmentation.decoded import Decoded
 from segmentation.decoding import load_splits
 from segmentation.devices import Compute
 from segmentation.errors import ConfigError
 from segmentation.evaluation import Evaluation, evaluate
+from segmentation.figures import curves
 from segmentation.inference import Batched
 from segmentation.parallel import Progress
 from segmentation.pets import read_list, read_trainval
@@ -25,10 +27,23 @@ from segmentation.sources import Source
 from segmentation.splits import split
 from segmentation.tracking import descriptions, models, packing, runs
 from segmentation.tracking.galleries import Gallery
+from segmentation.tracking.resuming import SETTINGS
+from segmentation.tracking.trainings import Training, drop_checkpoints, training_run
+from segmentation.tracking.watching import TrackingObserver
 from segmentation.training import fit
 from segmentation.unet import Segmenter, UNet, build_unet
 
 Splits = Mapping[str, Decoded]
+
+#: Settings that may be others when a training goes on: they change no figure, or are told by what
+#: else is compared: files by their contents, precision by what came of it.
+_MAY_DIFFER = (
+    "data.source",
+    "data.bad_examples",
+    "training.device",
+    "training.loader_workers",
+    "training.precision",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,7 +119,7 @@ class Outcome:
         story: the same in words.
         registered: the version in the registry.
         aliases: those that it was given.
-        decision: whether it became champion, and why.
+        decision: whether it became champion, and why, in words.
     """
 
     run_id: str
@@ -112,7 +127,7 @@ class Outcome:
     story: descriptions.Story
     registered: models.Registered
     aliases: tuple[str, ...]
-    decision: Decision
+    decision: str
 
 
 def load_data(
@@ -155,7 +170,14 @@ def keep_within(seconds: float, config: Config, setup: Setup) -> tuple[Config, B
 
 
 def train_and_register(
-    config: Config, setup: Setup, observers: Sequence[Observer], budget: Budget | None = None
+    config: Config,
+    setup: Setup,
+    observers: Sequence[Observer],
+    budget: Budget | None = None,
+    *,
+    resume: str | None = None,
+    asked: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
     """Train in an MLflow run of its own, judge the result, log and register it.
 
@@ -164,27 +186,31 @@ def train_and_register(
         setup: device, data and the model's name.
         observers: told of each epoch besides the tracker.
         budget: keeps training to a time.
+        resume: the id of the run of a training that was stopped and goes on; None: a new one.
+        asked: the parameters by their names, for who goes on with it.
+        say: told a line when something is worth knowing.
 
     Raises:
         TrainingError: the loss is not finite; the run is FAILED, nothing is registered.
-        TrackingError: the exported model does not answer as the trained one.
+        TrackingError: the exported model does not answer as the trained one, or the store does not
+            take what was written: it waits on this machine.
+        CheckpointError: what a stopped training has left cannot be gone on from.
     """
-    with runs.tracked_run(run_name(config, setup), setup.tags()) as run:
+    tags = setup.tags() | {SETTINGS: json.dumps(dict(asked or {}))}
+    with training_run(run_name(config, setup), tags, resume=resume, say=say) as run:
         packing.rehearse()
-        trained = fit_and_judge(config, setup, observers, budget=budget)
+        trained = fit_and_judge(run, config, setup, observers, budget=budget, durable=True)
         # The model first: should a picture fail, what took minutes to train is safe.
-        model_id = log_model(trained, setup)
-        registered = models.register(
-            model_id,
-            setup.model_name,
-            trained.story.version(run.id),
-            version_tags(trained, setup, run.id),
-        )
-        models.challenge(registered)
-        models.introduce(setup.model_name, descriptions.model(setup.model_name, trained.story.data))
-        log_pictures(trained)
-        arena = Arena(setup.source, config.data.border)
-        decision = promote(registered, arena, Batched(trained.segmenter, torch.device("cpu")))
+        post_model(run, trained, setup, _registration(trained, setup, run.id))
+        post_pictures(run, trained)
+        run.deliver()
+        registered = models.registered_from(run.id, setup.model_name)
+        decision = models.decided(registered)  # by a process that was stopped since
+        if decision is None:
+            arena = Arena(setup.source, config.data.border)
+            model = Batched(trained.segmenter, torch.device("cpu"))
+            decision = promote(registered, arena, model).reason
+        drop_checkpoints(run.id)
     return Outcome(
         run_id=run.id,
         evaluation=trained.evaluation,
@@ -196,41 +222,53 @@ def train_and_register(
 
 
 def fit_and_judge(
+    run: Training,
     config: Config,
     setup: Setup,
     observers: Sequence[Observer],
     *,
     thumbnails: bool = True,
     budget: Budget | None = None,
+    durable: bool = False,
 ) -> Trained:
-    """Train in the current run, tracked epoch by epoch, and score the result.
+    """Train in a run, tracked epoch by epoch, and score the result.
 
     Args:
+        run: of this training.
         config: all settings.
         setup: device, data and the model's name.
         observers: told of each epoch besides the tracker.
         thumbnails: whether the table of images is to have pictures.
         budget: keeps training to a time.
+        durable: whether checkpoints are kept, and gone on from where there is one.
 
     Raises:
         TrainingError: the loss is not finite.
+        CheckpointError: there is a checkpoint that cannot be gone on from.
     """
-    data, training = setup.data, config.training
+    data, training, post = setup.data, config.training, run.post
     val = data["val"]
-    runs.log_setup(_resolved(config, setup), data, setup.source.root)
+    runs.log_setup(post, _resolved(config, setup), data, setup.source.root)
     network, batches = setup.start(config)
-    tracker = runs.TrackingObserver(val, training.epochs)
+    tracker = TrackingObserver(post, val, training.epochs)
     watchers = [tracker, *observers]
-    if training.patience:
-        watchers.append(EarlyStopping(training.patience))
-    try:
+    patience = EarlyStopping(training.patience) if training.patience else None
+    if patience:
+        watchers.append(patience)
+    if durable:
+        keeper = keeper_of(run, _identity(config, setup), tracker)
+        if kept := keeper.found():
+            tracker.restore(kept.arrays)
+            if patience:
+                patience.restore(kept.facts["course"]["best_epoch"])
+        with keeper.interruption.deferred():
+            result = fit(network, batches, training, setup.compute, watchers, budget, keeper)
+    else:
         result = fit(network, batches, training, setup.compute, watchers, budget)
-    finally:
-        tracker.flush()
     if budget is not None:
-        runs.tag("budget", str(budget))
         ran = dataclasses.replace(training, epochs=result.epochs)
-        runs.rename(run_name(dataclasses.replace(config, training=ran), setup))
+        post.tags({"budget": str(budget)})
+        post.rename(run_name(dataclasses.replace(config, training=ran), setup))
     segmenter = Segmenter(network, config.data.image_size).eval()
     gallery = Gallery(thumbnails=thumbnails)
     model = Batched(segmenter, setup.compute.device)
@@ -245,29 +283,53 @@ def fit_and_judge(
         result=result,
         evaluation=evaluation,
     )
-    runs.describe(story.run())
+    post.describe(story.run())
     return Trained(
         segmenter=segmenter, result=result, evaluation=evaluation, story=story, gallery=gallery
     )
 
 
-def log_model(trained: Trained, setup: Setup) -> str:
-    """Log the model with its figures into the current run; return its model id."""
+def post_model(
+    run: Training, trained: Trained, setup: Setup, registration: Mapping[str, Any] | None = None
+) -> None:
+    """Pack the model, and post it with its figures and what registering it takes."""
     best_epoch = trained.result.best_epoch
-    return models.log_model(
-        trained.segmenter,
-        trained.story.config.model,
+    packed = run.folder / "model"
+    models.pack(trained.segmenter, trained.story.config.model, packed)
+    facts = models.as_posted(
         runs.final_metrics(trained.evaluation, best_epoch),
         runs.dataset(setup.data["val"], setup.source.root),
         best_epoch,
+        registration,
     )
+    run.post.model(packed, facts)
 
 
-def log_pictures(trained: Trained, *, with_curves: bool = True) -> None:
-    """Log the pictures and the table of the validation images, and a picture of the curves."""
-    trained.gallery.log(trained.evaluation, {})
+def post_pictures(run: Training, trained: Trained, *, with_curves: bool = True) -> None:
+    """Post the pictures and the table of the validation images, and a picture of the curves."""
+    trained.gallery.post(run.post, trained.evaluation)
     if with_curves:
-        runs.log_curves(trained.result, trained.evaluation.counts.all_pet().mean().dice)
+        floor = trained.evaluation.counts.all_pet().mean().dice
+        figure = curves(trained.result.history, trained.result.best_epoch, floor)
+        run.post.figure(figure, "curves.png")
+
+
+def _registration(trained: Trained, setup: Setup, run_id: str) -> dict[str, Any]:
+    """Return what registering the model takes, whenever that can be done."""
+    name = setup.model_name
+    return {
+        "name": name,
+        "description": trained.story.version(run_id),
+        "tags": version_tags(trained, setup, run_id),
+        "introduction": descriptions.model(name, trained.story.data),
+    }
+
+
+def _identity(config: Config, setup: Setup) -> dict[str, Any]:
+    """Return what must be equal for a checkpoint to be of this training."""
+    settings = {name: value for name, value in config.flat().items() if name not in _MAY_DIFFER}
+    digests = {f"{name} images": part.digest for name, part in setup.data.items()}
+    return {**settings, "training.precision": setup.compute.precision, **digests}
 
 
 def version_tags(trained: Trained, setup: Setup, run_id: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Who is champion: both models judged anew on the gate split, the rule applied, its word kept."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -124,8 +125,8 @@ def promote(
             promoted=decision.promoted,
             reason=decision.reason,
             p_value=decision.figures.get("gate/p_value"),
+            log=functools.partial(runs.log_decision, decision),
         ):
-            runs.log_decision(decision)
             return decision
     raise DataError(f"the champion of {registered.name} changes too often; try again later")
 

@@ -11,7 +11,7 @@ from segmentation.batches import Batches
 from segmentation.budget import Budget
 from segmentation.config import TrainingConfig
 from segmentation.devices import Compute
-from segmentation.training import Trainer
+from segmentation.trainer import Trainer
 
 _STEPS = 6  # of each size, besides one that warms up
 _VALIDATED = 4  # batches

@@ -89,6 +89,10 @@ class EarlyStopping:
         self._patience = patience
         self._best_epoch = 0
 
+    def restore(self, best_epoch: int) -> None:
+        """Take over from a process that was stopped, given the best epoch until then."""
+        self._best_epoch = best_epoch
+
     def on_fit_start(self, samples: Samples) -> None:
         """Do nothing."""
 

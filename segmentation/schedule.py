@@ -1,6 +1,8 @@
 """What changes while training goes on: the learning rate and the images' size."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 #: Shares of training by whose end images have this share of their size: progressive resizing.
 #: J. Howard's team used it for DAWNBench, 2018: small images are cheap, and teach the coarse first.
@@ -17,6 +19,19 @@ class Plan:
         """Plan `epochs` of `steps` steps each, both at least 1."""
         self.epochs, self._steps = epochs, steps
         self._from_epoch, self._from_progress = 0, 0.0
+
+    def state(self) -> dict[str, float]:
+        """Return what `restore` needs."""
+        return {
+            "epochs": self.epochs,
+            "from_epoch": self._from_epoch,
+            "from_progress": self._from_progress,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Become the plan that `state` was taken of."""
+        self.epochs, self._from_epoch = int(state["epochs"]), int(state["from_epoch"])
+        self._from_progress = float(state["from_progress"])
 
     def progress(self, epoch: int, step: int = 0) -> float:
         """Return the share of training, in [0, 1], that is over before a step.

@@ -15,12 +15,13 @@ from segmentation.search_job import (
     finalists,
     planned,
     register,
+    state_teller,
 )
 from segmentation.search_plan import Searching
 from segmentation.study_lines import confirmation_line, trial_line
 from segmentation.tracking import models, runs, studies
 from segmentation.trials import work
-from segmentation.tuning.study import Study
+from segmentation.tuning.study import COMMAND, Study
 from segmentation.workers import Pool
 
 #: Told one line at a time.
@@ -41,6 +42,7 @@ def search(searching: Searching, say: Say) -> Outcome:
     """
     study = searching.study()
     study.require_settings(searching.settings())
+    study.keep(COMMAND, searching.command)
     say(searching.line())
     confirmation = confirmations(study)
     if "gate" in searching.setup.data:
@@ -134,22 +136,7 @@ class _Searcher:
         for study in (self._study, self._confirmation):
             with study.locked():
                 study.recover()
-        both = {"search": self._study, "confirmation": self._confirmation}
-
-        def states() -> Callable[[str, int, str], str]:
-            known = {
-                (stage, trial.number): (trial.state, trial.notes.get("run"))
-                for stage, study in both.items()
-                for trial in study.trials()
-            }
-
-            def state_of(stage: str, number: int, run_id: str) -> str:
-                state, own = known.get((stage, number), ("lost", None))
-                return state if own in (None, run_id) else "lost"
-
-            return state_of
-
-        studies.reconcile(self._study.id, states)
+        studies.reconcile(self._study.id, state_teller(self._study, self._confirmation))
         name = self._setup.model_name
         there = models.registered_runs(name, self._study.id)  # asked once, not for each trial
         for trial in self._study.trials():

@@ -88,9 +88,8 @@ class Ending:
 
     def _promote(self, registered: models.Registered) -> str:
         """Let the winner contend, once; return how it went, in words."""
-        known = models.known_of(registered.name, registered.version)
-        if "promotion" in known.tags:
-            return models.told(registered)
+        if (decision := models.decided(registered)) is not None:
+            return decision
         models.challenge(registered)
         config = self._job.trial_config({})
         arena = Arena(self._setup.source, config.data.border)

@@ -1,7 +1,7 @@
 """The job of a search's workers, and who is confirmed: what both sides of a search know."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from segmentation.config import Config
@@ -90,6 +90,26 @@ def confirmations(study: Study) -> Study:
             "seed": Range(low=0, high=_SEEDS - 1, **whole),  # type: ignore[arg-type]
         },
     )
+
+
+def state_teller(study: Study, confirmation: Study) -> Callable[[], Callable[[str, int, str], str]]:
+    """Return what `studies.reconcile` asks for the present states of a search's trials."""
+    both = {"search": study, "confirmation": confirmation}
+
+    def states() -> Callable[[str, int, str], str]:
+        known = {
+            (stage, trial.number): (trial.state, trial.notes.get("run"))
+            for stage, one in both.items()
+            for trial in one.trials()
+        }
+
+        def state_of(stage: str, number: int, run_id: str) -> str:
+            state, own = known.get((stage, number), ("lost", None))
+            return state if own in (None, run_id) else "lost"
+
+        return state_of
+
+    return states
 
 
 def finalists(trials: list[Trial], number: int) -> list[Trial]:

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from segmentation.search_config import SearchConfig
 from segmentation.search_job import Job, open_study
 from segmentation.space import Space
 from segmentation.tracking import runs
-from segmentation.tracking.store import studies_folder
+from segmentation.tracking.store import project, studies_folder
 from segmentation.tuning.storage import Place, find_place
 from segmentation.tuning.study import Study
 
@@ -31,6 +32,7 @@ class Searching:
             searched.
         setup: device, data (`train`, `val`, and `gate` where finalists are confirmed), model.
         began: seconds since 1970, from which the timeout counts.
+        typed: the parameters that differ from their defaults, as they are typed.
     """
 
     asked: SearchConfig
@@ -38,6 +40,14 @@ class Searching:
     options: Mapping[str, Any]
     setup: Setup
     began: float
+    typed: Mapping[str, Any]
+
+    @property
+    def command(self) -> str:
+        """Return the command that goes on with the study."""
+        given = {**self.typed, "study": self.name}
+        parameters = [f" -P {shlex.quote(f'{name}={value}')}" for name, value in given.items()]
+        return f"mlflow run {project()} -e tune --env-manager local{''.join(parameters)}"
 
     @property
     def name(self) -> str:

@@ -5,6 +5,7 @@ import gc
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -19,21 +20,25 @@ from segmentation.pipeline import (
     Trained,
     fit_and_judge,
     load_data,
-    log_model,
-    log_pictures,
+    post_model,
+    post_pictures,
     version_tags,
 )
 from segmentation.reports import EpochReport, FitResult, Samples, StopTraining
 from segmentation.search_job import Job, confirmations, plan, planned, register
 from segmentation.sources import find_source
 from segmentation.space import said
-from segmentation.tracking import runs
+from segmentation.tracking import models, runs
 from segmentation.tracking.galleries import Gallery
 from segmentation.tracking.store import connect
+from segmentation.tracking.trainings import Training, training_run
 from segmentation.tuning.storage import Presence
 from segmentation.tuning.study import Attempt, Failed, Pruned, Study
 
 _POLL = 0.5  # seconds
+# For so many seconds a trial waits at its end for a store that does not answer: the next one would
+# need it too.
+_PATIENCE = 600.0
 
 
 def work(tell: Callable[[Any], None], job: Job) -> None:
@@ -105,18 +110,22 @@ class _Worker:
         name = f"trial {attempt.number}: {said(attempt.params)}"
         with (
             _failures(),
-            runs.tracked_run(name, self._tags("search", attempt), self._job.parent) as run,
+            self._run(name, "search", attempt, {}) as run,
         ):
             attempt.note("run", run.id)
-            trained = fit_and_judge(config, self._setup, [pruning], thumbnails=False)
+            trained = fit_and_judge(run, config, self._setup, [pruning], thumbnails=False)
             if pruning.reason:
-                runs.log_final(trained.evaluation, trained.result.best_epoch)
-                runs.tag("pruned", pruning.reason)
+                best_epoch = trained.result.best_epoch
+                run.post.metrics(runs.final_metrics(trained.evaluation, best_epoch))
+                run.post.tags({"pruned": pruning.reason})
                 run.status = "KILLED"
             else:
-                self._note_model(attempt, trained, run.id)
+                post_model(run, trained, self._setup)
             # MLflow draws the curves of a trial itself; a picture of them is for whole trainings.
-            log_pictures(trained, with_curves=False)
+            post_pictures(run, trained, with_curves=False)
+            run.deliver()
+            if not pruning.reason:
+                self._note_model(attempt, trained, run.id)
         if pruning.reason:
             raise Pruned(pruning.reason)
         return trained.evaluation.counts.mean().dice
@@ -129,34 +138,41 @@ class _Worker:
             f"confirm {candidate['label']}, seed {config.training.seed}: "
             f"{said(candidate['params'])}"
         )
-        tags = {**self._tags("confirmation", attempt), "candidate": candidate["label"]}
-        with _failures(), runs.tracked_run(name, tags, self._job.parent) as run:
+        more = {"candidate": candidate["label"]}
+        with _failures(), self._run(name, "confirmation", attempt, more) as run:
             attempt.note("run", run.id)
-            trained = fit_and_judge(config, self._setup, [])
+            trained = fit_and_judge(run, config, self._setup, [])
             gallery = Gallery()
             model = Batched(trained.segmenter, self._setup.compute.device)
             gate, problems = evaluate("gate", model, self._gate, config.data.border, gallery)
             if problems:
                 raise DataError("images of the gate split cannot be used:", problems)
-            runs.log_split(gate)
-            gallery.log(gate, {})
+            run.post.metrics(gate.figures())
+            gallery.post(run.post, gate)
             attempt.note("gate", [round(float(dice), 6) for dice in gate.counts.dice()])
             attempt.note("val", trained.evaluation.counts.mean().dice)
+            post_model(run, trained, self._setup)
+            post_pictures(run, trained)
+            run.deliver()
             self._note_model(attempt, trained, run.id)
-            log_pictures(trained)
         return gate.counts.mean().dice
 
-    def _tags(self, stage: str, attempt: Attempt) -> dict[str, str]:
-        return self._setup.tags() | {
+    def _run(
+        self, name: str, stage: str, attempt: Attempt, more: dict[str, str]
+    ) -> AbstractContextManager[Training]:
+        """Open the run of a trial or a confirmation."""
+        tags = self._setup.tags() | {
             "study": self._job.place.name,
             "study.id": self._job.study_id,
             "stage": stage,
             "trial": str(attempt.number),
+            **more,
         }
+        return training_run(name, tags, parent=self._job.parent, patience=_PATIENCE)
 
     def _note_model(self, attempt: Attempt, trained: Trained, run_id: str) -> None:
-        """Log the model, and note what registering it takes, whoever comes to do it."""
-        attempt.note("model", log_model(trained, self._setup))
+        """Note what registering the model takes, whoever comes to do it."""
+        attempt.note("model", models.logged_model(run_id))
         attempt.note("described", trained.story.version(run_id))
         attempt.note("tags", version_tags(trained, self._setup, run_id))
         attempt.note("data", trained.story.data)

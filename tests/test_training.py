@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from segmentation.averaging import MovingAverage
 from segmentation.batches import Batch, Batches
 from segmentation.config import TrainingConfig
+from segmentation.criterion import Criterion
 from segmentation.decoded import Decoded
 from segmentation.devices import choose_compute
 from segmentation.errors import ConfigError, TrainingError
@@ -22,7 +24,8 @@ from segmentation.reports import (
     Samples,
     StopTraining,
 )
-from segmentation.training import Criterion, MovingAverage, Trainer, fit
+from segmentation.trainer import Trainer
+from segmentation.training import fit
 from segmentation.unet import UNet
 from tests.test_batches import loaded
 

@@ -38,6 +38,8 @@ def default_search(data: str) -> Callable[[SearchConfig], Searching]:
     setup = Setup.of(choose_compute(config.training), source, splits, "")
 
     def make(asked: SearchConfig) -> Searching:
-        return Searching(asked=asked, space=space, options=options, setup=setup, began=time.time())
+        return Searching(
+            asked=asked, space=space, options=options, setup=setup, began=time.time(), typed={}
+        )
 
     return make

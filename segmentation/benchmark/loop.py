@@ -14,13 +14,16 @@ from segmentation.benchmark.findings import Bench, Findings
 from segmentation.benchmark.loop_findings import Tracked, Width, findings
 from segmentation.benchmark.ours import checkpoint, side_shares, train_epoch
 from segmentation.benchmark.pairing import Side, interleaved, seconds
+from segmentation.checkpointing import keeper_of
 from segmentation.config import TrainingConfig
 from segmentation.devices import Compute
 from segmentation.parallel import batched
 from segmentation.pipeline import Splits, load_data
 from segmentation.reports import EpochReport, FitResult, Observer, Samples
-from segmentation.tracking.runs import TrackingObserver, tracked_run
-from segmentation.training import Trainer, fit
+from segmentation.tracking.trainings import training_run
+from segmentation.tracking.watching import TrackingObserver
+from segmentation.trainer import Trainer
+from segmentation.training import fit
 from segmentation.unet import build_unet
 
 _STEPS = 8  # an epoch's; every batch is full, so that each step has the bare step's shape
@@ -35,10 +38,10 @@ class PlainBatches(Batches):
         self._pixels, self._seed = splits["train"].pixels, config.seed
         self._pinned = compute.device.type == "cuda"
 
-    def epoch(self, number: int, size: int = 0) -> Iterator[Batch]:
+    def epoch(self, number: int, size: int = 0, skip: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch; the images have their own size, whatever is asked for."""
         order = np.random.default_rng([self._seed, number]).permutation(self.train_size)
-        for some in batched(order.tolist(), self.batch_size):
+        for some in batched(order[skip * self.batch_size :].tolist(), self.batch_size):
             batch = to_batch(*self._pixels.gather(some))
             yield batch.pin_memory() if self._pinned else batch
 
@@ -51,11 +54,11 @@ class KeptBatch(Batches):
         super().__init__(splits["train"], splits["val"], config)
         self._first: dict[int, Batch] = {}
 
-    def epoch(self, number: int, size: int = 0) -> Iterator[Batch]:
+    def epoch(self, number: int, size: int = 0, skip: int = 0) -> Iterator[Batch]:
         """Yield one batch of this size as often as an epoch has steps."""
         if size not in self._first:
             self._first[size] = next(iter(super().epoch(1, size)))
-        return (self._first[size] for _ in range(len(self)))
+        return (self._first[size] for _ in range(skip, len(self)))
 
 
 class TimedObserver:
@@ -156,13 +159,14 @@ def _track(bench: Bench, splits: Splits) -> Tracked:
     config, device = bench.asked.config, bench.compute.device
     training, val = config.training, splits["val"]
     batches = Batches(splits["train"], val, training)
-    with tracked_run("benchmark: a tracked training", {}, bench.run):
-        tracker = TrackingObserver(val, training.epochs)
+    with training_run("benchmark: a tracked training", {}, parent=bench.run) as run:
+        tracker = TrackingObserver(run.post, val, training.epochs)
         timed = TimedObserver(tracker, device)
+        keeper = keeper_of(run, {}, tracker)
         started = time.perf_counter()
         network = build_unet(config.model, training.seed)
-        result = fit(network, batches, training, bench.compute, [timed])
-        timed.in_loop += seconds(tracker.flush, device)
+        result = fit(network, batches, training, bench.compute, [timed], keeper=keeper)
+        background = run.post.courier.busy + run.heartbeat.busy
         bench.say(f"loop: a tracked training took {time.perf_counter() - started:.0f} s")
     return Tracked(
         width=config.model.width,
@@ -173,4 +177,6 @@ def _track(bench: Bench, splits: Splits) -> Tracked:
         loop=result.seconds,
         tracking=timed.in_loop,
         end=timed.at_end,
+        keeping=keeper.seconds,
+        background=background,
     )

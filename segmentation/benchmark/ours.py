@@ -12,7 +12,8 @@ from segmentation.config import Config, TrainingConfig
 from segmentation.devices import Compute
 from segmentation.pipeline import Splits
 from segmentation.rehearsal import within
-from segmentation.training import Trainer, fit
+from segmentation.trainer import Trainer
+from segmentation.training import fit
 from segmentation.unet import build_unet
 
 

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from segmentation.batches import Batch, Batches
 from segmentation.benchmark.ours import Timed
 from segmentation.benchmark.pairing import seconds as seconds_of
+from segmentation.criterion import Criterion
 from segmentation.devices import Compute
 from segmentation.metrics import count, join
 from segmentation.schedule import RISE, between, one_cycle
-from segmentation.training import Criterion
 
 _BETA_HIGH, _BETA_LOW = 0.95, 0.85
 

@@ -11,9 +11,11 @@ from PIL import Image
 from segmentation.evaluation import THRESHOLD, Evaluation, Judged
 from segmentation.figures import Picture, gallery, panel
 from segmentation.metrics import Floats
+from segmentation.tracking.post import Post, png_of
 
 _TABLE_HEIGHT, _GALLERY_HEIGHT = 96, 224
 _DOZEN = 12
+_THUMBNAILS = "photo, truth, prediction"
 #: Of so many images, the worst, the table has a row; MLflow keeps two files for each thumbnail.
 ROWS = 300
 
@@ -86,12 +88,28 @@ class Gallery:
         return _sheet(self._random)
 
     def log(self, evaluation: Evaluation, more: Mapping[str, Floats]) -> None:
-        """Log `SPLIT/images.json`, a row an image, and `SPLIT/worst.jpg`.
+        """Log `SPLIT/images.json`, a row an image, and `SPLIT/worst.jpg`, at once.
 
         Args:
             evaluation: the scores of the images that were added, in the same order.
             more: further columns, a value an image.
         """
+        shown, columns = self.table(evaluation, more)
+        pictures = {_THUMBNAILS: [mlflow.Image(one) for one in shown]} if shown else {}
+        mlflow.log_table({**pictures, **columns}, f"{evaluation.split}/images.json")
+        mlflow.log_image(Image.fromarray(self.worst()), f"{evaluation.split}/worst.jpg")
+
+    def post(self, post: Post, evaluation: Evaluation) -> None:
+        """Post the same."""
+        shown, columns = self.table(evaluation, {})
+        pictures = {_THUMBNAILS: [png_of(one) for one in shown]} if shown else {}
+        post.table(columns, f"{evaluation.split}/images.json", pictures)
+        post.image(self.worst(), f"{evaluation.split}/worst.jpg")
+
+    def table(
+        self, evaluation: Evaluation, more: Mapping[str, Floats]
+    ) -> tuple[list[Picture], dict[str, list[Any]]]:
+        """Return the thumbnails, if any, and the columns of the table; see `log`."""
         counts = evaluation.counts
         dice = counts.dice()
         order = np.arange(len(counts))
@@ -99,22 +117,17 @@ class Gallery:
             order = np.argsort(dice, kind="stable")[:ROWS]
         small = {one.id: one.large for one in self._thumbnails}
         examples = [evaluation.examples[position] for position in order]
-        pictures: list[Any] = [mlflow.Image(small[example.id]) for example in examples if small]
-        mlflow.log_table(
-            {
-                **({"photo, truth, prediction": pictures} if pictures else {}),
-                "id": [example.id for example in examples],
-                "species": [example.species for example in examples],
-                "breed": [example.breed for example in examples],
-                "dice": dice[order].round(4).tolist(),
-                "iou": counts.iou()[order].round(4).tolist(),
-                "accuracy": counts.accuracy()[order].round(4).tolist(),
-                "dice_all_pet": counts.all_pet().dice()[order].round(4).tolist(),
-                **{name: value[order].round(4).tolist() for name, value in more.items()},
-            },
-            f"{evaluation.split}/images.json",
-        )
-        mlflow.log_image(Image.fromarray(self.worst()), f"{evaluation.split}/worst.jpg")
+        columns = {
+            "id": [example.id for example in examples],
+            "species": [example.species for example in examples],
+            "breed": [example.breed for example in examples],
+            "dice": dice[order].round(4).tolist(),
+            "iou": counts.iou()[order].round(4).tolist(),
+            "accuracy": counts.accuracy()[order].round(4).tolist(),
+            "dice_all_pet": counts.all_pet().dice()[order].round(4).tolist(),
+            **{name: value[order].round(4).tolist() for name, value in more.items()},
+        }
+        return [small[example.id] for example in examples if small], columns
 
 
 def _lowest(drawn: list[Drawn], number: int) -> list[Drawn]:

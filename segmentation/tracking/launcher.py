@@ -13,21 +13,23 @@ def launched() -> bool:
     return "MLFLOW_RUN_ID" in os.environ
 
 
-def typed(like: str) -> set[str] | None:
+def typed(run_id: str) -> set[str] | None:
     """Return the names of the parameters that were given to `mlflow run` with `-P`.
 
     It passes every parameter on and logs every one, those at their defaults too: what was given
     stands on its own command line alone.
 
     Args:
-        like: what was given for the parameter `like`, by which the right command is known.
+        run_id: what was given for the parameter `like` or `resume`, by which the right command
+            is known.
 
     Returns:
         None where no such command can be seen, as when a program calls `mlflow.projects.run`.
     """
     for words in _commands():
         pairs = dict(pair.split("=", 1) for pair in _pairs(words) if "=" in pair)
-        if any(Path(word).name == "mlflow" for word in words) and pairs.get("like") == like:
+        named = run_id in (pairs.get("like"), pairs.get("resume"))
+        if named and any(Path(word).name == "mlflow" for word in words):
             # A name that MLproject does not know is passed on as an option of that name.
             return {name.replace("-", "_") for name in pairs}
     return None

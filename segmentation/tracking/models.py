@@ -1,12 +1,17 @@
 """Logging and registering models."""
 
 import dataclasses
-from collections.abc import Mapping
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
 import torch
 from mlflow.data.dataset import Dataset
+from mlflow.entities import LoggedModel, LoggedModelStatus, Metric, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
@@ -21,6 +26,7 @@ from segmentation.unet import Segmenter
 
 _TOLERANCE = 1e-3
 _PROMOTION = "**Promotion.**"
+_CHAMPION = "champion"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,39 +61,131 @@ class Known:
     aliases: tuple[str, ...]
 
 
-def log_model(
-    segmenter: Segmenter,
-    shape: ModelConfig,
-    metrics: Mapping[str, float],
-    dataset: Dataset,
-    step: int,
-) -> str:
-    """Export the model into the current run, with its figures linked; return its model id.
+def pack(segmenter: Segmenter, shape: ModelConfig, folder: Path) -> None:
+    """Export the model into a folder, and make sure that what lies there is the same model.
 
     Args:
         segmenter: the trained model; left on the CPU in eval mode.
         shape: of its network.
-        metrics: figures of this very model, measured on `dataset`.
-        dataset: what they were measured on.
-        step: the epoch whose weights these are; MLflow links the metrics of this step.
+        folder: made anew, what lies there is removed.
 
     Raises:
         TrackingError: the exported model does not answer as the trained one does.
     """
     segmenter = segmenter.cpu().eval()
-    info = Model.log(
-        None,
-        packing,
-        name="model",
-        step=step,
-        metadata=packing.metadata(segmenter, shape),
-        segmenter=segmenter,
-        validate_serving_input=False,  # what was written is tried below
+    shutil.rmtree(folder, ignore_errors=True)
+    packing.pack(segmenter, shape, folder)
+    _require_same_answers(segmenter, str(folder))
+
+
+def as_posted(
+    metrics: Mapping[str, float],
+    dataset: Dataset,
+    step: int,
+    registration: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return what `deliver` needs to know of a packed model, as JSON can hold it.
+
+    Args:
+        metrics: figures of this very model, measured on `dataset`.
+        dataset: what they were measured on.
+        step: the epoch whose weights these are; MLflow links the metrics of this step.
+        registration: the arguments of `register` but for the model's id, and `introduction`, the
+            description of the registered model itself; None: it is not registered.
+    """
+    told = dataset.to_dict()
+    return {
+        "metrics": {name: float(value) for name, value in metrics.items()},
+        "dataset": {"name": told["name"], "digest": told["digest"]},
+        "step": step,
+        "registration": None if registration is None else dict(registration),
+    }
+
+
+def deliver(run_id: str, facts: Mapping[str, Any], folder: Path) -> None:
+    """Log the model that lies packed in the folder `model`, and register it, each but once.
+
+    Args:
+        run_id: of the training.
+        facts: see `as_posted`.
+        folder: holds the folder `model`.
+    """
+    client = mlflow.MlflowClient()
+    run = client.get_run(run_id)
+    model = _whole_model(run)
+    if model is None:
+        model = client.create_logged_model(
+            run.info.experiment_id, name="model", source_run_id=run_id, params=run.data.params
+        )
+        packed = folder / "model"
+        Model.log(
+            None,
+            packing.Packed,
+            model_id=model.model_id,
+            run_id=run_id,
+            step=facts["step"],
+            metadata=Model.load(str(packed)).metadata,
+            folder=packed,
+            validate_serving_input=False,  # `pack` has tried what it wrote
+        )
+    linked_already = client.get_logged_model(model.model_id).metrics or []
+    if not facts["metrics"].keys() & {metric.key for metric in linked_already}:
+        now = int(time.time() * 1000)
+        linked = {
+            "model_id": model.model_id,
+            "dataset_name": facts["dataset"]["name"],
+            "dataset_digest": facts["dataset"]["digest"],
+            "run_id": run_id,
+        }
+        # Without a step: the UI then compares runs by bars, not by lines of a single point.
+        figures = [Metric(key, value, now, 0, **linked) for key, value in facts["metrics"].items()]
+        client.log_batch(run_id, metrics=figures)
+    if (registration := facts["registration"]) is not None:
+        registered = register(
+            model.model_id,
+            registration["name"],
+            registration["description"],
+            registration["tags"],
+        )
+        challenge(registered)
+        introduce(registered.name, registration["introduction"])
+
+
+def logged_model(run_id: str) -> str:
+    """Return the id of the model that a run has logged.
+
+    Raises:
+        TrackingError: it has none.
+    """
+    model = _whole_model(mlflow.MlflowClient().get_run(run_id))
+    if model is None:
+        raise TrackingError(f"run {run_id} has no model in the tracking store")
+    return str(model.model_id)
+
+
+def registered_from(run_id: str, name: str) -> Registered:
+    """Return the version that `deliver` has registered from a training.
+
+    Raises:
+        TrackingError: there is none.
+    """
+    version = _known(name, {"run": run_id})
+    if version is None:
+        raise TrackingError(f"run {run_id} has no version of {name} in the registry")
+    return Registered(name=name, version=str(version.version))
+
+
+def _whole_model(run: Run) -> LoggedModel | None:
+    """Return the model that a run has logged, if any; what a killed process left of one goes."""
+    client = mlflow.MlflowClient()
+    found = client.search_logged_models(
+        [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"
     )
-    # Without a step: the UI then compares runs by bars, not by lines of a single point.
-    mlflow.log_metrics(dict(metrics), model_id=info.model_id, dataset=dataset)
-    _require_same_answers(segmenter, str(info.model_uri))
-    return str(info.model_id)
+    whole = [model for model in found if model.status == LoggedModelStatus.READY]
+    for model in found:
+        if model not in whole:
+            client.delete_logged_model(model.model_id)
+    return whole[0] if whole else None
 
 
 def register(model_id: str, name: str, description: str, tags: Mapping[str, str]) -> Registered:
@@ -160,9 +258,17 @@ def champion_of(name: str) -> str | None:
 
 
 def crown(
-    registered: Registered, rival: str | None, *, promoted: bool, reason: str, p_value: float | None
+    registered: Registered,
+    rival: str | None,
+    *,
+    promoted: bool,
+    reason: str,
+    p_value: float | None,
+    log: Callable[[], None],
 ) -> bool:
     """Write a decision down, and move the alias if it says so.
+
+    The alias moves last: whoever is killed on the way can decide again.
 
     Args:
         registered: the challenger.
@@ -170,6 +276,7 @@ def crown(
         promoted: whether it takes over.
         reason: in words, for its description.
         p_value: of the paired test, if there was one.
+        log: writes the decision where else it belongs, once it stands.
 
     Returns:
         Whether that was done; not, if somebody else has become champion in the meantime.
@@ -179,14 +286,24 @@ def crown(
     with alone(mlflow.get_tracking_uri()):
         if champion_of(name) != rival:
             return False
-        _tell(registered, _PROMOTION, reason)  # first: no champion is to be without a reason
-        if promoted:
-            client.set_registered_model_alias(name, "champion", version)
+        log()
+        _tell(registered, _PROMOTION, reason)  # no champion is to be without a reason
         if p_value is not None:
             client.set_model_version_tag(name, version, "promotion.p_value", f"{p_value:.4f}")
-        word = "champion" if promoted else "not champion"
+        word = _CHAMPION if promoted else f"not {_CHAMPION}"
         client.set_model_version_tag(name, version, "promotion", word)
+        if promoted:
+            client.set_registered_model_alias(name, _CHAMPION, version)
     return True
+
+
+def decided(registered: Registered) -> str | None:
+    """Return the decision on a version in words; None where `crown` did not come to its end."""
+    known = known_of(registered.name, registered.version)
+    word = known.tags.get("promotion")
+    if word is None or (word == _CHAMPION and _CHAMPION not in known.aliases):
+        return None
+    return told(registered)
 
 
 def told(registered: Registered) -> str:

@@ -1,10 +1,11 @@
 """How a registered model lies on disk: one name, two ways to use it, and no pickle.
 
 As MLflow's flavour `pytorch` it is an export (pt2: a graph and its weights) that takes tensors, and
-as MLflow's flavour `python_function` it is the file photos.py, which takes photos. This module is
-a flavour of its own in MLflow's sense: it has `save_model`, and `Model.log` calls it.
+as MLflow's flavour `python_function` it is the file photos.py, which takes photos. It is packed
+into a folder, and the folder is logged: `Packed` is a flavour of its own in MLflow's sense.
 """
 
+import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -54,19 +55,13 @@ def metadata(segmenter: Segmenter, shape: ModelConfig) -> dict[str, Any]:
     }
 
 
-def save_model(
-    path: str,
-    mlflow_model: Model,
-    segmenter: Segmenter,
-    validate_serving_input: bool,  # for MLflow, which passes it on
-) -> None:
+def save_model(path: str, mlflow_model: Model, segmenter: Segmenter) -> None:
     """Write the model into the new folder `path`.
 
     Args:
         path: where to.
         mlflow_model: MLflow's description of it, completed here.
         segmenter: on the CPU, in eval mode.
-        validate_serving_input: whether MLflow is to load the model again and try its example.
     """
     with tempfile.TemporaryDirectory() as folder:
         _export(segmenter, f"{folder}/network")
@@ -83,6 +78,44 @@ def save_model(
     export = Model.load(f"{path}/{NETWORK}").flavors["pytorch"]
     mlflow_model.add_flavor("pytorch", **{**export, "model_data": f"{NETWORK}/data"})
     mlflow_model.save(f"{path}/MLmodel")
+
+
+class Packed:
+    """A model that lies packed in a folder, as a flavour in MLflow's sense: it is laid down whole.
+
+    What is packed while the tracking server is away is the same as what is logged later.
+    """
+
+    @staticmethod
+    def save_model(
+        path: str, mlflow_model: Model, folder: Path, validate_serving_input: bool
+    ) -> None:
+        """Copy the folder to the new folder `path`, under what MLflow knows of the model there.
+
+        Args:
+            path: where to.
+            mlflow_model: MLflow's description of it, completed here.
+            folder: what `pack` has written.
+            validate_serving_input: for MLflow, which passes on what it reads itself.
+        """
+        packed = Model.load(str(folder))
+        shutil.copytree(folder, path, dirs_exist_ok=True)
+        mlflow_model.flavors = packed.flavors
+        mlflow_model.signature = packed.signature
+        mlflow_model.saved_input_example_info = packed.saved_input_example_info
+        mlflow_model.metadata = packed.metadata
+        mlflow_model.save(f"{path}/MLmodel")
+
+
+def pack(segmenter: Segmenter, shape: ModelConfig, folder: Path) -> None:
+    """Write a model into a new folder.
+
+    Args:
+        segmenter: on the CPU, in eval mode.
+        shape: of its network.
+        folder: where to.
+    """
+    save_model(str(folder), Model(metadata=metadata(segmenter, shape)), segmenter)
 
 
 def rehearse() -> None:

@@ -1,4 +1,4 @@
-"""One training as an MLflow run: its settings, its figures as they come, its end."""
+"""One piece of work as an MLflow run: how it opens and ends, and what is known of it."""
 
 import contextlib
 import dataclasses
@@ -11,25 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
 from mlflow.data.dataset_source_registry import get_dataset_source_from_json
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import Metric
-from PIL import Image
+from mlflow.entities import Metric, RunTag
 
 from segmentation.decision import Decision
 from segmentation.decoded import Decoded
+from segmentation.errors import full
 from segmentation.evaluation import Evaluation
-from segmentation.figures import Picture, curves, panel, progress
-from segmentation.pixels import PET_BIT
-from segmentation.reports import EpochReport, FitResult, Samples, epoch_metrics
 from segmentation.tracking.experiments import introduce_experiment
-
-#: Of so many validation pets the picture is logged, at so many moments of a run at most.
-SAMPLES, MOMENTS = 5, 10
-_SAMPLE_HEIGHT = 128
-_RHYTHM = 4.0  # seconds between two calls that write figures: each costs about as much as a step
-_MANY = 900  # figures; MLflow takes 1,000 at a time
+from segmentation.tracking.heartbeat import beating, first_sign
+from segmentation.tracking.post import Post
+from segmentation.tracking.store import release_reserve
 
 
 @dataclasses.dataclass
@@ -68,42 +61,87 @@ def tracked_run(
         resume: the id of a run to go on in.
         system_metrics: whether to watch the machine.
     """
+    opened = open_run(name, tags, parent, resume, system_metrics=system_metrics)
+    try:
+        with beating(opened.id):
+            yield opened
+    except BaseException as error:
+        if full(error):
+            release_reserve()
+        with contextlib.suppress(Exception):  # the error that ended the run matters more
+            mlflow.set_tag("failure", reason_of(error))
+        with contextlib.suppress(Exception):
+            mlflow.end_run(status_of(error))
+        raise
+    mlflow.end_run(opened.status)
+
+
+def open_run(
+    name: str,
+    tags: Mapping[str, str],
+    parent: Run | None = None,
+    resume: str | None = None,
+    *,
+    system_metrics: bool = False,
+) -> Run:
+    """Open a run, or attach to one, for who sees to its end; see `tracked_run`."""
+    begun = {**tags, **first_sign(), "mlflow.runName": name, "git.dirty": dirty()}
     if resume is not None:
-        run = mlflow.start_run(run_id=resume, log_system_metrics=system_metrics, tags=dict(tags))
+        run = mlflow.start_run(run_id=resume, log_system_metrics=system_metrics, tags=begun)
     elif parent is None:
-        run = mlflow.start_run(log_system_metrics=system_metrics, tags=dict(tags))
+        run = mlflow.start_run(log_system_metrics=system_metrics, tags=begun)
     else:
         # What `mlflow run` opened is the parent's, though every process of its inherits the name.
         os.environ.pop("MLFLOW_RUN_ID", None)
         run = mlflow.start_run(
             log_system_metrics=system_metrics,
-            tags=dict(tags),
+            tags=begun,
             experiment_id=parent.experiment,
             parent_run_id=parent.id,
             nested=True,
         )
     opened = Run(id=run.info.run_id, experiment=run.info.experiment_id)
-    try:
-        mlflow.set_tags({"mlflow.runName": name, "git.dirty": dirty()})
-        if parent is None:  # the parent has done it for its trials
-            introduce_experiment(opened.experiment)
-        yield opened
-    except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
-        with contextlib.suppress(Exception):  # the error that ended the run matters more
-            mlflow.set_tag("failure", str(error)[:4000] or type(error).__name__)
-        with contextlib.suppress(Exception):
-            mlflow.end_run("KILLED" if interrupted else "FAILED")
-        raise
-    mlflow.end_run(opened.status)
+    if parent is None:  # the parent has done it for its trials
+        introduce_experiment(opened.experiment)
+    return opened
 
 
-def log_setup(settings: Mapping[str, Any], splits: Mapping[str, Decoded], source: Path) -> None:
+def leave_launchers_run(known: str, name: str, text: str) -> None:
+    """Point from the run that `mlflow run` opened for this process to the one that goes on.
+
+    Args:
+        known: the id of the run that goes on.
+        name: of the other one, from now on.
+        text: its description.
+    """
+    opened = os.environ.pop("MLFLOW_RUN_ID", None)
+    if opened in (None, known):
+        return
+    client = mlflow.MlflowClient()
+    client.set_tag(opened, "mlflow.runName", name)
+    client.set_tag(opened, "mlflow.parentRunId", known)
+    client.set_tag(opened, "mlflow.note.content", text)
+    client.set_terminated(opened)
+
+
+def status_of(error: BaseException) -> str:
+    """Return the status with which a run ends that was ended by an error."""
+    return "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the reason why a run ended, as its tag can hold it."""
+    return str(error)[:4000] or type(error).__name__
+
+
+def log_setup(
+    post: Post, settings: Mapping[str, Any], splits: Mapping[str, Decoded], source: Path
+) -> None:
     """Log the whole configuration, the data sets with their digests, and who is in which split."""
-    mlflow.log_params(dict(settings))
-    log_inputs(splits, source)
+    post.params(settings)
+    post.inputs(list(_inputs(splits, source)))
     # With digests, by which other runs know these pictures under whatever name.
-    mlflow.log_dict(
+    post.json(
         {
             name: {
                 example.id: digest
@@ -115,82 +153,25 @@ def log_setup(settings: Mapping[str, Any], splits: Mapping[str, Decoded], source
     )
     left_out = [problem for split in splits.values() for problem in split.problems]
     if left_out:
-        mlflow.log_text("\n".join(left_out) + "\n", "bad_examples.txt")
+        post.file(("\n".join(left_out) + "\n").encode(), "bad_examples.txt")
 
 
 def log_inputs(splits: Mapping[str, Decoded], source: Path) -> None:
     """Log the data sets with their digests."""
+    for one, context in _inputs(splits, source):
+        mlflow.log_input(one, context=context)
+
+
+def _inputs(splits: Mapping[str, Decoded], source: Path) -> Iterator[tuple[MetaDataset, str]]:
+    """Yield each split as MLflow knows data sets, and what it is for."""
     contexts = {"train": "training", "val": "validation"}
     for name, decoded in splits.items():
-        mlflow.log_input(dataset(decoded, source), context=contexts.get(name, name))
+        yield dataset(decoded, source), contexts.get(name, name)
 
 
 def describe(markdown: str) -> None:
     """Set the run's description."""
     mlflow.set_tag("mlflow.note.content", markdown)
-
-
-class TrackingObserver:
-    """Writes the epochs' figures, some seconds' worth a call, and sample pictures at some moments.
-
-    Who uses it calls `flush` at the end, however training ended.
-    """
-
-    def __init__(self, val: Decoded, epochs: int) -> None:
-        """Choose the pets to show: the first of the validation split, whose order is mixed."""
-        self._val = val
-        moments = min(MOMENTS, max(3, epochs // 10))
-        self._seen: dict[int, list[Picture]] = {}
-        self._unwritten: list[Metric] = []
-        self._written = time.monotonic()
-        self._moments = {round(moment) for moment in np.linspace(1, epochs, moments)}
-
-    def on_fit_start(self, samples: Samples) -> None:
-        """Log what the untrained network says: the sliders of MLflow's UI begin at step 0."""
-        self._log_pictures(samples, 0)
-
-    def on_epoch_end(self, report: EpochReport) -> None:
-        """Log the epoch."""
-        now = int(time.time() * 1000)
-        self._unwritten += [
-            Metric(name, value, now, report.epoch) for name, value in epoch_metrics(report).items()
-        ]
-        if report.epoch in self._moments or report.epoch == report.epochs:  # a budget moves the end
-            self._log_pictures(report.samples, report.epoch)
-        if time.monotonic() - self._written > _RHYTHM or len(self._unwritten) >= _MANY:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what is not written yet."""
-        run = mlflow.active_run()
-        if self._unwritten and run is not None:
-            mlflow.MlflowClient().log_batch(run.info.run_id, metrics=self._unwritten)
-        self._unwritten, self._written = [], time.monotonic()
-
-    def _log_pictures(self, samples: Samples, step: int) -> None:
-        pictures = []
-        for position, probability in enumerate(samples(SAMPLES)):
-            image, flags = self._val.pixels[position]
-            said = probability > 127  # 128 is the first above one half
-            pictures.append(panel(image, flags & PET_BIT == 1, said, _SAMPLE_HEIGHT))
-        self._seen[step] = pictures
-        for number, picture in enumerate(pictures, 1):
-            # By number, so that a saved view can name them for all runs. At once: MLflow's queue
-            # for pictures makes the end of a run wait for up to 2 s.
-            mlflow.log_image(picture, key=f"val/pet {number}", step=step, synchronous=True)
-
-    def on_fit_end(self, result: FitResult) -> None:
-        """Note how it ended, and put the pictures of all moments into one."""
-        mlflow.set_tags(
-            {
-                "fit.reason": result.reason,
-                "fit.best_epoch": str(result.best_epoch),
-                "time.first_step": f"{result.first_step:.3f}",
-                "time.last_step": f"{result.last_step:.3f}",
-            }
-        )
-        names = [example.id for example in self._val.examples[:SAMPLES]]
-        mlflow.log_image(Image.fromarray(progress(self._seen, names)), "val/progress.jpg")
 
 
 def final_metrics(evaluation: Evaluation, best_epoch: int) -> dict[str, float]:
@@ -211,36 +192,17 @@ def final_metrics(evaluation: Evaluation, best_epoch: int) -> dict[str, float]:
     }
 
 
-def log_final(evaluation: Evaluation, best_epoch: int) -> None:
-    """Log the figures of a training whose model is not kept."""
-    mlflow.log_metrics(final_metrics(evaluation, best_epoch))
-
-
-def log_split(evaluation: Evaluation) -> None:
-    """Log the figures of images that neither trained nor chose the epoch, such as the gate's."""
-    mlflow.log_metrics(evaluation.figures())
-
-
 def log_decision(decision: Decision) -> None:
-    """Log who became champion, and the figures that decided it."""
-    if decision.figures:
-        mlflow.log_metrics(decision.figures)
-    mlflow.set_tag("promotion", decision.reason[:5000])
-
-
-def tag(name: str, value: str) -> None:
-    """Tag the current run."""
-    mlflow.set_tag(name, value)
-
-
-def rename(name: str) -> None:
-    """Give the current run another name."""
-    mlflow.set_tag("mlflow.runName", name)
-
-
-def log_curves(result: FitResult, floor_dice: float) -> None:
-    """Log a picture of losses and scores over epochs."""
-    mlflow.log_figure(curves(result.history, result.best_epoch, floor_dice), "curves.png")
+    """Log who became champion into the current run, and the figures that decided it, once."""
+    run = mlflow.active_run()
+    if run is None or "promotion" in mlflow.get_run(run.info.run_id).data.tags:
+        return
+    now = int(time.time() * 1000)
+    mlflow.MlflowClient().log_batch(  # all of it or nothing
+        run.info.run_id,
+        metrics=[Metric(name, value, now, 0) for name, value in decision.figures.items()],
+        tags=[RunTag("promotion", decision.reason[:5000])],
+    )
 
 
 def dataset(decoded: Decoded, source: Path) -> MetaDataset:

@@ -23,6 +23,8 @@ from segmentation.environment import environment
 from segmentation.errors import TrackingError
 from segmentation.paths import cache_folder
 
+_RESERVE = 2 * 2**20  # bytes; the end of a run takes some pages of the database and of its log
+
 _CHATTY = {
     "alembic": logging.WARNING,
     "mlflow.store.db.utils": logging.WARNING,
@@ -55,6 +57,7 @@ def connect() -> str:
         ):
             if path := _sqlite_path(uri):
                 _let_readers_and_a_writer_work_together(path)
+                _keep_reserve(path)
             client = mlflow.MlflowClient()
             client.search_experiments(max_results=1)
             client.search_registered_models(max_results=1)
@@ -81,6 +84,25 @@ def connect() -> str:
     return uri
 
 
+def release_reserve() -> None:
+    """Give back the space that was kept so that a full disk still takes how a run ended."""
+    if path := _sqlite_path(str(mlflow.get_tracking_uri())):
+        with contextlib.suppress(OSError):
+            _reserve(path).unlink()
+
+
+def _keep_reserve(path: Path) -> None:
+    """Keep some space beside a database, where there is any."""
+    with contextlib.suppress(OSError):
+        if not _reserve(path).exists():
+            # Not sparse: the blocks are to be this file's.
+            _reserve(path).write_bytes(os.urandom(_RESERVE))
+
+
+def _reserve(path: Path) -> Path:
+    return path.with_name(f"{path.name}-reserve")
+
+
 def how_to_look(uri: str, run_id: str) -> str:
     """Return the command that shows a run, where one is needed, and the run's address."""
     experiment = mlflow.MlflowClient().get_run(run_id).info.experiment_id
@@ -98,6 +120,12 @@ def studies_folder() -> Path:
     """Return the folder for studies: beside the store's database, else in the working folder."""
     path = _sqlite_path(str(mlflow.get_tracking_uri()))
     return (path.parent if path else Path.cwd()) / "studies"
+
+
+def project() -> str:
+    """Return how `mlflow run` names this project where the user stands: `.`, or its folder."""
+    folder = Path(__file__).parent.parent.parent
+    return "." if studies_folder().parent == folder else shlex.quote(str(folder))
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,13 @@ from PIL import Image
 
 from segmentation.decoded import Decoded
 from segmentation.errors import TrackingError
-from segmentation.tracking.runs import Run, describe, log_inputs, tracked_run
+from segmentation.tracking.runs import (
+    Run,
+    describe,
+    leave_launchers_run,
+    log_inputs,
+    tracked_run,
+)
 
 #: The stage of the run in which those of the trials are nested.
 PARENT = "parent"
@@ -53,13 +58,8 @@ def parent_run(name: str, tags: Mapping[str, str], study: str, known: str | None
         with tracked_run(name, tags, system_metrics=False) as run:
             yield run
         return
-    opened = os.environ.pop("MLFLOW_RUN_ID", None)
-    if opened not in (None, known):
-        # `mlflow run` opens a run of its own each time; the study's parent stays the one it has.
-        client.set_tag(opened, "mlflow.runName", f"{name} (went on)")
-        client.set_tag(opened, "mlflow.parentRunId", known)
-        client.set_tag(opened, "mlflow.note.content", f"Went on with the study of run `{known}`.")
-        client.set_terminated(opened)
+    # `mlflow run` opens a run of its own each time; the study's parent stays the one it has.
+    leave_launchers_run(known, f"{name} (went on)", f"Went on with the study of run `{known}`.")
     if "failure" in client.get_run(known).data.tags:
         client.delete_tag(known, "failure")
     with tracked_run(name, tags, resume=known, system_metrics=False) as run:

@@ -22,6 +22,8 @@ from segmentation.tuning.storage import Place, Presence, alone, open_storage, pr
 
 #: So often the same parameters are tried when their process vanishes.
 TRIES = 3
+#: Under this key a study keeps the command that goes on with it.
+COMMAND = "command"
 
 
 class Pruned(Exception):  # noqa: N818 - it stops, nothing is wrong

@@ -1,0 +1,47 @@
+"""Find what a crash, a kill or an outage has left; deliver it, end it, say how to go on."""
+
+import click
+
+from experiments.console import one_line_errors
+from segmentation.errors import ConfigError, TrackingError
+
+
+@click.command(context_settings={"show_default": True})
+@click.option(
+    "--end",
+    type=click.BOOL,
+    default=True,
+    help="End runs and trials whose process is gone, and deliver what waits; false: only say so.",
+)
+@click.option(
+    "--storage", default="file", help="Of studies: 'file', or an address postgresql://..."
+)
+@click.option(
+    "--study", default="", help="With a storage that machines share: the name of the study."
+)
+@one_line_errors
+def main(end: bool, storage: str, study: str) -> None:
+    """Recover from crashes: nothing that lives is touched.
+
+    Looks at the tracking store, at studies, and at what trainings have left on this machine.
+    """
+    if storage != "file" and not study:
+        raise ConfigError(f"storage={storage}: give `study`, too: the name of the study there")
+    # What follows takes seconds to import; --help and wrong parameters need none of it.
+    from segmentation.recovery import recover
+    from segmentation.tracking.store import connect
+
+    connect()
+    found, failed = recover(click.echo, storage, study, act=end)
+    if failed:
+        raise TrackingError(
+            f"{failed} of {found} could not be recovered: see above; what waits is kept"
+        )
+    if not found:
+        click.echo("Nothing is left to recover")
+    elif not end:
+        click.echo("Nothing was changed; say end=true to have it done")
+
+
+if __name__ == "__main__":
+    main()

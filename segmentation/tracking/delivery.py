@@ -1,0 +1,164 @@
+"""How each kind of entry reaches MLflow: in order, and nothing twice."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+from PIL import Image
+
+from segmentation.tracking.courier import RefusedError
+from segmentation.tracking.outbox import Entry
+
+_MANY = 900  # figures; MLflow takes 1,000 at a time
+#: Of an answer of the store with one of these, no later try will have another.
+_FINAL = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST")
+_IMAGES = "images"
+_OF_A_DATASET = ("name", "digest", "source_type", "source", "schema", "profile")
+#: MLflow's names of pictures with steps: KEY+step+STEP+..., where ~ stands for /.
+_PICTURE = re.compile(r"(?P<key>.*)\+step\+(?P<step>\d+)\+.*\.webp")
+
+#: Brings a model to the store, given its entry's facts and folder.
+Models = Callable[[str, dict[str, Any], Path], None]
+
+
+class MlflowDelivery:
+    """Brings the entries of one run to MLflow.
+
+    An entry may have arrived before: an earlier process was killed, or a server's answer was lost.
+    What MLflow would take twice, figures, pictures and tables, is then looked for first.
+    """
+
+    def __init__(self, run_id: str, log_model: Models, *, careful: bool) -> None:
+        """Look at nothing yet.
+
+        Args:
+            run_id: MLflow's.
+            log_model: brings a model to the store, and never twice.
+            careful: whether an earlier process may have delivered something.
+        """
+        self._run_id, self._log_model, self._careful = run_id, log_model, careful
+        self._client = mlflow.MlflowClient()
+        self._steps: dict[str, set[int]] = {}
+        self._pictures: set[tuple[str, int]] | None = None
+        self._kinds: dict[str, Callable[[Entry], None]] = {
+            "params": self._params,
+            "tags": self._tags,
+            "inputs": self._inputs,
+            "picture": self._picture,
+            "file": self._file,
+            "checkpoint": self._file,
+            "table": self._table,
+            "model": self._model,
+            "end": self._end,
+        }
+
+    def take(self, entries: list[Entry]) -> list[Entry]:
+        """Bring the first entry, or the first few, to MLflow; see `courier.Delivery`."""
+        try:
+            if entries[0].kind == "metrics":
+                return self._metrics(entries)
+            self._kinds[entries[0].kind](entries[0])
+        except MlflowException as error:
+            if error.error_code in _FINAL:
+                raise RefusedError(f"{entries[0].kind}: {error}") from error
+            raise
+        return entries[:1]
+
+    def doubt(self) -> None:
+        """Look again at what is there before anything else is written."""
+        self._careful = True
+        self._steps, self._pictures = {}, None
+
+    def _metrics(self, entries: list[Entry]) -> list[Entry]:
+        taken: list[Entry] = []
+        points: list[Metric] = []
+        for entry in entries:
+            if entry.kind != "metrics" or len(points) + len(entry.facts["points"]) > _MANY:
+                break
+            taken.append(entry)
+            points += [Metric(*point) for point in entry.facts["points"]]
+        new = []
+        for point in points:  # one that was stopped and went on may say something twice
+            known = self._known_steps(point.key)
+            if point.step not in known:
+                known.add(point.step)
+                new.append(point)
+        if new:
+            self._client.log_batch(self._run_id, metrics=new)
+        return taken
+
+    def _known_steps(self, key: str) -> set[int]:
+        if key not in self._steps:
+            there = self._client.get_metric_history(self._run_id, key) if self._careful else []
+            self._steps[key] = {point.step for point in there}
+        return self._steps[key]
+
+    def _params(self, entry: Entry) -> None:
+        params = [Param(key, value) for key, value in entry.facts.items()]
+        self._client.log_batch(self._run_id, params=params)
+
+    def _tags(self, entry: Entry) -> None:
+        tags = [RunTag(key, value) for key, value in entry.facts.items()]
+        self._client.log_batch(self._run_id, tags=tags)
+
+    def _inputs(self, entry: Entry) -> None:
+        inputs = [
+            DatasetInput(
+                dataset=Dataset(**{name: one["dataset"].get(name) for name in _OF_A_DATASET}),
+                tags=[InputTag(MLFLOW_DATASET_CONTEXT, one["context"])],
+            )
+            for one in entry.facts["inputs"]
+        ]
+        self._client.log_inputs(self._run_id, inputs)
+
+    def _picture(self, entry: Entry) -> None:
+        key, step = entry.facts["key"], entry.facts["step"]
+        if self._pictures is None:
+            names = self._listed(_IMAGES) if self._careful else []
+            found = [match for name in names if (match := _PICTURE.fullmatch(name))]
+            self._pictures = {(one["key"].replace("~", "/"), int(one["step"])) for one in found}
+        if (key, step) in self._pictures:
+            return
+        with Image.open(entry.folder / "picture.png", formats=("PNG",)) as picture:
+            # At once: MLflow's queue for pictures makes the end of a run wait for up to 2 s.
+            self._client.log_image(
+                self._run_id,
+                picture,
+                key=key,
+                step=step,
+                timestamp=entry.facts["timestamp"],
+                synchronous=True,
+            )
+        self._pictures.add((key, step))
+
+    def _file(self, entry: Entry) -> None:
+        folder, _, name = entry.facts["path"].rpartition("/")
+        self._client.log_artifact(self._run_id, str(entry.folder / name), folder or None)
+
+    def _table(self, entry: Entry) -> None:
+        path = entry.facts["path"]
+        folder, _, name = path.rpartition("/")
+        if self._careful and name in self._listed(folder):  # MLflow would add the rows to it
+            return
+        table = json.loads((entry.folder / "table.json").read_text())
+        for column, files in entry.facts["pictures"].items():
+            table[column] = [mlflow.Image(str(entry.folder / file)) for file in files]
+        ordered = {column: table[column] for column in entry.facts["columns"]}
+        self._client.log_table(self._run_id, ordered, path)
+
+    def _model(self, entry: Entry) -> None:
+        self._log_model(self._run_id, entry.facts, entry.folder)
+
+    def _end(self, entry: Entry) -> None:
+        self._client.set_terminated(self._run_id, entry.facts["status"])
+
+    def _listed(self, folder: str) -> list[str]:
+        """Return the names of what lies in a folder of the run's artifacts."""
+        there = self._client.list_artifacts(self._run_id, folder or None)
+        return [item.path.rpartition("/")[2] for item in there]

@@ -1,0 +1,120 @@
+"""Runs that say RUNNING: which of them live, and which were left by a process that is gone."""
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Sequence
+
+import mlflow
+from mlflow.entities import Run, ViewType
+
+from segmentation.tracking.heartbeat import BEAT, SILENT, Sign
+
+ALIVE, GONE, SILENT_ONE, UNKNOWN = "alive", "gone", "silent", "unknown"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Suspect:
+    """A run that says RUNNING.
+
+    Attributes:
+        id, name: MLflow's.
+        stage: `parent`, `search` or `confirmation` of a run of a search; else empty.
+        training: whether it is a training with which `train` can go on.
+        verdict: `alive`, `gone` (its process was looked for and is not there), `silent` (its
+            machine cannot be asked, and gives no sign of life any more), or `unknown` (it never
+            gave one: it is not for us to judge).
+        why: in words.
+    """
+
+    id: str
+    name: str
+    stage: str
+    training: bool
+    verdict: str
+    why: str
+
+    @property
+    def dead(self) -> bool:
+        """Whether nobody writes it any more."""
+        return self.verdict in (GONE, SILENT_ONE)
+
+
+def find(wait: Callable[[float], None]) -> list[Suspect]:
+    """Return all runs that say RUNNING, each with what is known of its process.
+
+    One of another machine that was silent for long is looked at twice: its clock may differ from
+    ours, and the store may have been away.
+
+    Args:
+        wait: waits for so many seconds, before the second look; called only if there is one.
+    """
+    own = os.environ.get("MLFLOW_RUN_ID")  # opened by `mlflow run` for this very program
+    suspects = [_judge(run) for run in _running() if run.info.run_id != own]
+    silent = {one.id for one in suspects if one.verdict == SILENT_ONE}
+    if not silent:
+        return suspects
+    client = mlflow.MlflowClient()
+    before = {run_id: Sign.of(client.get_run(run_id).data.tags) for run_id in silent}
+    wait(2.5 * BEAT)
+    found = []
+    for one in suspects:
+        if one.id in silent:
+            run = client.get_run(one.id)
+            if run.info.status != "RUNNING":  # it came to its end meanwhile
+                continue
+            if Sign.of(run.data.tags) != before[one.id]:
+                one = dataclasses.replace(one, verdict=ALIVE, why="it gives signs of life")
+        found.append(one)
+    return found
+
+
+def end(suspect: Suspect) -> bool:
+    """End a run that nobody writes any more, as FAILED; return whether it still said RUNNING."""
+    client = mlflow.MlflowClient()
+    run = client.get_run(suspect.id)
+    if run.info.status != "RUNNING" or (_judge(run).verdict == ALIVE and suspect.verdict == GONE):
+        return False
+    client.set_tag(suspect.id, "failure", f"it was left RUNNING: {suspect.why}")
+    client.set_terminated(suspect.id, "FAILED")
+    return True
+
+
+def _running() -> Sequence[Run]:
+    client = mlflow.MlflowClient()
+    experiments = [one.experiment_id for one in client.search_experiments(ViewType.ACTIVE_ONLY)]
+    found: list[Run] = []
+    token: str | None = None
+    while token != "":
+        page = client.search_runs(experiments, "attributes.status = 'RUNNING'", page_token=token)
+        found += page
+        token = page.token or ""
+    return found
+
+
+def _judge(run: Run) -> Suspect:
+    verdict, why = _verdict(Sign.of(run.data.tags))
+    return Suspect(
+        id=run.info.run_id,
+        name=str(run.info.run_name),
+        stage=run.data.tags.get("stage", ""),
+        training="settings" in run.data.tags,
+        verdict=verdict,
+        why=why,
+    )
+
+
+def _verdict(sign: Sign | None) -> tuple[str, str]:
+    if sign is None:
+        return UNKNOWN, "it never gave a sign of life"
+    ago = max(0.0, time.time() - sign.seen)
+    heard = (
+        f"last heard of {ago:.0f} s ago" if ago < 120 else f"last heard of {ago / 60:.0f} min ago"
+    )
+    if sign.here():
+        if sign.lives():
+            return ALIVE, f"process {sign.pid} of this machine writes it"
+        return GONE, f"process {sign.pid} of this machine is gone, {heard}"
+    if ago < SILENT:
+        return ALIVE, f"process {sign.pid} of {sign.host} was {heard}"
+    return SILENT_ONE, f"process {sign.pid} of {sign.host} gives no sign of life, {heard}"

@@ -1,0 +1,70 @@
+"""What trainings have left on this machine for the store: delivered, in order, nothing twice."""
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Iterator
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from segmentation.errors import TrackingError
+from segmentation.paths import run_folder, runs_folder
+from segmentation.tracking import models
+from segmentation.tracking.outbox import entries_in
+from segmentation.tracking.post import OUTBOX, Post, only_one
+from segmentation.tracking.trainings import CHECKPOINT, drop_checkpoints
+
+_PATIENCE = 15.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Delivered:
+    """What came of one run's leftovers.
+
+    Attributes:
+        run_id: MLflow's.
+        entries: how many waited.
+        problem: why they could not be delivered; empty where they were.
+        status: with which the run has ended; empty where it has not come to its end.
+        registered: the version that was registered, if any.
+    """
+
+    run_id: str
+    entries: int
+    problem: str = ""
+    status: str = ""
+    registered: models.Registered | None = None
+
+
+def waiting() -> Iterator[tuple[str, int]]:
+    """Yield the id of each run of which something waits on this machine, and how much."""
+    for folder in sorted(runs_folder().glob("*")):
+        if count := len(entries_in(folder / OUTBOX)):
+            yield folder.name, count
+
+
+def deliver(run_id: str, say: Callable[[str], None]) -> Delivered:
+    """Deliver what waits of one run, unless its process still lives; see `Delivered`."""
+    folder = run_folder(run_id)
+    entries = entries_in(folder / OUTBOX)
+    ends = [entry.facts["status"] for entry in entries if entry.kind == "end"]
+    names = [
+        entry.facts["registration"]["name"]
+        for entry in entries
+        if entry.kind == "model" and entry.facts["registration"]
+    ]
+    try:
+        with only_one(run_id):
+            mlflow.MlflowClient().get_run(run_id)  # of this store, and there
+            if not Post(run_id, models.deliver, say, careful=True).finish(_PATIENCE):
+                raise TrackingError("the store does not answer; try again when it does")
+            registered = models.registered_from(run_id, names[-1]) if names else None
+            status = ends[-1] if ends else ""
+            if status == "FINISHED":
+                drop_checkpoints(run_id)
+            if status == "FINISHED" or not (folder / CHECKPOINT).exists():
+                shutil.rmtree(folder, ignore_errors=True)
+    except (TrackingError, MlflowException) as error:
+        problem = next(iter(str(error).splitlines()), "")
+        return Delivered(run_id=run_id, entries=len(entries), problem=problem)
+    return Delivered(run_id=run_id, entries=len(entries), status=status, registered=registered)

@@ -1,0 +1,143 @@
+"""A training that was stopped, as one to go on with: its settings, and what it has left."""
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from segmentation.config import Config, option_name
+from segmentation.config import fields as settings_of
+from segmentation.errors import ConfigError
+from segmentation.paths import run_folder
+from segmentation.tracking.heartbeat import SILENT, Sign
+from segmentation.tracking.trainings import ARTIFACT, CHECKPOINT
+
+#: The tag with the parameters of a training, by their names, as JSON.
+SETTINGS = "settings"
+
+_EXPECTED = "expected the id of a run of `train`, which ends the address behind `Look:`"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Unfinished:
+    """A training that was begun.
+
+    Attributes:
+        id, name, status: of the run, as MLflow has them.
+        options: its parameters, by their names.
+        tags: as they were set.
+    """
+
+    id: str
+    name: str
+    status: str
+    options: dict[str, Any]
+    tags: Mapping[str, str]
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.status == "FINISHED"
+
+    def require_same(self, given: Mapping[str, Any]) -> None:
+        """Compare what the user gave with what the training was begun with.
+
+        Raises:
+            ConfigError: something differs; all of it is named.
+        """
+        differ = [
+            f"{name}={value} (it was begun with {self.options[name]})"
+            for name, value in given.items()
+            if name in self.options and str(value) != str(self.options[name])
+        ]
+        if differ:
+            raise ConfigError(
+                f"resume={self.id}: that training has other settings: {', '.join(differ)}; leave "
+                "them out to go on with it, or train anew without resume"
+            )
+
+    def checkpoint(self) -> Path | None:
+        """Return where its checkpoint lies on this machine, fetched from the store if need be."""
+        path = run_folder(self.id) / CHECKPOINT
+        if path.exists():
+            return path
+        folder, _, name = ARTIFACT.rpartition("/")
+        client = mlflow.MlflowClient()
+        if ARTIFACT not in [item.path for item in client.list_artifacts(self.id, folder)]:
+            return None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as stage:
+            fetched = client.download_artifacts(self.id, ARTIFACT, stage)
+            os.replace(shutil.move(fetched, f"{stage}/{name}"), path)
+        return path
+
+
+def find(run_id: str) -> Unfinished:
+    """Look a training up in the tracking store.
+
+    Raises:
+        ConfigError: there is no such run, it was deleted, it is no training, or it still runs.
+    """
+    run_folder(run_id)  # raises where it could be no id
+    try:
+        run = mlflow.MlflowClient().get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        raise ConfigError(
+            f"resume={run_id}: the tracking store has no such run; {_EXPECTED}; go on in the "
+            "folder of that run, or set MLFLOW_TRACKING_URI to its store"
+        ) from error
+    name = str(run.info.run_name)
+    if run.info.lifecycle_stage != "active":
+        raise ConfigError(
+            f"resume={run_id}: the run {name} was deleted; bring it back with `mlflow runs restore "
+            f"--run-id {run_id}`, or train anew"
+        )
+    options = _options(run.data.tags.get(SETTINGS, ""))
+    if not options:
+        raise ConfigError(f"resume={run_id}: the run {name} is no training; {_EXPECTED}")
+    if run.info.status == "RUNNING":
+        _require_dead(run_id, Sign.of(run.data.tags))
+    return Unfinished(
+        id=run_id,
+        name=name,
+        status=str(run.info.status),
+        options=options,
+        tags=run.data.tags,
+    )
+
+
+def _require_dead(run_id: str, sign: Sign | None) -> None:
+    """Raise a ConfigError where a process may still train."""
+    if sign is None:
+        return
+    if sign.here() and sign.lives():
+        raise ConfigError(
+            f"resume={run_id}: it is still trained, by process {sign.pid} of this machine; wait "
+            "for its end, or end that process first"
+        )
+    if not sign.here() and (silent := time.time() - sign.seen) < SILENT:
+        raise ConfigError(
+            f"resume={run_id}: it may still be trained, by process {sign.pid} of another machine "
+            f"({sign.host}), which gave a sign of life {silent:.0f} s ago; if that was its last, "
+            f"go on {SILENT - silent:.0f} s from now"
+        )
+
+
+def _options(text: str) -> dict[str, Any]:
+    """Read the parameters of a training, or nothing where these are none."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    names = {option_name(field) for _, field, _ in settings_of(Config())}
+    return found if isinstance(found, dict) and names <= set(found) else {}

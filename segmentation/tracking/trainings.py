@@ -1,0 +1,176 @@
+"""A training's run: what it says arrives, though the store be slow or away for a while."""
+
+import contextlib
+import dataclasses
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import mlflow
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+from segmentation.environment import environment
+from segmentation.errors import TrackingError, TrainingError, full
+from segmentation.paths import run_folder
+from segmentation.tracking import models
+from segmentation.tracking.heartbeat import Heartbeat, beating
+from segmentation.tracking.post import Post, only_one
+from segmentation.tracking.runs import Run, leave_launchers_run, open_run, reason_of, status_of
+from segmentation.tracking.store import project, release_reserve
+from segmentation.tracking.watch import MachineWatch
+
+#: For so many seconds the end of a training waits for a store that does not answer.
+PATIENCE = 30.0
+# The same where the training has failed, or was stopped: then somebody waits for the prompt.
+_SHORT = 5.0
+
+# A call to a server that is away ends within seconds: it is tried again, in the background.
+_QUICK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+
+#: The name of a checkpoint in its run's folder.
+CHECKPOINT = "checkpoint"
+#: The artifacts' folder for checkpoints, and the one that lies there.
+CHECKPOINTS = "checkpoint"
+ARTIFACT = f"{CHECKPOINTS}/latest"
+
+#: The entry point that delivers later what could not be delivered.
+HOW_TO_DELIVER = "mlflow run . -e recover --env-manager local"
+
+
+@dataclasses.dataclass
+class Training(Run):
+    """The run of a training that is open.
+
+    Attributes:
+        post: takes what it is to show.
+        heartbeat: its signs of life.
+        patience: for so many seconds its end waits for a store that does not answer.
+    """
+
+    post: Post = dataclasses.field(kw_only=True)
+    heartbeat: Heartbeat = dataclasses.field(kw_only=True)
+    patience: float = PATIENCE
+
+    @property
+    def folder(self) -> Path:
+        """Where on this machine lies what the run needs until it is finished."""
+        return run_folder(self.id)
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where its checkpoint lies."""
+        return self.folder / CHECKPOINT
+
+    def deliver(self) -> None:
+        """Wait until all that was posted has arrived; nothing can be posted afterwards.
+
+        Raises:
+            TrackingError: the store does not answer, or has refused something.
+        """
+        if not self.post.finish(self.patience):
+            raise UndeliveredError(
+                f"the tracking store does not take what was written ({self.post.courier.trouble}); "
+                f"nothing is lost: it lies in {self.folder}, and `{HOW_TO_DELIVER}` delivers it "
+                "when the store is back, and registers the model if the training came to its end"
+            )
+
+
+def how_to_go_on(run_id: str) -> str:
+    """Return the command that goes on with a training."""
+    return f"mlflow run {project()} -e train --env-manager local -P resume={run_id}"
+
+
+class UndeliveredError(TrackingError):
+    """What a training has posted waits on this machine for the store."""
+
+
+@contextlib.contextmanager
+def training_run(
+    name: str,
+    tags: Mapping[str, str],
+    *,
+    parent: Run | None = None,
+    resume: str | None = None,
+    patience: float = PATIENCE,
+    say: Callable[[str], None] = lambda line: None,
+) -> Iterator[Training]:
+    """Open the run of a training, or go on in one; yield it.
+
+    It ends as `tracked_run` says. What its process cannot deliver waits in the run's folder, which
+    is removed when all has arrived and the training has come to its end.
+
+    Args:
+        name: of the run.
+        tags: given to it from its first moment on.
+        parent: the run that it is nested in.
+        resume: the id of a run to go on in.
+        patience: for so many seconds its end waits for a store that does not answer.
+        say: told when the store does not answer and when it does again, and how to go on.
+
+    Raises:
+        TrackingError: another process writes the run, or the store does not take its end.
+    """
+    with contextlib.ExitStack() as opened:
+        if resume is not None:
+            opened.enter_context(only_one(resume))
+            # `mlflow run` opens a run of its own each time.
+            leave_launchers_run(resume, f"{name} (went on)", f"Went on in run `{resume}`.")
+        run = open_run(name, tags, parent, resume)
+        if resume is not None:
+            with contextlib.suppress(MlflowException):  # it never failed
+                mlflow.delete_tag("failure")
+        else:
+            opened.enter_context(only_one(run.id))
+        opened.enter_context(environment(_QUICK))
+        post = Post(run.id, models.deliver, say, careful=resume is not None)
+        watch = MachineWatch(run.id, post.metrics, resumed=resume is not None)
+        watch.start()
+        heartbeat = opened.enter_context(beating(run.id))
+        training = Training(
+            id=run.id,
+            experiment=run.experiment,
+            post=post,
+            heartbeat=heartbeat,
+            patience=patience,
+        )
+        try:
+            yield training
+            watch.finish()
+            training.deliver()
+            mlflow.end_run(training.status)
+        except BaseException as error:
+            watch.finish()
+            _end_badly(training, error)
+            if training.checkpoint.exists() and not isinstance(error, TrainingError):
+                say(f"Go on: {how_to_go_on(run.id)}")
+            raise
+        shutil.rmtree(training.folder, ignore_errors=True)
+
+
+def _end_badly(training: Training, error: BaseException) -> None:
+    """End a run that an error has ended, now or when the store is back."""
+    post, arrived = training.post, False
+    if full(error):
+        release_reserve()
+    undelivered = isinstance(error, UndeliveredError)
+    status = training.status if undelivered else status_of(error)
+    with contextlib.suppress(Exception):  # the error that ended the run matters more
+        if not undelivered:
+            post.tags({"failure": reason_of(error)})
+            arrived = post.finish(_SHORT)
+        if not arrived:
+            post.end(status)
+    with contextlib.suppress(Exception):
+        # Where something waits, this is no more than a word until it is delivered.
+        mlflow.end_run(status if arrived else "FAILED")
+    if arrived and not training.checkpoint.exists():  # nothing is left to go on from
+        shutil.rmtree(training.folder, ignore_errors=True)
+
+
+def drop_checkpoints(run_id: str) -> None:
+    """Remove the checkpoints among a run's artifacts: nobody will go on from them."""
+    client = mlflow.MlflowClient()
+    if any(item.path == CHECKPOINTS for item in client.list_artifacts(run_id)):
+        address = client.get_run(run_id).info.artifact_uri
+        get_artifact_repository(address).delete_artifacts(CHECKPOINTS)  # type: ignore[no-untyped-call]
