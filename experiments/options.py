@@ -1,7 +1,8 @@
 """Command-line options made from the settings, so that they are declared once."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+import shlex
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ from segmentation.benchmark.asked import BenchmarkConfig
 from segmentation.config import Count, declared, option_name, searchable
 from segmentation.durations import seconds_of
 from segmentation.search_config import DEFAULT_SPACE, SearchConfig
+from segmentation.shrink_config import ShrinkConfig
 
 Command = Callable[..., Any]
 Field = dataclasses.Field[Any]
@@ -51,6 +53,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
 
 _TYPES: dict[Any, Any] = {
     Count: CountType(),
+    bool: click.BOOL,
     int: click.INT,
     float: click.FLOAT,
     str: click.STRING,
@@ -78,6 +81,11 @@ def benchmark_options(command: Command) -> Command:
     return _adding(dataclasses.fields(BenchmarkConfig))(command)
 
 
+def shrink_options(command: Command) -> Command:
+    """Add the options that say what can go."""
+    return _adding(dataclasses.fields(ShrinkConfig))(command)
+
+
 def search_options(command: Command) -> Command:
     """Add the options of a search: those of a training, some of them as ranges, and its own."""
     ranges = list(searchable())
@@ -96,6 +104,18 @@ def search_options(command: Command) -> Command:
             help=field.metadata["text"],
         )(command)
     return command
+
+
+def as_typed(context: click.Context, more: Mapping[str, Any]) -> str:
+    """Return the parameters that differ from their defaults, and some more, as they are typed."""
+    values = {
+        param.name: context.params[param.name]
+        for param in context.command.params
+        if param.name in context.params and context.params[param.name] != param.default
+    }
+    return "".join(
+        f" -P {shlex.quote(f'{name}={value}')}" for name, value in {**values, **more}.items()
+    )
 
 
 def _adding(settings: Iterable[Field]) -> Callable[[Command], Command]:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from experiments.console import ProgressBar, one_line_errors
-from experiments.options import search_options
+from experiments.options import as_typed, search_options
 from segmentation.config import Config, declared, option_name, require_model_name, searchable
 from segmentation.search_config import SearchConfig
 from segmentation.space import check, parse
@@ -74,7 +74,7 @@ def main(context: click.Context, model_name: str, **options: Any) -> None:
     try:
         outcome = search(searching, click.echo)
     except KeyboardInterrupt:
-        typed = _typed(context, {"study": searching.name})
+        typed = as_typed(context, {"study": searching.name})
         click.echo(f"Go on: mlflow run {_project()} -e tune --env-manager local{typed}")
         raise
     story = outcome.story
@@ -98,18 +98,6 @@ def _project() -> str:
 
     project = Path(__file__).parent.parent
     return "." if studies_folder().parent == project else shlex.quote(str(project))
-
-
-def _typed(context: click.Context, more: dict[str, Any]) -> str:
-    """Return the parameters that differ from their defaults, and some more, as they are typed."""
-    values = {
-        param.name: context.params[param.name]
-        for param in context.command.params
-        if param.name in context.params and context.params[param.name] != param.default
-    }
-    return "".join(
-        f" -P {shlex.quote(f'{name}={value}')}" for name, value in {**values, **more}.items()
-    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Where things are kept between runs: the user's cache folder, never beside the code."""
 
 import os
+import re
 from pathlib import Path
 
 from segmentation.errors import ConfigError
@@ -34,3 +35,19 @@ def cache_folder() -> Path:
 def dataset_folder() -> Path:
     """Return the folder in which `prepare` lays down the real data set."""
     return cache_folder() / "oxford-iiit-pet"
+
+
+def runs_folder() -> Path:
+    """Return the folder in which trainings that have not ended keep what they need to go on."""
+    return cache_folder() / "runs"
+
+
+def run_folder(run_id: str) -> Path:
+    """Return the folder of one such training.
+
+    Raises:
+        ConfigError: the id is not one of MLflow's, and would lead anywhere as a path.
+    """
+    if not re.fullmatch(r"[0-9a-f]{32}", run_id):
+        raise ConfigError(f"{run_id}: expected the id of a run, 32 digits of 0-9 and a-f")
+    return runs_folder() / run_id

@@ -7,7 +7,7 @@ import click
 import pytest
 import yaml
 
-from experiments import benchmark, evaluate, predict, prepare, promote, train, tune
+from experiments import benchmark, evaluate, predict, prepare, promote, shrink, train, tune
 from tests.programs import PROJECT
 
 RANKS = {
@@ -21,6 +21,9 @@ RANKS = {
     "segmentation.config": 1,
     "segmentation.comparison": 1,
     "segmentation.workers": 1,
+    "segmentation.holdings": 1,
+    "segmentation.shrink_config": 2,
+    "segmentation.leavings": 3,
     "segmentation.search_config": 2,
     "segmentation.space": 2,
     "segmentation.pets": 2,
@@ -35,6 +38,7 @@ RANKS = {
     "segmentation.splits": 3,
     "segmentation.sources": 3,
     "segmentation.reports": 3,
+    "segmentation.pixel_use": 0,
     "segmentation.pixel_file": 1,
     "segmentation.pixel_store": 2,
     "segmentation.decoded": 4,
@@ -78,7 +82,12 @@ RANKS = {
     "segmentation.tracking.repeat": 10,
     "segmentation.tracking.differences": 11,
     "segmentation.tracking.reports": 10,
+    "segmentation.tracking.keeping": 9,
     "segmentation.tracking.studies": 12,
+    "segmentation.tracking.run_holdings": 10,
+    "segmentation.tracking.model_holdings": 13,
+    "segmentation.tracking.shrinks": 10,
+    "segmentation.shrinking": 14,
     "segmentation.tuning": 3,
     "segmentation.tuning.pruning": 3,
     "segmentation.tuning.plots": 3,
@@ -132,6 +141,7 @@ RANKS = {
     "experiments.promote": 20,
     "experiments.predict": 20,
     "experiments.benchmark": 20,
+    "experiments.shrink": 20,
 }
 
 
@@ -189,6 +199,7 @@ def test_one_room_alone_knows_a_library(room: str, library: str) -> None:
         ("predict", predict.main),
         ("prepare", prepare.main),
         ("benchmark", benchmark.main),
+        ("shrink", shrink.main),
     ],
 )
 def test_mlproject_and_the_command_line_have_the_same_parameters_and_defaults(

@@ -7,8 +7,9 @@ import os
 import re
 import shlex
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # MLflow reads these when it is imported; what a user has set stays.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -92,6 +93,29 @@ def how_to_look(uri: str, run_id: str) -> str:
         uri = f"sqlite:///{path}"
     store = shlex.quote(shown(uri))
     return f"mlflow ui --backend-store-uri {store}  then http://127.0.0.1:5000{page}"
+
+
+def how_to_collect(uri: str) -> str:
+    """Return the command by which MLflow removes for good what was deleted in it."""
+    if path := _sqlite_path(uri):
+        uri = f"sqlite:///{path}"
+    elif uri.startswith(("http:", "https:")):
+        return "`mlflow gc`, where the server runs"
+    store = shlex.quote(shown(uri))
+    return f"MLFLOW_TRACKING_URI={store} mlflow gc --backend-store-uri {store}"
+
+
+def every(search: Callable[[str | None], Any]) -> Iterator[Any]:
+    """Yield all that a search finds.
+
+    Args:
+        search: returns a page, given what the page before it says of the next.
+    """
+    token: str | None = None
+    while token != "":
+        page = search(token)
+        yield from page
+        token = page.token or ""
 
 
 def studies_folder() -> Path:
