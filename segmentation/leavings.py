@@ -53,6 +53,8 @@ class RunFolder:
                 self.path.rename(target)
             except FileNotFoundError:  # its training has just ended and removed it
                 return False
+        elif not target.exists():  # another one of us has gone on with it
+            return False
         shutil.rmtree(target, ignore_errors=True)
         return not target.exists()
 

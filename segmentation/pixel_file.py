@@ -237,11 +237,12 @@ def parts_of(path: Path) -> list[Path]:
 def remove_unused(path: Path) -> bool:
     """Remove a store, unless somebody has it open; return whether it was removed."""
     with unused(path) as free:
-        if free:
-            with _lock(path):
-                for part in reversed(parts_of(path)):  # the journals first, as above
-                    part.unlink(missing_ok=True)
-    return free
+        if not (free and path.exists()):
+            return False
+        with _lock(path):
+            for part in reversed(parts_of(path)):  # the journals first, as above
+                part.unlink(missing_ok=True)
+    return True
 
 
 def _lock(path: Path) -> contextlib.AbstractContextManager[object]:

@@ -10,6 +10,7 @@ from segmentation.tracking.model_holdings import model_kinds
 from segmentation.tracking.run_holdings import checkpoints, deleted_runs
 from segmentation.tracking.runs import tracked_run
 from segmentation.tracking.shrinks import log_shrink
+from segmentation.tracking.store import alone
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,10 @@ def shrink(
         kinds = [*model_kinds(asked), checkpoints(asked), *cache_kinds(asked), deleted]
         for line in table(kinds):
             say(line)
-        gone = free(kinds, progress) if asked.delete else {}
+        gone: Mapping[str, Sequence[Thing]] = {}
+        if asked.delete:
+            with alone("shrink"):  # one at a time: what two delete at once, both would count
+                gone = free(kinds, progress)
         log_shrink(kinds, gone)
     went = {id(thing) for things in gone.values() for thing in things}
     spare = [thing for kind in kinds for thing in kind.spare]

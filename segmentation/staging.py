@@ -79,8 +79,12 @@ def _put(name: str, target: Path) -> None:
 
 def remove_leftovers(target: Path) -> None:
     """Remove what killed calls of `staged` left; only for who holds a lock of `target`."""
-    for leftover in target.parent.glob(f"{glob.escape(_prefix(target))}*"):
+    for leftover in _leftovers(target):
         shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _leftovers(target: Path) -> list[Path]:
+    return list(target.parent.glob(f"{glob.escape(_prefix(target))}*"))
 
 
 def left_behind(parent: Path) -> dict[Path, list[Path]]:
@@ -97,20 +101,22 @@ def remove_left_behind(target: Path) -> bool:
     """Remove what killed calls left, unless somebody is making it anew; return whether."""
     try:
         with FileLock(_lock(target)).acquire(timeout=0):
+            there = bool(_leftovers(target))
             remove_leftovers(target)
     except Timeout:
         return False
-    return True
+    return there
 
 
 def _is_being_made(target: Path) -> bool:
+    """Tell whether `made_once` is at work on a folder."""
     if not _lock(target).exists():
         return False
     try:
-        FileLock(_lock(target)).acquire(timeout=0).lock.release()
+        with FileLock(_lock(target)).acquire(timeout=0):
+            return False
     except Timeout:
         return True
-    return False
 
 
 def _lock(target: Path) -> Path:

@@ -49,10 +49,8 @@ class _Held:
 
     @property
     def ours(self) -> bool:
-        """Whether this program has logged it and registered all its versions."""
-        return "training.epochs" in self.model.params and all(
-            version.tags.get("run") == self.model.source_run_id for version in self.versions
-        )
+        """Whether this program has registered all its versions, and nobody else any."""
+        return all(version.tags.get("run") == self.model.source_run_id for version in self.versions)
 
     @property
     def names(self) -> Versions:
@@ -86,7 +84,7 @@ def model_kinds(asked: ShrinkConfig) -> list[Kind]:
 
     def outdated(one: _Held) -> bool:
         ended = one.run is None or one.run.info.status != "RUNNING"
-        return ended and not one.names & (aliased | newest)
+        return ended and one.ours and not one.names & (aliased | newest)
 
     def unwanted(one: _Held) -> bool:
         ended = one.run is None or has_ended_well(one.run) or over_since(one.run, before)
@@ -125,16 +123,15 @@ def _held(runs: Iterable[MlflowRun]) -> list[_Held]:
     experiments = every(lambda page: client.search_experiments(page_token=page))
     ids = [experiment.experiment_id for experiment in experiments]
     models = every(lambda page: client.search_logged_models(ids, page_token=page))
-    found = [
+    return [
         _Held(
             model=model,
             run=by_id.get(model.source_run_id),
             versions=versions.get(model.source_run_id, []),
         )
         for model in models
-        if model.source_run_id
+        if model.source_run_id and "training.epochs" in model.params  # none of another program's
     ]
-    return [one for one in found if one.ours]
 
 
 def _aliased() -> Versions:

@@ -99,8 +99,8 @@ def _uploaded(runs: Iterable[MlflowRun], asked: ShrinkConfig, before: float) -> 
 
 def _remove_uploaded(run_id: str, before: float) -> bool:
     run = mlflow.get_run(run_id)
-    if not _is_over(run, before):  # somebody goes on with it
-        return False
+    if not _is_over(run, before) or not size_at(run.info.artifact_uri, _UPLOADED):
+        return False  # somebody goes on with it, or has removed it
     remove_at(run.info.artifact_uri, _UPLOADED)
     return True
 
