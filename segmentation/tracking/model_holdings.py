@@ -76,41 +76,47 @@ def model_kinds(asked: ShrinkConfig) -> list[Kind]:
     parents = [run.data.tags for run in runs if run.data.tags.get("stage") == PARENT]
     going_on = {tags.get("study.id", "") for tags in parents} - {""}
     held = _held(runs)
-    searched = [one for one in held if one.study in going_on]
     others = [one for one in held if one.study not in going_on]
+    searched = Kind(
+        name="models of searches",
+        things=[one.thing(spare=False) for one in held if one.study in going_on],
+        note="the search's own command with `-P keep=3` drops those of losing trials",
+    )
+    return [_registered(others, asked), _forgotten(others, asked), searched]
+
+
+def _registered(held: Iterable[_Held], asked: ShrinkConfig) -> Kind:
+    """Return the models that have a version."""
+    registered = [one for one in held if one.versions]
     aliased = _aliased()
-    newest = _newest(others, asked.versions, aliased)
-    before = time.time() - asked.seconds
+    wanted = aliased | _newest(registered, asked.versions, aliased)
 
     def outdated(one: _Held) -> bool:
         ended = one.run is None or one.run.info.status != "RUNNING"
-        return ended and one.ours and not one.names & (aliased | newest)
+        return ended and one.ours and not one.names & wanted
+
+    return Kind(
+        name="versions",
+        things=[one.thing(spare=outdated(one)) for one in registered],
+        note="all stay"
+        if asked.versions == "all"
+        else f"the newest {asked.versions} of each name stay, and those with an alias",
+    )
+
+
+def _forgotten(held: Iterable[_Held], asked: ShrinkConfig) -> Kind:
+    """Return the models of which somebody has deleted the version, or that never got one."""
+    before = time.time() - asked.seconds
 
     def unwanted(one: _Held) -> bool:
         ended = one.run is None or has_ended_well(one.run) or over_since(one.run, before)
         return asked.versions != "all" and ended
 
-    registered = [one.thing(spare=outdated(one)) for one in others if one.versions]
-    forgotten = [one.thing(spare=unwanted(one)) for one in others if not one.versions]
-    return [
-        Kind(
-            name="versions",
-            things=registered,
-            note=f"the newest {asked.versions} of each name stay, and those with an alias"
-            if asked.versions != "all"
-            else "all stay",
-        ),
-        Kind(
-            name="models without a version",
-            things=forgotten,
-            note=f"of trainings that did not end well they stay for {asked.older}",
-        ),
-        Kind(
-            name="models of searches",
-            things=[one.thing(spare=False) for one in searched],
-            note="the search's own command with `-P keep=3` drops those of losing trials",
-        ),
-    ]
+    return Kind(
+        name="models without a version",
+        things=[one.thing(spare=unwanted(one)) for one in held if not one.versions],
+        note=f"of trainings that did not end well they stay for {asked.older}",
+    )
 
 
 def _held(runs: Iterable[MlflowRun]) -> list[_Held]:
