@@ -68,24 +68,23 @@ def markdown(kinds: Sequence[Kind]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def free(kinds: Sequence[Kind], progress: Callable[[int, int], None]) -> dict[str, list[Thing]]:
-    """Take away what can go; return what went, by kind.
-
-    What somebody has begun to use since it was counted stays.
+def free(
+    kinds: Sequence[Kind], gone: dict[str, list[Thing]], progress: Callable[[int, int], None]
+) -> None:
+    """Take away what can go; what somebody has begun to use since it was counted stays.
 
     Args:
         kinds: as they were counted.
+        gone: what went is put in there at once, by kind, so that it is known however this ends.
         progress: told how many of how many things were dealt with.
     """
     total, done = sum(len(kind.spare) for kind in kinds), 0
-    gone: dict[str, list[Thing]] = {}
     for kind in kinds:
         for thing in kind.spare:
             if thing.remove is not None and thing.remove():
                 gone.setdefault(kind.name, []).append(thing)
             done += 1
             progress(done, total)
-    return gone
 
 
 def _cells(kind: Kind) -> tuple[str, str, str, str, str]:

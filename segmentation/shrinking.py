@@ -56,11 +56,13 @@ def shrink(
         kinds = [*model_kinds(asked), checkpoints(asked), *cache_kinds(asked), deleted]
         for line in table(kinds):
             say(line)
-        gone: Mapping[str, Sequence[Thing]] = {}
-        if asked.delete:
-            with alone("shrink"):  # one at a time: what two delete at once, both would count
-                gone = free(kinds, progress)
-        log_shrink(kinds, gone)
+        gone: dict[str, list[Thing]] = {}
+        try:
+            if asked.delete:
+                with alone("shrink"):  # one at a time: what two delete at once both would count
+                    free(kinds, gone, progress)
+        finally:  # what was deleted is on record, however this ends
+            log_shrink(kinds, gone)
     went = {id(thing) for things in gone.values() for thing in things}
     spare = [thing for kind in kinds for thing in kind.spare]
     left = [thing for thing in spare if id(thing) not in went]

@@ -11,10 +11,13 @@ import click
 import mlflow.cli
 import mlflow.models.cli
 import pytest
+from mlflow.models import Model
 from mlflow.projects._project_spec import load_project
 
-from segmentation.errors import ConfigError
+from segmentation.errors import ConfigError, ModelError
 from segmentation.paths import run_folder
+from segmentation.tracking.loading import load
+from segmentation.tracking.packing import TENSORS
 from tests.programs import PROJECT, Program
 
 FOLDERS = ("segmentation", "experiments", ".ci", "docs/measurements")
@@ -103,6 +106,30 @@ def test_what_is_right_is_let_be() -> None:
 @pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(PROJECT)))
 def test_no_file_is_unpickled_and_none_runs_as_code(path: Path) -> None:
     assert faults(path.read_text()) == []
+
+
+# Models.
+
+
+@pytest.mark.parametrize("brings", ["code", "a loader that may unpickle"])
+def test_a_model_that_could_run_code_is_refused_unless_it_is_trusted(
+    tmp_path: Path, brings: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "model"
+    (folder / "code").mkdir(parents=True)
+    (folder / "code" / "evil.py").write_text("open('PWNED', 'w').close()\n")
+    model = Model(signature=TENSORS)
+    code = {"code": "code"} if brings == "code" else {}
+    loader = "evil" if code else "mlflow.sklearn"
+    model.add_flavor("python_function", loader_module=loader, python_version="3.11", **code)
+    model.save(str(folder / "MLmodel"))
+    with pytest.raises(ModelError, match=r"brings code of its own, .*say allow_pickle=true"):
+        load(str(folder))
+    assert not (tmp_path / "PWNED").exists()
+    with pytest.raises(ModelError, match="cannot be loaded"):  # it is no model, but was begun on
+        load(str(folder), allow_pickle=True)
+    assert (tmp_path / "PWNED").exists() == (brings == "code")
 
 
 # Parameters.

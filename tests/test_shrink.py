@@ -10,7 +10,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from segmentation.holdings import free
+from segmentation.holdings import Kind, Thing, free
 from segmentation.leavings import cache_kinds
 from segmentation.pixel_store import PixelStore
 from segmentation.shrink_config import ShrinkConfig
@@ -32,6 +32,13 @@ for seed in range(int(sys.argv[1])):
 
 def flags(**options: object) -> list[str]:
     return [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+
+
+def freed(*kinds: Kind) -> list[str]:
+    """Free what can go; return the kinds of which something went."""
+    gone: dict[str, list[Thing]] = {}
+    free(kinds, gone, lambda *_: None)
+    return list(gone)
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -79,7 +86,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, pets: Path) -> Store:
         str(version.version): client.get_logged_model(str(version.model_id)).artifact_location
         for version in client.search_model_versions("name='pet-unet'")
     }
-    for alias in ("champion", "challenger"):  # whoever won
+    for alias in client.get_registered_model("pet-unet").aliases:  # whoever won
         client.delete_registered_model_alias("pet-unet", alias)
     client.set_registered_model_alias("pet-unet", "mine", "1")
     client.set_registered_model_alias("pet-unet", "challenger", "6")
@@ -225,7 +232,7 @@ def test_a_checkpoint_goes_only_when_nobody_can_want_it(runs: Runs) -> None:
     assert len(kind.things) == len(go) + 1 + len(stay) - 2
     assert len(kind.spare) == len(go) + 1
     assert not checkpoints(ShrinkConfig(checkpoints=False)).spare
-    free([kind], lambda *_: None)
+    freed(kind)
     assert not [path for path in (*go, unfinished) if path.exists()]
     assert all((path / "checkpoint").stat().st_size == 1000 for path in stay)
     assert not checkpoints(ShrinkConfig()).spare
@@ -238,7 +245,7 @@ def test_what_was_gone_on_with_since_it_was_counted_stays(runs: Runs) -> None:
     assert len(kind.spare) == 2
     (old / "checkpoint").write_bytes(bytes(2000))
     (told / "outbox" / "figures").write_text("undelivered")
-    assert free([kind], lambda *_: None) == {}
+    assert freed(kind) == []
     assert old.exists()
     assert told.exists()
 
@@ -255,7 +262,7 @@ def test_links_are_never_followed(runs: Runs, tmp_path: Path) -> None:
     (other / "checkpoint").symlink_to(mine / "checkpoint")
     (other / "deeper").symlink_to(mine)
     before = tree(outside)
-    free([checkpoints(ShrinkConfig())], lambda *_: None)
+    freed(checkpoints(ShrinkConfig()))
     assert not other.exists()
     assert tree(outside) == before
     for name in ("runs", "decoded"):
@@ -278,7 +285,7 @@ def test_an_uploaded_checkpoint_goes_with_the_same_rules(runs: Runs) -> None:
         runs.client.log_text(run_id, "a picture", "val/worst.jpg")
     kind = checkpoints(ShrinkConfig())
     assert (len(kind.things), len(kind.spare)) == (5, 2)
-    free([kind], lambda *_: None)
+    freed(kind)
     for run_id in (*go, *stay):
         found = {item.path for item in runs.client.list_artifacts(run_id)}
         assert found == {"val"} | ({"checkpoint"} if run_id in stay else set())
@@ -294,13 +301,13 @@ def test_a_store_of_pixels_that_is_open_stays(cache: Path) -> None:
     del unused
     decoded = cache_kinds(ShrinkConfig())[0]
     assert [thing.name for thing in decoded.spare] == ["images of 48 pixels"]
-    assert list(free([decoded], lambda *_: None)) == ["decoded images"]
+    assert freed(decoded) == ["decoded images"]
     assert not cache.with_name("48.sqlite").exists()
     assert used.find(KEYS[0]) == ENTRY
     del used
     (decoded,) = [kind for kind in cache_kinds(ShrinkConfig()) if kind.spare]
     late = PixelStore(32)  # after it was counted
-    assert free([decoded], lambda *_: None) == {}
+    assert freed(decoded) == []
     assert late.find(KEYS[0]) == ENTRY
     assert not cache_kinds(ShrinkConfig(caches=False))[0].spare
 
@@ -323,7 +330,7 @@ def test_what_a_killed_download_has_left_goes_unless_somebody_makes_it_anew(
     assert seen == [[]]  # while it is made nothing beside it is anybody else's
     left_behind = cache_kinds(ShrinkConfig())[1]
     assert [thing.name for thing in left_behind.spare] == ["unfinished pets"]
-    free([left_behind], lambda *_: None)
+    freed(left_behind)
     assert not left.exists()
     assert (tmp_path / "pets" / "whole").exists()
 

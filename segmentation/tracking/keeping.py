@@ -55,13 +55,16 @@ def discard_unless_wanted(model: LoggedModel, known: Set[tuple[str, str]]) -> bo
         known: name and number of each of these.
 
     Returns:
-        Whether it was deleted: not if a version has an alias now, or is a new one.
+        Whether it was deleted: not if a version has an alias now, or is a new one, or if its run
+        goes on.
     """
+    run_id = str(model.source_run_id)
     with alone(mlflow.get_tracking_uri()):  # champions are made under the same lock
         try:
-            versions = versions_of(model.source_run_id or "")
+            versions = versions_of(run_id)
             now = {(version.name, str(version.version)) for version in versions}
-            if now - known or any(version.aliases for version in versions):
+            aliased = any(version.aliases for version in versions)
+            if now - known or aliased or _goes_on(run_id):
                 return False
             discard(model, versions)
         except MlflowException as error:
@@ -69,6 +72,16 @@ def discard_unless_wanted(model: LoggedModel, known: Set[tuple[str, str]]) -> bo
                 return False
             raise
     return True
+
+
+def _goes_on(run_id: str) -> bool:
+    """Tell whether a run is there that has not ended."""
+    try:
+        return str(mlflow.get_run(run_id).info.status) == "RUNNING"
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
 
 
 def _size(there: ArtifactRepository, path: str) -> int:

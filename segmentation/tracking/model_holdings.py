@@ -71,11 +71,13 @@ class _Held:
 
 def model_kinds(asked: ShrinkConfig) -> list[Kind]:
     """Return the models of trainings, those without a version, and those of searches."""
+    # The models first: whatever has logged one of them is among the runs by then.
+    models = _models()
     runs = every_run(ViewType.ALL)
+    held = _held(models, runs)
     # Also where it was deleted: until MLflow collects it, it can be restored.
     parents = [run.data.tags for run in runs if run.data.tags.get("stage") == PARENT]
     going_on = {tags.get("study.id", "") for tags in parents} - {""}
-    held = _held(runs)
     others = [one for one in held if one.study not in going_on]
     searched = Kind(
         name="models of searches",
@@ -119,24 +121,29 @@ def _forgotten(held: Iterable[_Held], asked: ShrinkConfig) -> Kind:
     )
 
 
-def _held(runs: Iterable[MlflowRun]) -> list[_Held]:
-    """Return all models of this program."""
+def _models() -> list[LoggedModel]:
+    """Return the models that this program has logged, and none of another's."""
+    client = mlflow.MlflowClient()
+    experiments = every(lambda page: client.search_experiments(page_token=page))
+    ids = [experiment.experiment_id for experiment in experiments]
+    models = every(lambda page: client.search_logged_models(ids, page_token=page))
+    return [model for model in models if model.source_run_id and "training.epochs" in model.params]
+
+
+def _held(models: Iterable[LoggedModel], runs: Iterable[MlflowRun]) -> list[_Held]:
+    """Put models, their runs and their versions together."""
     client = mlflow.MlflowClient()
     by_id = {run.info.run_id: run for run in runs}
     versions: dict[str, list[ModelVersion]] = {}
     for version in every(lambda page: client.search_model_versions("", page_token=page)):
         versions.setdefault(version.run_id or "", []).append(version)
-    experiments = every(lambda page: client.search_experiments(page_token=page))
-    ids = [experiment.experiment_id for experiment in experiments]
-    models = every(lambda page: client.search_logged_models(ids, page_token=page))
     return [
         _Held(
             model=model,
-            run=by_id.get(model.source_run_id),
-            versions=versions.get(model.source_run_id, []),
+            run=by_id.get(str(model.source_run_id)),
+            versions=versions.get(str(model.source_run_id), []),
         )
         for model in models
-        if model.source_run_id and "training.epochs" in model.params  # none of another program's
     ]
 
 
