@@ -10,6 +10,7 @@ from segmentation.benchmark.asked import BenchmarkConfig
 from segmentation.config import Count, declared, option_name, searchable
 from segmentation.durations import seconds_of
 from segmentation.search_config import DEFAULT_SPACE, SearchConfig
+from segmentation.shrink_config import ShrinkConfig
 
 Command = Callable[..., Any]
 Field = dataclasses.Field[Any]
@@ -51,6 +52,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
 
 _TYPES: dict[Any, Any] = {
     Count: CountType(),
+    bool: click.BOOL,
     int: click.INT,
     float: click.FLOAT,
     str: click.STRING,
@@ -78,6 +80,11 @@ def benchmark_options(command: Command) -> Command:
     return _adding(dataclasses.fields(BenchmarkConfig))(command)
 
 
+def shrink_options(command: Command) -> Command:
+    """Add the options that say what can go."""
+    return _adding(dataclasses.fields(ShrinkConfig))(command)
+
+
 def search_options(command: Command) -> Command:
     """Add the options of a search: those of a training, some of them as ranges, and its own."""
     ranges = list(searchable())
@@ -96,6 +103,15 @@ def search_options(command: Command) -> Command:
             help=field.metadata["text"],
         )(command)
     return command
+
+
+def differing(context: click.Context) -> dict[str, Any]:
+    """Return the parameters that differ from their defaults, by name."""
+    return {
+        str(param.name): context.params[param.name]
+        for param in context.command.params
+        if param.name in context.params and context.params[param.name] != param.default
+    }
 
 
 def _adding(settings: Iterable[Field]) -> Callable[[Command], Command]:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from experiments.console import ProgressBar, one_line_errors
-from experiments.options import search_options
+from experiments.options import differing, search_options
 from segmentation.config import Config, declared, option_name, require_model_name, searchable
 from segmentation.search_config import SearchConfig
 from segmentation.space import check, parse
@@ -68,7 +68,7 @@ def main(context: click.Context, model_name: str, **options: Any) -> None:
         options=settings,
         setup=Setup.of(compute, source, data, model_name),
         began=time.time(),
-        typed=_typed(context),
+        typed=differing(context),
     )
     try:
         outcome = search(searching, click.echo)
@@ -88,15 +88,6 @@ def main(context: click.Context, model_name: str, **options: Any) -> None:
         f'Load:  mlflow.pytorch.load_model("{outcome.registered.uri}")  ({aliases} of '
         f"{outcome.registered.name})"
     )
-
-
-def _typed(context: click.Context) -> dict[str, Any]:
-    """Return the parameters that differ from their defaults."""
-    return {
-        param.name: context.params[param.name]
-        for param in context.command.params
-        if param.name in context.params and context.params[param.name] != param.default
-    }
 
 
 if __name__ == "__main__":

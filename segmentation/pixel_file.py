@@ -3,7 +3,8 @@
 It can be made anew at any time, so a damaged file is replaced by an empty one. That one is laid
 down whole, under another name, and only where the damaged one still stands, which its inode tells:
 what another process has put there meanwhile is left alone. Who writes and who replaces hold one
-lock, so no transaction is cut and no journal meets another file than its own.
+lock, so no transaction is cut and no journal meets another file than its own. Who has the file open
+shows it, so that whoever tidies up leaves it alone.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from typing import Any
 from filelock import FileLock
 
 from segmentation.errors import DataError
+from segmentation.pixel_use import Use, unused
 
 _WAIT = 120.0  # seconds, for another process that writes
 _TABLE = (  # as SQLite itself writes it
@@ -60,6 +62,7 @@ class _WrongError(sqlite3.DatabaseError):
 class _Opened:
     inode: tuple[int, int] | None
     connection: sqlite3.Connection
+    use: Use
 
 
 class PixelFile:
@@ -118,7 +121,7 @@ class PixelFile:
             opened = self._opened()  # not under the lock, which making a new file takes as well
             self._require_in_place(opened)
             if rows:
-                with self._lock():
+                with _lock(self.path):
                     self._require_in_place(opened)
                     with opened.connection:
                         opened.connection.executemany(statement, rows)
@@ -153,13 +156,14 @@ class PixelFile:
         """Return this thread's connection."""
         opened: _Opened | None = getattr(self._threads, "opened", None)
         if opened is None:
+            use = Use(self.path)
             if self._inode() is None:
                 self._replace(None)
             inode = self._inode()  # before it is opened: a later one's would hide a replacement
             address = f"{self.path.as_uri()}?mode=rw"  # makes no file of its own, without a table
             connection = sqlite3.connect(address, timeout=_WAIT, uri=True)
             connection.text_factory = bytes  # damage can turn anything into text, even into none
-            opened = self._threads.opened = _Opened(inode, connection)
+            opened = self._threads.opened = _Opened(inode, connection, use)
             self._first = self._first or inode
             query = "SELECT sql FROM sqlite_master WHERE name = 'examples'"
             if connection.execute(query).fetchall() != [(_TABLE.encode(),)]:
@@ -198,28 +202,23 @@ class PixelFile:
     def _replace(self, damaged: tuple[int, int] | None) -> None:
         """Put an empty file in the place of one, or of none, unless another process has done so."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock():
+        with _lock(self.path):
             if self._inode() != damaged:
                 return
-            new = self.path.with_name(f".{self.path.name}.new")
+            new = _new(self.path)
             new.unlink(missing_ok=True)  # of a process that was killed here
             with contextlib.closing(sqlite3.connect(new)) as connection:
                 connection.execute("PRAGMA journal_mode = OFF")
                 connection.execute(_TABLE)
             # First of all: what they hold of the old file must not be played into the new one.
-            for suffix in ("-journal", "-wal", "-shm"):
-                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+            for journal in _journals(self.path):
+                journal.unlink(missing_ok=True)
             os.replace(new, self.path)
             if damaged is not None:
                 _log.warning(
                     "%s: the decoded images were damaged; they are decoded again from their files",
                     self.path,
                 )
-
-    def _lock(self) -> contextlib.AbstractContextManager[object]:
-        """Return what who writes holds, and who replaces the file."""
-        lock = FileLock(self.path.with_suffix(".lock"))
-        return lock.acquire(timeout=_WAIT, poll_interval=0.01)
 
     def _inode(self) -> tuple[int, int] | None:
         """Return what tells the file at the path from others; None if there is none."""
@@ -228,6 +227,37 @@ class PixelFile:
         except FileNotFoundError:
             return None
         return found.st_dev, found.st_ino
+
+
+def parts_of(path: Path) -> list[Path]:
+    """Return a store's file and what may lie beside it, but for the locks, which are empty."""
+    return [path, *_journals(path), _new(path)]
+
+
+def remove_unused(path: Path) -> bool:
+    """Remove a store, unless somebody has it open; return whether it was removed."""
+    with unused(path) as free:
+        if not (free and path.exists()):
+            return False
+        with _lock(path):
+            for part in reversed(parts_of(path)):  # the journals first, as above
+                part.unlink(missing_ok=True)
+    return True
+
+
+def _lock(path: Path) -> contextlib.AbstractContextManager[object]:
+    """Return what who writes holds, and who replaces or removes the file."""
+    lock = FileLock(path.with_suffix(".lock"))
+    return lock.acquire(timeout=_WAIT, poll_interval=0.01)
+
+
+def _journals(path: Path) -> list[Path]:
+    return [path.with_name(path.name + suffix) for suffix in ("-journal", "-wal", "-shm")]
+
+
+def _new(path: Path) -> Path:
+    """Return where a file is made before it takes the place of another."""
+    return path.with_name(f".{path.name}.new")
 
 
 def _tells_damage(error: Exception) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from segmentation.search_config import CONFIRMATION
 from segmentation.search_job import confirmations, state_teller
 from segmentation.tracking import ghosts, leftovers, studies
-from segmentation.tracking.store import project, studies_folder
+from segmentation.tracking.store import command, studies_folder
 from segmentation.tracking.trainings import how_to_go_on
 from segmentation.tuning.storage import Place, find_place
 from segmentation.tuning.study import COMMAND, Study
@@ -66,8 +66,8 @@ def _deliver(run_id: str, count: int, say: Say, *, act: bool) -> bool:
     say(f"Delivered: {done.entries} entries of run {run_id}{end}")
     if done.registered is not None:
         say(
-            f"  Registered: {done.registered.uri}, @challenger; `mlflow run {project()} -e promote "
-            f"--env-manager local -P model={done.registered.uri}` lets it contend for champion "
+            f"  Registered: {done.registered.uri}, @challenger; "
+            f"`{command('promote', {'model': done.registered.uri})}` lets it contend for champion "
             "(give the `data` too, unless it is the default)"
         )
     return True

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from segmentation.search_config import SearchConfig
 from segmentation.search_job import Job, open_study
 from segmentation.space import Space
 from segmentation.tracking import runs
-from segmentation.tracking.store import project, studies_folder
+from segmentation.tracking.store import command, studies_folder
 from segmentation.tuning.storage import Place, find_place
 from segmentation.tuning.study import Study
 
@@ -45,9 +44,7 @@ class Searching:
     @property
     def command(self) -> str:
         """Return the command that goes on with the study."""
-        given = {**self.typed, "study": self.name}
-        parameters = [f" -P {shlex.quote(f'{name}={value}')}" for name, value in given.items()]
-        return f"mlflow run {project()} -e tune --env-manager local{''.join(parameters)}"
+        return command("tune", {**self.typed, "study": self.name})
 
     @property
     def name(self) -> str:

@@ -3,13 +3,14 @@
 import contextlib
 import glob
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 
 @contextlib.contextmanager
@@ -38,7 +39,7 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
     """
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_suffix(".lock")):
+        with FileLock(_lock(folder)):
             if not folder.exists():
                 remove_leftovers(folder)
                 with staged(folder) as stage:
@@ -78,8 +79,48 @@ def _put(name: str, target: Path) -> None:
 
 def remove_leftovers(target: Path) -> None:
     """Remove what killed calls of `staged` left; only for who holds a lock of `target`."""
-    for leftover in target.parent.glob(f"{glob.escape(_prefix(target))}*"):
+    for leftover in _leftovers(target):
         shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _leftovers(target: Path) -> list[Path]:
+    return list(target.parent.glob(f"{glob.escape(_prefix(target))}*"))
+
+
+def left_behind(parent: Path) -> dict[Path, list[Path]]:
+    """Return what killed calls of `made_once` left in a folder, by what was to become of it."""
+    found: dict[Path, list[Path]] = {}
+    for folder in sorted(parent.glob(".*.partial-*")):
+        match = re.fullmatch(r"\.(.+)\.partial-[^.]+", folder.name)
+        if match and folder.is_dir() and not folder.is_symlink():
+            found.setdefault(parent / match[1], []).append(folder)
+    return {target: folders for target, folders in found.items() if not _is_being_made(target)}
+
+
+def remove_left_behind(target: Path) -> bool:
+    """Remove what killed calls left, unless somebody is making it anew; return whether."""
+    try:
+        with FileLock(_lock(target)).acquire(timeout=0):
+            there = bool(_leftovers(target))
+            remove_leftovers(target)
+    except Timeout:
+        return False
+    return there
+
+
+def _is_being_made(target: Path) -> bool:
+    """Tell whether `made_once` is at work on a folder."""
+    if not _lock(target).exists():
+        return False
+    try:
+        with FileLock(_lock(target)).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _lock(target: Path) -> Path:
+    return target.with_suffix(".lock")
 
 
 def _prefix(target: Path) -> str:

@@ -7,7 +7,17 @@ import click
 import pytest
 import yaml
 
-from experiments import benchmark, evaluate, predict, prepare, promote, recover, train, tune
+from experiments import (
+    benchmark,
+    evaluate,
+    predict,
+    prepare,
+    promote,
+    recover,
+    shrink,
+    train,
+    tune,
+)
 from tests.programs import PROJECT
 
 RANKS = {
@@ -28,6 +38,9 @@ RANKS = {
     "segmentation.config": 1,
     "segmentation.comparison": 1,
     "segmentation.workers": 1,
+    "segmentation.holdings": 1,
+    "segmentation.shrink_config": 2,
+    "segmentation.leavings": 3,
     "segmentation.search_config": 2,
     "segmentation.space": 2,
     "segmentation.pets": 2,
@@ -42,6 +55,7 @@ RANKS = {
     "segmentation.splits": 3,
     "segmentation.sources": 3,
     "segmentation.reports": 3,
+    "segmentation.pixel_use": 0,
     "segmentation.pixel_file": 1,
     "segmentation.pixel_store": 2,
     "segmentation.decoded": 4,
@@ -100,6 +114,11 @@ RANKS = {
     "segmentation.tracking.ghosts": 9,
     "segmentation.tracking.leftovers": 16,
     "segmentation.recovery": 19,
+    "segmentation.tracking.keeping": 9,
+    "segmentation.tracking.run_holdings": 13,
+    "segmentation.tracking.model_holdings": 16,
+    "segmentation.tracking.shrinks": 13,
+    "segmentation.shrinking": 17,
     "segmentation.tuning": 3,
     "segmentation.tuning.pruning": 3,
     "segmentation.tuning.plots": 3,
@@ -154,6 +173,7 @@ RANKS = {
     "experiments.predict": 26,
     "experiments.benchmark": 26,
     "experiments.recover": 26,
+    "experiments.shrink": 26,
 }
 
 
@@ -212,6 +232,7 @@ def test_one_room_alone_knows_a_library(room: str, library: str) -> None:
         ("prepare", prepare.main),
         ("benchmark", benchmark.main),
         ("recover", recover.main),
+        ("shrink", shrink.main),
     ],
 )
 def test_mlproject_and_the_command_line_have_the_same_parameters_and_defaults(

@@ -25,11 +25,13 @@ class Server:
 
     def __init__(self, archives: dict[str, bytes]) -> None:
         self.archives, self.behaviour = archives, "good"
+        self.asked: list[str] = []
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 content = server.archives[self.path.strip("/")]
+                server.asked.append(self.path.strip("/"))
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
@@ -125,6 +127,17 @@ def test_a_download_killed_half_way_does_not_look_whole(server: Server, program:
     assert program.run(*server.command()).returncode == 0
     assert whole(program)
     assert not list(program.cache.glob(".*partial*"))
+
+
+def test_two_that_prepare_at_once_download_once(server: Server, program: Program) -> None:
+    processes = [program.start(*server.command()) for _ in range(2)]
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert sorted(server.asked) == sorted(server.archives)
+    assert all("problems:  none" in out for out, _ in outputs)
+    assert not list(program.cache.glob(".*partial*"))
+    runs = mlflow.MlflowClient(program.store).search_runs(["0"])
+    assert [run.data.metrics["data/trainval"] for run in runs] == [60, 60]
 
 
 def test_an_archive_that_leads_out_of_the_folder_is_refused(

@@ -155,6 +155,19 @@ def test_the_parents_page_is_worth_opening(tuned: Tuned) -> None:
     assert [trial["number"] for trial in trials] == sorted(trial["number"] for trial in trials)
 
 
+def test_shrinking_leaves_what_a_search_needs_to_go_on(tuned: Tuned) -> None:
+    before = sorted(version.version for version in tuned.versions())
+    done = tuned.program.entry("shrink", versions=1, delete="true", caches="false")
+    assert done.returncode == 0, done.stderr
+    assert "Nothing is left that can go" in done.stdout
+    (line,) = [one for one in done.stdout.splitlines() if one.startswith("models of searches")]
+    complete = [trial for part in ("", ".confirmation") for trial in tuned.trials(part)]
+    models = sum(trial.state == "complete" for trial in complete)
+    assert line.split()[3] == str(models)
+    assert "`-P keep=3`" in line
+    assert sorted(version.version for version in tuned.versions()) == before
+
+
 def test_more_trials_and_less_to_keep(tuned: Tuned, pets: Path) -> None:
     """Last in this file: it changes the study."""
     options = {**TINY_SEARCH, "trials": "6", "keep": "1", "data": pets}

@@ -23,7 +23,7 @@ trials and confirmations, each of which is a training;
 - an **evaluation** of a registered model on images that neither trained it nor chose its epoch, \
 or a **promotion**, which compares two models there;
 - a **prediction**: how many photos, by which model, and the table; not the photos;
-- a data set that was **prepared**: counted and verified;
+- a data set that was **prepared**: counted and verified; or what was kept and deleted (`shrink`);
 - a **benchmark** of this platform on one machine: its description has the findings, *Artifacts* \
 the chart.
 

@@ -3,12 +3,13 @@
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 
 import mlflow
 from mlflow.entities import Run, ViewType
 
 from segmentation.tracking.heartbeat import BEAT, SILENT, Sign
+from segmentation.tracking.store import every
 
 ALIVE, GONE, SILENT_ONE, UNKNOWN = "alive", "gone", "silent", "unknown"
 
@@ -80,16 +81,14 @@ def end(suspect: Suspect) -> bool:
     return True
 
 
-def _running() -> Sequence[Run]:
+def _running() -> Iterator[Run]:
     client = mlflow.MlflowClient()
     experiments = [one.experiment_id for one in client.search_experiments(ViewType.ACTIVE_ONLY)]
-    found: list[Run] = []
-    token: str | None = None
-    while token != "":
-        page = client.search_runs(experiments, "attributes.status = 'RUNNING'", page_token=token)
-        found += page
-        token = page.token or ""
-    return found
+    return every(
+        lambda token: client.search_runs(
+            experiments, "attributes.status = 'RUNNING'", page_token=token
+        )
+    )
 
 
 def _judge(run: Run) -> Suspect:

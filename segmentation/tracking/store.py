@@ -7,8 +7,9 @@ import os
 import re
 import shlex
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 # MLflow reads these when it is imported; what a user has set stays.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -116,6 +117,29 @@ def how_to_look(uri: str, run_id: str) -> str:
     return f"mlflow ui --backend-store-uri {store}  then http://127.0.0.1:5000{page}"
 
 
+def how_to_collect(uri: str) -> str:
+    """Return the command by which MLflow removes for good what was deleted in it."""
+    if path := _sqlite_path(uri):
+        uri = f"sqlite:///{path}"
+    elif uri.startswith(("http:", "https:")):
+        return "`mlflow gc`, where the server runs"
+    store = shlex.quote(shown(uri))
+    return f"MLFLOW_TRACKING_URI={store} mlflow gc --backend-store-uri {store}"
+
+
+def every(search: Callable[[str | None], Any]) -> Iterator[Any]:
+    """Yield all that a search finds.
+
+    Args:
+        search: returns a page, given what the page before it says of the next.
+    """
+    token: str | None = None
+    while token != "":
+        page = search(token)
+        yield from page
+        token = page.token or ""
+
+
 def studies_folder() -> Path:
     """Return the folder for studies: beside the store's database, else in the working folder."""
     path = _sqlite_path(str(mlflow.get_tracking_uri()))
@@ -126,6 +150,12 @@ def project() -> str:
     """Return how `mlflow run` names this project where the user stands: `.`, or its folder."""
     folder = Path(__file__).parent.parent.parent
     return "." if studies_folder().parent == folder else shlex.quote(str(folder))
+
+
+def command(entry: str, parameters: Mapping[str, Any]) -> str:
+    """Return the command that a user types here for an entry point of this project."""
+    given = "".join(f" -P {shlex.quote(f'{name}={value}')}" for name, value in parameters.items())
+    return f"mlflow run {project()} -e {entry} --env-manager local{given}"
 
 
 @contextlib.contextmanager

@@ -10,11 +10,11 @@ import mlflow
 from mlflow.entities import LoggedModel, LoggedModelOutput
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from PIL import Image
 
 from segmentation.decoded import Decoded
 from segmentation.errors import TrackingError
+from segmentation.tracking.keeping import discard, size_at, versions_of
 from segmentation.tracking.runs import (
     Run,
     describe,
@@ -22,6 +22,7 @@ from segmentation.tracking.runs import (
     log_inputs,
     tracked_run,
 )
+from segmentation.tracking.store import every
 
 #: The stage of the run in which those of the trials are nested.
 PARENT = "parent"
@@ -70,13 +71,8 @@ def runs_of(study: str) -> list[MlflowRun]:
     """Return all runs of a study, given its id, in any state."""
     client = mlflow.MlflowClient()
     experiments = [e.experiment_id for e in client.search_experiments()]
-    found: list[MlflowRun] = []
-    token: str | None = None
-    while token != "":
-        page = client.search_runs(experiments, f"tags.`study.id` = '{study}'", page_token=token)
-        found += page
-        token = page.token or ""
-    return found
+    wanted = f"tags.`study.id` = '{study}'"
+    return list(every(lambda page: client.search_runs(experiments, wanted, page_token=page)))
 
 
 def trial_runs(study: str) -> list[MlflowRun]:
@@ -176,13 +172,9 @@ def link_model(run: Run, model_id: str) -> None:
 
 def disk_use(study: str) -> int:
     """Return the bytes of all artifacts of a study's trials, their models included."""
-    client = mlflow.MlflowClient()
-    total = 0
-    for run in trial_runs(study):
-        total += _size(client, run.info.run_id, "")
-    for model in _models(study):
-        total += _model_size(client, model, "")
-    return total
+    places = [run.info.artifact_uri for run in trial_runs(study)]
+    places += [model.artifact_location for model in _models(study)]
+    return sum(size_at(place) for place in places)
 
 
 def drop_models(study: str, name: str, runs: set[str]) -> int:
@@ -195,21 +187,15 @@ def drop_models(study: str, name: str, runs: set[str]) -> int:
         name: of the registered model.
         runs: the ids of the runs whose models go.
     """
-    client = mlflow.MlflowClient()
     deleted = 0
     for model in _models(study):
         if model.source_run_id not in runs:
             continue
-        found = client.search_model_versions(f"run_id='{model.source_run_id}'")
-        # What is found by searching does not tell the aliases.
-        versions = [client.get_model_version(v.name, v.version) for v in found]
+        versions = versions_of(model.source_run_id)
         if all(
             v.name == name and v.tags.get("study.id") == study and not v.aliases for v in versions
         ):
-            for version in versions:
-                client.delete_model_version(version.name, version.version)
-            get_artifact_repository(model.artifact_location).delete_artifacts()  # type: ignore[no-untyped-call]
-            client.delete_logged_model(model.model_id)
+            discard(model, versions)
             deleted += 1
     return deleted
 
@@ -220,27 +206,10 @@ def _models(study: str) -> list[LoggedModel]:
     experiments = sorted({run.info.experiment_id for run in runs})
     ids = {run.info.run_id for run in runs}
     client = mlflow.MlflowClient()
-    found: list[LoggedModel] = []
-    token: str | None = None
-    while experiments and token != "":
-        page = client.search_logged_models(experiments, page_token=token)
-        found += [model for model in page if model.source_run_id in ids]
-        token = page.token or ""
-    return found
-
-
-def _size(client: mlflow.MlflowClient, run_id: str, path: str) -> int:
-    return sum(
-        _size(client, run_id, item.path) if item.is_dir else item.file_size or 0
-        for item in client.list_artifacts(run_id, path or None)
-    )
-
-
-def _model_size(client: mlflow.MlflowClient, model: LoggedModel, path: str) -> int:
-    return sum(
-        _model_size(client, model, item.path) if item.is_dir else item.file_size or 0
-        for item in client.list_logged_model_artifacts(model.model_id, path or None)
-    )
+    if not experiments:
+        return []
+    models = every(lambda page: client.search_logged_models(experiments, page_token=page))
+    return [model for model in models if model.source_run_id in ids]
 
 
 def _exists(run_id: str) -> bool:

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import mlflow
 from mlflow.exceptions import MlflowException
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from segmentation.environment import environment
 from segmentation.errors import TrackingError, TrainingError, full
 from segmentation.paths import run_folder
 from segmentation.tracking import models
 from segmentation.tracking.heartbeat import Heartbeat, beating
+from segmentation.tracking.keeping import remove_at
 from segmentation.tracking.post import Post, only_one
 from segmentation.tracking.runs import Run, leave_launchers_run, open_run, reason_of, status_of
-from segmentation.tracking.store import project, release_reserve
+from segmentation.tracking.store import command, release_reserve
 from segmentation.tracking.watch import MachineWatch
 
 #: For so many seconds the end of a training waits for a store that does not answer.
@@ -78,7 +78,7 @@ class Training(Run):
 
 def how_to_go_on(run_id: str) -> str:
     """Return the command that goes on with a training."""
-    return f"mlflow run {project()} -e train --env-manager local -P resume={run_id}"
+    return command("train", {"resume": run_id})
 
 
 class UndeliveredError(TrackingError):
@@ -172,5 +172,4 @@ def drop_checkpoints(run_id: str) -> None:
     """Remove the checkpoints among a run's artifacts: nobody will go on from them."""
     client = mlflow.MlflowClient()
     if any(item.path == CHECKPOINTS for item in client.list_artifacts(run_id)):
-        address = client.get_run(run_id).info.artifact_uri
-        get_artifact_repository(address).delete_artifacts(CHECKPOINTS)  # type: ignore[no-untyped-call]
+        remove_at(client.get_run(run_id).info.artifact_uri, CHECKPOINTS)

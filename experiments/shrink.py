@@ -1,0 +1,42 @@
+"""Say what the store and the cache keep, and delete what nobody needs."""
+
+from typing import Any
+
+import click
+
+from experiments.console import ProgressBar, one_line_errors
+from experiments.options import differing, shrink_options
+from segmentation.shrink_config import ShrinkConfig
+
+
+@click.command(context_settings={"show_default": True})
+@shrink_options
+@click.pass_context
+@one_line_errors
+def main(context: click.Context, **options: Any) -> None:
+    """Say what is kept and what of it can go; with delete=true, delete that."""
+    asked = ShrinkConfig(**options)
+    # What follows takes seconds to import; --help and wrong parameters need none of it.
+    from segmentation.paths import cache_folder
+    from segmentation.shrinking import shrink
+    from segmentation.tracking.store import (
+        command,
+        connect,
+        how_to_collect,
+        how_to_look,
+        shown,
+    )
+
+    store = connect()
+    click.echo(f"Store: {shown(store)}  cache: {cache_folder()}")
+    done = shrink(asked, click.echo, ProgressBar("Deleting"))
+    click.echo(done.verdict())
+    click.echo(f"Look:  {how_to_look(store, done.run_id)}")
+    if done.left:
+        click.echo(f"Next:  {command('shrink', {**differing(context), 'delete': 'true'})}")
+    if done.deleted_runs:
+        click.echo(f"Runs that were deleted in MLflow go with: {how_to_collect(store)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""What lies in the cache folder, and what of it can go.
+
+Only what this program has made, known by its name, is looked at, and never through a link.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from segmentation.holdings import Kind, Thing
+from segmentation.paths import cache_folder, runs_folder
+from segmentation.pixel_file import parts_of, remove_unused
+from segmentation.pixel_use import used
+from segmentation.shrink_config import ShrinkConfig
+from segmentation.staging import left_behind, remove_left_behind
+
+_RUN = re.compile(r"(?:\.(?P<going>[0-9a-f]{32})\.going)|(?P<run>[0-9a-f]{32})")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """What a training keeps on this machine until it has ended.
+
+    Attributes:
+        path: of the folder.
+        run_id: MLflow's.
+        changed: when something in it was last written, in seconds since 1970.
+        undelivered: whether it holds figures or files that the tracking store has not.
+        going: whether its removal had begun.
+    """
+
+    path: Path
+    run_id: str
+    changed: float
+    undelivered: bool
+    going: bool
+
+    def remove(self) -> bool:
+        """Remove it; out of sight first, so that nobody ever finds the half of a checkpoint."""
+        target = self.path
+        if not self.going:
+            target = self.path.with_name(f".{self.run_id}.going")
+            try:
+                if _undelivered(self.path) or _changed(self.path) != self.changed:
+                    return False  # somebody has gone on with it
+                shutil.rmtree(target, ignore_errors=True)
+                self.path.rename(target)
+            except FileNotFoundError:  # its training has just ended and removed it
+                return False
+        elif not target.exists():  # another one of us has gone on with it
+            return False
+        shutil.rmtree(target, ignore_errors=True)
+        return not target.exists()
+
+
+def run_folders() -> list[RunFolder]:
+    """Return the folders of trainings that are on this machine."""
+    return [
+        RunFolder(
+            path=path,
+            run_id=match["run"] or match["going"],
+            changed=_changed(path),
+            undelivered=_undelivered(path),
+            going=match["going"] is not None,
+        )
+        for path in _folders(runs_folder())
+        if (match := _RUN.fullmatch(path.name))
+    ]
+
+
+def cache_kinds(asked: ShrinkConfig) -> list[Kind]:
+    """Return what is kept in the cache folder, but for what trainings keep there."""
+    return [_decoded(asked), _partial(asked), _data()]
+
+
+def _decoded(asked: ShrinkConfig) -> Kind:
+    folder = cache_folder() / "decoded"
+    stores = [] if folder.is_symlink() else sorted(folder.glob("*.sqlite"))
+    things = []
+    for path in stores:
+        if path.stem.isdigit() and path.is_file() and not path.is_symlink():
+            spare = asked.caches and not used(path)
+            things.append(
+                Thing(
+                    name=f"images of {path.stem} pixels",
+                    size=sum(part.lstat().st_size for part in parts_of(path) if part.exists()),
+                    remove=functools.partial(remove_unused, path) if spare else None,
+                )
+            )
+    note = "makes trainings start sooner; decoded again when needed; what is in use stays"
+    return Kind(name="decoded images", things=things, note=note)
+
+
+def _partial(asked: ShrinkConfig) -> Kind:
+    """Return what killed downloads and drawings have left."""
+    things = [
+        Thing(
+            name=f"unfinished {target.name}",
+            size=sum(map(size_of, folders)),
+            remove=functools.partial(remove_left_behind, target) if asked.caches else None,
+        )
+        for target, folders in left_behind(cache_folder()).items()
+    ]
+    return Kind(name="unfinished data", things=things, note="of nothing any use")
+
+
+def _data() -> Kind:
+    made = re.compile(r"oxford-iiit-pet|(?:synthetic|benchmark)-[0-9-]+")
+    things = [
+        Thing(name=path.name, size=size_of(path))
+        for path in _folders(cache_folder())
+        if made.fullmatch(path.name)
+    ]
+    note = (
+        f"downloaded or drawn, in {cache_folder()}: {', '.join(thing.name for thing in things)}; "
+        "remove by hand what nothing trains on, it is made again when needed"
+    )
+    return Kind(name="data sets", things=things, note=note)
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of all files in a folder."""
+    return sum(found.st_size for found in _stats(folder) if stat.S_ISREG(found.st_mode))
+
+
+def _changed(folder: Path) -> float:
+    return max((found.st_mtime for found in _stats(folder)), default=0.0)
+
+
+def _stats(folder: Path) -> Iterator[os.stat_result]:
+    """Yield what is known of a folder and all within, without following links."""
+    paths = [folder]
+    for parent, folders, files in os.walk(folder):
+        paths += [Path(parent, name) for name in (*folders, *files)]
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):  # others may be removing it
+            yield path.lstat()
+
+
+def _folders(parent: Path) -> list[Path]:
+    """Return the folders in a folder, but none that is a link or is reached by one."""
+    if parent.is_symlink() or not parent.is_dir():
+        return []
+    return sorted(path for path in parent.iterdir() if path.is_dir() and not path.is_symlink())
+
+
+def _undelivered(folder: Path) -> bool:
+    """Tell whether the folder of a run holds what its tracking store has not."""
+    outbox = folder / "outbox"
+    if outbox.is_symlink() or outbox.is_file():  # nothing that this program has made
+        return True
+    return outbox.is_dir() and any(outbox.iterdir())
