@@ -10,20 +10,19 @@ mend without a word, such as wrong bytes in the middle of a JPEG, is not seen.
 
 import contextlib
 import io
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from segmentation.png import MAGIC, damage
+
 #: A larger image is refused before it is decoded; the data set's largest has 12 million pixels.
 MAX_PIXELS = 64_000_000
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-_BEGINNINGS = {"JPEG": (b"\xff\xd8\xff",), "PNG": (_PNG,), "GIF": (b"GIF87a", b"GIF89a")}
+_BEGINNINGS = {"JPEG": (b"\xff\xd8\xff",), "PNG": (MAGIC,), "GIF": (b"GIF87a", b"GIF89a")}
 _PHOTO_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")
 
 # Our own limit is lower and an error; half-broken metadata does not matter to pixels.
@@ -88,7 +87,7 @@ def _opened(content: bytes, formats: tuple[str, ...], modes: tuple[str, ...]) ->
     image = Image.open(io.BytesIO(content), formats=formats)
     if problem := _unusable(image, modes):
         raise RefusedError(problem)
-    if image.format == "PNG" and (problem := _damage(content)):
+    if image.format == "PNG" and (problem := damage(content)):
         raise RefusedError(f"cannot be decoded ({problem})")
     image.load()
     return image
@@ -106,25 +105,3 @@ def _unusable(image: Image.Image, modes: tuple[str, ...]) -> str | None:
     if image.mode not in modes:
         return f"has samples of Pillow mode {image.mode}; expected one of {', '.join(modes)}"
     return None
-
-
-def _damage(content: bytes) -> str | None:
-    """Find in a PNG what Pillow does not look for: wrong bytes of pixels, a missing end.
-
-    A wrong bit in compressed labels may come out as other labels, all of them allowed ones. The
-    checksums of parts that have nothing to do with pixels are left to Pillow.
-    """
-    at = len(_PNG)
-    while at + 12 <= len(content):
-        length, kind = struct.unpack_from(">I4s", content, at)
-        end = at + 8 + length
-        if end + 4 > len(content):
-            break
-        (checksum,) = struct.unpack_from(">I", content, end)
-        critical = not kind[0] & 0x20  # PNG's own mark: the first letter is a capital
-        if critical and zlib.crc32(memoryview(content)[at + 4 : end]) != checksum:
-            return f"its part {kind.decode('ascii', 'replace')} has a wrong checksum"
-        if kind == b"IEND":
-            return None
-        at = end + 4
-    return "it is cut off"
