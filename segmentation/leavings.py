@@ -13,6 +13,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from segmentation.holdings import Kind, Thing
 from segmentation.paths import cache_folder, runs_folder
 from segmentation.pixel_file import parts_of, remove_unused
@@ -20,6 +22,8 @@ from segmentation.pixel_use import used
 from segmentation.shrink_config import ShrinkConfig
 from segmentation.staging import left_behind, remove_left_behind
 
+# What lies in the folder of a run: see segmentation/tracking/post.py.
+_LOCK, _OUTBOX = "lock", "outbox"
 _RUN = re.compile(r"(?:\.(?P<going>[0-9a-f]{32})\.going)|(?P<run>[0-9a-f]{32})")
 
 
@@ -32,6 +36,7 @@ class RunFolder:
         run_id: MLflow's.
         changed: when something in it was last written, in seconds since 1970.
         undelivered: whether it holds figures or files that the tracking store has not.
+        written: whether a process writes there now.
         going: whether its removal had begun.
     """
 
@@ -39,21 +44,27 @@ class RunFolder:
     run_id: str
     changed: float
     undelivered: bool
+    written: bool
     going: bool
 
     def remove(self) -> bool:
-        """Remove it; out of sight first, so that nobody ever finds the half of a checkpoint."""
-        target = self.path
+        """Remove it, unless somebody has gone on with it; return whether that was done.
+
+        Out of sight first, so that nobody ever finds the half of a checkpoint.
+        """
+        target = self.path.with_name(f".{self.run_id}.going")
         if not self.going:
-            target = self.path.with_name(f".{self.run_id}.going")
-            try:
-                if _undelivered(self.path) or _changed(self.path) != self.changed:
-                    return False  # somebody has gone on with it
-                shutil.rmtree(target, ignore_errors=True)
-                self.path.rename(target)
-            except FileNotFoundError:  # its training has just ended and removed it
+            if _changed(self.path) != self.changed:
                 return False
-        elif not target.exists():  # another one of us has gone on with it
+            try:
+                with FileLock(self.path / _LOCK).acquire(timeout=0):
+                    if _undelivered(self.path):
+                        return False
+                    shutil.rmtree(target, ignore_errors=True)
+                    self.path.rename(target)
+            except (FileNotFoundError, Timeout):  # its training has just ended, or begun again
+                return False
+        elif not target.exists():  # another one of us was sooner
             return False
         shutil.rmtree(target, ignore_errors=True)
         return not target.exists()
@@ -67,6 +78,7 @@ def run_folders() -> list[RunFolder]:
             run_id=match["run"] or match["going"],
             changed=_changed(path),
             undelivered=_undelivered(path),
+            written=_is_written(path),
             going=match["going"] is not None,
         )
         for path in _folders(runs_folder())
@@ -150,9 +162,20 @@ def _folders(parent: Path) -> list[Path]:
     return sorted(path for path in parent.iterdir() if path.is_dir() and not path.is_symlink())
 
 
+def _is_written(folder: Path) -> bool:
+    """Tell whether a process holds the lock of a run's folder."""
+    if not (folder / _LOCK).is_file():
+        return False
+    try:
+        with FileLock(folder / _LOCK).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 def _undelivered(folder: Path) -> bool:
     """Tell whether the folder of a run holds what its tracking store has not."""
-    outbox = folder / "outbox"
+    outbox = folder / _OUTBOX
     if outbox.is_symlink() or outbox.is_file():  # nothing that this program has made
         return True
     return outbox.is_dir() and any(outbox.iterdir())

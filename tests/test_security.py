@@ -33,10 +33,11 @@ DOCUMENTS = [
 #: What turns bytes into code or objects, starts a shell, or opens a port.
 MODULES = {
     *("pickle", "cPickle", "marshal", "shelve", "dill", "joblib", "cloudpickle", "jsonpickle"),
-    *("code", "codeop", "pty", "socket", "socketserver", "http", "xmlrpc"),
+    *("code", "codeop", "pty", "socketserver", "http", "xmlrpc"),
 }
 CALLS = {
     *("eval", "exec", "compile", "__import__"),
+    *("socket.socket", "socket.create_server", "socket.fromfd"),
     *("os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"),
     *("pd.read_pickle", "pandas.read_pickle", "torch.hub.load", "torch.jit.load"),
     *("shutil.unpack_archive", "yaml.load", "yaml.unsafe_load", "yaml.full_load"),
@@ -79,6 +80,7 @@ def _faults_of(call: ast.Call) -> list[str]:
         "import pickle",
         "from joblib import load",
         "import http.server",
+        "socket.socket()",
         "torch.load(path)",
         "torch.load(path, weights_only=False)",
         "from torch import load",

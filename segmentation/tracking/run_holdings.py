@@ -13,9 +13,7 @@ from segmentation.leavings import RunFolder, run_folders, size_of
 from segmentation.shrink_config import ShrinkConfig
 from segmentation.tracking.keeping import remove_at, size_at
 from segmentation.tracking.store import every
-
-#: The folder among a run's artifacts to which a training uploads what it needs to go on.
-_UPLOADED = "checkpoint"
+from segmentation.tracking.trainings import CHECKPOINTS
 
 
 def every_run(view: int) -> list[MlflowRun]:
@@ -71,7 +69,7 @@ def _local(runs: Iterable[MlflowRun], asked: ShrinkConfig, before: float) -> lis
 
     def spare(folder: RunFolder) -> bool:
         over = folder.run_id in well or folder.changed < before
-        return not folder.undelivered and (folder.going or over)
+        return (folder.going or over) and not (folder.undelivered or folder.written)
 
     return [
         Thing(
@@ -88,7 +86,7 @@ def _uploaded(runs: Iterable[MlflowRun], asked: ShrinkConfig, before: float) -> 
     things = []
     for run in runs:
         if run.info.lifecycle_stage == "active" and "data.digest" in run.data.tags:
-            size = size_at(run.info.artifact_uri, _UPLOADED)
+            size = size_at(run.info.artifact_uri, CHECKPOINTS)
             remove = functools.partial(_remove_uploaded, run.info.run_id, before)
             name = f"uploaded checkpoint of run {run.info.run_id}"
             spare = asked.checkpoints and _is_over(run, before)
@@ -99,9 +97,9 @@ def _uploaded(runs: Iterable[MlflowRun], asked: ShrinkConfig, before: float) -> 
 
 def _remove_uploaded(run_id: str, before: float) -> bool:
     run = mlflow.get_run(run_id)
-    if not _is_over(run, before) or not size_at(run.info.artifact_uri, _UPLOADED):
+    if not _is_over(run, before) or not size_at(run.info.artifact_uri, CHECKPOINTS):
         return False  # somebody goes on with it, or has removed it
-    remove_at(run.info.artifact_uri, _UPLOADED)
+    remove_at(run.info.artifact_uri, CHECKPOINTS)
     return True
 
 
