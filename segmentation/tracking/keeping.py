@@ -61,6 +61,7 @@ def discard_unless_wanted(model: LoggedModel, known: Set[tuple[str, str]]) -> bo
     run_id = str(model.source_run_id)
     with alone(mlflow.get_tracking_uri()):  # champions are made under the same lock
         try:
+            mlflow.MlflowClient().get_logged_model(model.model_id)  # raises if it was deleted
             versions = versions_of(run_id)
             now = {(version.name, str(version.version)) for version in versions}
             aliased = any(version.aliases for version in versions)
