@@ -120,7 +120,7 @@ def test_by_default_no_version_of_a_small_store_can_go(store: Store) -> None:
 
 
 def test_what_nobody_needs_goes_and_all_else_still_loads(store: Store) -> None:
-    """Last of those that use the store: it changes it."""
+    """It changes the store; the test below takes it as it is then."""
     command = ["mlflow", "run", str(PROJECT), "-e", "shrink", "--env-manager", "local"]
     done = store.program.run(*command, "-Pversions=1", "-Pdelete=true")
     assert done.returncode == 0, done.stderr
