@@ -5,6 +5,7 @@ import itertools
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -113,25 +114,33 @@ def test_no_file_is_unpickled_and_none_runs_as_code(path: Path) -> None:
 # Models.
 
 
-@pytest.mark.parametrize("brings", ["code", "a loader that may unpickle"])
+@pytest.mark.parametrize(
+    ("brings", "runs"),
+    [
+        ({"loader_module": "evil", "code": "code"}, True),
+        ({"loader_module": "mlflow.pyfunc.model", "model_code_path": "evil.py"}, True),
+        ({"loader_module": "mlflow.sklearn"}, False),  # may unpickle
+    ],
+    ids=["code", "from code", "loader"],
+)
 def test_a_model_that_could_run_code_is_refused_unless_it_is_trusted(
-    tmp_path: Path, brings: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, brings: dict[str, str], runs: bool
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", list(sys.path))
     folder = tmp_path / "model"
     (folder / "code").mkdir(parents=True)
-    (folder / "code" / "evil.py").write_text("open('PWNED', 'w').close()\n")
+    for evil in (folder / "evil.py", folder / "code" / "evil.py"):
+        evil.write_text("open('PWNED', 'w').close()\n")
     model = Model(signature=TENSORS)
-    code = {"code": "code"} if brings == "code" else {}
-    loader = "evil" if code else "mlflow.sklearn"
-    model.add_flavor("python_function", loader_module=loader, python_version="3.11", **code)
+    model.add_flavor("python_function", python_version="3.11", **brings)
     model.save(str(folder / "MLmodel"))
     with pytest.raises(ModelError, match=r"brings code of its own, .*say allow_pickle=true"):
         load(str(folder))
     assert not (tmp_path / "PWNED").exists()
     with pytest.raises(ModelError, match="cannot be loaded"):  # it is no model, but was begun on
         load(str(folder), allow_pickle=True)
-    assert (tmp_path / "PWNED").exists() == (brings == "code")
+    assert (tmp_path / "PWNED").exists() == runs
 
 
 # Parameters.

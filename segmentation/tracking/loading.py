@@ -16,6 +16,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model as Description
 from mlflow.models import ModelSignature
+from mlflow.models.model import MODEL_CODE_PATH
 from torch import Tensor
 
 from segmentation.environment import environment
@@ -26,7 +27,8 @@ from segmentation.tracking import packing
 from segmentation.tracking.store import shown
 from segmentation.unet import Segmenter, UNet
 
-#: MLflow's own loaders of functions that refuse to unpickle when told so, and run no other code.
+#: MLflow's own loaders of functions that refuse to unpickle when told so, and run no other code but
+#: that of a model "from code", which says so.
 _SAFE = ("mlflow.pyfunc.model", "mlflow.pytorch")
 
 
@@ -226,7 +228,8 @@ def _answering(
     if "pytorch" in flavors:
         module = mlflow.pytorch.load_model(str(folder))
         return _ours(module, description, device) or OneByOne(module, f"model={uri}")
-    if not pickle and flavors.get("python_function", {}).get("loader_module") not in _SAFE:
+    told = flavors.get("python_function", {})
+    if not pickle and (MODEL_CODE_PATH in told or told.get("loader_module") not in _SAFE):
         raise ModelError(_CODE.format(uri=uri))
     function = mlflow.pyfunc.load_model(str(folder))
 
