@@ -36,7 +36,7 @@ def test_six_that_train_and_two_that_search_leave_exactly_what_each_would_alone(
     numbers = sorted(int(version.version) for version in versions)
     complete = sum(trial.state == "complete" for trial in searched.trials())
     assert numbers == list(range(1, 6 + complete + 1 + 1))  # and the search's winner
-    of_trainings = [v.run_id for v in versions if "purpose" not in v.tags]
+    of_trainings = [str(v.run_id) for v in versions if "purpose" not in v.tags]
     assert sorted(of_trainings) == sorted(run.info.run_id for run in trainings)
     aliases: dict[str, int] = dict(client.get_registered_model("pet-unet").aliases)
     assert set(aliases) <= {"challenger", "champion"}

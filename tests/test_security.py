@@ -145,6 +145,7 @@ def test_a_model_that_could_run_code_is_refused_unless_it_is_trusted(
 
 # Parameters.
 
+ENTRY_POINTS = load_project(str(PROJECT))._entry_points  # type: ignore[no-untyped-call]
 NASTY = [
     "x; touch PWNED",
     "$(touch PWNED)",
@@ -172,10 +173,10 @@ def shown(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("entry", load_project(str(PROJECT))._entry_points)
+@pytest.mark.parametrize("entry", ENTRY_POINTS)
 def test_every_parameter_of_an_entry_point_stays_one_value(entry: str, shown: Path) -> None:
     """Its command line as MLflow makes it, run by the shell with which MLflow runs it."""
-    point = load_project(str(PROJECT)).get_entry_point(entry)
+    point = ENTRY_POINTS[entry]
     for value in NASTY:
         given = {**dict.fromkeys(point.parameters, value), value or "x": value}  # and an unknown
         command = point.compute_command(given, None)
@@ -212,7 +213,7 @@ def test_a_real_command_takes_them_as_values_too(program: Program) -> None:
     "run_id", ["", "..", "../../x", "0" * 31, "0" * 33, "F" * 32, f"{'0' * 32}\n"]
 )
 def test_only_a_run_id_becomes_a_path(run_id: str) -> None:
-    with pytest.raises(ConfigError, match="expected the id of a run"):
+    with pytest.raises(ConfigError, match="expected 32 digits"):
         run_folder(run_id)
 
 

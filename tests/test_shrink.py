@@ -84,19 +84,24 @@ def store(tmp_path_factory: pytest.TempPathFactory, pets: Path) -> Store:
     done = program.run(sys.executable, "-c", _TRAIN, "6", *options)
     assert done.returncode == 0, done.stderr
     client = mlflow.MlflowClient(program.store)
-    models = {
-        str(version.version): client.get_logged_model(str(version.model_id)).artifact_location
+    sources = {
+        str(version.version): str(version.source).removeprefix("models:/")
         for version in client.search_model_versions("name='pet-unet'")
+    }
+    models = {
+        number: client.get_logged_model(model_id).artifact_location.removeprefix("file://")
+        for number, model_id in sources.items()
     }
     for alias in client.get_registered_model("pet-unet").aliases:  # whoever won
         client.delete_registered_model_alias("pet-unet", alias)
     client.set_registered_model_alias("pet-unet", "mine", "1")
     client.set_registered_model_alias("pet-unet", "challenger", "6")
     second = client.get_model_version("pet-unet", "2")
+    mlflow.set_tracking_uri(program.store)  # where MLflow looks for the source, whatever the client
     client.create_registered_model("elsewhere")
     client.create_model_version("elsewhere", str(second.source), second.run_id)
     client.delete_model_version("pet-unet", "3")
-    return Store(program=program, models={n: a.removeprefix("file://") for n, a in models.items()})
+    return Store(program=program, models=models)
 
 
 def test_what_is_only_said_changes_nothing(store: Store) -> None:
