@@ -57,7 +57,7 @@ def ask(*options: str, seconds: float) -> tuple[list[dict[str, Any]] | None, str
             )
         except subprocess.TimeoutExpired:
             return None, f"no answer within {LIMIT:.0f} s"
-    words = (done.stderr.strip() or "no word").splitlines()[-1]
+    words = (done.stderr.strip() or "no word").splitlines()[-1][:150]
     try:
         found: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError, TypeError):
