@@ -31,7 +31,8 @@ class Server:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 content = server.archives[self.path.strip("/")]
-                server.asked.append(self.path.strip("/"))
+                if self.headers["Method"] != "HEAD":  # torchvision first asks where it is led
+                    server.asked.append(self.path.strip("/"))
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
