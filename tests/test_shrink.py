@@ -19,7 +19,7 @@ from segmentation.staging import made_once
 from segmentation.tracking.loading import load
 from segmentation.tracking.run_holdings import checkpoints
 from tests.programs import PROJECT, TINY, Program, read_until
-from tests.stopped import OFTEN
+from tests.stopped import OFTEN, tracking_server
 from tests.test_pixel_store_faults import ENTRY, KEYS
 
 OLD = 40 * 86400
@@ -400,6 +400,31 @@ def test_a_training_that_runs_meanwhile_is_not_hurt(
     done = program.entry("shrink", versions=1, delete="true")
     assert "MiB: decoded images (1)" in done.stdout
     assert load(out.splitlines()[-1]) is not None
+
+
+@pytest.mark.slow
+def test_what_lies_on_a_tracking_server_goes_there(
+    program: Program, pets: Path, tmp_path: Path
+) -> None:
+    with tracking_server(tmp_path / "server") as server:
+        options = flags(**TINY | {"epochs": "1"}, data=pets)
+        store = {"MLFLOW_TRACKING_URI": server.uri}
+        done = program.run(sys.executable, "-c", _TRAIN, "4", *options, **store)
+        assert done.returncode == 0, done.stderr
+        client = mlflow.MlflowClient(server.uri)
+        champion = client.get_registered_model("pet-unet").aliases.get("champion")
+        command = (sys.executable, "-m", "experiments.shrink", "--versions", "1")
+        said = program.run(*command, **store)
+        assert len(list(server.folder.rglob("*.pt2"))) == 4
+        done = program.run(*command, "--delete", "true", **store)
+        assert done.returncode == 0, done.stderr
+        left = {int(v.version) for v in client.search_model_versions("name='pet-unet'")}
+        assert left == {3, 4} | ({int(champion)} if champion else set())
+        assert len(list(server.folder.rglob("*.pt2"))) == len(left)
+        assert f"Nothing was deleted; {4 - len(left) + 1} can go" in said.stdout
+        assert f"MiB: versions ({4 - len(left)}), decoded images (1)" in done.stdout
+        mlflow.set_tracking_uri(server.uri)
+        assert load("models:/pet-unet/3") is not None
 
 
 def test_two_that_shrink_at_once_delete_everything_once(
