@@ -17,6 +17,7 @@ from segmentation.pixel_store import PixelStore
 from segmentation.shrink_config import ShrinkConfig
 from segmentation.staging import made_once
 from segmentation.tracking.loading import load
+from segmentation.tracking.model_holdings import model_kinds
 from segmentation.tracking.run_holdings import checkpoints
 from tests.programs import PROJECT, TINY, Program, read_until
 from tests.stopped import OFTEN, tracking_server
@@ -186,13 +187,21 @@ class Runs:
         self.folder = cache / "runs"
         self.client = mlflow.MlflowClient()
 
-    def run(self, status: str, ended: float = 0) -> str:
+    def run(self, status: str, ended: float = 0, **tags: str) -> str:
         """Make a run that ended so, so many seconds ago."""
-        run = self.client.create_run("0", tags={"git.dirty": "false", "data.digest": "0"})
+        tags = {name.replace("_", "."): value for name, value in tags.items()}
+        ours = {"git.dirty": "false", "data.digest": "0"}
+        run = self.client.create_run("0", tags=ours | tags)
         if status != "RUNNING":
             moment = int((time.time() - ended) * 1000)
             self.client.set_terminated(run.info.run_id, status, end_time=moment)
         return str(run.info.run_id)
+
+    def model(self, run_id: str, **params: str) -> str:
+        """Log a model in a run, registered under no name; return its id."""
+        told = {name.replace("_", "."): value for name, value in params.items()}
+        model = self.client.create_logged_model("0", "model", run_id, params=told)
+        return str(model.model_id)
 
     def keep(self, run_id: str, age: float = 0, outbox: str = "") -> Path:
         """Write what such a training keeps, so many seconds ago."""
@@ -300,6 +309,49 @@ def test_an_uploaded_checkpoint_goes_with_the_same_rules(runs: Runs) -> None:
     for run_id in (*go, *stay):
         found = {item.path for item in runs.client.list_artifacts(run_id)}
         assert found == {"val"} | ({"checkpoint"} if run_id in stay else set())
+
+
+# Models.
+
+
+def test_a_model_without_a_version_goes_only_when_nobody_can_want_it(runs: Runs) -> None:
+    ours = {"training_epochs": "3"}
+    deleted, collected = runs.run("FAILED"), runs.run("FINISHED")
+    runs.client.delete_run(deleted)
+    alive = runs.run("FINISHED", study_id="alive", stage="parent")
+    restorable = runs.run("FINISHED", study_id="restorable", stage="parent")
+    runs.client.delete_run(restorable)
+    go = [
+        runs.model(runs.run("FINISHED"), **ours),
+        runs.model(runs.run("KILLED", ended=OLD), **ours),
+        runs.model(runs.run("FINISHED", study_id="of no parent", stage="search"), **ours),
+        runs.model(deleted, **ours),
+    ]
+    stay = [
+        *(runs.model(runs.run(status), **ours) for status in ("RUNNING", "KILLED", "FAILED")),
+        runs.model(runs.run("FINISHED", study_id="alive", stage="search"), **ours),
+        runs.model(runs.run("KILLED", OLD, study_id="restorable", stage="search"), **ours),
+        runs.model(collected, epochs="3"),  # another program's
+    ]
+    assert runs.client.get_run(alive).info.status == "FINISHED"
+    kinds = model_kinds(ShrinkConfig())
+    assert [len(kind.things) for kind in kinds] == [0, 7, 2]
+    assert freed(*model_kinds(ShrinkConfig(versions="all"))) == []
+    assert freed(*kinds) == ["models without a version"]
+    left = {model.model_id for model in runs.client.search_logged_models(["0"])}
+    assert left == set(stay)
+    assert not left & set(go)
+
+
+def test_a_model_that_somebody_has_begun_to_want_since_it_was_counted_stays(runs: Runs) -> None:
+    run_id = runs.run("FINISHED")
+    runs.model(run_id, training_epochs="3")
+    kinds = model_kinds(ShrinkConfig())
+    runs.client.update_run(run_id, status="RUNNING")
+    assert freed(*kinds) == []
+    runs.client.set_terminated(run_id)
+    assert freed(*kinds) == ["models without a version"]
+    assert freed(*kinds) == []  # once is enough
 
 
 # Caches.
