@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import io
 import signal
 import sys
 import time
@@ -36,6 +37,8 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        if isinstance(sys.stdout, io.TextIOWrapper):  # names may hold what it cannot show
+            sys.stdout.reconfigure(errors="backslashreplace")
         # Importing and exporting make millions of objects that stay; looking for garbage among
         # them as often as Python does by default takes more than a second of every command.
         gc.set_threshold(100_000, 20, 50)

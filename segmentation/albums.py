@@ -2,12 +2,12 @@
 
 import dataclasses
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from segmentation.errors import ConfigError
+from segmentation.paths import alike
 
 TABLE = "predictions.csv"
 #: What these endings promise is looked at; what a file is, its content tells.
@@ -136,14 +136,10 @@ def _results(names: Sequence[Path]) -> list[Path]:
     """
     results = [name.with_suffix("") for name in names]
     for number in range(len(names)):
-        counts = Counter(map(_alike, results))
-        clashing = [i for i, result in enumerate(results) if counts[_alike(result)] > 1]
+        counts = Counter(alike(str(result)) for result in results)
+        clashing = [i for i, result in enumerate(results) if counts[alike(str(result))] > 1]
         if not clashing:
             break
         for i in clashing:  # at first with their endings, then with a number as well
             results[i] = Path(f"{names[i]}") if not number else Path(f"{names[i]}-{i}")
     return results
-
-
-def _alike(name: Path) -> str:
-    return unicodedata.normalize("NFC", str(name)).casefold()

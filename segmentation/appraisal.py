@@ -14,7 +14,7 @@ from segmentation.examination_report import About, markdown, metrics, page
 from segmentation.examination_words import floors, score
 from segmentation.figures import encoded
 from segmentation.parallel import Progress
-from segmentation.pets import Example, read_list, read_trainval
+from segmentation.pets import Example, has_test_list, read_list, read_trainval
 from segmentation.sources import Source
 from segmentation.splits import gate_of
 from segmentation.tracking import evaluations, runs
@@ -47,7 +47,7 @@ def examples_of(split: str, source: Source, loaded: Loaded) -> list[Example]:
         DataError: the lists cannot be used, or the split is empty.
     """
     if split == "test":
-        if not (source.root / "annotations" / "test.txt").exists():
+        if not has_test_list(source.root):
             raise DataError(
                 f"{source.root / 'annotations' / 'test.txt'}: is not there; add the list of test "
                 "images, or say split=gate"

@@ -3,6 +3,7 @@
 What was decoded before, by whatever run, is taken from the store on disk.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from segmentation.pets import Example
 from segmentation.pixel_file import DamagedError
 from segmentation.pixel_store import Entry, PixelStore
 from segmentation.pixels import BORDER, PET, ExampleError, decode, read_files
+from segmentation.reading import read_plain
 from segmentation.splits import check_pet_share, find_twins
 from segmentation.unet import resize_image
 
@@ -152,9 +154,10 @@ def _twins(
     files = []
     for name, examples in kept_apart.items():
         for example in examples:
-            if example.image.is_file() and example.image.stat().st_size in sizes:
-                digest = hashlib.sha256(example.image.read_bytes()).hexdigest()
-                files.append((name, example, digest))
+            with contextlib.suppress(OSError):  # what cannot be read is nobody's picture
+                if example.image.stat().st_size in sizes:
+                    digest = hashlib.sha256(read_plain(example.image)).hexdigest()
+                    files.append((name, example, digest))
     files += [(outcome.split, outcome.example, outcome.image_digest) for outcome in good]
     return find_twins(files)
 

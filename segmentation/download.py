@@ -2,11 +2,26 @@
 
 import shutil
 import tarfile
+import zlib
 from pathlib import Path
 
 from segmentation.errors import PetsegError
 from segmentation.paths import dataset_folder
+from segmentation.pets import missing_parts
 from segmentation.staging import made_once
+
+#: What an archive may end in that is not what it should be: besides its own errors those of the
+#: compression, and of names, times and lists that Python or torchvision cannot take.
+_BROKEN = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    ArithmeticError,
+    LookupError,
+    ValueError,
+    tarfile.TarError,
+    zlib.error,
+)
 
 
 def download() -> None:
@@ -22,7 +37,7 @@ def download() -> None:
     folder = dataset_folder()
     try:
         made_once(folder, _fetch)
-    except (OSError, RuntimeError, EOFError, tarfile.TarError) as error:
+    except _BROKEN as error:
         raise PetsegError(
             f"the data set could not be downloaded to {folder} ({error}); nothing was left there. "
             "Check the network and the free space (2 GB), then run the same command again; or get "
@@ -44,3 +59,5 @@ def _fetch(stage: Path) -> None:
     for part in ("images", "annotations"):
         shutil.move(stage / "root" / "oxford-iiit-pet" / part, stage / part)
     shutil.rmtree(stage / "root")  # the archives
+    if missing := missing_parts(stage):
+        raise OSError(f"the archives hold no {', '.join(missing)}")

@@ -1,6 +1,7 @@
 """Where things are kept between runs: the user's cache folder, never beside the code."""
 
 import os
+import unicodedata
 from pathlib import Path
 
 from segmentation.errors import ConfigError
@@ -21,6 +22,11 @@ def user_path(text: str, name: str) -> Path:
 def printable(text: str) -> str:
     """Return a path as text that can be shown and stored; names need not be UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def alike(name: str) -> str:
+    """Return what two names have in common that some file systems take for one, such as A and a."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def cache_folder() -> Path:

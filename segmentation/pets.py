@@ -8,9 +8,13 @@ The lists are the truth; what else lies in the folders is not looked at.
 """
 
 import dataclasses
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from segmentation.errors import DataError
+from segmentation.paths import alike
+from segmentation.reading import read_plain
 
 LISTS = ("trainval", "test")
 
@@ -18,6 +22,8 @@ LISTS = ("trainval", "test")
 HOW_TO_PREPARE = "mlflow run . -e prepare --env-manager local"
 
 _SPECIES = {"1": "cat", "2": "dog"}
+_SHOWN = 80  # characters of a wrong line that an error repeats
+_LONGEST = 255 - len(".jpg")  # bytes of a name, by the file systems in common use
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,26 +73,29 @@ def missing_parts(root: Path) -> list[str]:
 def read_list(root: Path, name: str) -> list[Example]:
     """Read `annotations/NAME.txt`; blank lines and lines that begin with # do not count.
 
+    Lines end as text files of Unix, Windows and old Macs do, and in no other way.
+
     Raises:
-        DataError: the list is missing or empty, or lines are malformed: all of them are named.
+        DataError: the list is missing or empty, or lines are malformed or name an example again:
+            all of them are named.
     """
     path = root / "annotations" / f"{name}.txt"
     try:
-        lines = path.read_bytes().decode("utf-8-sig").splitlines()
+        text = read_plain(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: expected a readable UTF-8 list of examples ({error})") from error
     examples: dict[str, Example] = {}
     problems = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         parsed = _parse(root, line)
         if isinstance(parsed, str):
             problems.append(f"{path}:{number}: {parsed}")
-        elif parsed.id in examples:
-            problems.append(f"{path}:{number}: {parsed.id!r} is listed twice")
+        elif first := examples.get(alike(parsed.id)):
+            problems.append(f"{path}:{number}: {_again(parsed.id, first.id)}")
         else:
-            examples[parsed.id] = parsed
+            examples[alike(parsed.id)] = parsed
     if problems:
         raise DataError(f"{len(problems)} lines of {path.name} cannot be used:", problems)
     if not examples:
@@ -94,24 +103,69 @@ def read_list(root: Path, name: str) -> list[Example]:
     return list(examples.values())
 
 
+def read_lists(root: Path, names: Sequence[str]) -> dict[str, list[Example]]:
+    """Read several lists.
+
+    Raises:
+        DataError: some cannot be used; what is wrong with all of them is told.
+    """
+    lists, refusals = {}, []
+    for name in names:
+        try:
+            lists[name] = read_list(root, name)
+        except DataError as error:
+            refusals.append(error)
+    if len(refusals) > 1:
+        told = [line for refusal in refusals for line in str(refusal).splitlines()]
+        raise DataError(f"the lists in {root / 'annotations'} cannot be used:", told)
+    if refusals:
+        raise refusals[0]
+    return lists
+
+
+def has_test_list(root: Path) -> bool:
+    """Tell whether there is a `test.txt`; one that cannot be read counts, so that it is told."""
+    return os.path.lexists(root / "annotations" / "test.txt")
+
+
 def read_trainval(root: Path) -> list[Example]:
     """Read the examples that may train or choose anything.
 
     Raises:
-        DataError: the list cannot be used, or names examples that the test list names too.
+        DataError: a list cannot be used, or names examples that the test list names too.
     """
-    examples = read_list(root, "trainval")
-    if (root / "annotations" / "test.txt").exists():
-        tested = {example.id for example in read_list(root, "test")}
-        shared = [example.id for example in examples if example.id in tested]
-        if shared:
-            raise DataError(
-                f"{len(shared)} examples stand in trainval.txt and in test.txt of "
-                f"{root / 'annotations'}; whoever trains on them is tested on what it has seen. "
-                "Remove each from one of the lists:",
-                shared,
-            )
-    return examples
+    lists = read_lists(root, LISTS if has_test_list(root) else LISTS[:1])
+    shared = listed_twice(lists["trainval"], lists.get("test", ()))
+    if shared:
+        raise DataError(
+            f"{len(shared)} examples stand in trainval.txt and in test.txt of "
+            f"{root / 'annotations'}; whoever trains on them is tested on what it has seen. "
+            "Remove each from one of the lists:",
+            list(shared.values()),
+        )
+    return lists["trainval"]
+
+
+def listed_twice(trainval: Iterable[Example], test: Iterable[Example]) -> dict[str, str]:
+    """Find the examples that stand in both lists.
+
+    Returns:
+        For each id of either list that the other has too: the name, as both lists write it.
+    """
+    tested = {alike(example.id): example.id for example in test}
+    twice = {}
+    for example in trainval:
+        if other := tested.get(alike(example.id)):
+            same = example.id == other
+            twice[other] = twice[example.id] = other if same else f"{example.id!a} and {other!a}"
+    return twice
+
+
+def _again(name: str, first: str) -> str:
+    """Say that a name comes again; `first` is how it was written before."""
+    if name == first:
+        return f"{name!r} is listed twice"
+    return f"{name!a} is listed twice: some file systems take it for {first!a}"
 
 
 def _parse(root: Path, line: str) -> Example | str:
@@ -120,12 +174,14 @@ def _parse(root: Path, line: str) -> Example | str:
     if len(columns) != 4 or not all(
         column.isascii() and column.isdigit() for column in columns[1:]
     ):
-        return f"expected 'NAME CLASS SPECIES BREED', got {line.strip()[:80]!r}"
+        return f"expected 'NAME CLASS SPECIES BREED', got {line.strip()[:_SHOWN]!r}"
     name, _, species, _ = columns
     if "/" in name or "\\" in name or name.startswith(".") or not name.isprintable():
-        return f"{name!r} is not the plain name of a file"
+        return f"{name[:_SHOWN]!r} is not the plain name of a file"
+    if len(name.encode()) > _LONGEST:
+        return f"{name[:_SHOWN]!r}... is longer than a file's name can be ({_LONGEST} bytes)"
     if species not in _SPECIES:
-        return f"{name}: species is {species}, expected 1 (cat) or 2 (dog)"
+        return f"{name}: species is {species[:_SHOWN]}, expected 1 (cat) or 2 (dog)"
     return Example(
         id=name,
         breed=name.rsplit("_", 1)[0],

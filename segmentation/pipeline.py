@@ -17,7 +17,7 @@ from segmentation.errors import ConfigError
 from segmentation.evaluation import Evaluation, evaluate
 from segmentation.inference import Batched
 from segmentation.parallel import Progress
-from segmentation.pets import read_list, read_trainval
+from segmentation.pets import has_test_list, read_list, read_trainval
 from segmentation.promotion import Arena, promote
 from segmentation.rehearsal import within
 from segmentation.reports import EarlyStopping, FitResult, Observer
@@ -137,7 +137,7 @@ def load_data(
         parts = {"gate": chosen.gate, **parts}
     else:
         apart["gate"] = chosen.gate
-    if (source.root / "annotations" / "test.txt").exists():
+    if has_test_list(source.root):
         apart["test"] = tuple(read_list(source.root, "test"))
     return load_splits(parts, apart, config, progress)
 

@@ -1,44 +1,28 @@
-"""How a file becomes pixels, or is refused by name; and how a trimap becomes a mask.
-
-Images are read by one rule. Used: JPEG, PNG and GIF by their content, whatever their name says;
-grey, palette and CMYK converted to RGB as Pillow does; transparency laid over white; of a camera's
-multi-picture JPEG the first. Refused by name: other formats, animations, 16-bit samples, and more
-than `MAX_PIXELS`. Pixels are taken as they are stored: the trimaps were drawn on those, so an EXIF
-orientation is not applied. Damage that Pillow's decoders mend without a word, such as wrong bytes
-in the middle of a JPEG, is not seen.
-"""
+"""How an example's two files become pixels, or are refused by name; and a trimap a mask."""
 
 import dataclasses
-import io
-import stat
-import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
+from segmentation.images import RefusedError, read_photo, read_values
+from segmentation.paths import printable
 from segmentation.pets import Example
-
-#: A larger image is refused before it is decoded; the data set's largest has 12 million pixels.
-MAX_PIXELS = 64_000_000
-_MAX_BYTES = 256 * 2**20
+from segmentation.reading import read_plain
 
 PET, BACKGROUND, BORDER = 1, 2, 3
 #: The bits of a pixel's flags, made from a trimap: it is pet; it counts.
 COUNTS_SHIFT = 1
 PET_BIT, COUNTS_BIT = 1, 1 << COUNTS_SHIFT
-_IMAGE_FORMATS = ("JPEG", "PNG", "GIF")
-_IMAGE_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")
-_UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
-
-# Our own limit is lower and an error; half-broken metadata does not matter to pixels.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\..*")
 
 
 class ExampleError(Exception):
-    """One file cannot be used; the message names it and says why."""
+    """One file cannot be used; the message names it and says why, in text that can be stored."""
+
+    def __init__(self, message: str) -> None:
+        """Take a message; paths in it need not be UTF-8."""
+        super().__init__(printable(message))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,17 +39,15 @@ class Pixels:
 
 
 def decode_image(content: bytes, path: Path) -> NDArray[np.uint8]:
-    """Decode a photograph to uint8 (H, W, 3) RGB by the rule at the head of this module.
+    """Decode a photograph to uint8 (H, W, 3) RGB, as `images` says.
 
     Raises:
         ExampleError: it is refused; the message names `path`.
     """
-    with _open(content, path, _IMAGE_FORMATS, _IMAGE_MODES) as image:
-        if "A" in image.getbands() or "transparency" in image.info:
-            layer = image.convert("RGBA")
-            image = Image.new("RGBA", layer.size, "white")
-            image.alpha_composite(layer)
-        return np.array(image.convert("RGB"))
+    try:
+        return read_photo(content)
+    except RefusedError as error:
+        raise ExampleError(f"{path}: {error}") from error
 
 
 def decode_trimap(content: bytes, path: Path) -> NDArray[np.uint8]:
@@ -74,8 +56,10 @@ def decode_trimap(content: bytes, path: Path) -> NDArray[np.uint8]:
     Raises:
         ExampleError: it is not such a trimap; the message names `path`.
     """
-    with _open(content, path, ("PNG",), ("L", "P")) as image:
-        trimap = np.array(image)
+    try:
+        trimap = read_values(content)
+    except RefusedError as error:
+        raise ExampleError(f"{path}: {error}") from error
     values = np.flatnonzero(np.bincount(trimap.ravel(), minlength=1)).tolist()
     strange = sorted(set(values) - {PET, BACKGROUND, BORDER})
     if strange:
@@ -114,7 +98,8 @@ def read_files(example: Example) -> tuple[bytes, bytes]:
     """Return the bytes of image and trimap.
 
     Raises:
-        ExampleError: names each file that is missing, unreadable, empty or no plain file.
+        ExampleError: names each file that is missing, unreadable, empty or no plain file; and the
+            other one, if that cannot be decoded.
     """
     contents, problems = [], []
     for path in (example.image, example.trimap):
@@ -122,24 +107,19 @@ def read_files(example: Example) -> tuple[bytes, bytes]:
             contents.append(read_plain(path))
         except OSError as error:
             problems.append(f"{path}: {error.strerror or error}")
-    if problems:
-        raise ExampleError("; ".join(problems))
-    return contents[0], contents[1]
-
-
-def read_plain(path: Path) -> bytes:
-    """Return the bytes of a file.
-
-    Raises:
-        OSError: it cannot be read, is empty, larger than 256 MiB, or no plain file.
-    """
-    facts = path.stat()
-    if not stat.S_ISREG(facts.st_mode):  # a pipe or a device would be read for ever
-        raise OSError("is not a plain file")
-    if not 0 < facts.st_size <= _MAX_BYTES:
-        size = "empty" if not facts.st_size else f"larger than {_MAX_BYTES:,} bytes"
-        raise OSError(f"the file is {size}")
-    return path.read_bytes()
+            contents.append(b"")
+    if not problems:
+        return contents[0], contents[1]
+    # What could be read is looked at all the same, so that everything wrong is told at once.
+    decoders = (decode_image, decode_trimap)
+    paths = (example.image, example.trimap)
+    for decoder, content, path in zip(decoders, contents, paths, strict=True):
+        try:
+            if content:
+                decoder(content, path)
+        except ExampleError as error:
+            problems.append(str(error))
+    raise ExampleError("; ".join(problems))
 
 
 def binary_mask(
@@ -168,36 +148,3 @@ def flags_of(border: str) -> NDArray[np.uint8]:
     """
     mask, valid = binary_mask(np.arange(256, dtype=np.uint8), border)
     return mask * np.uint8(PET_BIT) | valid * np.uint8(COUNTS_BIT)
-
-
-def _open(
-    content: bytes, path: Path, formats: tuple[str, ...], modes: tuple[str, ...]
-) -> Image.Image:
-    """Open and decode an image to the end, or say why it is refused."""
-    try:
-        image = Image.open(io.BytesIO(content), formats=formats)
-        problem = _refusal(image, modes)
-        if problem is None:
-            image.load()
-    except _UNREADABLE as error:
-        if isinstance(error, UnidentifiedImageError):
-            problem = f"is not a {' or '.join(formats)} file"
-        else:
-            problem = f"cannot be decoded ({error})"
-    if problem:
-        raise ExampleError(f"{path}: {problem}")
-    return image
-
-
-def _refusal(image: Image.Image, modes: tuple[str, ...]) -> str | None:
-    """Say why an image is not used, from its header alone, or None."""
-    frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
-    if image.width * image.height > MAX_PIXELS:
-        return f"has {image.width} x {image.height} pixels; at most {MAX_PIXELS:,} are read"
-    if frames > 1:
-        return f"is an animation of {frames} frames; expected one picture"
-    if any(";16" in str(tile) for tile in getattr(image, "tile", ())):
-        return "has 16 bits a sample; expected 8"  # Pillow would drop half of them
-    if image.mode not in modes:
-        return f"has samples of Pillow mode {image.mode}; expected one of {', '.join(modes)}"
-    return None

@@ -15,7 +15,7 @@ from segmentation.figures import encoded, overlay
 from segmentation.inference import BATCH, Model, Photo, one_thread_each, workers_for
 from segmentation.parallel import Progress, ahead, batched
 from segmentation.paths import printable
-from segmentation.pixels import read_plain
+from segmentation.reading import read_plain
 from segmentation.staging import replaced
 from segmentation.tracking.photos import PhotoError, mask_png, read_photo
 

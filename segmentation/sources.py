@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from segmentation.errors import DataError
-from segmentation.paths import dataset_folder, user_path
+from segmentation.paths import dataset_folder, printable, user_path
 from segmentation.pets import HOW_TO_PREPARE, find_root, missing_parts
 from segmentation.synthetic import synthetic_folder
 
@@ -34,7 +34,7 @@ class Source:
     @property
     def name(self) -> str:
         """Return `synthetic` or the folder."""
-        return "synthetic" if self.drawn else str(self.root)
+        return "synthetic" if self.drawn else printable(str(self.root))
 
     @property
     def model_name(self) -> str:
@@ -59,7 +59,7 @@ def prepared() -> Source | None:
     return Source(
         root=folder,
         drawn=False,
-        line=f"Data: Oxford-IIIT Pet, prepared in {folder}",
+        line=f"Data: Oxford-IIIT Pet, prepared in {printable(str(folder))}",
         described=f"Oxford-IIIT Pet {_CITED}",
     )
 
@@ -84,6 +84,6 @@ def find_source(data: str) -> Source:
     return Source(
         root=root,
         drawn=False,
-        line=f"Data: {root}",
-        described=f"the folder `{root}`, in the layout of Oxford-IIIT Pet {_CITED}",
+        line=f"Data: {printable(str(root))}",
+        described=f"the folder `{printable(str(root))}`, in the layout of Oxford-IIIT Pet {_CITED}",
     )

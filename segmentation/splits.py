@@ -15,6 +15,7 @@ import numpy as np
 
 from segmentation.config import Count, DataConfig
 from segmentation.errors import ConfigError, DataError
+from segmentation.paths import printable
 from segmentation.pets import Example
 
 #: Outside these shares of pet, in a whole split, the masks cannot be pets: they are inverted,
@@ -117,7 +118,7 @@ def find_twins(files: Iterable[tuple[str, Example, str]]) -> dict[str, str]:
     for name, example, digest in files:
         first_name, first = seen.setdefault(digest, (name, example))
         if first_name != name:
-            problems[example.id] = (
+            problems[example.id] = printable(
                 f"{example.image}: the same picture as {first.image}, which is in the "
                 f"{first_name} split while this is in {name}"
             )

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from segmentation.parallel import Progress, in_parallel
-from segmentation.pets import LISTS, Example, read_list
+from segmentation.paths import printable
+from segmentation.pets import LISTS, Example, listed_twice, read_lists
 from segmentation.pixels import BORDER, PET, ExampleError, decode, read_files
 from segmentation.splits import breeds_of, find_twins, in_gate
 
@@ -84,13 +85,16 @@ def verify(root: Path, progress: Progress) -> Report:
     Raises:
         DataError: a list is missing, empty or malformed.
     """
-    lists = {name: read_list(root, name) for name in LISTS}
+    lists = read_lists(root, LISTS)
     listed = [(name, example) for name, examples in lists.items() for example in examples]
     facts = in_parallel(lambda pair: _look(pair[1]), listed, progress)
     good = [fact for fact in facts if not fact.problem]
     problems = [fact.problem for fact in facts if fact.problem]
-    both = {e.id for e in lists["trainval"]} & {e.id for e in lists["test"]}
-    problems += [f"{root / 'annotations'}: {name} is in both lists" for name in sorted(both)]
+    both = listed_twice(lists["trainval"], lists["test"])
+    problems += [
+        printable(f"{root / 'annotations'}: {name} is in both lists")
+        for name in sorted(set(both.values()))
+    ]
     problems += find_twins(
         (_split(name, example), example, fact.digest)
         for (name, example), fact in zip(listed, facts, strict=True)

@@ -21,6 +21,7 @@ from segmentation.decision import Decision
 from segmentation.decoded import Decoded
 from segmentation.evaluation import Evaluation
 from segmentation.figures import Picture, curves, panel, progress
+from segmentation.paths import printable
 from segmentation.pixels import PET_BIT
 from segmentation.reports import EpochReport, FitResult, Samples, epoch_metrics
 from segmentation.tracking.experiments import introduce_experiment
@@ -250,7 +251,7 @@ def dataset(decoded: Decoded, source: Path) -> MetaDataset:
 
 def described_dataset(split: str, digest: str, source: Path) -> MetaDataset:
     """Describe images to MLflow that were never in memory at once."""
-    folder = get_dataset_source_from_json(json.dumps({"uri": str(source)}), "local")
+    folder = get_dataset_source_from_json(json.dumps({"uri": printable(str(source))}), "local")
     return MetaDataset(  # type: ignore[abstract]  # complete, if not by its annotations
         folder, name=f"pets-{split}", digest=digest[:36]
     )
