@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import io
 import signal
 import sys
 import time
@@ -36,6 +37,8 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        if isinstance(sys.stdout, io.TextIOWrapper):  # names may hold what it cannot show
+            sys.stdout.reconfigure(errors="backslashreplace")
         # Importing and exporting make millions of objects that stay; looking for garbage among
         # them as often as Python does by default takes more than a second of every command.
         gc.set_threshold(100_000, 20, 50)
@@ -67,14 +70,14 @@ class ProgressBar:
         """Name the work, such as `Reading images`."""
         self._label = label
         self._bar: Any = None
-        self._told = 0
+        self._told = -1  # the first call is told, wherever the work begins
         self._started = time.monotonic()
 
     def __call__(self, done: int, total: int, extra: str = "") -> None:
         """Tell that `done` of `total` is done; `extra` stands behind it."""
         if sys.stdout.isatty():
             self._draw(done, total, extra)
-        elif done * (_LINES - 1) // total > self._told or done in (1, total):
+        elif done * (_LINES - 1) // total > self._told or done == total:
             self._told = done * (_LINES - 1) // total
             seconds = time.monotonic() - self._started
             if done == total or extra:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from segmentation.tracking.repeat import Earlier
     from segmentation.tracking.resuming import Unfinished
 
+_PACE = "pace"  # among the settings of a run: the state of its budget at the beginning
 _KEPT = 0.1  # a budget's time is kept within this share of it, or it is said beforehand
 
 
@@ -93,6 +94,8 @@ def main(
     click.echo(f"Training on {compute.device.type}, {compute.amp}: {sizes} images")
     config, pace = _paced(budget, config, setup, stopped)
     asked = {**config.options(), "model_name": model_name, "budget": budget, "like": like}
+    if pace:
+        asked[_PACE] = pace.state()
     outcome = train_and_register(
         config,
         setup,
@@ -148,8 +151,10 @@ def _paced(
     from segmentation.checkpoint import read
     from segmentation.pipeline import keep_within
 
-    if stopped and (kept := stopped.checkpoint()):
-        return config, Budget.restored(read(kept).facts["budget"])
+    if stopped:  # measured anew, the number of epochs would be another
+        kept = stopped.checkpoint()
+        state = read(kept).facts["budget"] if kept else stopped.options[_PACE]
+        return config, Budget.restored(state)
     config, pace = keep_within(budget, config, setup)
     click.echo(_plan_of(pace, config.training.epochs))
     return config, pace

@@ -90,6 +90,9 @@ class Batches:
             collate_fn=_as_is,
             pin_memory=pinned,
             persistent_workers=config.loader_workers > 0,
+            # Else each epoch would draw a seed, which nothing here needs, from PyTorch's own
+            # generator, whose state is kept in checkpoints.
+            generator=torch.Generator(),
             # Threads run by now, and a forked process would inherit whatever locks they hold.
             multiprocessing_context="spawn" if config.loader_workers else None,
         )

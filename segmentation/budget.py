@@ -28,7 +28,7 @@ class Budget:
         self.asked = asked
         self._seconds = asked - rehearsed
         self._costs = list(costs)
-        self._started = 0.0
+        self._started: float | None = None
         self._used = 0.0  # seconds, by a process that was stopped
         self._expected = 0.0  # seconds that the epochs so far should have taken
         #: How the plan had to be changed, in words.
@@ -51,14 +51,14 @@ class Budget:
         self._started = time.perf_counter() - self._used
 
     def state(self) -> dict[str, Any]:
-        """Return what `restored` needs; once it has started."""
+        """Return what `restored` needs."""
         return {
             "asked": self.asked,
             "seconds": self._seconds,
             "costs": self._costs,
             "expected": self._expected,
             "changes": self.changes,
-            "used": time.perf_counter() - self._started,
+            "used": self._used if self._started is None else time.perf_counter() - self._started,
         }
 
     @classmethod
@@ -72,7 +72,7 @@ class Budget:
 
     def correct(self, plan: Plan, done: int) -> None:
         """Change a plan after an epoch if its end would come too early or too late."""
-        if done >= plan.epochs:
+        if done >= plan.epochs or self._started is None:
             return
         used = time.perf_counter() - self._started
         before, progress = plan.progress(done), plan.progress(done + 1)

@@ -1,6 +1,6 @@
 """A checkpoint's file: arrays and plain facts, whole or not at all, read without any unpickling.
 
-    {"format": 1, "bytes": ..., "sha256": ..., "facts": {...}}     one line of JSON
+    {"format":1,"bytes":...,"sha256":"...","facts":"..."}     one line of JSON
     the arrays, as numpy's `savez` writes them                     so many bytes
 
 The line comes first, so that a newer format can be told from damage, and the digest covers facts
@@ -55,7 +55,8 @@ def write(path: Path, snapshot: Snapshot) -> None:
             "bytes": arrays.tell(),
             "sha256": _digest(facts, arrays.getbuffer()),
             "facts": facts,
-        }
+        },
+        separators=(",", ":"),  # no character of it is without a meaning
     )
     with replaced(path) as stream:
         stream.write(line.encode() + b"\n")

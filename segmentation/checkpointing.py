@@ -1,13 +1,11 @@
 """A training's checkpoints: on this machine often, in the tracking store now and then."""
 
-import math
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from segmentation.errors import ConfigError
+from segmentation.environment import seconds_in
 from segmentation.interruption import Interruption
 from segmentation.keeping import RHYTHM, DiskKeeper
 from segmentation.tracking.trainings import ARTIFACT, Training
@@ -15,7 +13,8 @@ from segmentation.tracking.watching import TrackingObserver
 
 #: Seconds between two checkpoints that go to the tracking store, so that others can go on.
 _SENT_EVERY = 120.0
-#: The environment variable with the seconds between two checkpoints on this machine.
+#: The environment variable with the seconds between two checkpoints on this machine; 0: one after
+#: every epoch.
 VARIABLE = "PETSEG_CHECKPOINT_SECONDS"
 
 
@@ -36,21 +35,10 @@ def keeper_of(run: Training, identity: Mapping[str, Any], tracker: TrackingObser
             run.post.checkpoint(path, ARTIFACT)
 
     return DiskKeeper(
-        run.checkpoint, identity, Interruption(), tracker.state, send, rhythm=_rhythm()
+        run.checkpoint,
+        identity,
+        Interruption(),
+        tracker.state,
+        send,
+        rhythm=seconds_in(VARIABLE, RHYTHM),
     )
-
-
-def _rhythm() -> float:
-    """Return the seconds between two checkpoints at the least; 0: one after every epoch.
-
-    Raises:
-        ConfigError: the variable is no such number.
-    """
-    text = os.environ.get(VARIABLE, "")
-    try:
-        seconds = float(text or RHYTHM)
-    except ValueError:
-        seconds = math.nan
-    if not seconds >= 0:
-        raise ConfigError(f"{VARIABLE}={text}: expected a number of seconds, 0 or more")
-    return seconds

@@ -1,8 +1,27 @@
 """Environment variables set for a while: some settings of libraries nothing else reaches."""
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator, Mapping
+
+from segmentation.errors import ConfigError
+
+
+def seconds_in(variable: str, default: float) -> float:
+    """Return the seconds that an environment variable tells, 0 or more; unset is the default.
+
+    Raises:
+        ConfigError: it is no such number.
+    """
+    text = os.environ.get(variable, "")
+    try:
+        seconds = float(text or default)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise ConfigError(f"{variable}={text}: expected a number of seconds, 0 or more")
+    return seconds
 
 
 @contextlib.contextmanager

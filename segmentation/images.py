@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from segmentation.png import MAGIC, damage
+from segmentation.jpeg import is_cut_off
+from segmentation.png import MAGIC, damage_of
 
 #: A larger image is refused before it is decoded; the data set's largest has 12 million pixels.
 MAX_PIXELS = 64_000_000
@@ -87,8 +88,11 @@ def _opened(content: bytes, formats: tuple[str, ...], modes: tuple[str, ...]) ->
     image = Image.open(io.BytesIO(content), formats=formats)
     if problem := _unusable(image, modes):
         raise RefusedError(problem)
-    if image.format == "PNG" and (problem := damage(content)):
-        raise RefusedError(f"cannot be decoded ({problem})")
+    damage = damage_of(content) if image.format == "PNG" else None
+    if image.format in ("JPEG", "MPO") and is_cut_off(content):
+        damage = "it is cut off"
+    if damage:
+        raise RefusedError(f"cannot be decoded ({damage})")
     image.load()
     return image
 

@@ -2,10 +2,12 @@
 
 import contextlib
 import signal
+import time
 from collections.abc import Iterator
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SAME = 3.0  # seconds
 
 
 class Interruption:
@@ -18,10 +20,15 @@ class Interruption:
     def __init__(self) -> None:
         """Hear nothing yet."""
         self.asked = False
+        self._kind, self._since = 0, 0.0
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
-        """Only note the first signal; a second one ends the program at once. In the main thread."""
+        """Only note the first signal; a second one ends the program at once. In the main thread.
+
+        What comes behind it in another way is no second one: after a Ctrl-C, which all programs of
+        a terminal hear, MLflow's launcher sends SIGTERM to those that it has started.
+        """
         before = {kind: signal.signal(kind, self._hear) for kind in _SIGNALS}
         try:
             yield
@@ -29,7 +36,8 @@ class Interruption:
             for kind, handler in before.items():
                 signal.signal(kind, handler)
 
-    def _hear(self, _kind: int, _frame: FrameType | None) -> None:
-        if self.asked:
+    def _hear(self, kind: int, _frame: FrameType | None) -> None:
+        if self.asked and (kind == self._kind or time.monotonic() - self._since > _SAME):
             raise KeyboardInterrupt
-        self.asked = True
+        if not self.asked:
+            self.asked, self._kind, self._since = True, kind, time.monotonic()

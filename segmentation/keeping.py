@@ -21,6 +21,27 @@ _SHARE = 0.01
 Extra = Callable[[], Mapping[str, NDArray[Any]]]
 
 
+def matching(path: Path, identity: Mapping[str, Any]) -> Snapshot:
+    """Read a checkpoint that is of this very training.
+
+    Raises:
+        CheckpointError: it is damaged, of a newer format, or of another training.
+    """
+    snapshot = checkpoint.read(path)
+    kept = snapshot.facts.get("identity", {})
+    other = [
+        f"{name} {kept.get(name)!r} there, {identity.get(name)!r} here"
+        for name in {**kept, **identity}
+        if kept.get(name) != identity.get(name)
+    ]
+    if other:
+        raise CheckpointError(
+            f"{path}: is of another training: {'; '.join(other)}; go on with its own data and "
+            "settings, or train anew"
+        )
+    return snapshot
+
+
 class DiskKeeper:
     """Keeps a training in a file: at times, at its end, and when the user stops it.
 
@@ -62,22 +83,9 @@ class DiskKeeper:
         Raises:
             CheckpointError: it is damaged, of a newer format, or of another training.
         """
-        if self._found is not None or not self.path.exists():
-            return self._found
-        snapshot = checkpoint.read(self.path)
-        kept = snapshot.facts.get("identity", {})
-        other = [
-            f"{name} {kept.get(name)!r} there, {self._identity.get(name)!r} here"
-            for name in {**kept, **self._identity}
-            if kept.get(name) != self._identity.get(name)
-        ]
-        if other:
-            raise CheckpointError(
-                f"{self.path}: is of another training: {'; '.join(other)}; go on with its own data "
-                "and settings, or train anew"
-            )
-        self._found = snapshot
-        return snapshot
+        if self._found is None and self.path.exists():
+            self._found = matching(self.path, self._identity)
+        return self._found
 
     def after_step(self, take: Callable[[], Snapshot]) -> None:
         """Keep it if the user wants to stop.
@@ -89,15 +97,15 @@ class DiskKeeper:
             self._keep(take, urgent=True)
             raise KeyboardInterrupt
 
-    def after_epoch(self, take: Callable[[], Snapshot], *, last: bool) -> None:
-        """Keep it if it is time, or the user wants to stop, or training is over.
+    def after_epoch(self, take: Callable[[], Snapshot], *, now: bool) -> None:
+        """Keep it if it is time, or the user wants to stop, or it must be kept now.
 
         Raises:
             KeyboardInterrupt: so that training ends here.
         """
         self.after_step(take)
         wanted = self._rhythm and max(self._rhythm, self._took / _SHARE)
-        if last or time.monotonic() - self._last >= wanted:
+        if now or time.monotonic() - self._last >= wanted:
             self._keep(take, urgent=False)
 
     def _keep(self, take: Callable[[], Snapshot], *, urgent: bool) -> None:

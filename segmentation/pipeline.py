@@ -18,9 +18,11 @@ from segmentation.errors import ConfigError
 from segmentation.evaluation import Evaluation, evaluate
 from segmentation.figures import curves
 from segmentation.inference import Batched
+from segmentation.keeping import matching
 from segmentation.parallel import Progress
+from segmentation.paths import run_folder
 from segmentation.pets import has_test_list, read_list, read_trainval
-from segmentation.promotion import Arena, promote
+from segmentation.promotion import Arena, contend
 from segmentation.rehearsal import within
 from segmentation.reports import EarlyStopping, FitResult, Observer
 from segmentation.sources import Source
@@ -28,7 +30,12 @@ from segmentation.splits import split
 from segmentation.tracking import descriptions, models, packing, runs
 from segmentation.tracking.galleries import Gallery
 from segmentation.tracking.resuming import SETTINGS
-from segmentation.tracking.trainings import Training, drop_checkpoints, training_run
+from segmentation.tracking.trainings import (
+    CHECKPOINT,
+    Training,
+    drop_checkpoints,
+    training_run,
+)
 from segmentation.tracking.watching import TrackingObserver
 from segmentation.training import fit
 from segmentation.unet import Segmenter, UNet, build_unet
@@ -197,7 +204,9 @@ def train_and_register(
         CheckpointError: what a stopped training has left cannot be gone on from.
     """
     tags = setup.tags() | {SETTINGS: json.dumps(dict(asked or {}))}
-    with training_run(run_name(config, setup), tags, resume=resume, say=say) as run:
+    if resume and (path := run_folder(resume) / CHECKPOINT).exists():
+        matching(path, _identity(config, setup))  # raises before anything is changed
+    with training_run(run_name(config, setup), tags, resume=resume, resumable=True, say=say) as run:
         packing.rehearse()
         trained = fit_and_judge(run, config, setup, observers, budget=budget, durable=True)
         # The model first: should a picture fail, what took minutes to train is safe.
@@ -209,7 +218,7 @@ def train_and_register(
         if decision is None:
             arena = Arena(setup.source, config.data.border)
             model = Batched(trained.segmenter, torch.device("cpu"))
-            decision = promote(registered, arena, model).reason
+            decision = contend(registered, arena, model)
         drop_checkpoints(run.id)
     return Outcome(
         run_id=run.id,
@@ -258,11 +267,14 @@ def fit_and_judge(
     if durable:
         keeper = keeper_of(run, _identity(config, setup), tracker)
         if kept := keeper.found():
-            tracker.restore(kept.arrays)
+            course = kept.facts["course"]
+            tracker.restore(kept.arrays, course["history"])
             if patience:
-                patience.restore(kept.facts["course"]["best_epoch"])
+                patience.restore(course["best_epoch"])
         with keeper.interruption.deferred():
             result = fit(network, batches, training, setup.compute, watchers, budget, keeper)
+        if keeper.interruption.asked:  # after the last checkpoint
+            raise KeyboardInterrupt
     else:
         result = fit(network, batches, training, setup.compute, watchers, budget)
     if budget is not None:

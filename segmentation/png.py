@@ -21,12 +21,12 @@ _PASSES = (
 _AT_ONCE = 2**20
 
 
-def damage(content: bytes) -> str | None:
+def damage_of(content: bytes) -> str | None:
     """Say what is wrong with the pixels of a PNG that Pillow opens, or None.
 
-    Pillow does not compare the checksums of the pixels, takes rows that are not there for black,
-    and does not miss the end. So a wrong bit in compressed labels may come out as other labels, all
-    of them allowed ones. Parts that have nothing to do with pixels are left to Pillow.
+    Pillow takes rows that are not there for black, paints black without a palette, does not compare
+    the checksums of the parts that hold pixels, and does not miss the end. Parts that have nothing
+    to do with pixels are left to it.
 
     Raises:
         zlib.error: the pixels are not what zlib compresses.

@@ -17,6 +17,7 @@ from segmentation.sources import Source
 from segmentation.splits import gate_of
 from segmentation.tracking import models, runs
 from segmentation.tracking.loading import load, seen_images
+from segmentation.tracking.store import command
 
 _TRIES = 5
 
@@ -129,6 +130,18 @@ def promote(
         ):
             return decision
     raise DataError(f"the champion of {registered.name} changes too often; try again later")
+
+
+def contend(registered: models.Registered, arena: Arena, model: Model) -> str:
+    """Let a version contend, see `promote`; return how it went, in words.
+
+    The model is registered by then: where the store goes away now, another time will do.
+    """
+    try:
+        return promote(registered, arena, model).reason
+    except models.StoreError as error:
+        again = command("promote", {"model": registered.uri})
+        return f"Champion: not decided, since the tracking store failed ({error}); later: {again}"
 
 
 def _contest(

@@ -13,9 +13,10 @@ from segmentation.checkpoint import Snapshot
 def state() -> Snapshot:
     """Return the state of the generators of Python, numpy and PyTorch, of each GPU too."""
     version, numbers, gauss = random.getstate()
-    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    legacy: Any = np.random.get_state(legacy=True)
+    kind, keys, position, has_gauss, cached = legacy
     arrays: dict[str, NDArray[Any]] = {"numpy": keys, "torch": torch.get_rng_state().numpy()}
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         for number, one in enumerate(torch.cuda.get_rng_state_all()):
             arrays[f"cuda.{number}"] = one.numpy()
     facts = {
@@ -32,7 +33,7 @@ def restore(snapshot: Snapshot) -> None:
     kind, position, has_gauss, cached = snapshot.facts["numpy"]
     np.random.set_state((kind, snapshot.arrays["numpy"], position, has_gauss, cached))
     torch.set_rng_state(torch.from_numpy(snapshot.arrays["torch"]))
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):
             if f"cuda.{number}" in snapshot.arrays:
                 one = torch.from_numpy(snapshot.arrays[f"cuda.{number}"])

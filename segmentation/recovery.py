@@ -33,6 +33,11 @@ def recover(say: Say, storage: str, study: str, *, act: bool) -> tuple[int, int]
     for run_id, count in list(leftovers.waiting()):
         found += 1
         failed += not _deliver(run_id, count, say, act=act)
+    if others := leftovers.foreign():
+        say(
+            f"Waits:  something of {others} run(s) of other tracking stores; set "
+            "MLFLOW_TRACKING_URI to theirs and recover there"
+        )
     for suspect in ghosts.find(_patiently(say)):
         if suspect.verdict == ghosts.ALIVE:
             say(f"Alive:  {suspect.name} ({suspect.id}): {suspect.why}; left alone")

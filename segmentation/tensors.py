@@ -43,4 +43,4 @@ def fill(tensors: Mapping[str, Tensor], arrays: Mapping[str, NDArray[Any]], pref
                 f"{tuple(tensor.shape)}"
             )
         with torch.no_grad():
-            tensor.copy_(torch.from_numpy(np.ascontiguousarray(found)))
+            tensor.copy_(torch.from_numpy(np.asarray(found)))

@@ -34,8 +34,13 @@ class Keeper(Protocol):
             KeyboardInterrupt: training is to end here.
         """
 
-    def after_epoch(self, take: Callable[[], Snapshot], *, last: bool) -> None:
+    def after_epoch(self, take: Callable[[], Snapshot], *, now: bool) -> None:
         """Hear that an epoch is over, of which all observers have been told.
+
+        Args:
+            take: tells how things stand.
+            now: whether this must be kept: it was the last one, or what follows was decided by a
+                clock, which would not decide the same again.
 
         Raises:
             KeyboardInterrupt: training is to end here.
@@ -122,12 +127,14 @@ class _Fit:
             figures = trainer.train(
                 self._course.epoch, lambda: keeper.after_step(self._take) if keeper else None
             )
+            planned = trainer.plan.epochs
             report = self._judge(*figures)
             self._tell(report)
             self._course.over = True
             self._course.last_step = time.time()
             if keeper is not None:
-                keeper.after_epoch(self._take, last=self._ended())
+                changed = trainer.plan.epochs != planned
+                keeper.after_epoch(self._take, now=self._ended() or changed)
         return self._end()
 
     def _ended(self) -> bool:

@@ -3,7 +3,7 @@
 import io
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from tests.png import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, chunk, png
 
 _ORIENTATION = 0x0112
 #: How the stored pixels are displayed, by EXIF's number.
-_UPRIGHT = {
+_UPRIGHT: dict[int, Callable[[Bytes], Bytes]] = {
     1: lambda pixels: pixels,
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.corpus import Bytes, Content, Found, cut, saved
 from tests.png import GREY, GREY_ALPHA, MAGIC, PALETTE, RGB, RGB_ALPHA, chunk, header, png, spans
 
-_NO_PHOTO = "is not a JPEG or PNG or GIF file"
+NO_PHOTO = "is not a JPEG or PNG or GIF file"
 _BROKEN = "cannot be decoded ("
 
 
@@ -174,9 +174,9 @@ def other_files(rgb: Bytes, random: np.random.Generator) -> Iterator[Found]:
     """Files of another kind."""
     for name in ("BMP", "TIFF", "PPM", "ICO", "TGA", "PCX", "SGI", "DDS", "JPEG2000", "AVIF"):
         content = saved(rgb, name)
-        yield Found(kind="another format", content=content, reason=_NO_PHOTO)
+        yield Found(kind="another format", content=content, reason=NO_PHOTO)
     webp = saved(rgb, "WEBP", lossless=True)
-    yield Found(kind="another format", content=webp, reason=_NO_PHOTO, displayed=rgb)
+    yield Found(kind="another format", content=webp, reason=NO_PHOTO, displayed=rgb)
     jpeg = saved(rgb, "JPEG")
     texts = [
         b"<svg xmlns='http://www.w3.org/2000/svg' width='8' height='8'/>",
@@ -189,18 +189,18 @@ def other_files(rgb: Bytes, random: np.random.Generator) -> Iterator[Found]:
         b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
     ]
     for content in texts:
-        yield Found(kind="no image", content=content, reason=_NO_PHOTO)
+        yield Found(kind="no image", content=content, reason=NO_PHOTO)
     for content in (bytes(1), bytes(100), bytes(5000), random.bytes(500), b"\xff" * 500):
-        yield Found(kind="zeros and noise", content=content, reason=_NO_PHOTO)
+        yield Found(kind="zeros and noise", content=content, reason=NO_PHOTO)
     for magic in (b"\0\xd8\xff", b"\xff\xd9\xff", b"\xff\xd8\0"):
-        yield Found(kind="wrong magic", content=magic + jpeg[3:], reason=_NO_PHOTO)
+        yield Found(kind="wrong magic", content=magic + jpeg[3:], reason=NO_PHOTO)
     for place in range(8):
-        content = bytearray(png(rgb, RGB))
-        content[place] ^= 0x20
-        yield Found(kind="wrong magic", content=bytes(content), reason=_NO_PHOTO)
+        changed = bytearray(png(rgb, RGB))
+        changed[place] ^= 0x20
+        yield Found(kind="wrong magic", content=bytes(changed), reason=NO_PHOTO)
     for magic in (b"GIF88a", b"gif89a", b"JIF89a"):
         gif = magic + saved(Image.fromarray(rgb).quantize(8), "GIF")[6:]
-        yield Found(kind="wrong magic", content=gif, reason=_NO_PHOTO)
+        yield Found(kind="wrong magic", content=gif, reason=NO_PHOTO)
 
 
 def no_files(rgb: Bytes, random: np.random.Generator) -> Iterator[Found]:

@@ -15,6 +15,8 @@ from segmentation.benchmark.programs import entry as entry_command
 from tests.programs import PROJECT, Program, read_until
 from tests.stopped import OFTEN, SHORT, Ended, ended, resume
 
+FULL = pytest.mark.full
+
 
 @dataclasses.dataclass(frozen=True)
 class Whole:
@@ -38,6 +40,18 @@ def whole(tmp_path_factory: pytest.TempPathFactory, pets: Path) -> Whole:
     return Whole(command, seconds, ended(program.store))
 
 
+def wait_for_checkpoint(program: Program, epoch: int = 1) -> int:
+    """Wait until a training has kept an epoch; return which one it was."""
+    deadline = time.monotonic() + 120
+    while True:
+        for path in (program.cache / "runs").glob("*/checkpoint"):
+            kept = int(checkpoint.read(path).facts["course"]["epoch"])
+            if kept >= epoch:
+                return kept
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def kill_and_go_on(program: Program, whole: Whole, moment: float) -> str:
     """Kill a training at a share of its time, and go on with it; return how far it had come."""
     process = program.start(*whole.command, **OFTEN)
@@ -53,14 +67,45 @@ def kill_and_go_on(program: Program, whole: Whole, moment: float) -> str:
     return next(iter(reversed(out.splitlines())), "nothing")[:60]
 
 
-@pytest.mark.parametrize("moment", [0.5, 0.7, 0.9])
+@pytest.mark.parametrize("moment", [0.7])
 def test_a_training_killed_at_some_moment_ends_as_if_it_never_was(
     program: Program, whole: Whole, moment: float
 ) -> None:
     kill_and_go_on(program, whole, moment)
 
 
-@pytest.mark.full
+# Moments that no share of the time is sure to meet: what can be seen of each on the disk.
+PLACES = {
+    "checkpoint": "cache/runs/*/.partial-*",
+    "packing": "cache/runs/*/model",
+    "logging the model": "work/mlruns/*/models/*",
+    "registration": "work/mlruns/*/models/*/artifacts/MLmodel",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@FULL
+def test_killed_at_a_place_it_ends_as_if_it_never_was(
+    program: Program, whole: Whole, place: str
+) -> None:
+    generator = np.random.default_rng(len(place))
+    process = program.start(*whole.command, **OFTEN)
+    deadline = time.monotonic() + 120
+    try:
+        while not list(program.folder.parent.glob(PLACES[place])):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+        time.sleep(generator.uniform(0, 0.05))
+        process.kill()
+        process.communicate()
+    finally:
+        process.kill()
+    done = resume(program, whole.command)
+    assert done.returncode == 0, done.stderr
+    ended(program.store).require_same(whole.left)
+
+
+@FULL
 def test_of_twenty_killed_at_random_twenty_end_as_if_they_never_were(
     tmp_path: Path, whole: Whole
 ) -> None:
@@ -73,23 +118,18 @@ def test_of_twenty_killed_at_random_twenty_end_as_if_they_never_were(
         print(f"{number}: killed after {moment:.0%} of the time, behind {said!r}: the same")
 
 
+@FULL
 def test_one_that_is_killed_again_and_again_ends_the_same(program: Program, whole: Whole) -> None:
-    process = program.start(*whole.command, **OFTEN)
-    try:
-        read_until(process, "Epoch ")
-    finally:
-        process.kill()
-        process.communicate()
-    (run,) = mlflow.MlflowClient(program.store).search_runs(["0"])
-    command = entry_command("train", resume=run.info.run_id)
-    for _ in range(2):
+    command, reached = whole.command, 0
+    for _ in range(3):
         process = program.start(*command, **OFTEN)
         try:
-            read_until(process, "Epoch ")
-            time.sleep(0.3)
+            reached = wait_for_checkpoint(program, reached + 1)
         finally:
             process.kill()
             process.communicate()
+        (run,) = mlflow.MlflowClient(program.store).search_runs(["0"])
+        command = entry_command("train", resume=run.info.run_id)
     done = program.run(*command, **OFTEN)
     assert done.returncode == 0, done.stderr
     ended(program.store).require_same(whole.left)
@@ -98,7 +138,7 @@ def test_one_that_is_killed_again_and_again_ends_the_same(program: Program, whol
     assert "Nothing is left to do: the training " in again.stdout
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=FULL)])
 def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
     program: Program, whole: Whole, kind: signal.Signals
 ) -> None:
@@ -140,8 +180,8 @@ def test_what_cannot_be_gone_on_with_is_refused_in_a_sentence(
 ) -> None:
     process = program.start(*whole.command, **OFTEN)
     try:
-        read_until(process, "Epoch ")
-        time.sleep(0.5)
+        wait_for_checkpoint(program)
+        process.send_signal(signal.SIGSTOP)  # slow, but alive
         client = mlflow.MlflowClient(program.store)
         (run,) = client.search_runs(["0"])
         run_id = run.info.run_id
@@ -161,7 +201,7 @@ def test_what_cannot_be_gone_on_with_is_refused_in_a_sentence(
     damaged = program.run(*command)
     assert (damaged.returncode, "Traceback" in damaged.stderr) == (1, False)
     assert f"{kept}: is damaged" in damaged.stderr
-    kept.write_bytes(content.replace(b'{"format": 1', b'{"format": 9', 1))
+    kept.write_bytes(content.replace(b'{"format":1', b'{"format":9', 1))
     newer = program.run(*command)
     assert newer.returncode == 1
     assert "is a checkpoint of format 9" in newer.stderr

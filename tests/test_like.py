@@ -220,7 +220,7 @@ def test_where_nothing_tells_what_was_typed_other_values_than_defaults_override(
     context = train.main.make_context("train", words)
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     assert launcher.typed(lab.id) is None
-    assert set(train._given(lab.find(lab.id), context)) == {"seed", "like"}
+    assert set(train._given(lab.id, context)) == {"seed", "like"}
     assert "does not override it" in capsys.readouterr().out
     monkeypatch.delenv("MLFLOW_RUN_ID")
-    assert len(train._given(lab.find(lab.id), context)) == len(train.main.params)
+    assert len(train._given(lab.id, context)) == len(train.main.params)

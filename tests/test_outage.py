@@ -21,10 +21,14 @@ def server(tmp_path: Path) -> Iterator[TrackingServer]:
         yield server
 
 
-def start(program: Program, server: TrackingServer, pets: Path) -> "subprocess.Popen[str]":
+def start(
+    program: Program, server: TrackingServer, pets: Path, patience: float = 120
+) -> "subprocess.Popen[str]":
     options = {**SHORT, "epochs": str(EPOCHS)}
     command = entry_command("train", **options, data=pets)
-    return program.start(*command, MLFLOW_TRACKING_URI=server.uri)
+    return program.start(
+        *command, MLFLOW_TRACKING_URI=server.uri, PETSEG_PATIENCE_SECONDS=str(patience)
+    )
 
 
 def require_whole(server: TrackingServer) -> None:
@@ -82,7 +86,7 @@ def test_a_server_that_is_away_for_a_minute_loses_nothing(
 def test_what_a_server_that_stays_away_did_not_get_is_delivered_later_and_registered(
     program: Program, server: TrackingServer, pets: Path
 ) -> None:
-    process = start(program, server, pets)
+    process = start(program, server, pets, patience=5)
     try:
         read_until(process, "Epoch 40/")
         server.stop()

@@ -1,15 +1,11 @@
 """`prepare`: a real download from a server on loopback, verification, the folder of masks."""
 
-import hashlib
 import io
 import os
 import signal
-import sys
 import tarfile
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import mlflow
@@ -17,61 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.loopback import Server, archives_of
 from tests.programs import TINY, Program
-
-
-class Server:
-    """Serves two archives; can break off or dawdle in the middle of one."""
-
-    def __init__(self, archives: dict[str, bytes]) -> None:
-        self.archives, self.behaviour = archives, "good"
-        self.asked: list[str] = []
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                content = server.archives[self.path.strip("/")]
-                if self.headers["Method"] != "HEAD":  # torchvision first asks where it is led
-                    server.asked.append(self.path.strip("/"))
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                half = len(content) // 2
-                self.wfile.write(content[:half])
-                if server.behaviour == "dawdle":
-                    self.wfile.flush()
-                    time.sleep(60)
-                if server.behaviour != "break off":
-                    self.wfile.write(content[half:])
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-
-    def command(self, **wrong: str) -> list[str]:
-        """The program, pointed at this server."""
-        words = [sys.executable, "-m", "tests.prepare_from_loopback"]
-        for name, content in self.archives.items():
-            md5 = wrong.get("md5") or hashlib.md5(content, usedforsecurity=False).hexdigest()
-            words += [f"http://127.0.0.1:{self.http.server_port}/{name}", md5]
-        return [*words, "--train-images", "10", "--val-images", "5"]
 
 
 @pytest.fixture
 def server(pets: Path) -> Iterator[Server]:
-    archives = {}
-    for name in ("images", "annotations"):
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-            archive.add(pets / name, name)
-        archives[f"{name}.tar.gz"] = buffer.getvalue()
-    serving = Server(archives)
+    serving = Server(archives_of(pets))
     yield serving
-    serving.http.shutdown()
-    serving.http.server_close()
+    serving.close()
 
 
 def whole(program: Program) -> bool:

@@ -25,11 +25,11 @@ from segmentation.unet import UNet
 from tests.test_batches import loaded
 from tests.test_training import QUICK, Notebook
 
-STEPS = 3  # an epoch's: 12 images by 4
+LOOKS = 4  # an epoch's: after each of three steps (12 images by 4), and after the epoch
 
 
 class Stopping(DiskKeeper):
-    """Keeps a training as the program does, and stops it after so many steps."""
+    """Keeps a training as the program does, and stops it when it looks for the nth time."""
 
     def __init__(self, path: Path, steps: int, identity: dict[str, object] | None = None) -> None:
         super().__init__(path, identity or {}, Interruption())
@@ -75,7 +75,7 @@ def test_a_training_stopped_after_any_step_ends_as_one_that_never_was(
     data: dict[str, Decoded], tmp_path: Path, changes: dict[str, object]
 ) -> None:
     whole, expected = train(data, None, Notebook(), **changes)
-    moments = [1, 4, 6, 9] if "loader_workers" in changes else range(1, 4 * STEPS + 1)
+    moments = [1, 4, 6, 11] if "loader_workers" in changes else range(1, 4 * LOOKS + 1)
     for steps in moments:
         path = tmp_path / str(steps)
         with pytest.raises(KeyboardInterrupt):
@@ -87,7 +87,7 @@ def test_a_training_stopped_after_any_step_ends_as_one_that_never_was(
         assert (result.best_epoch, result.epochs) == (expected.best_epoch, expected.epochs)
         assert result.first_step < result.last_step
         assert notes.first is None  # an epoch is told once, by whoever ran it
-        assert len(notes.reports) == 4 - (steps - 1) // STEPS
+        assert len(notes.reports) == 4 - steps // LOOKS
         for name, tensor in whole.state_dict().items():
             assert torch.equal(tensor, network.state_dict()[name]), (steps, name)
 

@@ -207,7 +207,7 @@ def test_images_grow_and_the_last_epoch_has_full_size(
     seen: list[int] = []
 
     class Spy(Batches):
-        def epoch(self, number: int, size: int = 0) -> Iterator[Batch]:
+        def epoch(self, number: int, size: int = 0, skip: int = 0) -> Iterator[Batch]:
             seen.append(size)
             return super().epoch(number, size)
 

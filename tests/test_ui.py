@@ -11,7 +11,7 @@ import mlflow
 import pytest
 from mlflow.entities import Run
 
-from segmentation.tracking.runs import SAMPLES
+from segmentation.tracking.watching import SAMPLES
 from tests.programs import TINY, Program
 from tests.studies import TINY_SEARCH, Searched
 from tests.ui import (

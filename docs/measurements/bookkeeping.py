@@ -15,7 +15,7 @@ from common import default_search, timed
 
 from segmentation import pipeline, trials
 from segmentation.search_config import SearchConfig
-from segmentation.tracking import models, runs, studies
+from segmentation.tracking import models, studies, watching
 from segmentation.tracking.galleries import Gallery
 from segmentation.tracking.store import connect
 
@@ -27,13 +27,13 @@ spent: dict[str, float] = {}
 def main() -> None:
     """Run the trials and tell the shares."""
     timed(spent, pipeline, "fit")
-    timed(spent, runs.TrackingObserver, "on_fit_start", "in fit")
-    timed(spent, runs.TrackingObserver, "on_epoch_end", "in fit")
-    timed(spent, runs.TrackingObserver, "on_fit_end", "in fit")
+    timed(spent, watching.TrackingObserver, "on_fit_start", "in fit")
+    timed(spent, watching.TrackingObserver, "on_epoch_end", "in fit")
+    timed(spent, watching.TrackingObserver, "on_fit_end", "in fit")
     timed(spent, trials._Pruning, "on_epoch_end", "in fit")
     timed(spent, pipeline, "evaluate", "score")
     timed(spent, Gallery, "add", "in score")
-    timed(spent, models, "log_model", "export")
+    timed(spent, models, "pack", "export")
 
     torch.set_num_threads(1)
     data = sys.argv[1]

@@ -61,7 +61,8 @@ class Courier:
     @property
     def trouble(self) -> str:
         """What kept the last try from arriving; empty where nothing did."""
-        return self._trouble[1] if self._trouble else ""
+        trouble = self._trouble
+        return trouble[1] if trouble else ""
 
     @property
     def alive(self) -> bool:
@@ -83,7 +84,8 @@ class Courier:
         self._wake.set()
         while self._thread.is_alive():
             self._thread.join(0.02)
-            since = max(began, self._trouble[0]) if self._trouble else time.monotonic()
+            trouble = self._trouble  # once: the other thread may forget it meanwhile
+            since = max(began, trouble[0]) if trouble else time.monotonic()
             if time.monotonic() - since > patience:
                 break
         self._stop.set()
@@ -109,20 +111,27 @@ class Courier:
 
     def _round(self) -> bool:
         """Bring all that waits; return whether it has arrived."""
-        while (entries := self._outbox.hold(self._outbox.waiting())) and not self._stop.is_set():
-            try:
-                taken = self._delivery.take(entries)
-            except RefusedError as refused:
-                self._outbox.refuse(entries[0], str(refused))
-            except Exception as error:  # whatever it is, what waits is kept
-                self._outbox.hold([])
-                self._delivery.doubt()
-                self._note(error)
-                return False
-            else:
-                self._outbox.done(taken)
-                self._relieve()
-        return True
+        try:
+            while not self._stop.is_set():
+                entries = self._outbox.hold(self._outbox.waiting())
+                if not entries:
+                    return True
+                self._bring(entries)
+        except Exception as error:  # whatever it is, what waits is kept
+            self._outbox.hold([])
+            self._delivery.doubt()
+            self._note(error)
+        return False
+
+    def _bring(self, entries: list[Entry]) -> None:
+        try:
+            taken = self._delivery.take(entries)
+        except RefusedError as refused:
+            self._delivery.doubt()
+            self._outbox.refuse(entries[0], str(refused))
+        else:
+            self._outbox.done(taken)
+        self._relieve()
 
     def _note(self, error: Exception) -> None:
         reason = next(iter(str(error).splitlines()), "")[:300] or type(error).__name__

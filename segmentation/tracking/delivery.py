@@ -11,17 +11,24 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from PIL import Image
+from sqlalchemy.exc import SQLAlchemyError
 
 from segmentation.tracking.courier import RefusedError
+from segmentation.tracking.keeping import remove_at
 from segmentation.tracking.outbox import Entry
 
 _MANY = 900  # figures; MLflow takes 1,000 at a time
 #: Of an answer of the store with one of these, no later try will have another.
-_FINAL = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST")
+_FINAL = ("INVALID_PARAMETER_VALUE",)
+_GONE = "RESOURCE_DOES_NOT_EXIST"
+# What is neither the store's doing nor the network's is tried so often.
+_TRIES = 3
 _IMAGES = "images"
 _OF_A_DATASET = ("name", "digest", "source_type", "source", "schema", "profile")
-#: MLflow's names of pictures with steps: KEY+step+STEP+..., where ~ stands for /.
-_PICTURE = re.compile(r"(?P<key>.*)\+step\+(?P<step>\d+)\+.*\.webp")
+#: MLflow's names of pictures with steps, where ~ stands for /: first NAME.png is written, then
+#: NAME+compressed.webp.
+_PICTURE = re.compile(r"(?P<key>.*)\+step\+(?P<step>\d+)\+.*")
+_FIRST, _SECOND = ".png", "+compressed.webp"
 
 #: Brings a model to the store, given its entry's facts and folder.
 Models = Callable[[str, dict[str, Any], Path], None]
@@ -45,6 +52,7 @@ class MlflowDelivery:
         self._run_id, self._log_model, self._careful = run_id, log_model, careful
         self._client = mlflow.MlflowClient()
         self._steps: dict[str, set[int]] = {}
+        self._tries: dict[int, int] = {}
         self._pictures: set[tuple[str, int]] | None = None
         self._kinds: dict[str, Callable[[Entry], None]] = {
             "params": self._params,
@@ -60,15 +68,32 @@ class MlflowDelivery:
 
     def take(self, entries: list[Entry]) -> list[Entry]:
         """Bring the first entry, or the first few, to MLflow; see `courier.Delivery`."""
+        first = entries[0]
+        if first.kind != "metrics" and first.kind not in self._kinds:
+            raise RefusedError(f"{first.kind}: the entry {first.number} cannot be read")
         try:
-            if entries[0].kind == "metrics":
+            if first.kind == "metrics":
                 return self._metrics(entries)
-            self._kinds[entries[0].kind](entries[0])
+            self._kinds[first.kind](first)
         except MlflowException as error:
-            if error.error_code in _FINAL:
-                raise RefusedError(f"{entries[0].kind}: {error}") from error
+            if error.error_code in _FINAL or (error.error_code == _GONE and self._is_gone()):
+                raise RefusedError(f"{first.kind}: {error}") from error
             raise
-        return entries[:1]
+        except (OSError, SQLAlchemyError):  # also all that the network's library raises
+            raise
+        except Exception as error:
+            self._tries[first.number] = self._tries.get(first.number, 0) + 1
+            if self._tries[first.number] >= _TRIES:
+                raise RefusedError(f"{first.kind}: {error}") from error
+            raise
+        return [first]
+
+    def _is_gone(self) -> bool:
+        """Tell whether the run itself was deleted."""
+        try:
+            return bool(self._client.get_run(self._run_id).info.lifecycle_stage != "active")
+        except MlflowException as error:
+            return bool(error.error_code == _GONE)
 
     def doubt(self) -> None:
         """Look again at what is there before anything else is written."""
@@ -83,14 +108,19 @@ class MlflowDelivery:
                 break
             taken.append(entry)
             points += [Metric(*point) for point in entry.facts["points"]]
-        new = []
+        new: dict[tuple[str, int], Metric] = {}
         for point in points:  # one that was stopped and went on may say something twice
-            known = self._known_steps(point.key)
-            if point.step not in known:
-                known.add(point.step)
-                new.append(point)
-        if new:
-            self._client.log_batch(self._run_id, metrics=new)
+            if point.step not in self._known_steps(point.key):
+                new.setdefault((point.key, point.step), point)
+        try:
+            if new:
+                self._client.log_batch(self._run_id, metrics=list(new.values()))
+        except MlflowException as error:
+            if error.error_code in _FINAL and len(taken) > 1:  # it may be one of them
+                return self._metrics(entries[:1])
+            raise
+        for key, step in new:
+            self._steps[key].add(step)
         return taken
 
     def _known_steps(self, key: str) -> set[int]:
@@ -100,8 +130,11 @@ class MlflowDelivery:
         return self._steps[key]
 
     def _params(self, entry: Entry) -> None:
-        params = [Param(key, value) for key, value in entry.facts.items()]
-        self._client.log_batch(self._run_id, params=params)
+        # What a training that goes on says otherwise, such as another device, cannot be changed.
+        there = self._client.get_run(self._run_id).data.params if self._careful else {}
+        params = [Param(key, value) for key, value in entry.facts.items() if key not in there]
+        if params:
+            self._client.log_batch(self._run_id, params=params)
 
     def _tags(self, entry: Entry) -> None:
         tags = [RunTag(key, value) for key, value in entry.facts.items()]
@@ -120,9 +153,7 @@ class MlflowDelivery:
     def _picture(self, entry: Entry) -> None:
         key, step = entry.facts["key"], entry.facts["step"]
         if self._pictures is None:
-            names = self._listed(_IMAGES) if self._careful else []
-            found = [match for name in names if (match := _PICTURE.fullmatch(name))]
-            self._pictures = {(one["key"].replace("~", "/"), int(one["step"])) for one in found}
+            self._pictures = self._whole_pictures() if self._careful else set()
         if (key, step) in self._pictures:
             return
         with Image.open(entry.folder / "picture.png", formats=("PNG",)) as picture:
@@ -155,8 +186,21 @@ class MlflowDelivery:
     def _model(self, entry: Entry) -> None:
         self._log_model(self._run_id, entry.facts, entry.folder)
 
+    def _whole_pictures(self) -> set[tuple[str, int]]:
+        """Return key and step of the pictures that are there; halves of others are removed."""
+        names = self._listed(_IMAGES)
+        whole = {name.removesuffix(_SECOND) for name in names if name.endswith(_SECOND)}
+        for name in names:
+            if name.endswith(_FIRST) and name.removesuffix(_FIRST) not in whole:
+                address = self._client.get_run(self._run_id).info.artifact_uri
+                remove_at(address, f"{_IMAGES}/{name}")
+        found = [match for name in whole if (match := _PICTURE.fullmatch(name))]
+        return {(one["key"].replace("~", "/"), int(one["step"])) for one in found}
+
     def _end(self, entry: Entry) -> None:
-        self._client.set_terminated(self._run_id, entry.facts["status"])
+        # One that was finished elsewhere since stays so.
+        if self._client.get_run(self._run_id).info.status != "FINISHED":
+            self._client.set_terminated(self._run_id, entry.facts["status"])
 
     def _listed(self, folder: str) -> list[str]:
         """Return the names of what lies in a folder of the run's artifacts."""

@@ -9,6 +9,7 @@ import mlflow
 from mlflow.entities import Run, ViewType
 
 from segmentation.tracking.heartbeat import BEAT, SILENT, Sign
+from segmentation.tracking.post import written
 from segmentation.tracking.store import every
 
 ALIVE, GONE, SILENT_ONE, UNKNOWN = "alive", "gone", "silent", "unknown"
@@ -26,6 +27,7 @@ class Suspect:
             machine cannot be asked, and gives no sign of life any more), or `unknown` (it never
             gave one: it is not for us to judge).
         why: in words.
+        sign: the last one of life.
     """
 
     id: str
@@ -34,6 +36,7 @@ class Suspect:
     training: bool
     verdict: str
     why: str
+    sign: Sign | None
 
     @property
     def dead(self) -> bool:
@@ -74,8 +77,9 @@ def end(suspect: Suspect) -> bool:
     """End a run that nobody writes any more, as FAILED; return whether it still said RUNNING."""
     client = mlflow.MlflowClient()
     run = client.get_run(suspect.id)
-    if run.info.status != "RUNNING" or (_judge(run).verdict == ALIVE and suspect.verdict == GONE):
-        return False
+    now = _judge(run)
+    if run.info.status != "RUNNING" or now.verdict == ALIVE or now.sign != suspect.sign:
+        return False  # it came to its end, or somebody goes on with it
     client.set_tag(suspect.id, "failure", f"it was left RUNNING: {suspect.why}")
     client.set_terminated(suspect.id, "FAILED")
     return True
@@ -92,7 +96,8 @@ def _running() -> Iterator[Run]:
 
 
 def _judge(run: Run) -> Suspect:
-    verdict, why = _verdict(Sign.of(run.data.tags))
+    sign = Sign.of(run.data.tags)
+    verdict, why = _verdict(run.info.run_id, sign)
     return Suspect(
         id=run.info.run_id,
         name=str(run.info.run_name),
@@ -100,10 +105,11 @@ def _judge(run: Run) -> Suspect:
         training="settings" in run.data.tags,
         verdict=verdict,
         why=why,
+        sign=sign,
     )
 
 
-def _verdict(sign: Sign | None) -> tuple[str, str]:
+def _verdict(run_id: str, sign: Sign | None) -> tuple[str, str]:
     if sign is None:
         return UNKNOWN, "it never gave a sign of life"
     ago = max(0.0, time.time() - sign.seen)
@@ -111,7 +117,7 @@ def _verdict(sign: Sign | None) -> tuple[str, str]:
         f"last heard of {ago:.0f} s ago" if ago < 120 else f"last heard of {ago / 60:.0f} min ago"
     )
     if sign.here():
-        if sign.lives():
+        if sign.lives() or written(run_id):
             return ALIVE, f"process {sign.pid} of this machine writes it"
         return GONE, f"process {sign.pid} of this machine is gone, {heard}"
     if ago < SILENT:

@@ -28,7 +28,8 @@ class Sign:
     Attributes:
         host: names the machine, its start and its space of process ids.
         pid: of the process.
-        started: when it began, seconds since 1970.
+        started: when it began: on Linux in ticks since the machine's start, else in seconds since
+            1970.
         seen: when it was last heard of, by its own clock, seconds since 1970.
     """
 
@@ -58,11 +59,11 @@ class Sign:
         """Tell whether that very process of this machine lives: not another one with its id."""
         try:
             process = psutil.Process(self.pid)
-            alike = abs(process.create_time() - self.started) < 1
+            alike = abs(_start_of(self.pid) - self.started) < 1
             return alike and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
+        except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
             return False
-        except psutil.Error:  # it is there, and may not be looked at
+        except (psutil.Error, OSError):  # it is there, and may not be looked at
             return True
 
 
@@ -89,9 +90,20 @@ def first_sign() -> dict[str, str]:
     return {
         _HOST: this_host(),
         _PID: str(process.pid),
-        _STARTED: f"{process.create_time():.2f}",
+        _STARTED: f"{_start_of(process.pid):.2f}",
         _SEEN: f"{time.time():.0f}",
     }
+
+
+def _start_of(pid: int) -> float:
+    """Return when a process began: on Linux in ticks since the machine's start.
+
+    Ticks do not move when the machine's clock is set, as the time of day would.
+    """
+    stat = Path(f"/proc/{pid}/stat")
+    if Path("/proc/self/stat").exists():
+        return float(stat.read_text().rpartition(")")[2].split()[19])
+    return float(psutil.Process(pid).create_time())
 
 
 class Heartbeat:
@@ -120,10 +132,9 @@ class Heartbeat:
 
 
 @contextlib.contextmanager
-def beating(run_id: str) -> Iterator[Heartbeat]:
-    """Give signs of life of a run for a while."""
-    heartbeat = Heartbeat(run_id)
+def beating(heartbeat: Heartbeat) -> Iterator[None]:
+    """End a heartbeat in the end."""
     try:
-        yield heartbeat
+        yield
     finally:
         heartbeat.end()

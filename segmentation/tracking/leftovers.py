@@ -1,17 +1,20 @@
 """What trainings have left on this machine for the store: delivered, in order, nothing twice."""
 
+import contextlib
 import dataclasses
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import mlflow
 from mlflow.exceptions import MlflowException
 
-from segmentation.errors import TrackingError
+from segmentation.errors import ConfigError, TrackingError
 from segmentation.paths import run_folder, runs_folder
 from segmentation.tracking import models
 from segmentation.tracking.outbox import entries_in
-from segmentation.tracking.post import OUTBOX, Post, only_one
+from segmentation.tracking.post import OUTBOX, STORE, BusyError, Post, only_one
+from segmentation.tracking.store import this_store
 from segmentation.tracking.trainings import CHECKPOINT, drop_checkpoints
 
 _PATIENCE = 15.0
@@ -37,10 +40,33 @@ class Delivered:
 
 
 def waiting() -> Iterator[tuple[str, int]]:
-    """Yield the id of each run of which something waits on this machine, and how much."""
+    """Yield the id of each run of which something waits on this machine, and how much.
+
+    Those of living processes are left out: they deliver themselves.
+    """
     for folder in sorted(runs_folder().glob("*")):
-        if count := len(entries_in(folder / OUTBOX)):
+        count = 0
+        if entries_in(folder / OUTBOX) and _is_ours(folder):
+            with contextlib.suppress(BusyError, ConfigError), only_one(folder.name):
+                count = len(entries_in(folder / OUTBOX))
+        if count:
             yield folder.name, count
+
+
+def foreign() -> int:
+    """Return of how many runs of other tracking stores something waits on this machine."""
+    return sum(
+        not _is_ours(folder) and bool(entries_in(folder / OUTBOX))
+        for folder in runs_folder().glob("*")
+    )
+
+
+def _is_ours(folder: Path) -> bool:
+    """Tell whether a run's folder is of this tracking store."""
+    try:
+        return (folder / STORE).read_text() == this_store()
+    except OSError:
+        return False
 
 
 def deliver(run_id: str, say: Callable[[str], None]) -> Delivered:

@@ -24,6 +24,9 @@ from segmentation.tracking.loading import load_export
 from segmentation.tracking.store import alone
 from segmentation.unet import Segmenter
 
+#: What is raised where the store cannot be reached, or cannot do what is asked.
+StoreError = MlflowException
+
 _TOLERANCE = 1e-3
 _PROMOTION = "**Promotion.**"
 _CHAMPION = "champion"
@@ -131,6 +134,12 @@ def deliver(run_id: str, facts: Mapping[str, Any], folder: Path) -> None:
     linked_already = client.get_logged_model(model.model_id).metrics or []
     if not facts["metrics"].keys() & {metric.key for metric in linked_already}:
         now = int(time.time() * 1000)
+        # MLflow writes the run's points before the model's: those of a killed process are there
+        # already, and the same time makes the same points of these.
+        times = {
+            key: client.get_metric_history(run_id, key)[0].timestamp
+            for key in facts["metrics"].keys() & run.data.metrics.keys()
+        }
         linked = {
             "model_id": model.model_id,
             "dataset_name": facts["dataset"]["name"],
@@ -138,7 +147,10 @@ def deliver(run_id: str, facts: Mapping[str, Any], folder: Path) -> None:
             "run_id": run_id,
         }
         # Without a step: the UI then compares runs by bars, not by lines of a single point.
-        figures = [Metric(key, value, now, 0, **linked) for key, value in facts["metrics"].items()]
+        figures = [
+            Metric(key, value, times.get(key, now), 0, **linked)
+            for key, value in facts["metrics"].items()
+        ]
         client.log_batch(run_id, metrics=figures)
     if (registration := facts["registration"]) is not None:
         registered = register(
@@ -147,7 +159,7 @@ def deliver(run_id: str, facts: Mapping[str, Any], folder: Path) -> None:
             registration["description"],
             registration["tags"],
         )
-        challenge(registered)
+        _challenge_if_newest(registered)
         introduce(registered.name, registration["introduction"])
 
 
@@ -227,6 +239,13 @@ def _known(name: str, tags: Mapping[str, str]) -> ModelVersion | None:
         if version.name == name and version.tags.get("purpose") == tags.get("purpose"):
             return version
     return None
+
+
+def _challenge_if_newest(registered: Registered) -> None:
+    """Give a version the alias `challenger`, unless a newer one has it: this may come late."""
+    aliases = mlflow.MlflowClient().get_registered_model(registered.name).aliases
+    if int(aliases.get("challenger", 0)) <= int(registered.version):
+        challenge(registered)
 
 
 def challenge(registered: Registered) -> None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,11 @@ class Outbox:
             os.replace(entry.folder, aside / entry.folder.name)
             self._in_hand = set()
 
+    def drop(self, unwanted: Callable[[Entry], bool]) -> None:
+        """Remove entries that are not to be delivered any more, and what was put aside."""
+        self.done([entry for entry in self.waiting() if unwanted(entry)])
+        shutil.rmtree(self.folder / REFUSED, ignore_errors=True)
+
     def refused(self) -> list[str]:
         """Return the reasons of what was put aside."""
         aside = sorted((self.folder / REFUSED).glob("*/reason.txt"))
@@ -133,6 +138,8 @@ def entries_in(folder: Path) -> list[Entry]:
             content = json.loads((path / _ENTRY).read_text())
         except FileNotFoundError:  # it is being removed, or was when its process was killed
             continue
+        except ValueError:  # a power cut
+            content = {"kind": "damaged", "facts": {}}
         found.append(
             Entry(number=int(path.name), kind=content["kind"], facts=content["facts"], folder=path)
         )

@@ -102,7 +102,8 @@ class Packed:
         shutil.copytree(folder, path, dirs_exist_ok=True)
         mlflow_model.flavors = packed.flavors
         mlflow_model.signature = packed.signature
-        mlflow_model.saved_input_example_info = packed.saved_input_example_info
+        if packed.saved_input_example_info:
+            mlflow_model.saved_input_example_info = packed.saved_input_example_info
         mlflow_model.metadata = packed.metadata
         mlflow_model.save(f"{path}/MLmodel")
 

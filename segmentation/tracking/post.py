@@ -23,7 +23,15 @@ from segmentation.tracking.outbox import Outbox
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-OUTBOX = "outbox"
+OUTBOX, LOCK = "outbox", "lock"
+#: The file in a run's folder that tells of which tracking store it is.
+STORE = "store"
+#: The tag with the reason why a run failed.
+FAILURE = "failure"
+
+
+class BusyError(TrackingError):
+    """Another process writes the run."""
 
 
 @contextlib.contextmanager
@@ -31,15 +39,15 @@ def only_one(run_id: str) -> Iterator[None]:
     """Let one process at a time write for a run.
 
     Raises:
-        TrackingError: another one does.
+        BusyError: another one does.
     """
     folder = run_folder(run_id)
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock")
+    lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise TrackingError(
+        raise BusyError(
             f"run {run_id} is written by another process, which still lives; wait for its end, or "
             "end it first"
         ) from error
@@ -47,6 +55,17 @@ def only_one(run_id: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def written(run_id: str) -> bool:
+    """Tell whether a process of this machine and cache folder writes a run now."""
+    if not (run_folder(run_id) / LOCK).exists():
+        return False
+    try:
+        with only_one(run_id):
+            return False
+    except BusyError:
+        return True
 
 
 class Post:
@@ -57,7 +76,13 @@ class Post:
     """
 
     def __init__(
-        self, run_id: str, log_model: Models, say: Callable[[str], None], *, careful: bool
+        self,
+        run_id: str,
+        log_model: Models,
+        say: Callable[[str], None],
+        *,
+        careful: bool,
+        going_on: bool = False,
     ) -> None:
         """Begin to deliver, also what an earlier process of this run has left.
 
@@ -66,10 +91,24 @@ class Post:
             log_model: brings a model to the store, and never twice.
             say: told of trouble.
             careful: whether an earlier process may have delivered something.
+            going_on: whether the training goes on, whatever was said of its end.
         """
         self._outbox = Outbox(run_folder(run_id) / OUTBOX)
+        if going_on:  # what an earlier process has said of its end is no longer true
+            self._outbox.drop(lambda entry: entry.kind == "end" or FAILURE in entry.facts)
         self._delivery, self._say = MlflowDelivery(run_id, log_model, careful=careful), say
         self.courier = Courier(self._outbox, self._delivery, say)
+
+    def next_step(self, prefix: str) -> int:
+        """Return the step behind all that wait of figures whose names begin so."""
+        waiting = [
+            step
+            for entry in self._outbox.waiting()
+            if entry.kind == "metrics"
+            for name, _, _, step in entry.facts["points"]
+            if name.startswith(prefix)
+        ]
+        return max(waiting, default=-1) + 1
 
     def metrics(self, figures: Mapping[str, float], step: int = 0) -> None:
         """Log figures of one step."""

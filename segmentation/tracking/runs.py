@@ -5,7 +5,6 @@ import dataclasses
 import json
 import os
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,14 @@ from typing import Any
 import mlflow
 from mlflow.data.dataset_source_registry import get_dataset_source_from_json
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import Metric, RunTag
 
 from segmentation.decision import Decision
 from segmentation.decoded import Decoded
 from segmentation.errors import full
 from segmentation.evaluation import Evaluation
+from segmentation.paths import printable
 from segmentation.tracking.experiments import introduce_experiment
-from segmentation.tracking.heartbeat import beating, first_sign
+from segmentation.tracking.heartbeat import Heartbeat, beating, first_sign
 from segmentation.tracking.post import Post
 from segmentation.tracking.store import release_reserve
 
@@ -62,17 +61,8 @@ def tracked_run(
         system_metrics: whether to watch the machine.
     """
     opened = open_run(name, tags, parent, resume, system_metrics=system_metrics)
-    try:
-        with beating(opened.id):
-            yield opened
-    except BaseException as error:
-        if full(error):
-            release_reserve()
-        with contextlib.suppress(Exception):  # the error that ended the run matters more
-            mlflow.set_tag("failure", reason_of(error))
-        with contextlib.suppress(Exception):
-            mlflow.end_run(status_of(error))
-        raise
+    with ending_badly(), beating(Heartbeat(opened.id)):
+        yield opened
     mlflow.end_run(opened.status)
 
 
@@ -101,9 +91,28 @@ def open_run(
             nested=True,
         )
     opened = Run(id=run.info.run_id, experiment=run.info.experiment_id)
-    if parent is None:  # the parent has done it for its trials
-        introduce_experiment(opened.experiment)
+    with ending_badly():
+        if parent is None:  # the parent has done it for its trials
+            introduce_experiment(opened.experiment)
     return opened
+
+
+@contextlib.contextmanager
+def ending_badly() -> Iterator[None]:
+    """End the current run as FAILED, or as KILLED, where an error comes; it is raised again.
+
+    Left open, MLflow would call it FINISHED when the program ends.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if full(error):
+            release_reserve()
+        with contextlib.suppress(Exception):  # the error that ended the run matters more
+            mlflow.set_tag("failure", reason_of(error))
+        with contextlib.suppress(Exception):
+            mlflow.end_run(status_of(error))
+        raise
 
 
 def leave_launchers_run(known: str, name: str, text: str) -> None:
@@ -195,14 +204,14 @@ def final_metrics(evaluation: Evaluation, best_epoch: int) -> dict[str, float]:
 def log_decision(decision: Decision) -> None:
     """Log who became champion into the current run, and the figures that decided it, once."""
     run = mlflow.active_run()
-    if run is None or "promotion" in mlflow.get_run(run.info.run_id).data.tags:
+    if run is None:
         return
-    now = int(time.time() * 1000)
-    mlflow.MlflowClient().log_batch(  # all of it or nothing
-        run.info.run_id,
-        metrics=[Metric(name, value, now, 0) for name, value in decision.figures.items()],
-        tags=[RunTag("promotion", decision.reason[:5000])],
-    )
+    there = mlflow.get_run(run.info.run_id).data  # by a process that was killed on the way
+    new = {name: value for name, value in decision.figures.items() if name not in there.metrics}
+    if new:
+        mlflow.log_metrics(new)
+    if "promotion" not in there.tags:
+        mlflow.set_tag("promotion", decision.reason[:5000])
 
 
 def dataset(decoded: Decoded, source: Path) -> MetaDataset:
@@ -212,7 +221,7 @@ def dataset(decoded: Decoded, source: Path) -> MetaDataset:
 
 def described_dataset(split: str, digest: str, source: Path) -> MetaDataset:
     """Describe images to MLflow that were never in memory at once."""
-    folder = get_dataset_source_from_json(json.dumps({"uri": str(source)}), "local")
+    folder = get_dataset_source_from_json(json.dumps({"uri": printable(str(source))}), "local")
     return MetaDataset(  # type: ignore[abstract]  # complete, if not by its annotations
         folder, name=f"pets-{split}", digest=digest[:36]
     )

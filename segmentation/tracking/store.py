@@ -28,7 +28,8 @@ _RESERVE = 2 * 2**20  # bytes; the end of a run takes some pages of the database
 
 _CHATTY = {
     "alembic": logging.WARNING,
-    "mlflow.store.db.utils": logging.WARNING,
+    # It logs tracebacks of errors that are raised as well, and told as a sentence.
+    "mlflow.store.db.utils": logging.CRITICAL,
     "mlflow.pyfunc": logging.WARNING,
     "mlflow.system_metrics": logging.WARNING,
     "mlflow.tracking.fluent": logging.WARNING,
@@ -158,6 +159,11 @@ def command(entry: str, parameters: Mapping[str, Any]) -> str:
     return f"mlflow run {project()} -e {entry} --env-manager local{given}"
 
 
+def this_store() -> str:
+    """Return what tells this tracking store from others, without any password in it."""
+    return _name_of(str(mlflow.get_tracking_uri()))
+
+
 @contextlib.contextmanager
 def alone(uri: str) -> Iterator[None]:
     """Let one process of this machine at a time change what others would change too.
@@ -165,12 +171,17 @@ def alone(uri: str) -> Iterator[None]:
     Several that create a database's tables at once fail, and several that look whether there is a
     champion would all find none. A server keeps its own order.
     """
-    if path := _sqlite_path(uri):  # the same relative address means other files in other folders
-        uri = str(path)
     folder = cache_folder() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f"{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock"):
+    with FileLock(folder / f"{_name_of(uri)}.lock"):
         yield
+
+
+def _name_of(uri: str) -> str:
+    """Name a store by its address, in a way that shows no password."""
+    if path := _sqlite_path(uri):  # the same relative address means other files in other folders
+        uri = str(path)
+    return hashlib.sha256(uri.encode()).hexdigest()[:16]
 
 
 def _sqlite_path(uri: str) -> Path | None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -9,24 +10,33 @@ from pathlib import Path
 import mlflow
 from mlflow.exceptions import MlflowException
 
-from segmentation.environment import environment
-from segmentation.errors import TrackingError, TrainingError, full
+from segmentation.environment import environment, seconds_in
+from segmentation.errors import CheckpointError, TrackingError, TrainingError, full
 from segmentation.paths import run_folder
 from segmentation.tracking import models
 from segmentation.tracking.heartbeat import Heartbeat, beating
 from segmentation.tracking.keeping import remove_at
-from segmentation.tracking.post import Post, only_one
-from segmentation.tracking.runs import Run, leave_launchers_run, open_run, reason_of, status_of
-from segmentation.tracking.store import command, release_reserve
+from segmentation.tracking.post import FAILURE, STORE, Post, only_one
+from segmentation.tracking.runs import (
+    Run,
+    ending_badly,
+    leave_launchers_run,
+    open_run,
+    reason_of,
+    status_of,
+)
+from segmentation.tracking.store import command, release_reserve, this_store
 from segmentation.tracking.watch import MachineWatch
 
-#: For so many seconds the end of a training waits for a store that does not answer.
-PATIENCE = 30.0
+#: For so many seconds the end of a training waits for a store that does not answer, unless the
+#: environment variable says otherwise.
+PATIENCE, VARIABLE = 120.0, "PETSEG_PATIENCE_SECONDS"
 # The same where the training has failed, or was stopped: then somebody waits for the prompt.
 _SHORT = 5.0
 
-# A call to a server that is away ends within seconds: it is tried again, in the background.
-_QUICK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+# A call to a server that is away ends soon: it is tried again, in the background. What a user has
+# set stays.
+_QUICK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
 
 #: The name of a checkpoint in its run's folder.
 CHECKPOINT = "checkpoint"
@@ -85,6 +95,10 @@ class UndeliveredError(TrackingError):
     """What a training has posted waits on this machine for the store."""
 
 
+# Going on would end the same way, or is not what is to be done.
+_NOT_TO_GO_ON_FROM = (TrainingError, CheckpointError, UndeliveredError)
+
+
 @contextlib.contextmanager
 def training_run(
     name: str,
@@ -92,7 +106,8 @@ def training_run(
     *,
     parent: Run | None = None,
     resume: str | None = None,
-    patience: float = PATIENCE,
+    patience: float | None = None,
+    resumable: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Training]:
     """Open the run of a training, or go on in one; yield it.
@@ -105,47 +120,77 @@ def training_run(
         tags: given to it from its first moment on.
         parent: the run that it is nested in.
         resume: the id of a run to go on in.
-        patience: for so many seconds its end waits for a store that does not answer.
+        patience: for so many seconds its end waits for a store that does not answer; None: as
+            long as usual.
+        resumable: whether `train` can go on with it.
         say: told when the store does not answer and when it does again, and how to go on.
 
     Raises:
         TrackingError: another process writes the run, or the store does not take its end.
     """
+    if patience is None:
+        patience = seconds_in(VARIABLE, PATIENCE)
     with contextlib.ExitStack() as opened:
         if resume is not None:
             opened.enter_context(only_one(resume))
             # `mlflow run` opens a run of its own each time.
             leave_launchers_run(resume, f"{name} (went on)", f"Went on in run `{resume}`.")
         run = open_run(name, tags, parent, resume)
-        if resume is not None:
-            with contextlib.suppress(MlflowException):  # it never failed
-                mlflow.delete_tag("failure")
-        else:
-            opened.enter_context(only_one(run.id))
-        opened.enter_context(environment(_QUICK))
-        post = Post(run.id, models.deliver, say, careful=resume is not None)
-        watch = MachineWatch(run.id, post.metrics, resumed=resume is not None)
-        watch.start()
-        heartbeat = opened.enter_context(beating(run.id))
-        training = Training(
-            id=run.id,
-            experiment=run.experiment,
-            post=post,
-            heartbeat=heartbeat,
-            patience=patience,
-        )
+        with ending_badly():
+            if resume is None:
+                opened.enter_context(only_one(run.id))
+            quick = {key: value for key, value in _QUICK.items() if key not in os.environ}
+            opened.enter_context(environment(quick))
+            training, watch = _begin(run, patience, say, resumed=resume is not None)
+            opened.enter_context(beating(training.heartbeat))
         try:
             yield training
             watch.finish()
             training.deliver()
-            mlflow.end_run(training.status)
+            _end_well(training)
         except BaseException as error:
             watch.finish()
             _end_badly(training, error)
-            if training.checkpoint.exists() and not isinstance(error, TrainingError):
+            if resumable and not isinstance(error, _NOT_TO_GO_ON_FROM):
                 say(f"Go on: {how_to_go_on(run.id)}")
             raise
         shutil.rmtree(training.folder, ignore_errors=True)
+
+
+def _begin(
+    run: Run, patience: float, say: Callable[[str], None], *, resumed: bool
+) -> tuple[Training, MachineWatch]:
+    """Begin to deliver what a training says, and to watch the machine."""
+    (run_folder(run.id) / STORE).write_text(this_store())
+    if resumed:
+        with contextlib.suppress(MlflowException):  # it never failed
+            mlflow.delete_tag("failure")
+    post = Post(run.id, models.deliver, say, careful=resumed, going_on=resumed)
+    watch = MachineWatch(run.id, post.metrics, post.next_step("system/") if resumed else None)
+    watch.start()  # type: ignore[no-untyped-call]
+    training = Training(
+        id=run.id,
+        experiment=run.experiment,
+        post=post,
+        heartbeat=Heartbeat(run.id),
+        patience=patience,
+    )
+    return training, watch
+
+
+def _end_well(training: Training) -> None:
+    """End a run of which all was delivered.
+
+    Raises:
+        UndeliveredError: the store went away before that.
+    """
+    try:
+        mlflow.end_run(training.status)
+    except MlflowException as error:
+        raise UndeliveredError(
+            f"the tracking store went away before the run's end ({error}); `{HOW_TO_DELIVER}` "
+            "ends it when the store is back"
+        ) from error
 
 
 def _end_badly(training: Training, error: BaseException) -> None:
@@ -157,7 +202,7 @@ def _end_badly(training: Training, error: BaseException) -> None:
     status = training.status if undelivered else status_of(error)
     with contextlib.suppress(Exception):  # the error that ended the run matters more
         if not undelivered:
-            post.tags({"failure": reason_of(error)})
+            post.tags({FAILURE: reason_of(error)})
             arrived = post.finish(_SHORT)
         if not arrived:
             post.end(status)

@@ -1,7 +1,7 @@
 """Tracks the epochs of a training: figures, and sample pictures at some moments."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,12 +39,22 @@ class TrackingObserver:
             for number, png in enumerate(pngs)
         }
 
-    def restore(self, arrays: Mapping[str, NDArray[np.uint8]]) -> None:
-        """Take over the pictures of a process that was stopped."""
+    def restore(
+        self, arrays: Mapping[str, NDArray[np.uint8]], history: Mapping[str, Sequence[float]]
+    ) -> None:
+        """Take over from a process that was stopped; what it has posted may be lost with a disk.
+
+        Args:
+            arrays: what `state` gave.
+            history: each epoch's figures so far, by name.
+        """
         for name, content in arrays.items():
             if name.startswith("pictures/"):
                 _, step, _ = name.split("/")
                 self._seen.setdefault(int(step), []).append(content.tobytes())
+        names = list(history)
+        for epoch, values in enumerate(zip(*history.values(), strict=True), 1):
+            self._post.metrics(dict(zip(names, values, strict=True)), epoch)
 
     def on_fit_start(self, samples: Samples) -> None:
         """Post what the untrained network says: the sliders of MLflow's UI begin at step 0."""
