@@ -108,6 +108,7 @@ RANKS = {
     "segmentation.tracking.loading": 10,
     "segmentation.tracking.models": 14,
     "segmentation.tracking.launcher": 10,
+    "segmentation.tracking.lookup": 8,
     "segmentation.tracking.repeat": 13,
     "segmentation.tracking.differences": 14,
     "segmentation.tracking.reports": 13,

@@ -66,7 +66,9 @@ def test_failed_trials_do_not_end_a_study_and_other_settings_are_refused(
     assert_exact(searched, trials=5, confirmations=0)
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "kind", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.full)]
+)
 def test_ctrl_c_ends_everything_and_the_same_command_goes_on(
     program: Program, pets: Path, kind: signal.Signals
 ) -> None:

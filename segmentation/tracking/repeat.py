@@ -4,13 +4,11 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import mlflow
-from mlflow.exceptions import MlflowException
-
 from segmentation.config import Config, Count, fields, option_name
 from segmentation.devices import choose_compute
 from segmentation.errors import ConfigError, DataError
 from segmentation.sources import find_source
+from segmentation.tracking.lookup import find_run
 
 _NUMBERS: dict[Any, type[int] | type[float]] = {int: int, Count: int, float: float}
 #: Only a training logs all of these; a search's own run has no name of a model.
@@ -140,21 +138,8 @@ def find(run_id: str) -> Earlier:
     Raises:
         ConfigError: there is no such run, it was deleted, or it is no training.
     """
-    try:
-        run = mlflow.MlflowClient().get_run(run_id)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        raise ConfigError(
-            f"like={run_id}: the tracking store has no such run; {_EXPECTED}, which `mlflow ui` "
-            "shows; train in the folder of that run, or set MLFLOW_TRACKING_URI to its store"
-        ) from error
+    run = find_run(run_id, "like", _EXPECTED)
     name, data = str(run.info.run_name), run.data
-    if run.info.lifecycle_stage != "active":
-        raise ConfigError(
-            f"like={run_id}: the run {name} was deleted; bring it back with `mlflow runs restore "
-            f"--run-id {run_id}`, or give another"
-        )
     if lacking := [param for param in _OF_A_TRAINING if param not in data.params]:
         raise ConfigError(
             f"like={run_id}: the run {name} is no training, it has no parameter {lacking[0]}; "

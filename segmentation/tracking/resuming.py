@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.exceptions import MlflowException
 
 from segmentation.config import Config, option_name
 from segmentation.config import fields as settings_of
 from segmentation.errors import ConfigError
 from segmentation.paths import run_folder
 from segmentation.tracking.heartbeat import SILENT, Sign
+from segmentation.tracking.lookup import find_run
 from segmentation.tracking.trainings import ARTIFACT, CHECKPOINT
 
 #: The tag with the parameters of a training, by their names, as JSON.
 SETTINGS = "settings"
 
-_EXPECTED = "expected the id of a run of `train`, which ends the address behind `Look:`"
+_EXPECTED = "expected the id of a run of `train`"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,21 +87,8 @@ def find(run_id: str) -> Unfinished:
         ConfigError: there is no such run, it was deleted, it is no training, or it still runs.
     """
     run_folder(run_id)  # raises where it could be no id
-    try:
-        run = mlflow.MlflowClient().get_run(run_id)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        raise ConfigError(
-            f"resume={run_id}: the tracking store has no such run; {_EXPECTED}; go on in the "
-            "folder of that run, or set MLFLOW_TRACKING_URI to its store"
-        ) from error
+    run = find_run(run_id, "resume", _EXPECTED)
     name = str(run.info.run_name)
-    if run.info.lifecycle_stage != "active":
-        raise ConfigError(
-            f"resume={run_id}: the run {name} was deleted; bring it back with `mlflow runs restore "
-            f"--run-id {run_id}`, or train anew"
-        )
     options = _options(run.data.tags.get(SETTINGS, ""))
     if not options:
         raise ConfigError(f"resume={run_id}: the run {name} is no training; {_EXPECTED}")
