@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 
+from segmentation.errors import ConfigError
 from segmentation.search_config import CONFIRMATION
 from segmentation.search_job import confirmations, state_teller
 from segmentation.tracking import ghosts, leftovers, studies
@@ -89,7 +90,9 @@ def _end(suspect: ghosts.Suspect, say: Say, *, act: bool) -> None:
 
 def _mend_study(place: Place, say: Say, *, act: bool) -> int:
     """Have lost trials of a study tried again; return whether there were any."""
-    study = Study(place, {}, 0, None)
+    study = Study.known(place)
+    if study is None:
+        raise ConfigError(f"study={place.name}: there is no such study in {place.address}")
     both = (study, confirmations(study))
     before = [_running(one) for one in both]
     if not any(before):

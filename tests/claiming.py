@@ -1,6 +1,6 @@
 """A process that works on a study as a worker does, with trials that only sleep.
 
-python -m tests.claiming ADDRESS HEARTBEAT TOTAL SECONDS      (or die, in place of seconds)
+python -m tests.claiming ADDRESS HEARTBEAT TOTAL SECONDS [NAME]     (or die, in place of seconds)
 """
 
 import os
@@ -18,15 +18,15 @@ SPACE: Space = {
 }
 
 
-def open_study(address: str, heartbeat: int = 10, seed: int = 0) -> Study:
+def open_study(address: str, heartbeat: int = 10, seed: int = 0, name: str = "shared") -> Study:
     """Open the study that these processes share."""
-    return Study(Place(name="shared", address=address, heartbeat=heartbeat), SPACE, seed, None)
+    return Study(Place(name=name, address=address, heartbeat=heartbeat), SPACE, seed, None)
 
 
 def main() -> None:
     """Run trials until there are enough; print the number of each."""
-    address, heartbeat, total, seconds = sys.argv[1:]
-    study = open_study(address, int(heartbeat))
+    address, heartbeat, total, seconds, *name = sys.argv[1:]
+    study = open_study(address, int(heartbeat), 0, *name)
     presence = Presence(study.place)
 
     def run(attempt: Attempt) -> float:

@@ -1,5 +1,6 @@
 """One study for several machines: real PostgreSQL, real processes, one of them killed."""
 
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +62,44 @@ def test_a_process_that_vanishes_gives_its_trial_back(program: Program, server: 
     assert {trial.state for trial in trials} <= {"complete", "lost"}
     retried = [trial.notes["retry_of"] for trial in trials if "retry_of" in trial.notes]
     assert sorted(retried) == [trial.number for trial in trials if trial.state == "lost"]
+
+
+def test_recover_gives_back_what_a_dead_process_held_and_nothing_else(
+    program: Program, server: str
+) -> None:
+    place = Place(name="held", address=server, heartbeat=1)
+    study = Study(place, SPACE, 0, None)
+    study.require_settings({"heartbeat": 1})
+    command = [sys.executable, "-m", "tests.claiming", server, "1", "2", "600", "held"]
+    dead, alive = (program.start(*command) for _ in range(2))
+    try:
+        deadline = time.monotonic() + 120
+        while sum(trial.state == "running" for trial in study.trials()) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        dead.kill()
+        dead.communicate()
+        recovered = entry_command("recover", storage=server, study="held")
+        while True:  # as soon as six heartbeats are missing
+            done = program.run(*recovered)
+            assert done.returncode == 0, done.stderr
+            if "were lost" in done.stdout:
+                break
+            assert time.monotonic() < deadline
+        assert (
+            "Study:  held: 1 trials were lost, to be tried again; 1 alive, left alone"
+            in done.stdout
+        )
+        assert sorted(t.state for t in study.trials()) == ["lost", "running", "waiting"]
+        assert alive.poll() is None
+    finally:
+        for process in (dead, alive):
+            process.kill()
+            process.communicate()
+    typo = program.run(*entry_command("recover", storage=server, study="helt"))
+    assert typo.returncode == 2
+    assert f"study=helt: there is no such study in {server}" in typo.stderr
+    assert Study.known(Place(name="helt", address=server, heartbeat=1)) is None
 
 
 @pytest.mark.parametrize("reports", [True, False])

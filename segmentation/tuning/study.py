@@ -131,6 +131,22 @@ class Study:
         #: Tells this study from others of the same name in other storages.
         self.id = str(self._study.user_attrs["id"])
 
+    @classmethod
+    def known(cls, place: Place) -> "Study | None":
+        """Open a study as it was begun, to look at it; None if it is not there.
+
+        Args:
+            place: where it is kept; how often signs of life come is taken from the study.
+
+        Raises:
+            TrackingError: the storage cannot be used.
+        """
+        if place.name not in optuna.get_all_study_names(storage=open_storage(place)):
+            return None
+        study = cls(place, {}, 0, None)
+        heartbeat = (study.recall("settings") or {}).get("heartbeat", place.heartbeat)
+        return cls(dataclasses.replace(place, heartbeat=heartbeat), {}, 0, None)
+
     @property
     def optuna(self) -> optuna.Study:
         """Optuna's own, for its plots."""
