@@ -69,10 +69,6 @@ class Courier:
         """Whether it still works."""
         return self._thread.is_alive()
 
-    def hurry(self) -> None:
-        """Bring what waits now."""
-        self._wake.set()
-
     def finish(self, patience: float) -> bool:
         """Bring all that is left; return whether all has arrived.
 

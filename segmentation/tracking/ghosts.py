@@ -21,7 +21,6 @@ class Suspect:
 
     Attributes:
         id, name: MLflow's.
-        stage: `parent`, `search` or `confirmation` of a run of a search; else empty.
         training: whether it is a training with which `train` can go on.
         verdict: `alive`, `gone` (its process was looked for and is not there), `silent` (its
             machine cannot be asked, and gives no sign of life any more), or `unknown` (it never
@@ -32,7 +31,6 @@ class Suspect:
 
     id: str
     name: str
-    stage: str
     training: bool
     verdict: str
     why: str
@@ -59,7 +57,6 @@ def find(wait: Callable[[float], None]) -> list[Suspect]:
     if not silent:
         return suspects
     client = mlflow.MlflowClient()
-    before = {run_id: Sign.of(client.get_run(run_id).data.tags) for run_id in silent}
     wait(2.5 * BEAT)
     found = []
     for one in suspects:
@@ -67,7 +64,7 @@ def find(wait: Callable[[float], None]) -> list[Suspect]:
             run = client.get_run(one.id)
             if run.info.status != "RUNNING":  # it came to its end meanwhile
                 continue
-            if Sign.of(run.data.tags) != before[one.id]:
+            if Sign.of(run.data.tags) != one.sign:
                 one = dataclasses.replace(one, verdict=ALIVE, why="it gives signs of life")
         found.append(one)
     return found
@@ -101,7 +98,6 @@ def _judge(run: Run) -> Suspect:
     return Suspect(
         id=run.info.run_id,
         name=str(run.info.run_name),
-        stage=run.data.tags.get("stage", ""),
         training="settings" in run.data.tags,
         verdict=verdict,
         why=why,
