@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,10 @@ from segmentation.errors import DataError
 from segmentation.parallel import ahead, batched
 from segmentation.pixels import COUNTS_SHIFT, PET_BIT
 
-# Batches that are prepared one after the other: in turns with the network's arithmetic, code and
-# tables would have left the processor's caches by each next one.
-_AT_ONCE = 4
+# Bytes of the batches that are prepared in one call: in turns with the network's arithmetic, code
+# and tables would have left the processor's caches by each next one.
+_AT_ONCE = 8 << 20
+_PER_PIXEL = 4  # bytes: red, green, blue and the flags
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,14 @@ class Batch:
             mask=self.mask.to(device, non_blocking=True),
             valid=self.valid.to(device, non_blocking=True),
         )
+
+    def split(self, size: int) -> "Iterator[Batch]":
+        """Yield parts of `size` images, the last one perhaps smaller; they share its memory."""
+        parts = zip(
+            *(part.split(size) for part in (self.image, self.mask, self.valid)), strict=True
+        )
+        for image, mask, valid in parts:
+            yield Batch(image=image, mask=mask, valid=valid)
 
     def pin_memory(self) -> "Batch":
         """Return the batch in page-locked memory, from which copies to a GPU run alongside."""
@@ -82,7 +91,7 @@ class Batches:
         pinned = torch.cuda.is_available() and config.device in ("auto", "cuda")
         # On a CPU, whatever prepares data takes its time from the network; a GPU must not wait.
         self.ahead = pinned and not config.loader_workers
-        self._at_once = _AT_ONCE
+        self._workers, self._at_once = config.loader_workers, _AT_ONCE
         self._loader: DataLoader[Batch | DataError] = DataLoader(
             self._dataset,
             batch_sampler=self._sampler,
@@ -114,11 +123,12 @@ class Batches:
         """
         self._sampler.epoch, self._sampler.size = number, size or self.image_size
         self._sampler.skip = skip
-        prepared = (
-            ahead(self._prepare, self._sampler, 1)
-            if self.ahead
-            else itertools.chain.from_iterable(batched(self._loader, self._at_once))
-        )
+        if self._workers:
+            prepared: Iterable[Batch | DataError] = self._loader
+        elif self.ahead:
+            prepared = ahead(self._prepare, self._sampler, 1)
+        else:
+            prepared = self._in_groups()
         for batch in prepared:
             if isinstance(batch, DataError):
                 raise batch
@@ -127,11 +137,21 @@ class Batches:
     @contextlib.contextmanager
     def one_at_a_time(self) -> Iterator[None]:
         """Prepare each batch when it is asked for, so that every step costs the same."""
-        self._at_once = 1
+        self._at_once = 0
         try:
             yield
         finally:
             self._at_once = _AT_ONCE
+
+    def _in_groups(self) -> Iterator[Batch | DataError]:
+        """Prepare several batches in one call, then hand them out."""
+        bytes_each = self.batch_size * self._sampler.size**2 * _PER_PIXEL
+        for some in batched(self._sampler, max(1, self._at_once // bytes_each)):
+            group = self._dataset.__getitems__(list(itertools.chain.from_iterable(some)))
+            if isinstance(group, DataError):
+                yield group
+                return
+            yield from group.split(self.batch_size)
 
     def _prepare(self, positions: list[tuple[int, int, int]]) -> Batch | DataError:
         batch = self._dataset.__getitems__(positions)

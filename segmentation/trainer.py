@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW
-from torch.optim.swa_utils import AveragedModel
 
 from segmentation.averaging import MovingAverage
 from segmentation.batches import Batch, Batches
@@ -23,7 +22,7 @@ from segmentation.schedule import Plan, one_cycle, side_at, stages
 from segmentation.tensors import array, fill, like
 
 _KEPT = 16  # validation images whose probabilities observers may ask for
-_AVERAGED_EVERY = 8  # steps, and after an epoch: each time takes as long as the optimiser
+_AVERAGED_EVERY = 8  # steps, and after an epoch: each time passes over all weights once
 _OF_ADAM = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -36,12 +35,7 @@ class Trainer:
         self._config, self._batches, self._compute = config, batches, compute
         # Convolutions run fastest where the channels of a pixel lie side by side.
         self._model = model.to(compute.device).to(memory_format=torch.channels_last)
-        self._moving = MovingAverage(config.ema)
-        self._average = (
-            AveragedModel(self._model, multi_avg_fn=self._moving, use_buffers=True)
-            if config.ema
-            else None
-        )
+        self._average = MovingAverage(self._model, config.ema) if config.ema else None
         self._criterion = Criterion(config.loss)
         # Fused: all weights in one pass.
         self._optimizer = AdamW(
@@ -83,7 +77,8 @@ class Trainer:
             self._losses[len(self._sizes)] = loss
             self._sizes.append(size)
             after_step()
-        self._update_average()
+        if self._average is not None and self._steps > self._average.steps:
+            self._average.update(self._steps)
         # One transfer an epoch: a GPU is not made to wait for the CPU at each step.
         mean = float(np.average(self._losses.cpu().numpy(), weights=self._sizes))
         speed = (sum(self._sizes) - before) / (time.perf_counter() - started)
@@ -123,16 +118,9 @@ class Trainer:
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._steps += 1
-        if self._steps - self._moving.steps == _AVERAGED_EVERY:
-            self._update_average()
+        if self._average is not None and self._steps - self._average.steps == _AVERAGED_EVERY:
+            self._average.update(self._steps)
         return cast(Tensor, loss.detach())
-
-    def _update_average(self) -> None:
-        """Take the steps since the last time into the average."""
-        if self._average is not None and self._steps > self._moving.steps:
-            self._moving.until = self._steps
-            self._average.update_parameters(self._model)
-            self._moving.steps = self._steps
 
     @torch.inference_mode()
     def validate(self, most: int | None = None) -> tuple[float, Counts]:
@@ -179,7 +167,7 @@ class Trainer:
                 "scaler": self._scaler.state_dict(),
                 "sizes": list(self._sizes),
                 "steps": self._steps,
-                "averaged": self._moving.steps,
+                "averaged": 0 if self._average is None else self._average.steps,
                 "last_lr": self.last_lr,
             },
         )
@@ -203,9 +191,12 @@ class Trainer:
         self._scaler.load_state_dict(facts["scaler"])
         self._sizes, self.last_lr = list(facts["sizes"]), facts["last_lr"]
         self._steps = facts["steps"]
-        self._moving.steps = self._moving.until = facts["averaged"]
+        if self._average is not None:
+            self._average.steps = facts["averaged"]
 
     def _weights(self) -> dict[str, Tensor]:
         """Return weights and buffers, of the model and of the average."""
-        average = {} if self._average is None else self._average.state_dict(prefix="average.")
-        return {**self._model.state_dict(), **average}
+        weights: dict[str, Tensor] = self._model.state_dict()
+        if self._average is not None:
+            self._average.module.state_dict(destination=weights, prefix="average.module.")
+        return weights

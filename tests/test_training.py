@@ -166,17 +166,24 @@ def test_a_loss_that_is_not_finite_ends_training_with_a_word(data: dict[str, Dec
 
 
 def test_the_moving_average_forgets_fast_while_it_is_young_by_hand() -> None:
-    update = MovingAverage(0.9)
-    average, counter = torch.tensor([1.0]), torch.tensor(3)
-    update.steps, update.until = 8, 16  # eight steps, each with decay 9 / 18
-    update([average], [torch.tensor([12.0])], 1)
-    assert average.item() == pytest.approx(1 / 2**8 * 1 + (1 - 1 / 2**8) * 12)
-    average.fill_(1)
-    update.steps, update.until = 8000, 8003  # decay 0.9, not 8001 / 8010
-    update([average], [torch.tensor([12.0])], 1000)
-    assert average.item() == pytest.approx(0.9**3 * 1 + (1 - 0.9**3) * 12)
-    update([counter], [torch.tensor(8)], 1000)
-    assert counter.item() == 8
+    model = nn.BatchNorm1d(1)
+    average = MovingAverage(model, 0.9)
+
+    def updated(steps: int, weight: float) -> float:
+        with torch.no_grad():
+            model.weight.fill_(weight)
+            model.num_batches_tracked.fill_(steps)
+        average.update(steps)
+        assert average.module.get_buffer("num_batches_tracked").item() == average.steps == steps
+        return average.module.get_parameter("weight").item()
+
+    assert updated(8, 1) == 1  # the first one copies
+    # Eight steps, each with decay 9 / 18.
+    assert updated(16, 12) == pytest.approx(1 / 2**8 * 1 + (1 - 1 / 2**8) * 12)
+    before = average.module.get_parameter("weight").item()
+    average.steps = 8000
+    # Decay 0.9, not 8001 / 8010.
+    assert updated(8003, 2) == pytest.approx(0.9**3 * before + (1 - 0.9**3) * 2)
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 12])
@@ -194,7 +201,8 @@ def test_after_each_epoch_the_average_has_all_of_its_steps(
         after = [weight.detach().clone() for weight in trainer.judged.parameters()]
         assert not any(torch.equal(old, new) for old, new in zip(before, after, strict=True))
         before = after
-    assert trainer._moving.steps == 2 * len(Batches(data["train"], data["val"], config))
+    assert trainer._average is not None
+    assert trainer._average.steps == 2 * len(Batches(data["train"], data["val"], config))
 
 
 @pytest.mark.parametrize(

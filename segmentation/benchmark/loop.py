@@ -26,7 +26,9 @@ from segmentation.trainer import Trainer
 from segmentation.training import fit
 from segmentation.unet import build_unet
 
-_STEPS = 8  # an epoch's; every batch is full, so that each step has the bare step's shape
+# An epoch's, like a default training's; every batch is full, so that each step has the bare step's
+# shape.
+_STEPS = 12
 
 
 class PlainBatches(Batches):
