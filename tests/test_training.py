@@ -172,7 +172,7 @@ def test_the_moving_average_forgets_fast_while_it_is_young_by_hand() -> None:
     def updated(steps: int, weight: float) -> float:
         with torch.no_grad():
             model.weight.fill_(weight)
-            model.num_batches_tracked.fill_(steps)
+            model.get_buffer("num_batches_tracked").fill_(steps)
         average.update(steps)
         assert average.module.get_buffer("num_batches_tracked").item() == average.steps == steps
         return average.module.get_parameter("weight").item()
