@@ -3,15 +3,18 @@
 import functools
 import gc
 import io
+import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from segmentation.errors import ConfigError, explain
+from segmentation import ending
+from segmentation.errors import ConfigError, PeerLostError, TrainingError, explain
 
 if TYPE_CHECKING:
     from segmentation.reports import EpochReport, FitResult, Samples
@@ -42,16 +45,20 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
         # Importing and exporting make millions of objects that stay; looking for garbage among
         # them as often as Python does by default takes more than a second of every command.
         gc.set_threshold(100_000, 20, 50)
+        ending.forget()
         try:
             command(*args, **kwargs)
         except KeyboardInterrupt as error:
             text = "stopped by Ctrl-C or SIGTERM; a run that had begun is marked KILLED"
-            raise _Failure(text, 1) from error
+            _end(text, 1, error)
         except Exception as error:
             message = explain(error)
+            if message is None and ending.note(1):
+                traceback.print_exc()
+                return
             if message is None:
                 raise
-            raise _Failure(message, 2 if isinstance(error, ConfigError) else 1) from error
+            _end(message, 2 if isinstance(error, ConfigError) else 1, error)
         finally:
             ProgressBar.close_open()
             # Python looks for garbage on its way out; among all that PyTorch and MLflow hold, that
@@ -59,6 +66,30 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
             gc.freeze()
 
     return wrapped
+
+
+def _end(message: str, code: int, error: BaseException) -> None:
+    """End the program with a message and an exit code; one of several processes as `ending` says.
+
+    Of an error that all of these have alike the main one tells, which has rank 0.
+    """
+    several = os.environ.get("WORLD_SIZE", "1") != "1"
+    rank = int(os.environ.get("RANK", "0")) if several else 0
+    gone = isinstance(error, PeerLostError)
+    if gone:  # their launcher may end this one meanwhile
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if ending.noted() is not None:  # the other one has told why
+            return
+    alike = gone or isinstance(error, (TrainingError, KeyboardInterrupt))
+    if rank:
+        message = "" if alike else f"process {rank}: {message}"
+    if not gone and ending.note(code):
+        if message:
+            _Failure(message, code).show()
+        return
+    if message:
+        raise _Failure(message, code) from error
+    sys.exit(code)
 
 
 class ProgressBar:

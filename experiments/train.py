@@ -1,5 +1,7 @@
 """Train a U-Net, track the run in MLflow, register the model."""
 
+import dataclasses
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +11,11 @@ from click.core import ParameterSource
 from experiments.console import ConsoleObserver, ProgressBar, one_line_errors
 from experiments.options import Duration, config_options
 from segmentation.config import Config, require_model_name
+from segmentation.errors import TrainingError
 
 if TYPE_CHECKING:
     from segmentation.budget import Budget
+    from segmentation.group import Group
     from segmentation.pipeline import Setup
     from segmentation.tracking.repeat import Earlier
     from segmentation.tracking.resuming import Unfinished
@@ -47,62 +51,112 @@ _KEPT = 0.1  # a budget's time is kept within this share of it, or it is said be
     help="Id of the run of a training that was stopped or killed, to go on with it in that run: "
     "all parameters are its own; empty: none.",
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Processes of this machine that train together, each with its share of every batch and, "
+    "where there are GPUs, one of its own.",
+)
 @click.pass_context
 @one_line_errors
-def main(
-    context: click.Context,
-    model_name: str,
-    budget: float,
-    like: str,
-    resume: str,
-    **options: Any,
-) -> None:
+def main(context: click.Context, processes: int, **options: Any) -> None:
     """Train a U-Net that tells pet from background."""
-    earlier, stopped = None, None
+    given = not (options["like"] or options["resume"])
+    config = Config.from_options(options) if given else None
+    require_model_name(options["model_name"])
+    # What follows takes seconds to import; --help and wrong parameters need none of it.
+    from segmentation.group import joined_here, together
+
+    if processes > 1 and not joined_here():
+        from segmentation.devices import choose_compute
+        from segmentation.launching import launch
+
+        if config:
+            choose_compute(config.training, processes - 1)
+
+        context.exit(launch("experiments.train", sys.argv[1:], processes))
+    with together(options) as group:
+        if not group.main:
+            _beside(group)
+        elif asked := _asked(context, options, group.key):
+            _train(asked, group)
+        else:
+            group.from_main(None, patient=True)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What is to be trained.
+
+    Attributes:
+        options: the settings, by the parameters' names.
+        model_name, budget, like: as they were given.
+        earlier: the training that is repeated, if any.
+        stopped: the training that goes on, if any.
+    """
+
+    options: dict[str, Any]
+    model_name: str
+    budget: float
+    like: str
+    earlier: "Earlier | None" = None
+    stopped: "Unfinished | None" = None
+
+
+def _asked(context: click.Context, options: dict[str, Any], key: str) -> _Asked | None:
+    """Find out what is to be trained, and say so; None: nothing is left to do."""
+    own = {name: options[name] for name in ("model_name", "budget", "like")}
+    resume = options["resume"] or _begun(key)
     if resume:
-        stopped = _stopped(resume, context)
+        stopped = _stopped(resume, context, key)
         if stopped.finished:
             click.echo(f"Nothing is left to do: the training {stopped.name} came to its end")
-            return
-        options = dict(stopped.options)
-        model_name, budget, like = (options[name] for name in ("model_name", "budget", "like"))
-    elif like:
-        earlier, options = _look_up(like, context)
-        model_name = options["model_name"]
-    config = Config.from_options(options)
-    require_model_name(model_name)
-    # What follows takes seconds to import; --help and wrong parameters need none of it.
-    from segmentation.devices import choose_compute
-    from segmentation.sources import find_source
+            return None
+        own = {name: stopped.options[name] for name in own}
+        return _Asked(options=dict(stopped.options), stopped=stopped, **own)
+    if own["like"]:
+        earlier, settings = _look_up(own["like"], context)
+        own["model_name"] = settings["model_name"]
+        return _Asked(options=settings, earlier=earlier, **own)
+    return _Asked(options=options, **own)
 
-    compute = choose_compute(config.training)
-    source = find_source(config.data.source)
-    click.echo(source.line)
 
-    from segmentation.pipeline import Setup, load_data, train_and_register
-    from segmentation.tracking.store import connect, how_to_look
+def _begun(key: str) -> str:
+    """Return the run that these processes had begun before one of them died; empty: none."""
+    if not key:
+        return ""
+    from segmentation.tracking.resuming import of_group
+    from segmentation.tracking.store import connect
 
-    store = connect()
-    data = load_data(config.data, source, ProgressBar("Reading images"))
-    for name, part in data.items():
-        for problem in part.problems:
-            click.echo(f"Left out of {name}: {problem}")
-    setup = Setup.of(compute, source, data, model_name, like)
+    connect()
+    return of_group(key) or ""
+
+
+def _train(asked: _Asked, group: "Group") -> None:
+    """Train in this process, or as the main one of several."""
+    config, setup, store = _prepared(asked.options, asked.model_name, asked.like, group, click.echo)
+    from segmentation.pipeline import train_and_register
+    from segmentation.tracking.store import how_to_look
+
+    earlier, stopped = asked.earlier, asked.stopped
     for line in _differences(earlier, setup) if earlier else ():
         click.echo(line)
-    sizes = ", ".join(f"{len(part)} {name}" for name, part in reversed(data.items()))
-    click.echo(f"Training on {compute.device.type}, {compute.amp}: {sizes} images")
-    config, pace = _paced(budget, config, setup, stopped)
-    asked = {**config.options(), "model_name": model_name, "budget": budget, "like": like}
+    sizes = ", ".join(f"{len(part)} {name}" for name, part in reversed(list(setup.data.items())))
+    by = f" by {group.share.size} processes" if group.share.size > 1 else ""
+    click.echo(f"Training on {setup.compute.device.type}, {setup.compute.amp}: {sizes} images{by}")
+    config, pace = _paced(asked.budget, config, setup, stopped)
+    settings = {**config.options(), "model_name": asked.model_name, "budget": asked.budget}
+    settings["like"] = asked.like
     if pace:
-        asked[_PACE] = pace.state()
+        settings[_PACE] = pace.state()
     outcome = train_and_register(
         config,
         setup,
         [ConsoleObserver()],
         pace,
-        resume=resume or None,
-        asked=asked,
+        resume=stopped.id if stopped else None,
+        asked=settings,
         say=click.echo,
     )
     warning = "" if outcome.evaluation.above_floors() else " - NOT above that"
@@ -118,18 +172,75 @@ def main(
     )
 
 
-def _stopped(resume: str, context: click.Context) -> "Unfinished":
+def _beside(group: "Group") -> None:
+    """Train as one of several processes, of which the main one says what and how."""
+    asked = group.from_main(None, patient=True)
+    if asked is None:
+        return
+    options, model_name, like = asked
+    config, setup, _ = _prepared(options, model_name, like, group, lambda line: None)
+    from segmentation.pipeline import keep_within, take_part
+
+    budget = group.from_main(None, patient=True)
+    if budget:
+        config, _ = keep_within(budget, config, setup)
+    take_part(config, setup)
+
+
+def _prepared(
+    options: dict[str, Any],
+    model_name: str,
+    like: str,
+    group: "Group",
+    say: Callable[[str], None],
+) -> tuple[Config, "Setup", str]:
+    """Return settings and data, the same in all processes, and the main one's tracking store."""
+    if group.main:
+        group.from_main([options, model_name, like], patient=True)
+    config = Config.from_options(options)
+    require_model_name(model_name)
+    from segmentation.devices import choose_compute
+    from segmentation.sources import find_source
+
+    compute = choose_compute(config.training, group.local_rank)
+    with group.one_a_machine_first():
+        source = find_source(config.data.source)
+        say(source.line)
+        from segmentation.pipeline import Setup, load_data
+        from segmentation.tracking.store import connect
+
+        store = connect() if group.main else ""
+        progress = ProgressBar("Reading images") if group.main else _unseen
+        data = load_data(config.data, source, progress)
+    for name, part in data.items():
+        for problem in part.problems:
+            say(f"Left out of {name}: {problem}")
+    setup = Setup.of(compute, source, data, model_name, like, group)
+    setup.require_alike()
+    return config, setup, store
+
+
+def _unseen(done: int, total: int) -> None:
+    """Show no progress."""
+
+
+def _stopped(resume: str, context: click.Context, key: str) -> "Unfinished":
     """Find the training that is to go on; say where it stands."""
     from segmentation.checkpoint import read
     from segmentation.tracking.resuming import find
     from segmentation.tracking.store import connect
 
     connect()
-    stopped = find(resume)
+    stopped = find(resume, key)
     if stopped.finished:
         return stopped
-    given = _given(resume, context)
-    stopped.require_same({name: value for name, value in given.items() if name != "resume"})
+    if context.params["resume"]:
+        given = _given(resume, context)
+        stopped.require_same({name: value for name, value in given.items() if name != "resume"})
+    elif stopped.trouble:
+        raise TrainingError(
+            f"{stopped.trouble} - so ended {stopped.name}; choose another --rdzv-id to train anew"
+        )
     kept = stopped.checkpoint()
     course = read(kept).facts["course"] if kept else None
     where = (
@@ -145,6 +256,7 @@ def _paced(
     budget: float, config: Config, setup: "Setup", stopped: "Unfinished | None"
 ) -> tuple[Config, "Budget | None"]:
     """Return the settings with as many epochs as fit into a budget, and what keeps to it."""
+    setup.group.from_main(budget if budget and not stopped else 0, patient=True)
     if not budget:
         return config, None
     from segmentation.budget import Budget
@@ -153,7 +265,8 @@ def _paced(
 
     if stopped:  # measured anew, the number of epochs would be another
         kept = stopped.checkpoint()
-        state = read(kept).facts["budget"] if kept else stopped.options[_PACE]
+        # A process that only took part knows nothing of it.
+        state = (read(kept).facts["budget"] if kept else None) or stopped.options[_PACE]
         return config, Budget.restored(state)
     config, pace = keep_within(budget, config, setup)
     click.echo(_plan_of(pace, config.training.epochs))

@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from segmentation.decoded import Bytes, Decoded
 from segmentation.errors import DataError
 from segmentation.parallel import ahead, batched
 from segmentation.pixels import COUNTS_SHIFT, PET_BIT
+from segmentation.shares import WHOLE, Share
 
 # Bytes of the batches that are prepared in one call: in turns with the network's arithmetic, code
 # and tables would have left the processor's caches by each next one.
@@ -51,11 +52,10 @@ class Batch:
             valid=self.valid.to(device, non_blocking=True),
         )
 
-    def split(self, size: int) -> "Iterator[Batch]":
-        """Yield parts of `size` images, the last one perhaps smaller; they share its memory."""
-        parts = zip(
-            *(part.split(size) for part in (self.image, self.mask, self.valid)), strict=True
-        )
+    def split(self, sizes: list[int]) -> "Iterator[Batch]":
+        """Yield parts of so many images each; they share its memory."""
+        tensors = self.image, self.mask, self.valid
+        parts = zip(*(torch.split(one, sizes) for one in tensors), strict=True)
         for image, mask, valid in parts:
             yield Batch(image=image, mask=mask, valid=valid)
 
@@ -80,14 +80,26 @@ def to_batch(images: Bytes, flags: Bytes) -> Batch:
 class Batches:
     """The training split, augmented and shuffled anew each epoch, and the validation split."""
 
-    def __init__(self, train: Decoded, val: Decoded, config: TrainingConfig) -> None:
-        """Prepare loading; processes, if any, start with the first epoch."""
+    def __init__(
+        self, train: Decoded, val: Decoded, config: TrainingConfig, share: Share = WHOLE
+    ) -> None:
+        """Prepare loading; processes, if any, start with the first epoch.
+
+        Args:
+            train: the training split.
+            val: the validation split.
+            config: how to train.
+            share: which part of each batch is handed out.
+        """
+        self.share = share
         self.train_size, self.val_size = len(train), len(val)
         self.batch_size = config.batch_size
         #: Height and width of the images, in pixels.
         self.image_size = train.pixels.size
         self._val, self._dataset = val.pixels, _Augmented(train, config)
-        self._sampler = _EpochSampler(len(train), config.batch_size, config.seed, self.image_size)
+        self._sampler = _EpochSampler(
+            len(train), config.batch_size, config.seed, self.image_size, share
+        )
         pinned = torch.cuda.is_available() and config.device in ("auto", "cuda")
         # On a CPU, whatever prepares data takes its time from the network; a GPU must not wait.
         self.ahead = pinned and not config.loader_workers
@@ -110,8 +122,14 @@ class Batches:
         """Return the number of steps an epoch; the last batch may be smaller."""
         return len(self._sampler)
 
+    def whole(self, step: int) -> int:
+        """Return how many images a batch of an epoch has, all shares together."""
+        return min(self.batch_size, self.train_size - step * self.batch_size)
+
     def epoch(self, number: int, size: int = 0, skip: int = 0) -> Iterator[Batch]:
-        """Yield the training batches of one epoch.
+        """Yield the training batches of one epoch, of each the share.
+
+        Of a batch with fewer images than shares an empty share is an image that counts nowhere.
 
         Args:
             number: of the epoch, from 1: other draws, another order.
@@ -151,7 +169,7 @@ class Batches:
             if isinstance(group, DataError):
                 yield group
                 return
-            yield from group.split(self.batch_size)
+            yield from group.split([len(batch) for batch in some])
 
     def _prepare(self, positions: list[tuple[int, int, int]]) -> Batch | DataError:
         batch = self._dataset.__getitems__(positions)
@@ -161,15 +179,27 @@ class Batches:
 
     def validation(self) -> Iterator[Batch]:
         """Yield the validation split in order, without augmentation, in larger batches."""
-        for some in batched(range(self.val_size), 4 * self.batch_size):
-            yield to_batch(*self._val.gather(some))
+        return (to_batch(*self._val.gather(some)) for some in self.validation_positions())
+
+    def validation_share(self) -> Iterator[tuple[Sequence[int], Batch | None]]:
+        """Yield the positions of each of these batches, and the share of it, None where empty."""
+        for some in self.validation_positions():
+            mine = self.share.of(some)
+            yield some, to_batch(*self._val.gather(mine)) if mine else None
+
+    def validation_positions(self) -> Iterator[Sequence[int]]:
+        """Yield the positions in the validation split of each of these batches."""
+        return iter(batched(range(self.val_size), 4 * self.batch_size))
 
 
 class _EpochSampler:
-    """Yields batches of (epoch, size, index), all of an epoch's but the first `skip`."""
+    """Yields the share of batches of (epoch, size, index), all of an epoch's but the first `skip`.
 
-    def __init__(self, images: int, batch_size: int, seed: int, size: int) -> None:
-        self.images, self.batch_size, self.seed = images, batch_size, seed
+    An index below 0 is that of an image, bit by bit reversed, that counts nowhere.
+    """
+
+    def __init__(self, images: int, batch_size: int, seed: int, size: int, share: Share) -> None:
+        self.images, self.batch_size, self.seed, self.share = images, batch_size, seed, share
         self.epoch, self.size, self.skip = 0, size, 0
 
     def __len__(self) -> int:
@@ -179,7 +209,8 @@ class _EpochSampler:
         generator = np.random.default_rng([self.seed, self.epoch])
         order = generator.permutation(self.images).tolist()
         for some in batched(order[self.skip * self.batch_size :], self.batch_size):
-            yield [(self.epoch, self.size, index) for index in some]
+            mine = self.share.of(some) or [~some[0]]
+            yield [(self.epoch, self.size, index) for index in mine]
 
 
 class _Augmented(Dataset[Batch | DataError]):
@@ -193,13 +224,15 @@ class _Augmented(Dataset[Batch | DataError]):
     def __getitems__(self, positions: list[tuple[int, int, int]]) -> Batch | DataError:
         """Return a batch, or what is wrong: raised here, it would reach the user as a traceback."""
         epoch, size, _ = positions[0]
-        chosen = [index for _, _, index in positions]
+        chosen = [index if index >= 0 else ~index for _, _, index in positions]
         keys = [self._keys[index] for index in chosen]
         try:
             pixels = self._pixels.gather(chosen)
         except DataError as error:
             return error
-        return to_batch(*self._augment(*pixels, epoch, keys, size))
+        images, flags = self._augment(*pixels, epoch, keys, size)
+        flags[[index < 0 for _, _, index in positions]] = 0
+        return to_batch(images, flags)
 
 
 def _number(name: str) -> int:

@@ -72,12 +72,29 @@ def read(path: Path) -> Snapshot:
     Raises:
         CheckpointError: it is not there, damaged, or of a newer format; the message names it.
     """
+    return parse(content_of(path), path)
+
+
+def content_of(path: Path) -> bytes:
+    """Return what a checkpoint's file holds, unread.
+
+    Raises:
+        CheckpointError: it is not there; the message names it.
+    """
     try:
-        with path.open("rb") as stream:
-            line, rest = stream.readline(_LONGEST), stream.read()
+        return path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
-    head = _head(line)
+
+
+def parse(content: bytes, path: Path) -> Snapshot:
+    """Read what a checkpoint's file holds; `path` is its name in messages.
+
+    Raises:
+        CheckpointError: it is damaged, or of a newer format; the message names it.
+    """
+    end = content.find(b"\n", 0, _LONGEST) + 1
+    head, rest = _head(content[:end]), memoryview(content)[end:]
     if head["format"] > FORMAT:
         raise CheckpointError(
             f"{path}: is a checkpoint of format {head['format']}, and this version reads format "

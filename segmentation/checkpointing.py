@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from segmentation.environment import seconds_in
+from segmentation.group import Group
 from segmentation.interruption import Interruption
-from segmentation.keeping import RHYTHM, DiskKeeper
-from segmentation.tracking.trainings import ARTIFACT, Training
+from segmentation.keeping import RHYTHM, DiskKeeper, SharedKeeper
+from segmentation.paths import run_folder
+from segmentation.tracking.trainings import ARTIFACT, CHECKPOINT, Training
 from segmentation.tracking.watching import TrackingObserver
 
 #: Seconds between two checkpoints that go to the tracking store, so that others can go on.
@@ -42,3 +44,21 @@ def keeper_of(run: Training, identity: Mapping[str, Any], tracker: TrackingObser
         send,
         rhythm=seconds_in(VARIABLE, RHYTHM),
     )
+
+
+def keeper_beside(run_id: str, identity: Mapping[str, Any], group: Group) -> SharedKeeper:
+    """Return what keeps a training that another process tracks: a copy on this machine, if any.
+
+    Args:
+        run_id: of the training.
+        identity: see `keeper_of`.
+        group: the processes that train together.
+    """
+    if group.local_rank:  # another process of this machine does it
+        return SharedKeeper(None, group)
+    folder = run_folder(run_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    rhythm = seconds_in(VARIABLE, RHYTHM)
+    # Of an interruption the main process hears alone.
+    own = DiskKeeper(folder / CHECKPOINT, identity, Interruption(), rhythm=rhythm)
+    return SharedKeeper(own, group)

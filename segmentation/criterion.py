@@ -1,8 +1,9 @@
 """The loss."""
 
+import torch
 from torch import Tensor, nn
 
-from segmentation.metrics import soft_dice_loss
+from segmentation.metrics import soft_dice_losses
 
 
 class Criterion(nn.Module):
@@ -13,12 +14,49 @@ class Criterion(nn.Module):
         super().__init__()
         self._with_dice = loss == "bce+dice"
 
-    def forward(self, logits: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
-        """Return a scalar: float logits, and mask and valid in {0, 1}, all (N, 1, S, S)."""
+    def forward(
+        self,
+        logits: Tensor,
+        mask: Tensor,
+        valid: Tensor,
+        counted: Tensor | None = None,
+        images: int = 0,
+    ) -> Tensor:
+        """Return a scalar.
+
+        Args:
+            logits: float (N, 1, S, S).
+            mask: (N, 1, S, S) in {0, 1}.
+            valid: (N, 1, S, S) in {0, 1}; pixels with 0 do not count.
+            counted: how many pixels count in the whole batch, where this is a part of one: the
+                parts' losses add up to that of the batch.
+            images: how many the whole batch has then.
+        """
         logits, mask, valid = logits.float(), mask.float(), valid.float()
         # Weighted and summed in the loss itself, which takes fewer passes over memory.
         bce = nn.BCEWithLogitsLoss(weight=valid, reduction="sum")
-        loss: Tensor = bce(logits, mask) / valid.sum().clamp(min=1)
+        counted = valid.sum() if counted is None else counted
+        loss: Tensor = bce(logits, mask) / counted.clamp(min=1)
         if self._with_dice:
-            loss = loss + soft_dice_loss(logits, mask, valid)
+            losses = soft_dice_losses(logits, mask, valid)
+            loss = loss + (losses.sum() / images if images else losses.mean())
         return loss
+
+    def parts(self, logits: Tensor, mask: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return, of each image, its sum of the cross-entropy, pixels that count, and Dice loss.
+
+        Args:
+            logits: float (N, 1, S, S).
+            mask: (N, 1, S, S) in {0, 1}.
+            valid: (N, 1, S, S) in {0, 1}; pixels with 0 do not count.
+
+        Returns:
+            Float (N,) three times; the last is 0 where it is no part of the loss.
+        """
+        logits, mask, valid = logits.float(), mask.float(), valid.float()
+        bce = nn.BCEWithLogitsLoss(weight=valid, reduction="none")(logits, mask)
+        counted = valid.sum(dim=(1, 2, 3))
+        dice = torch.zeros_like(counted)
+        if self._with_dice:
+            dice = soft_dice_losses(logits, mask, valid)
+        return bce.sum(dim=(1, 2, 3)), counted, dice

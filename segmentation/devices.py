@@ -49,13 +49,27 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def choose_compute(config: TrainingConfig) -> Compute:
+def choose_compute(config: TrainingConfig, local_rank: int = 0) -> Compute:
     """Resolve `device` and `precision`, and prepare this process for computing there.
+
+    Args:
+        config: what was asked for.
+        local_rank: number of this process among those of its machine that train together; each has
+            a GPU of its own.
 
     Raises:
         ConfigError: the device is not there, or cannot do the arithmetic that was asked for.
     """
     device = _device(config.device)
+    if device.type == "cuda" and local_rank >= (gpus := torch.cuda.device_count()):
+        raise ConfigError(
+            f"processes: each needs a GPU of its own, and PyTorch finds {gpus} here; start fewer, "
+            "or say device=cpu"
+        )
+    if device.type == "mps" and local_rank:
+        raise ConfigError("processes: with device=mps there can be one; say device=cpu")
+    if device.type == "cuda" and local_rank:
+        torch.cuda.set_device(local_rank)
     if device.type == "cpu":
         _keep_memory()
     native = _native_bf16(device)

@@ -36,6 +36,19 @@ class CheckpointError(PetsegError):
     """A checkpoint is missing, damaged, or of another training or format."""
 
 
+class PeerLostError(PetsegError):
+    """Another process of a training has gone, or does not answer any more.
+
+    Attributes:
+        TEXT: what it says, by which a run is known that ended so.
+    """
+
+    TEXT = (
+        "another process of this training has gone, or does not answer; what was trained until the "
+        "last checkpoint is kept"
+    )
+
+
 class ModelError(PetsegError):
     """A model cannot be used as one that tells pet from background."""
 

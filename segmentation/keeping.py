@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from segmentation import checkpoint
 from segmentation.checkpoint import Snapshot
 from segmentation.errors import CheckpointError
+from segmentation.group import Group
 from segmentation.interruption import Interruption
 
 #: At most so often, in seconds, unless it is said otherwise.
@@ -27,7 +28,15 @@ def matching(path: Path, identity: Mapping[str, Any]) -> Snapshot:
     Raises:
         CheckpointError: it is damaged, of a newer format, or of another training.
     """
-    snapshot = checkpoint.read(path)
+    return required(checkpoint.read(path), path, identity)
+
+
+def required(snapshot: Snapshot, path: Path, identity: Mapping[str, Any]) -> Snapshot:
+    """Return a checkpoint that is of this very training; `path` is its name in messages.
+
+    Raises:
+        CheckpointError: it is of another training.
+    """
     kept = snapshot.facts.get("identity", {})
     other = [
         f"{name} {kept.get(name)!r} there, {identity.get(name)!r} here"
@@ -118,3 +127,61 @@ class DiskKeeper:
         self._took = self._last - started
         self.seconds, self.kept = self.seconds + self._took, self.kept + 1
         self._on_kept(self.path, urgent)
+
+
+class SharedKeeper:
+    """Keeps a training of several processes: each machine its own copy, all the same.
+
+    So a machine may be lost with what it kept; the others go on from the newest that is left.
+    """
+
+    def __init__(self, keeper: DiskKeeper | None, group: Group) -> None:
+        """Write nothing yet.
+
+        Args:
+            keeper: that of this machine; None where another process has it.
+            group: the processes.
+        """
+        self._keeper, self._group = keeper, group
+        self._asked = False
+        self._found: Snapshot | None = None
+
+    def found(self) -> Snapshot | None:
+        """Return the newest of what the machines have kept; all processes ask at the same time.
+
+        Raises:
+            CheckpointError: what this machine has is damaged, or of another training.
+        """
+        if not self._asked:
+            self._asked, self._found = True, self._newest()
+        return self._found
+
+    def _newest(self) -> Snapshot | None:
+        keeper, content, age = self._keeper, None, (0, 0)
+        if keeper is not None and (own := keeper.found()):
+            content = checkpoint.content_of(keeper.path)
+            course, done = own.facts["course"], len(own.facts["trainer"]["sizes"])
+            age = (course["epoch"], 10**9 if course["over"] else done)
+        newest = self._group.newest(content, age)
+        if newest is None:
+            return None
+        return checkpoint.parse(newest, Path("the checkpoint of another machine"))
+
+    def after_step(self, take: Callable[[], Snapshot]) -> None:
+        """Keep it if the user wants to stop; the main process decides that.
+
+        Raises:
+            KeyboardInterrupt: so that training ends here.
+        """
+        if self._keeper is not None and self._group.main:
+            self._keeper.after_step(take)
+
+    def after_epoch(self, take: Callable[[], Snapshot], *, now: bool) -> None:
+        """Keep it if it is time, or it must be kept now.
+
+        Raises:
+            KeyboardInterrupt: so that training ends here.
+        """
+        self._found = None
+        if self._keeper is not None:
+            self._keeper.after_epoch(take, now=now)

@@ -149,8 +149,8 @@ def bootstrap_interval(values: Floats, level: float = 0.95) -> tuple[float, floa
     return float(low), float(high)
 
 
-def soft_dice_loss(logits: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
-    """Return one minus the Dice of probabilities, averaged over images.
+def soft_dice_losses(logits: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
+    """Return one minus the Dice of probabilities, of each image.
 
     F. Milletari, N. Navab, S.-A. Ahmadi, "V-Net", 3DV 2016, with plain sums in the denominator and
     1 added above and below, so that an empty mask has a gradient.
@@ -161,12 +161,12 @@ def soft_dice_loss(logits: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
         valid: float (N, 1, H, W) in {0, 1}; pixels with 0 do not count.
 
     Returns:
-        A scalar in [0, 1].
+        (N,), in [0, 1].
     """
     probabilities = torch.sigmoid(logits) * valid
     overlap = (probabilities * mask).sum(dim=(1, 2, 3))
     total = probabilities.sum(dim=(1, 2, 3)) + (mask * valid).sum(dim=(1, 2, 3))
-    return (1 - (2 * overlap + 1) / (total + 1)).mean()
+    return 1 - (2 * overlap + 1) / (total + 1)
 
 
 def _ratio(above: NDArray[np.int64], below: NDArray[np.int64]) -> Floats:

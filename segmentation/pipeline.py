@@ -1,5 +1,6 @@
 """One tracked training from start to end: data, network, run, registered model."""
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -9,16 +10,18 @@ import torch
 
 from segmentation.batches import Batches
 from segmentation.budget import Budget
-from segmentation.checkpointing import keeper_of
+from segmentation.checkpointing import keeper_beside, keeper_of
 from segmentation.config import Config, DataConfig
 from segmentation.decoded import Decoded
 from segmentation.decoding import load_splits
 from segmentation.devices import Compute
-from segmentation.errors import ConfigError
+from segmentation.errors import ConfigError, PeerLostError
 from segmentation.evaluation import Evaluation, evaluate
 from segmentation.figures import curves
+from segmentation.group import ALONE, Group
 from segmentation.inference import Batched
-from segmentation.keeping import matching
+from segmentation.interruption import Interruption
+from segmentation.keeping import SharedKeeper, matching
 from segmentation.parallel import Progress
 from segmentation.paths import run_folder
 from segmentation.pets import has_test_list, read_list, read_trainval
@@ -29,7 +32,7 @@ from segmentation.sources import Source
 from segmentation.splits import split
 from segmentation.tracking import descriptions, models, packing, runs
 from segmentation.tracking.galleries import Gallery
-from segmentation.tracking.resuming import SETTINGS
+from segmentation.tracking.resuming import GROUP, SETTINGS
 from segmentation.tracking.trainings import (
     CHECKPOINT,
     Training,
@@ -63,6 +66,7 @@ class Setup:
         data: the splits `train` and `val`.
         model_name: of the registered model.
         like: the id of the run that is trained again; empty for none.
+        group: the processes that train together.
     """
 
     compute: Compute
@@ -70,19 +74,44 @@ class Setup:
     data: Splits
     model_name: str
     like: str = ""
+    group: Group = ALONE
 
     @classmethod
     def of(
-        cls, compute: Compute, source: Source, data: Splits, model_name: str, like: str = ""
+        cls,
+        compute: Compute,
+        source: Source,
+        data: Splits,
+        model_name: str,
+        like: str = "",
+        group: Group = ALONE,
     ) -> "Setup":
         """Put it together; an empty `model_name` stands for the usual one."""
         name = model_name or source.model_name
-        return cls(compute=compute, source=source, data=data, model_name=name, like=like)
+        return cls(
+            compute=compute, source=source, data=data, model_name=name, like=like, group=group
+        )
 
     def start(self, config: Config) -> tuple[UNet, Batches]:
         """Return a new network, and the batches to train it on."""
         network = build_unet(config.model, config.training.seed)
-        return network, Batches(self.data["train"], self.data["val"], config.training)
+        train, val = self.data["train"], self.data["val"]
+        return network, Batches(train, val, config.training, self.group.share)
+
+    def require_alike(self) -> None:
+        """Compare what the processes of a training have.
+
+        Raises:
+            ConfigError: this one has other images than the main one, or another precision.
+        """
+        own = {f"{name} images": part.digest for name, part in self.data.items()}
+        own["precision"] = self.compute.precision
+        main = self.group.from_main(own)
+        if differ := [name for name in own if own[name] != main.get(name)]:
+            raise ConfigError(
+                f"the processes of this training have not the same {' and '.join(differ)}; give "
+                "each machine the same data, and say precision=fp32 or bf16 where they are unlike"
+            )
 
     def tags(self) -> dict[str, str]:
         """Return what describes a run besides its settings."""
@@ -93,7 +122,9 @@ class Setup:
             "amp": self.compute.amp,
             "threads": str(torch.get_num_threads()),
             "torch": str(torch.__version__),
+            "processes": str(self.group.share.size),
             **({"like": self.like} if self.like else {}),
+            **({GROUP: self.group.key} if self.group.key else {}),
         }
 
 
@@ -172,7 +203,9 @@ def keep_within(seconds: float, config: Config, setup: Setup) -> tuple[Config, B
         config: all settings; its number of epochs is not used.
         setup: device and data.
     """
-    training, budget = within(seconds, *setup.start(config), config.training, setup.compute)
+    training, budget = within(
+        seconds, *setup.start(config), config.training, setup.compute, setup.group
+    )
     return dataclasses.replace(config, training=training), budget
 
 
@@ -220,6 +253,8 @@ def train_and_register(
             model = Batched(trained.segmenter, torch.device("cpu"))
             decision = contend(registered, arena, model)
         drop_checkpoints(run.id)
+    with contextlib.suppress(PeerLostError):  # all is done
+        setup.group.wait()  # for this the others wait: had this process died, they were needed
     return Outcome(
         run_id=run.id,
         evaluation=trained.evaluation,
@@ -228,6 +263,29 @@ def train_and_register(
         aliases=models.known_of(registered.name, registered.version).aliases,
         decision=decision,
     )
+
+
+def take_part(config: Config, setup: Setup) -> None:
+    """Train as one of several processes, of which another one tracks and registers.
+
+    Raises:
+        PeerLostError: another process has gone.
+        TrainingError: the loss is not finite.
+        CheckpointError: what this machine has kept cannot be gone on from.
+    """
+    group = setup.group
+    run_id = group.from_main(None, patient=True)
+    keeper = keeper_beside(run_id, _identity(config, setup), group)
+    keeper.found()
+    network, batches = setup.start(config)
+    with Interruption().deferred():  # the main process hears it, and this one of its end
+        fit(network, batches, config.training, setup.compute, keeper=keeper, group=group)
+    group.wait()
+    if not group.local_rank:
+        folder = run_folder(run_id)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what it was to deliver earlier may lie there
+            folder.rmdir()
 
 
 def fit_and_judge(
@@ -265,15 +323,19 @@ def fit_and_judge(
     if patience:
         watchers.append(patience)
     if durable:
-        keeper = keeper_of(run, _identity(config, setup), tracker)
+        own = keeper_of(run, _identity(config, setup), tracker)
+        setup.group.from_main(run.id, patient=True)
+        keeper = own if setup.group is ALONE else SharedKeeper(own, setup.group)
         if kept := keeper.found():
             course = kept.facts["course"]
             tracker.restore(kept.arrays, course["history"])
             if patience:
                 patience.restore(course["best_epoch"])
-        with keeper.interruption.deferred():
-            result = fit(network, batches, training, setup.compute, watchers, budget, keeper)
-        if keeper.interruption.asked:  # after the last checkpoint
+        with own.interruption.deferred():
+            result = fit(
+                network, batches, training, setup.compute, watchers, budget, keeper, setup.group
+            )
+        if own.interruption.asked:  # after the last checkpoint
             raise KeyboardInterrupt
     else:
         result = fit(network, batches, training, setup.compute, watchers, budget)

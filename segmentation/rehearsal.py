@@ -11,6 +11,7 @@ from segmentation.batches import Batches
 from segmentation.budget import Budget
 from segmentation.config import TrainingConfig
 from segmentation.devices import Compute
+from segmentation.group import ALONE, Group
 from segmentation.trainer import Trainer
 
 _STEPS = 6  # of each size, besides one that warms up
@@ -24,6 +25,7 @@ def within(
     batches: Batches,
     config: TrainingConfig,
     compute: Compute,
+    group: Group = ALONE,
 ) -> tuple[TrainingConfig, Budget]:
     """Return the settings with as many epochs as fit into a time, and what keeps to it.
 
@@ -35,11 +37,12 @@ def within(
         batches: its data.
         config: how; its number of epochs is not used.
         compute: where.
+        group: the processes that train together; what the main one measures holds for all.
     """
     started = time.perf_counter()
-    trainer = Trainer(copy.deepcopy(model), batches, config, compute)
+    trainer = Trainer(copy.deepcopy(model), batches, config, compute, group)
     costs = _costs(trainer, batches, compute, _PATIENCE * seconds)
-    budget = Budget(seconds, costs, time.perf_counter() - started)
+    budget = Budget(*group.from_main([seconds, costs, time.perf_counter() - started]))
     return dataclasses.replace(config, epochs=budget.epochs()), budget
 
 
@@ -65,7 +68,7 @@ def _costs(
             for _, size in itertools.islice(steps, _STEPS):
                 images += size
                 compute.wait()
-                if time.perf_counter() - started > patience:
+                if trainer.group.from_main(time.perf_counter() - started > patience):
                     break
             an_image = (time.perf_counter() - started) / images
         costs.append((until, batches.train_size * an_image + validation))

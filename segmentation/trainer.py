@@ -17,8 +17,10 @@ from segmentation.checkpoint import Snapshot
 from segmentation.config import TrainingConfig
 from segmentation.criterion import Criterion
 from segmentation.devices import Compute
-from segmentation.metrics import Counts, count, join
+from segmentation.group import ALONE, Group
+from segmentation.metrics import Counts, count
 from segmentation.schedule import Plan, one_cycle, side_at, stages
+from segmentation.tally import Tally
 from segmentation.tensors import array, fill, like
 
 _KEPT = 16  # validation images whose probabilities observers may ask for
@@ -30,11 +32,18 @@ class Trainer:
     """The moving parts of one training: model, average, optimiser, schedule."""
 
     def __init__(
-        self, model: nn.Module, batches: Batches, config: TrainingConfig, compute: Compute
+        self,
+        model: nn.Module,
+        batches: Batches,
+        config: TrainingConfig,
+        compute: Compute,
+        group: Group = ALONE,
     ) -> None:
         self._config, self._batches, self._compute = config, batches, compute
+        self.group = group
         # Convolutions run fastest where the channels of a pixel lie side by side.
-        self._model = model.to(compute.device).to(memory_format=torch.channels_last)
+        model = model.to(compute.device).to(memory_format=torch.channels_last)
+        self._model, self._network = group.network(model)
         self._average = MovingAverage(self._model, config.ema) if config.ema else None
         self._criterion = Criterion(config.loss)
         # Fused: all weights in one pass.
@@ -42,7 +51,8 @@ class Trainer:
             self._model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
         )
         self._scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.scaled)
-        self._probabilities: list[Tensor] = []
+        #: (position of the first, (N, S, S)) of the first validation images.
+        self._probabilities: list[tuple[int, Tensor]] = []
         self._steps = 0
         # Of the epoch that is under way: the steps' losses and numbers of images.
         self._losses, self._sizes = torch.empty(0), list[int]()
@@ -97,7 +107,10 @@ class Trainer:
         side = side or self.side(epoch)
         for step, batch in enumerate(self._batches.epoch(epoch, side, skip), skip):
             self.last_lr = self._config.lr * one_cycle(self.plan.progress(epoch, step))
-            yield self._step(batch.to(self._compute.device)), len(batch.image)
+            images = self._batches.whole(step)
+            with self.group.watched():
+                loss = self._step(batch.to(self._compute.device), images)
+            yield loss, images
 
     def side(self, epoch: int) -> int:
         """Return height and width, in pixels, of the images of an epoch.
@@ -106,21 +119,36 @@ class Trainer:
         """
         return side_at(self.stages, self.plan.progress(epoch + 1))
 
-    def _step(self, batch: Batch) -> Tensor:
-        """Update the weights once; return the loss, detached."""
+    def _step(self, batch: Batch, images: int) -> Tensor:
+        """Update the weights once; return the loss of the whole batch, detached.
+
+        Args:
+            batch: this process's share.
+            images: how many the whole batch has.
+        """
         for group in self._optimizer.param_groups:
             group["lr"] = self.last_lr
+        self.group.begin(images)
+        shares = self.group.share.size
+        counted = self.group.sum_later(batch.valid.sum(dtype=torch.float32)) if shares > 1 else None
         with self._compute.autocast():
-            logits = self._model(batch.image)
-        loss: Any = self._criterion(logits, batch.mask, batch.valid)
+            logits = self._network(batch.image)
+        loss: Any = self._criterion(
+            logits,
+            batch.mask,
+            batch.valid,
+            counted() if counted else None,
+            images if shares > 1 else 0,
+        )
+        whole = self.group.sum_later(loss.detach().clone()) if shares > 1 else loss.detach
         self._optimizer.zero_grad()
-        self._scaler.scale(loss).backward()
+        self._scaler.scale(loss * shares if shares > 1 else loss).backward()
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._steps += 1
         if self._average is not None and self._steps - self._average.steps == _AVERAGED_EVERY:
             self._average.update(self._steps)
-        return cast(Tensor, loss.detach())
+        return cast(Tensor, whole())
 
     @torch.inference_mode()
     def validate(self, most: int | None = None) -> tuple[float, Counts]:
@@ -133,24 +161,38 @@ class Trainer:
             Mean loss and counts.
         """
         judged = self.judged.eval()
-        total, parts = 0.0, []
         self._probabilities = []
-        for cpu_batch in itertools.islice(self._batches.validation(), most):
-            batch = cpu_batch.to(self._compute.device)
+        tally = Tally(self._batches.val_size)
+        for positions, mine in itertools.islice(self._batches.validation_share(), most):
+            tally.begin(positions)
+            if mine is None:
+                continue
+            batch = mine.to(self._compute.device)
             with self._compute.autocast():
                 logits = judged(batch.image)
             logits = logits.float()
-            loss = self._criterion(logits, batch.mask, batch.valid)
-            total += loss.item() * len(batch.image)
-            parts.append(count(logits > 0, batch.mask, batch.valid))
-            if sum(map(len, self._probabilities)) < _KEPT:
-                self._probabilities.append(torch.sigmoid(logits))
-        counts = join(parts)
-        return total / len(counts), counts
+            first = positions[self.group.share.start(len(positions))]
+            tally.add(first, self._criterion.parts(logits, batch.mask, batch.valid))
+            tally.count(first, count(logits > 0, batch.mask, batch.valid))
+            if first < _KEPT:
+                self._probabilities.append((first, torch.sigmoid(logits)[:, 0]))
+        if self.group.share.size > 1:
+            tally.figures = self.group.total(tally.figures)
+            self._gather_probabilities()
+        return tally.loss(), tally.counts()
+
+    def _gather_probabilities(self) -> None:
+        """Have the first ones from all processes."""
+        side = self._batches.image_size
+        gathered = np.zeros((min(_KEPT, self._batches.val_size), side, side), np.float32)
+        for first, some in self._probabilities:
+            values = some[: _KEPT - first].cpu().numpy()
+            gathered[first : first + len(values)] = values
+        self._probabilities = [(0, torch.from_numpy(self.group.total(gathered)))]
 
     def samples(self, number: int) -> NDArray[np.uint8]:
         """Return the last probabilities of the first validation images, at most 16."""
-        first = torch.cat(self._probabilities)[:number, 0]
+        first = torch.cat([some for _, some in self._probabilities])[:number]
         return (first * 255).round().byte().cpu().numpy()
 
     def state(self) -> Snapshot:

@@ -16,6 +16,7 @@ from segmentation.checkpoint import Snapshot
 from segmentation.config import TrainingConfig
 from segmentation.devices import Compute
 from segmentation.errors import TrainingError
+from segmentation.group import ALONE, Group
 from segmentation.reports import EpochReport, FitResult, Observer, StopTraining, epoch_metrics
 from segmentation.tensors import array, fill
 from segmentation.trainer import Trainer
@@ -55,6 +56,7 @@ def fit(
     observers: Sequence[Observer] = (),
     budget: Budget | None = None,
     keeper: Keeper | None = None,
+    group: Group = ALONE,
 ) -> FitResult:
     """Train, and leave in `model` the weights of the epoch with the best validation Dice.
 
@@ -63,18 +65,19 @@ def fit(
         batches: the two splits.
         config: how to train.
         compute: where, and in which precision.
-        observers: told of each epoch, in this order.
-        budget: changes the number of epochs when its time would not be kept.
+        observers: told of each epoch, in this order; of several processes by the main one alone.
+        budget: changes the number of epochs when its time would not be kept; the main one's counts.
         keeper: may have training go on where an earlier process was stopped: what comes of it is
             the same to the last bit, on a CPU with the same number of threads.
+        group: the processes that train together, each with its share of the batches.
 
     Raises:
         TrainingError: the loss is not finite.
         CheckpointError: what the keeper has is of another network.
+        PeerLostError: another process has gone.
     """
-    return _Fit(Trainer(model, batches, config, compute), model, config, observers, budget).run(
-        keeper
-    )
+    trainer = Trainer(model, batches, config, compute, group)
+    return _Fit(trainer, model, config, observers, budget).run(keeper)
 
 
 @dataclasses.dataclass
@@ -130,6 +133,7 @@ class _Fit:
             planned = trainer.plan.epochs
             report = self._judge(*figures)
             self._tell(report)
+            self._agree()
             self._course.over = True
             self._course.last_step = time.time()
             if keeper is not None:
@@ -178,6 +182,12 @@ class _Fit:
                 observer.on_epoch_end(report)
         except StopTraining as stop:
             self._course.reason = str(stop)
+
+    def _agree(self) -> None:
+        """Have of the main process what depends on a clock or an observer."""
+        group, plan = self._trainer.group, self._trainer.plan
+        self._course.reason, state = group.from_main([self._course.reason, plan.state()])
+        plan.restore(state)
 
     def _end(self) -> FitResult:
         """Take the best weights, and say how it went."""

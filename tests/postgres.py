@@ -14,8 +14,12 @@ import pytest
 
 
 @contextlib.contextmanager
-def running() -> Iterator[str]:
-    """Start a server with an empty database; yield its address."""
+def running(address: str = "127.0.0.1") -> Iterator[str]:
+    """Start a server with an empty database; yield its URL.
+
+    Args:
+        address: on which it listens; hosts of the tests' own reach it on that of their bridge.
+    """
     binaries = _binaries()
     folder = Path(tempfile.mkdtemp(prefix="petseg-postgres-"))
     # PostgreSQL refuses to run as root.
@@ -24,17 +28,20 @@ def running() -> Iterator[str]:
         shutil.chown(folder, "postgres", "postgres")
         own |= {"user": "postgres", "group": "postgres", "extra_groups": []}
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind((address, 0))
         port = free.getsockname()[1]
     data = str(folder / "data")
     make = [str(binaries / "initdb"), "-D", data, "-U", "petseg", "--auth=trust", "--no-sync"]
     subprocess.run(make, check=True, capture_output=True, **own)
+    if address != "127.0.0.1":
+        with (folder / "data" / "pg_hba.conf").open("a") as rules:
+            rules.write("host all petseg samenet trust\n")
     control = [str(binaries / "pg_ctl"), "-D", data, "-w"]
-    options = f"-h 127.0.0.1 -p {port} -k {folder}"
+    options = f"-h {address} -p {port} -k {folder}"
     start = [*control, "-l", str(folder / "log"), "-o", options, "start"]
     try:
         subprocess.run(start, check=True, stdout=subprocess.DEVNULL, **own)
-        yield f"postgresql://petseg@127.0.0.1:{port}/postgres"
+        yield f"postgresql://petseg@{address}:{port}/postgres"
     finally:
         stop = [*control, "-m", "immediate", "stop"]
         subprocess.run(stop, check=False, capture_output=True, **own)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -74,6 +75,12 @@ class Program:
     def entry(self, name: str, **options: object) -> "subprocess.CompletedProcess[str]":
         """Run `python -m experiments.NAME --option value ...`."""
         return self.run(*entry_command(name, **options))
+
+    def entry_with(
+        self, name: str, variables: Mapping[str, str], **options: object
+    ) -> "subprocess.CompletedProcess[str]":
+        """Do so with some environment variables besides."""
+        return self.run(*entry_command(name, **options), **variables)
 
 
 def readme_code(containing: str) -> str:

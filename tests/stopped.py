@@ -104,19 +104,19 @@ def free_port() -> int:
 class TrackingServer:
     """A real `mlflow server` on loopback that can be stopped and started again."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
+    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
+        self.folder, self.host, self.port = folder, host, free_port()
         folder.mkdir(parents=True, exist_ok=True)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def uri(self) -> str:
         """Its address."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers"]
+        command = [sys.executable, "-m", "mlflow", "server", "--host", self.host, "--workers"]
         command += ["1", "--port", str(self.port), "--backend-store-uri"]
         command += [f"sqlite:///{self.folder}/mlflow.db", "--artifacts-destination"]
         command += [str(self.folder / "artifacts")]
@@ -136,7 +136,7 @@ class TrackingServer:
             assert time.monotonic() < deadline, "the server does not answer"
             with (
                 contextlib.suppress(OSError),
-                socket.create_connection(("127.0.0.1", self.port), 1),
+                socket.create_connection((self.host, self.port), 1),
             ):
                 break
             time.sleep(0.1)
@@ -151,9 +151,9 @@ class TrackingServer:
 
 
 @contextlib.contextmanager
-def tracking_server(folder: Path) -> Iterator[TrackingServer]:
-    """Run a server, whatever happens to it in between."""
-    server = TrackingServer(folder)
+def tracking_server(folder: Path, host: str = "127.0.0.1") -> Iterator[TrackingServer]:
+    """Run a server on an address of this machine, whatever happens to it in between."""
+    server = TrackingServer(folder, host)
     server.start()
     try:
         yield server

@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 from torch import Tensor
 
-from segmentation.metrics import Counts, bootstrap_interval, count, join, soft_dice_loss
+from segmentation.metrics import Counts, bootstrap_interval, count, join, soft_dice_losses
 
 
 def images(*rows: str) -> Tensor:
@@ -111,7 +111,7 @@ def test_soft_dice_loss_by_hand() -> None:
     logits = torch.tensor([[[[0.0, 0.0, 0.0, 0.0]]]])
     # probabilities 1/2: overlap 1, sums 2 and 2
     expected = 1 - (2 * 1 + 1) / (4 + 1)
-    assert soft_dice_loss(logits, truth, torch.ones_like(truth)).item() == pytest.approx(expected)
+    assert soft_dice_losses(logits, truth, torch.ones_like(truth)).item() == pytest.approx(expected)
     valid = torch.tensor([[[[1.0, 0.0, 0.0, 0.0]]]])
     expected = 1 - (2 * 0.5 + 1) / (0.5 + 1 + 1)
-    assert soft_dice_loss(logits, truth, valid).item() == pytest.approx(expected)
+    assert soft_dice_losses(logits, truth, valid).item() == pytest.approx(expected)

@@ -1,5 +1,6 @@
 """One study for several machines: real PostgreSQL, real processes, one of them killed."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterator
@@ -16,7 +17,9 @@ from segmentation.tuning.storage import Place, Presence
 from segmentation.tuning.study import Attempt, Study
 from tests import postgres
 from tests.claiming import SPACE, open_study
+from tests.hosts import hosts
 from tests.programs import Program, read_until, wait_until_gone
+from tests.stopped import tracking_server
 from tests.studies import TINY_SEARCH
 from tests.test_study import claiming
 
@@ -133,6 +136,40 @@ def test_a_defect_in_a_trial_is_not_hidden(server: str) -> None:
 
     with pytest.raises(ValueError, match="a defect"):
         study.run_one(1, Presence(study.place), defect)
+
+
+def test_three_machines_share_a_study_and_one_is_killed(
+    program: Program, pets: Path, tmp_path: Path
+) -> None:
+    """Each with a network and a cache of its own, on one study and one tracking server."""
+    with contextlib.ExitStack() as running:
+        made = running.enter_context(hosts(3))
+        outside = made[0].outside
+        address = running.enter_context(postgres.running(outside))
+        store = running.enter_context(tracking_server(tmp_path / "server", outside)).uri
+        options = {**TINY_SEARCH, "trials": "9", "heartbeat": "1", "workers": "1"}
+        command = entry_command("tune", **options, storage=address, data=pets)
+        processes = []
+        for host in made:
+            own = {"PETSEG_CACHE": str(tmp_path / host.name), "MLFLOW_TRACKING_URI": store}
+            processes.append(program.start(*host.command(*command), **own))
+            running.callback(processes[-1].kill)
+        victim = processes.pop()
+        read_until(victim, "Trial ")
+        family = [psutil.Process(victim.pid), *psutil.Process(victim.pid).children(recursive=True)]
+        for process in family:
+            process.kill()
+        victim.communicate()
+        wait_until_gone(family)
+        for survivor in processes:
+            _, err = survivor.communicate(timeout=600)
+            assert survivor.returncode == 0, err
+        for name, number in (("small", 9), ("small.confirmation", 4)):
+            trials = Study(Place(name=name, address=address, heartbeat=1), {}, 0, None).trials()
+            assert sum(trial.counts for trial in trials) == number
+            runs = [trial.notes["run"] for trial in trials if trial.state == "complete"]
+            assert len(set(runs)) == len(runs)
+            assert all(t.state in ("complete", "pruned", "lost") for t in trials)
 
 
 def test_two_commands_share_a_study_and_one_is_killed(

@@ -9,10 +9,12 @@ from segmentation.benchmark.peer_table import Peer, choose
 from segmentation.config import Config, Count, ModelConfig, problems, setting
 from segmentation.errors import ConfigError
 
-SUITES = ("step", "loop", "peers", "scale", "tuning", "start")
+#: Those that `all` stands for, which take 20 minutes, and all that there are.
+USUAL = ("step", "loop", "peers", "scale", "tuning", "start")
+SUITES = (*USUAL, "scale-out")
 
 #: Widths where none are given, by suite.
-WIDTHS = {"step": (8, 16, 32, 64), "loop": (16, 32, 64)}
+WIDTHS = {"step": (8, 16, 32, 64), "loop": (16, 32, 64), "scale-out": (8, 16, 32)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,14 +22,20 @@ class BenchmarkConfig:
     """The parameters that a benchmark has besides data and device; valid once it exists."""
 
     suite: str = setting(
-        "all", f"Suites to run, separated by commas: all, or some of {', '.join(SUITES)}."
+        "all",
+        f"Suites to run, separated by commas: all ({', '.join(USUAL)}), or some of these and "
+        "scale-out.",
     )
     widths: str = setting(
-        "auto", "step, loop: widths of the U-Net; auto: 8,16,32,64, of `loop` 16,32,64."
+        "auto",
+        "step, loop, scale-out: widths of the U-Net; auto: 8,16,32,64, of `loop` 16,32,64, of "
+        "`scale-out` 8,16,32.",
     )
     sizes: str = setting("96,128,192,256", "step: heights and widths of the images, in pixels.")
     repeats: int = setting(
-        5, "step, loop, start: measurements of each figure, of which the median counts.", low=2
+        5,
+        "step, loop, start, scale-out: measurements of each figure, of which the median counts.",
+        low=2,
     )
     seconds: str = setting("30", "peers: seconds of training, each for every peer and seed.")
     our_seconds: str = setting(
@@ -62,7 +70,7 @@ class BenchmarkConfig:
     def suites(self) -> tuple[str, ...]:
         """The suites asked for, in the order of `SUITES`."""
         if self.suite == "all":
-            return SUITES
+            return USUAL
         names = [name.strip() for name in self.suite.split(",")]
         if not set(names) <= set(SUITES):
             raise ConfigError(f"suite={self.suite}: expected all or some of {', '.join(SUITES)}")
@@ -96,7 +104,7 @@ class BenchmarkConfig:
         return () if self.peer_lrs == "auto" else _rates("peer_lrs", self.peer_lrs)
 
     def widths_of(self, suite: str) -> tuple[int, ...]:
-        """Return the widths for suite `step` or `loop`."""
+        """Return the widths for a suite that has them."""
         return WIDTHS[suite] if self.widths == "auto" else _numbers("widths", self.widths)
 
 

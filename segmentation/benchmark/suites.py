@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator
 
-from segmentation.benchmark import loop, peers, scale, start, step, tuning
+from segmentation.benchmark import loop, peers, scale, scale_out, start, step, tuning
 from segmentation.benchmark.asked import Asked
 from segmentation.benchmark.findings import Bench, Findings, Say, Suite
 from segmentation.benchmark.machine import Machine
@@ -20,6 +20,7 @@ _SUITES: dict[str, Suite] = {
     "scale": scale.measure,
     "tuning": tuning.measure,
     "start": start.measure,
+    "scale-out": scale_out.measure,
 }
 
 

@@ -14,14 +14,17 @@ import mlflow
 
 from segmentation.config import Config, option_name
 from segmentation.config import fields as settings_of
-from segmentation.errors import ConfigError
+from segmentation.errors import ConfigError, PeerLostError
 from segmentation.paths import run_folder
 from segmentation.tracking.heartbeat import SILENT, Sign
 from segmentation.tracking.lookup import find_run
+from segmentation.tracking.post import FAILURE
 from segmentation.tracking.trainings import ARTIFACT, CHECKPOINT
 
 #: The tag with the parameters of a training, by their names, as JSON.
 SETTINGS = "settings"
+#: The tag with the name of a training of several processes, by which they find it again.
+GROUP = "group"
 
 _EXPECTED = "expected the id of a run of `train`"
 
@@ -46,6 +49,13 @@ class Unfinished:
     def finished(self) -> bool:
         """Whether nothing is left to do."""
         return self.status == "FINISHED"
+
+    @property
+    def trouble(self) -> str:
+        """Why it ended, where the same would happen again; else empty."""
+        failure = self.tags.get(FAILURE, "")
+        final = self.status == "FAILED" and failure != PeerLostError.TEXT
+        return failure if final else ""
 
     def require_same(self, given: Mapping[str, Any]) -> None:
         """Compare what the user gave with what the training was begun with.
@@ -80,8 +90,21 @@ class Unfinished:
         return path
 
 
-def find(run_id: str) -> Unfinished:
+def of_group(key: str) -> str | None:
+    """Return the id of the run that several processes had begun, by its name; None: none."""
+    client = mlflow.MlflowClient()
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    found = client.search_runs(experiments, f"tags.`{GROUP}` = '{key}'", max_results=1)
+    return str(found[0].info.run_id) if found else None
+
+
+def find(run_id: str, key: str = "") -> Unfinished:
     """Look a training up in the tracking store.
+
+    Args:
+        run_id: of it.
+        key: of the processes that are here to go on with it; if it is the same that they had when
+            they began, none of them trains it any more.
 
     Raises:
         ConfigError: there is no such run, it was deleted, it is no training, or it still runs.
@@ -92,7 +115,7 @@ def find(run_id: str) -> Unfinished:
     options = _options(run.data.tags.get(SETTINGS, ""))
     if not options:
         raise ConfigError(f"resume={run_id}: the run {name} is no training; {_EXPECTED}")
-    if run.info.status == "RUNNING":
+    if run.info.status == "RUNNING" and not (key and key == run.data.tags.get(GROUP)):
         _require_dead(run_id, Sign.of(run.data.tags))
     return Unfinished(
         id=run_id,

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from segmentation.environment import environment, seconds_in
-from segmentation.errors import CheckpointError, TrackingError, TrainingError, full
+from segmentation.errors import CheckpointError, PeerLostError, TrackingError, TrainingError, full
+from segmentation.interruption import Interruption
 from segmentation.paths import run_folder
 from segmentation.tracking import models
 from segmentation.tracking.heartbeat import Heartbeat, beating
@@ -95,8 +97,8 @@ class UndeliveredError(TrackingError):
     """What a training has posted waits on this machine for the store."""
 
 
-# Going on would end the same way, or is not what is to be done.
-_NOT_TO_GO_ON_FROM = (TrainingError, CheckpointError, UndeliveredError)
+# Going on would end the same way, or is not what is to be done, or is done by itself.
+_NOT_TO_GO_ON_FROM = (TrainingError, CheckpointError, UndeliveredError, PeerLostError)
 
 
 @contextlib.contextmanager
@@ -149,8 +151,12 @@ def training_run(
             training.deliver()
             _end_well(training)
         except BaseException as error:
-            watch.finish()
-            _end_badly(training, error)
+            # A signal must not cut this short: MLflow would call the run FINISHED. One that says
+            # once more what has ended it may.
+            asked = isinstance(error, KeyboardInterrupt) or not _in_main_thread()
+            with contextlib.nullcontext() if asked else Interruption().deferred():
+                watch.finish()
+                _end_badly(training, error)
             if resumable and not isinstance(error, _NOT_TO_GO_ON_FROM):
                 say(f"Go on: {how_to_go_on(run.id)}")
             raise
@@ -211,6 +217,11 @@ def _end_badly(training: Training, error: BaseException) -> None:
         mlflow.end_run(status if arrived else "FAILED")
     if arrived and not training.checkpoint.exists():  # nothing is left to go on from
         shutil.rmtree(training.folder, ignore_errors=True)
+
+
+def _in_main_thread() -> bool:
+    """Tell whether this is the thread that hears signals."""
+    return threading.current_thread() is threading.main_thread()
 
 
 def drop_checkpoints(run_id: str) -> None:

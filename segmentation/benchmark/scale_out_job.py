@@ -1,0 +1,50 @@
+"""Some epochs of suite `scale-out`, in as many processes as `torchrun` starts; each prints JSON.
+
+python -m segmentation.benchmark.scale_out_job FOLDER IMAGES SIZE WIDTH EPOCHS HOW
+
+HOW is `together`, one training by all, or `apart`, where each trains by itself on batches as large
+as its share would be: what the processor gives to so many processes that need not talk.
+"""
+
+import contextlib
+import json
+import os
+import sys
+
+from segmentation.batches import Batches
+from segmentation.config import Config
+from segmentation.devices import choose_compute
+from segmentation.group import ALONE, together
+from segmentation.pipeline import load_data
+from segmentation.sources import find_source
+from segmentation.trainer import Trainer
+from segmentation.unet import build_unet
+
+
+def main() -> None:
+    """Read, train some epochs, print."""
+    folder, images, size, width, epochs, how = sys.argv[1:]
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    options = {"data": folder, "train_images": int(images), "image_size": int(size)}
+    batch = Config().training.batch_size // (processes if how == "apart" else 1)
+    config = Config.from_options(
+        {**options, "width": int(width), "batch_size": batch, "resizing": "fixed"}
+    )
+    training = config.training
+    with together({}) if how == "together" else contextlib.nullcontext(ALONE) as group:
+        compute = choose_compute(training, group.local_rank)
+        with group.one_a_machine_first():
+            found = load_data(config.data, find_source(folder), lambda *_: None)
+        batches = Batches(found["train"], found["val"], training, group.share)
+        trainer = Trainer(build_unet(config.model, 0), batches, training, compute, group)
+        trainer.train(1)  # warms up
+        rates = [trainer.train(number)[1] for number in range(2, int(epochs) + 2)]
+        if how == "apart" or group.main:
+            # In one piece, so that what another process prints is not in between.
+            sys.stdout.write(json.dumps({"rates": rates}) + "\n")
+            sys.stdout.flush()
+        group.wait()
+
+
+if __name__ == "__main__":
+    main()
