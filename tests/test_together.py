@@ -154,7 +154,7 @@ def wait_for_epoch(program: Program, least: int) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.full)])
 def test_a_process_that_is_killed_comes_back_and_training_goes_on_in_the_same_run(
     tmp_path: Path, pets: Path, rank: int
 ) -> None:
@@ -231,6 +231,7 @@ def test_a_budget_is_agreed_upon(program: Program, pets: Path) -> None:
     assert len(curve(program, "val/dice")) > 1
 
 
+@pytest.mark.full  # as in test_two_hosts
 def test_torchrun_itself_starts_it_too(program: Program, pets: Path) -> None:
     arguments = entry_command("train", **TINY, **FP32, data=pets)[1:]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
