@@ -1,7 +1,9 @@
 """A training's checkpoints: on this machine often, in the tracking store now and then."""
 
+import contextlib
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from segmentation.group import Group
 from segmentation.interruption import Interruption
 from segmentation.keeping import RHYTHM, DiskKeeper, SharedKeeper
 from segmentation.paths import run_folder
+from segmentation.tracking.post import OUTBOX, BusyError, only_one
 from segmentation.tracking.trainings import ARTIFACT, CHECKPOINT, Training
 from segmentation.tracking.watching import TrackingObserver
 
@@ -46,19 +49,29 @@ def keeper_of(run: Training, identity: Mapping[str, Any], tracker: TrackingObser
     )
 
 
-def keeper_beside(run_id: str, identity: Mapping[str, Any], group: Group) -> SharedKeeper:
-    """Return what keeps a training that another process tracks: a copy on this machine, if any.
+@contextlib.contextmanager
+def keeping_beside(
+    run_id: str, identity: Mapping[str, Any], group: Group
+) -> Iterator[SharedKeeper]:
+    """Keep a training that another process tracks: a copy on this machine, while it is needed.
+
+    None where another process of this machine, or of one that shares its cache folder, has one.
 
     Args:
         run_id: of the training.
         identity: see `keeper_of`.
         group: the processes that train together.
     """
-    if group.local_rank:  # another process of this machine does it
-        return SharedKeeper(None, group)
-    folder = run_folder(run_id)
-    folder.mkdir(parents=True, exist_ok=True)
-    rhythm = seconds_in(VARIABLE, RHYTHM)
-    # Of an interruption the main process hears alone.
-    own = DiskKeeper(folder / CHECKPOINT, identity, Interruption(), rhythm=rhythm)
-    return SharedKeeper(own, group)
+    with contextlib.ExitStack() as held:
+        own = None
+        if not group.local_rank:
+            with contextlib.suppress(BusyError):
+                held.enter_context(only_one(run_id))
+                path, rhythm = run_folder(run_id) / CHECKPOINT, seconds_in(VARIABLE, RHYTHM)
+                # Of an interruption the main process hears alone.
+                own = DiskKeeper(path, identity, Interruption(), rhythm=rhythm)
+        yield SharedKeeper(own, group)
+        if own is not None:
+            own.path.unlink(missing_ok=True)
+            if not (own.path.parent / OUTBOX).exists():  # what it was to deliver as the main one
+                shutil.rmtree(own.path.parent, ignore_errors=True)

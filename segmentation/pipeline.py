@@ -10,7 +10,7 @@ import torch
 
 from segmentation.batches import Batches
 from segmentation.budget import Budget
-from segmentation.checkpointing import keeper_beside, keeper_of
+from segmentation.checkpointing import keeper_of, keeping_beside
 from segmentation.config import Config, DataConfig
 from segmentation.decoded import Decoded
 from segmentation.decoding import load_splits
@@ -275,17 +275,12 @@ def take_part(config: Config, setup: Setup) -> None:
     """
     group = setup.group
     run_id = group.from_main(None, patient=True)
-    keeper = keeper_beside(run_id, _identity(config, setup), group)
-    keeper.found()
-    network, batches = setup.start(config)
-    with Interruption().deferred():  # the main process hears it, and this one of its end
-        fit(network, batches, config.training, setup.compute, keeper=keeper, group=group)
-    group.wait()
-    if not group.local_rank:
-        folder = run_folder(run_id)
-        (folder / CHECKPOINT).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # what it was to deliver earlier may lie there
-            folder.rmdir()
+    with keeping_beside(run_id, _identity(config, setup), group) as keeper:
+        keeper.found()
+        network, batches = setup.start(config)
+        with Interruption().deferred():  # the main process hears it, and this one of its end
+            fit(network, batches, config.training, setup.compute, keeper=keeper, group=group)
+        group.wait()
 
 
 def fit_and_judge(
