@@ -3,7 +3,6 @@
 import functools
 import gc
 import io
-import os
 import signal
 import sys
 import time
@@ -15,6 +14,7 @@ import click
 
 from segmentation import ending
 from segmentation.errors import ConfigError, PeerLostError, TrainingError, explain
+from segmentation.shares import started_as
 
 if TYPE_CHECKING:
     from segmentation.reports import EpochReport, FitResult, Samples
@@ -73,8 +73,7 @@ def _end(message: str, code: int, error: BaseException) -> None:
 
     Of an error that all of these have alike the main one tells, which has rank 0.
     """
-    several = os.environ.get("WORLD_SIZE", "1") != "1"
-    rank = int(os.environ.get("RANK", "0")) if several else 0
+    rank = started_as().rank
     gone = isinstance(error, PeerLostError)
     if gone:  # their launcher may end this one meanwhile
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

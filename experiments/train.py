@@ -12,6 +12,7 @@ from experiments.console import ConsoleObserver, ProgressBar, one_line_errors
 from experiments.options import Duration, config_options
 from segmentation.config import Config, require_model_name
 from segmentation.errors import TrainingError
+from segmentation.shares import WHOLE, started_as
 
 if TYPE_CHECKING:
     from segmentation.budget import Budget
@@ -66,15 +67,14 @@ def main(context: click.Context, processes: int, **options: Any) -> None:
     config = Config.from_options(options) if given else None
     require_model_name(options["model_name"])
     # What follows takes seconds to import; --help and wrong parameters need none of it.
-    from segmentation.group import joined_here, together
+    from segmentation.group import together
 
-    if processes > 1 and not joined_here():
+    if processes > 1 and started_as() == WHOLE:
         from segmentation.devices import choose_compute
         from segmentation.launching import launch
 
         if config:
             choose_compute(config.training, processes - 1)
-
         context.exit(launch("experiments.train", sys.argv[1:], processes))
     with together(options) as group:
         if not group.main:

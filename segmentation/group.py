@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from segmentation.environment import seconds_in
 from segmentation.errors import PeerLostError
 from segmentation.normalisation import SyncedBatchNorm2d, synchronized
-from segmentation.shares import WHOLE, Share
+from segmentation.shares import WHOLE, Share, started_as
 
 #: The environment variable with the seconds after which a process that does not answer is given up.
 VARIABLE, PATIENCE = "PETSEG_GROUP_SECONDS", 120.0
@@ -204,16 +204,6 @@ class Together(Group):
             raise PeerLostError(PeerLostError.TEXT) from error
 
 
-def joined_here() -> bool:
-    """Tell whether `torchrun` has started this process as one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
-
-
-def local_rank() -> int:
-    """Return the number of this process among those of its machine, 0 where it is alone."""
-    return int(os.environ["LOCAL_RANK"]) if joined_here() else 0
-
-
 @contextlib.contextmanager
 def together(settings: Mapping[str, Any]) -> Iterator[Group]:
     """Join the processes that `torchrun` has started beside this one, if it has.
@@ -224,10 +214,10 @@ def together(settings: Mapping[str, Any]) -> Iterator[Group]:
     Raises:
         PeerLostError: they do not all come.
     """
-    if not joined_here():
+    share = started_as()
+    if share == WHOLE:
         yield ALONE
         return
-    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     patience = _patience()
     try:
         # By name: what PyTorch takes for itself differs with what it finds.
@@ -236,7 +226,7 @@ def together(settings: Mapping[str, Any]) -> Iterator[Group]:
     except RuntimeError as error:
         raise PeerLostError(f"the processes of this training did not meet ({error})") from error
     try:
-        yield Together(Share(rank=rank, size=size), local_rank(), _key(settings))
+        yield Together(share, int(os.environ["LOCAL_RANK"]), _key(settings))
     finally:
         with contextlib.suppress(RuntimeError):  # one of them is gone
             dist.destroy_process_group()

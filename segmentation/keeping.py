@@ -28,15 +28,7 @@ def matching(path: Path, identity: Mapping[str, Any]) -> Snapshot:
     Raises:
         CheckpointError: it is damaged, of a newer format, or of another training.
     """
-    return required(checkpoint.read(path), path, identity)
-
-
-def required(snapshot: Snapshot, path: Path, identity: Mapping[str, Any]) -> Snapshot:
-    """Return a checkpoint that is of this very training; `path` is its name in messages.
-
-    Raises:
-        CheckpointError: it is of another training.
-    """
+    snapshot = checkpoint.read(path)
     kept = snapshot.facts.get("identity", {})
     other = [
         f"{name} {kept.get(name)!r} there, {identity.get(name)!r} here"

@@ -1,6 +1,7 @@
 """How a batch is divided among the processes that train together."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -30,3 +31,11 @@ class Share:
 
 #: All of it.
 WHOLE = Share()
+
+
+def started_as() -> Share:
+    """Return the part of the process that this is, as `torchrun` has started it; else all of it."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1 or "RANK" not in os.environ:
+        return WHOLE
+    return Share(rank=int(os.environ["RANK"]), size=size)

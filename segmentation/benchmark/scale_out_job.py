@@ -25,7 +25,8 @@ def main() -> None:
     """Read, train some epochs, print."""
     folder, images, size, width, epochs, how = sys.argv[1:]
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    options = {"data": folder, "train_images": int(images), "image_size": int(size)}
+    count = "all" if images == "all" else int(images)
+    options = {"data": folder, "train_images": count, "image_size": int(size)}
     batch = Config().training.batch_size // (processes if how == "apart" else 1)
     config = Config.from_options(
         {**options, "width": int(width), "batch_size": batch, "resizing": "fixed"}
