@@ -103,7 +103,8 @@ def _mend_study(place: Place, say: Say, *, act: bool) -> int:
     for one in both:
         with one.locked():
             one.recover()
-    studies.reconcile(study.id, state_teller(*both))
+    with study.locked():
+        studies.reconcile(study.id, state_teller(*both))
     lost = sum(before) - sum(_running(one) for one in both)
     living = sum(before) - lost
     alive = f"; {living} alive, left alone" if living else ""

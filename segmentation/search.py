@@ -71,14 +71,15 @@ class _Searcher:
 
     def run(self) -> Outcome:
         asked = self._searching
-        studies.log_settings(
-            self._job.parent,
+        settings = (
             {f"search.{name}": str(dimension) for name, dimension in asked.space.items()}
             | {f"search.{name}": value for name, value in dataclasses.asdict(asked.asked).items()}
-            | Config.from_options(asked.options).flat(),
-            self._setup.data,
-            self._setup.source.root,
+            | Config.from_options(asked.options).flat()
         )
+        with self._study.locked():  # two commands that begin at once would both find none there
+            studies.log_settings(
+                self._job.parent, settings, self._setup.data, self._setup.source.root
+            )
         self._mend()
         done = sum(trial.finished for trial in self._study.trials())
         if done:
@@ -136,7 +137,8 @@ class _Searcher:
         for study in (self._study, self._confirmation):
             with study.locked():
                 study.recover()
-        studies.reconcile(self._study.id, state_teller(self._study, self._confirmation))
+        with self._study.locked():  # another command may find the same ones
+            studies.reconcile(self._study.id, state_teller(self._study, self._confirmation))
         name = self._setup.model_name
         there = models.registered_runs(name, self._study.id)  # asked once, not for each trial
         for trial in self._study.trials():
@@ -161,7 +163,7 @@ class _Searcher:
             points.append(point)
         with self._study.locked():
             studies.log_progress(self._job.parent, points)
-        runs.describe(self._story().markdown())
+            runs.describe(self._story().markdown())
 
     def _story(self) -> study_report.Story:
         """Gather what is known now."""

@@ -134,25 +134,28 @@ class Ending:
         complete = [trial for trial in story.trials if trial.state == "complete"]
         kept = finalists(complete, keep)
         losers = [trial for trial in complete if trial not in kept]
-        with study.locked():  # noted first: what is deleted is not to be registered again
+        best = [candidate.best for candidate in story.candidates]
+        unused = [t for c in story.candidates for t in c.trainings if t not in best]
+        runs_of_losers = {trial.notes["run"] for trial in [*losers, *unused]}
+        with study.locked():
+            # Noted first: what is deleted is not to be registered again.
             gone = {*dropped(study), *(trial.number for trial in losers)}
             study.keep("dropped", sorted(gone))
-        best = [candidate.best for candidate in story.candidates]
-        losers += [t for c in story.candidates for t in c.trainings if t not in best]
-        runs_of_losers = {trial.notes["run"] for trial in losers}
-        studies.drop_models(study.id, self._setup.model_name, runs_of_losers)
+            studies.drop_models(study.id, self._setup.model_name, runs_of_losers)
 
     def _log(self, story: study_report.Story, winner: Trial) -> None:
         pictures = plots.pictures(self._study.optuna)
+        page = plots.page(self._study.optuna, f"Study {story.name}")
         figures: dict[str, float] = {}
         for candidate in story.candidates:
             key = "defaults" if candidate.number == DEFAULTS else "finalist"
             figures.setdefault(f"confirmed/{key}_gate_dice", candidate.mean)  # the best comes first
-        studies.log_study(
-            story.markdown(),
-            pictures,
-            plots.page(self._study.optuna, f"Study {story.name}"),
-            figures,
-            {"trials.json": [plain(trial) for trial in story.trials]},
-        )
-        studies.link_model(self._job.parent, str(winner.notes["model"]))
+        with self._study.locked():  # another command may end at the same time
+            studies.log_study(
+                story.markdown(),
+                pictures,
+                page,
+                figures,
+                {"trials.json": [plain(trial) for trial in story.trials]},
+            )
+            studies.link_model(self._job.parent, str(winner.notes["model"]))

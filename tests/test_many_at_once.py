@@ -1,6 +1,7 @@
 """Eight commands at once, on a store, a study and a cache that none of them has seen before."""
 
 import sqlite3
+import threading
 from pathlib import Path
 
 import mlflow
@@ -10,9 +11,36 @@ from segmentation.benchmark.programs import entry as entry_command
 from segmentation.pets import read_trainval
 from segmentation.splits import gate_of
 from segmentation.tracking.loading import load
+from segmentation.tracking.runs import described_dataset
+from segmentation.tracking.store import despite_others
 from tests.programs import TINY, Program
+from tests.stopped import tracking_server
 from tests.studies import TINY_SEARCH, Searched, assert_exact
 from tests.test_pixel_store_faults import is_whole
+
+
+def test_runs_that_begin_at_once_all_know_their_data_set(tmp_path: Path) -> None:
+    """MLflow keeps one entry for those of an experiment, and lets two make it at a time."""
+    runs, rounds, begins = 4, 15, threading.Barrier(4)
+    with tracking_server(tmp_path) as server:
+        mlflow.set_tracking_uri(server.uri)
+        client = mlflow.MlflowClient(server.uri)
+
+        def log(run_id: str) -> None:
+            with mlflow.start_run(run_id=run_id):
+                for number in range(rounds):
+                    images = described_dataset("train", f"{number:036d}", tmp_path)
+                    begins.wait(timeout=60)
+                    despite_others(lambda images=images: mlflow.log_input(images))  # type: ignore[misc]
+
+        ids = [client.create_run("0").info.run_id for _ in range(runs)]
+        threads = [threading.Thread(target=log, args=(run_id,)) for run_id in ids]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        known = [client.get_run(run_id).inputs for run_id in ids]
+    assert [inputs and len(inputs.dataset_inputs) for inputs in known] == [rounds] * runs
 
 
 @pytest.mark.slow

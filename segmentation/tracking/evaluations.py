@@ -17,6 +17,7 @@ from segmentation.tracking.galleries import Gallery
 from segmentation.tracking.loading import Loaded
 from segmentation.tracking.models import Registered, tell
 from segmentation.tracking.runs import describe, described_dataset
+from segmentation.tracking.store import despite_others
 
 
 def log_examination(
@@ -40,7 +41,7 @@ def log_examination(
     digest = hashlib.sha256("".join(lines).encode()).hexdigest()
     dataset = described_dataset(examination.split, digest, source)
     mlflow.log_params(dict(settings))
-    mlflow.log_input(dataset, context=examination.split)
+    despite_others(lambda: mlflow.log_input(dataset, context=examination.split))
     model_id = loaded.model_id if _is_here(loaded.model_id) else None
     if model_id:
         run = mlflow.active_run()

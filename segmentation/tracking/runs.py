@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from segmentation.paths import printable
 from segmentation.tracking.experiments import introduce_experiment
 from segmentation.tracking.heartbeat import Heartbeat, beating, first_sign
 from segmentation.tracking.post import Post
-from segmentation.tracking.store import release_reserve
+from segmentation.tracking.store import despite_others, release_reserve
 
 
 @dataclasses.dataclass
@@ -168,7 +169,7 @@ def log_setup(
 def log_inputs(splits: Mapping[str, Decoded], source: Path) -> None:
     """Log the data sets with their digests."""
     for one, context in _inputs(splits, source):
-        mlflow.log_input(one, context=context)
+        despite_others(partial(mlflow.log_input, one, context=context))
 
 
 def _inputs(splits: Mapping[str, Decoded], source: Path) -> Iterator[tuple[MetaDataset, str]]:

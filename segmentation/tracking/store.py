@@ -141,6 +141,20 @@ def every(search: Callable[[str | None], Any]) -> Iterator[Any]:
         token = page.token or ""
 
 
+def despite_others(write: Callable[[], object]) -> None:
+    """Write what another process may write at the same moment, such as a data set's entry.
+
+    MLflow looks whether it is there and then adds it; of two that have both found nothing, the
+    database refuses one, which finds it there when it looks again.
+    """
+    try:
+        write()
+    except MlflowException as error:
+        if error.error_code != "BAD_REQUEST":  # what it makes of all that its database refuses
+            raise
+        write()
+
+
 def studies_folder() -> Path:
     """Return the folder for studies: beside the store's database, else in the working folder."""
     path = _sqlite_path(str(mlflow.get_tracking_uri()))
