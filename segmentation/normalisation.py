@@ -31,7 +31,7 @@ class _Normalized(torch.autograd.Function):
         sums = torch.cat([mean * pixels, (variance + mean**2) * pixels, mean.new_tensor([pixels])])
         if layer.empty:
             sums.zero_()
-        dist.all_reduce(sums, group=layer.processes)
+        sums = _sum(sums, layer.processes)
         count = sums[-1]
         mean, square = (sums[:-1] / count).chunk(2)
         variance = (square - mean**2).clamp(min=0)
@@ -60,7 +60,7 @@ class _Normalized(torch.autograd.Function):
         sums = torch.cat([of_weight, of_bias]).double()
         if ctx.empty:
             sums.zero_()
-        dist.all_reduce(sums, group=ctx.layer.processes)
+        sums = _sum(sums, ctx.layer.processes)
         if ctx.empty:
             return torch.zeros_like(image), None, None, None
         along, straight = (sums / ctx.count).chunk(2)
@@ -73,6 +73,17 @@ class _Normalized(torch.autograd.Function):
         # In float32 until its end: offset and slope nearly cancel where the mean is large.
         of_image = torch.addcmul(torch.addcmul(shaped[2], image, shaped[1]), gradient, shaped[0])
         return of_image.to(image.dtype), of_weight, of_bias, None
+
+
+def _sum(own: Tensor, processes: Any) -> Tensor:
+    """Return the sum over all processes, the same one to the last bit in each.
+
+    They are gathered and added up here: with Gloo, that takes a fifth of the time that `all_reduce`
+    takes over so few numbers.
+    """
+    gathered = [torch.empty_like(own) for _ in range(dist.get_world_size(processes))]
+    dist.all_gather(gathered, own, group=processes)
+    return torch.stack(gathered).sum(dim=0)
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):
