@@ -73,8 +73,11 @@ def main(context: click.Context, processes: int, **options: Any) -> None:
         from segmentation.devices import choose_compute
         from segmentation.launching import launch
 
-        if config:
-            choose_compute(config.training, processes - 1)
+        if config and choose_compute(config.training, processes - 1).device.type == "cpu":
+            click.echo(
+                "Note: on the processors of one machine, one process with all threads is often "
+                "faster: several wait for each other in every layer"
+            )
         context.exit(launch("experiments.train", sys.argv[1:], processes))
     with together(options) as group:
         if not group.main:

@@ -119,6 +119,7 @@ def test_a_training_by_two_processes_is_one_run_with_the_same_curve(
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("Score:") == 1
     assert "images by 2 processes" in done.stdout
+    assert "one process with all threads is often faster" in done.stdout
     assert done.stdout.count("Reading images") == 1
     assert done.stdout.count("Epoch 3/3") == 1
     assert done.stderr == ""
@@ -238,4 +239,5 @@ def test_torchrun_itself_starts_it_too(program: Program, pets: Path) -> None:
     done = program.run(sys.executable, *torchrun, *arguments, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
     assert "images by 2 processes" in done.stdout
+    assert "one process with all threads is often faster" in done.stdout
     assert [step for step, _ in curve(program, "train/loss")] == [1, 2, 3]
