@@ -252,7 +252,7 @@ def train_and_register(
             arena = Arena(setup.source, config.data.border)
             model = Batched(trained.segmenter, torch.device("cpu"))
             decision = contend(registered, arena, model)
-        drop_checkpoints(run.id)
+        drop_checkpoints(run.id, say)
     with contextlib.suppress(PeerLostError):  # all is done
         setup.group.wait()  # for this the others wait: had this process died, they were needed
     return Outcome(

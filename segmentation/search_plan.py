@@ -59,8 +59,10 @@ class Searching:
         """Return what must not change under the study's name."""
         if self.asked.storage == "file":
             return self._settings()
-        # How long a machine may be silent is something that all must agree on.
-        return {**self._settings(), "heartbeat": self.asked.heartbeat}
+        # How long a machine may be silent is something that all must agree on; and what one
+        # computes in bf16 and another in float32 is not to be compared.
+        own = {"heartbeat": self.asked.heartbeat, "precision": self.setup.compute.precision}
+        return {**self._settings(), **own}
 
     def _settings(self) -> dict[str, Any]:
         """Return what decides the trials."""

@@ -14,11 +14,12 @@ import pytest
 
 
 @contextlib.contextmanager
-def running(address: str = "127.0.0.1") -> Iterator[str]:
-    """Start a server with an empty database; yield its URL.
+def running(address: str = "127.0.0.1", password: str = "") -> Iterator[str]:
+    """Start a server with an empty database; yield its URL, which has no password.
 
     Args:
         address: on which it listens; hosts of the tests' own reach it on that of their bridge.
+        password: which it asks for; empty: none.
     """
     binaries = _binaries()
     folder = Path(tempfile.mkdtemp(prefix="petseg-postgres-"))
@@ -31,7 +32,9 @@ def running(address: str = "127.0.0.1") -> Iterator[str]:
         free.bind((address, 0))
         port = free.getsockname()[1]
     data = str(folder / "data")
-    make = [str(binaries / "initdb"), "-D", data, "-U", "petseg", "--auth=trust", "--no-sync"]
+    make = [str(binaries / "initdb"), "-D", data, "-U", "petseg", "--no-sync"]
+    make += ["--auth=scram-sha-256", "--pwfile=password"] if password else ["--auth=trust"]
+    (folder / "password").write_text(password)  # in a folder that is its user's alone
     subprocess.run(make, check=True, capture_output=True, **own)
     if address != "127.0.0.1":
         with (folder / "data" / "pg_hba.conf").open("a") as rules:

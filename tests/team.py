@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 
@@ -29,13 +30,15 @@ class Team:
     Attributes:
         uri: its address.
         password: of its first user, `admin`.
-        studies: the address of a database for studies.
+        studies: the address of a database for studies, as the recipe has it.
+        secret: the password of PostgreSQL.
         artifacts: where it keeps them.
     """
 
     uri: str
     password: str
     studies: str
+    secret: str
     artifacts: Path
 
     def variables(self, name: str = ADMIN, password: str = "") -> dict[str, str]:
@@ -44,6 +47,7 @@ class Team:
             "MLFLOW_TRACKING_URI": self.uri,
             "MLFLOW_TRACKING_USERNAME": name,
             "MLFLOW_TRACKING_PASSWORD": password or self.password,
+            "PGPASSWORD": self.secret,
         }
 
 
@@ -51,23 +55,26 @@ class Team:
 def team_server(folder: Path, workers: int = 2) -> Iterator[Team]:
     """Start PostgreSQL and the server; yield it; end both."""
     folder.mkdir(parents=True, exist_ok=True)
-    password, port = secrets.token_urlsafe(12), free_port()
-    with postgres.running() as address:
-        with psycopg.connect(address, autocommit=True) as database:
+    password, secret, port = secrets.token_urlsafe(12), secrets.token_hex(12), free_port()
+    with postgres.running(password=secret) as address:
+        with psycopg.connect(address, password=secret, autocommit=True) as database:
             for name in ("mlflow", "mlflow_auth", "studies"):
                 database.execute(f"CREATE DATABASE {name}")
-        base = address.rpartition("/")[0]
-        (folder / "auth.ini").write_text(_settings(f"{base}/mlflow_auth"))
+        place = urlsplit(address).netloc.rpartition("@")[2]
+        with_password = {"127.0.0.1/": f"{place}/", "PASSWORD": secret}
+        (folder / "auth.ini").write_text(_of_recipe("```ini\n", "```", with_password))
+        store = _of_recipe("MLFLOW_BACKEND_STORE_URI=", " ", with_password)
+        studies = _of_recipe("-P storage=", " ", {"127.0.0.1/": f"{place}/"})
         command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth"]
         command += ["--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
-        command += ["--backend-store-uri", f"{base}/mlflow", "--serve-artifacts"]
-        command += ["--artifacts-destination", str(folder / "artifacts")]
+        command += ["--serve-artifacts", "--artifacts-destination", str(folder / "artifacts")]
         environment = {
             **{name: value for name, value in os.environ.items() if "MLFLOW" not in name},
             "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"),
             "MLFLOW_AUTH_ADMIN_PASSWORD": password,
             "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(32),
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_BACKEND_STORE_URI": store,
         }
         with (folder / "log").open("wb") as log:
             server = subprocess.Popen(
@@ -82,17 +89,22 @@ def team_server(folder: Path, workers: int = 2) -> Iterator[Team]:
         try:
             _wait_until_healthy(server, port, folder / "log")
             uri = f"http://127.0.0.1:{port}"
-            yield Team(uri, password, f"{base}/studies", folder / "artifacts")
+            yield Team(uri, password, studies, secret, folder / "artifacts")
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(server.pid, signal.SIGKILL)
             server.wait()
 
 
-def _settings(database: str) -> str:
-    """Return the recipe's `auth.ini`, with another database."""
-    block = RECIPE.read_text().partition("```ini\n")[2].partition("```")[0]
-    return block.replace("postgresql://petseg:PASSWORD@127.0.0.1/mlflow_auth", database)
+def _of_recipe(before: str, after: str, instead: dict[str, str]) -> str:
+    """Return what stands in the recipe between two texts, with something else in some places."""
+    _, there, rest = RECIPE.read_text().partition(before)
+    assert there, before
+    text = rest.partition(after)[0]
+    for said, own in instead.items():
+        assert said in text, said
+        text = text.replace(said, own)
+    return text
 
 
 def _wait_until_healthy(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:

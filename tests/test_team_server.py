@@ -1,6 +1,7 @@
 """A team's server, by its recipe: nothing without a password; with one everything."""
 
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,9 @@ import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
 
-from tests.programs import TINY, Program
+from segmentation.benchmark.programs import entry as entry_command
+from tests.programs import TINY, Program, read_until
+from tests.stopped import OFTEN, SHORT
 from tests.studies import TINY_SEARCH
 from tests.team import RECIPE, Team, team_server
 
@@ -66,17 +69,39 @@ def test_who_has_one_trains_searches_and_loads_what_others_have_trained(
     assert loaded.returncode == 0, loaded.stderr
 
 
+def test_who_may_not_delete_still_comes_to_a_good_end(
+    program: Program, pets: Path, team: Team
+) -> None:
+    """One that was stopped has sent its checkpoint, and would take it away in the end."""
+    own = team.variables(NAME, PASSWORD)
+    process = program.start(*entry_command("train", **SHORT, data=pets), **own, **OFTEN)
+    read_until(process, "Epoch")
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=120)
+    (run_id,) = re.findall(r"resume=(\w+)", out)
+    done = program.entry_with("train", own, resume=run_id)
+    assert done.returncode == 0, done.stderr
+    assert "Note: the run's artifacts still hold the last checkpoint (" in done.stdout
+    assert done.stderr == ""
+
+
 def test_a_model_moves_there_from_a_store_of_ones_own(
-    home: Program, team: Team, monkeypatch: pytest.MonkeyPatch
+    home: Program, discs: Path, team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = recipe_code("OLD, NEW").replace("sqlite:////path/to/mlflow.db", home.store)
     code = code.replace("http://127.0.0.1:5000", team.uri)
     for name, value in team.variables(NAME, PASSWORD).items():
         monkeypatch.setenv(name, value)
     asked = "\nmlflow.pytorch.load_model(f'models:/pet-unet/{moved.version}')\nprint(moved.version)"
-    done = home.run(sys.executable, "-c", code + asked, **team.variables(NAME, PASSWORD))
+    own = team.variables(NAME, PASSWORD)
+    done = home.run(sys.executable, "-c", code + asked, **own)
     assert done.returncode == 0, done.stderr
     version = done.stdout.split()[-1]
+    model = f"models:/pet-unet/{version}"
+    promoted = home.entry_with("promote", own, model=model, data=discs)
+    assert promoted.returncode == 0, promoted.stderr
+    evaluated = home.entry_with("evaluate", own, model=model, data=discs, split="gate")
+    assert evaluated.returncode == 0, evaluated.stderr
     found = mlflow.MlflowClient(team.uri).get_model_version("pet-unet", version)
     run = mlflow.MlflowClient(team.uri).get_run(str(found.run_id))
     assert home.store in run.data.tags["mlflow.note.content"]

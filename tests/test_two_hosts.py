@@ -1,5 +1,6 @@
 """One training on two machines with a network between them, which fails for a while."""
 
+import shlex
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ import pytest
 
 from segmentation.benchmark.programs import entry as entry_command
 from tests.hosts import Host, hosts
-from tests.programs import TINY, Program, read_until
+from tests.programs import TINY, Program, read_until, readme_code
 from tests.stopped import OFTEN, SHORT
 from tests.test_together import FP32, TOLERANCE, curve, wait_for_epoch
 
@@ -29,25 +30,29 @@ def two() -> Iterator[list[Host]]:
 def start(
     program: Program, here: Host, first: Host, options: dict[str, object], name: str
 ) -> "subprocess.Popen[str]":
-    """Start one machine's part of a training, as the README says."""
-    torchrun = [
-        *(sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"),
-        *("--rdzv-backend=c10d", f"--rdzv-endpoint={first.address}:{_PORT}", f"--rdzv-id={name}"),
-        *(f"--rdzv-conf=is_host={int(here == first)}", f"--local-addr={here.address}"),
-        *("--max-restarts=5",),
-    ]
-    arguments = entry_command("train", **options)[1:]
+    """Start one machine's part of a training by the README's command."""
+    arguments = shlex.join(entry_command("train", **options)[1:])
+    code = readme_code("--rdzv-endpoint=")
+    for said, own in {
+        "FIRST=10.0.0.1": f"FIRST={first.address}",
+        "OWN=10.0.0.1": f"OWN={here.address}",
+        "HOST=1 ": f"HOST={int(here == first)} ",
+        ":29400": f":{_PORT}",
+        "--rdzv-id=NAME": f"--rdzv-id={name}",
+        "-m experiments.train --data /path/to/pets": arguments,
+        "\ntorchrun": f"\nexec {shlex.quote(sys.executable)} -m torch.distributed.run",
+    }.items():
+        assert code.count(said) == 1, said
+        code = code.replace(said, own)
     # Each machine has a cache of its own, and so checkpoints of its own.
     variables = {
-        "GLOO_SOCKET_IFNAME": "eth0",
-        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
         "OMP_NUM_THREADS": "1",
         "PETSEG_CACHE": str(program.cache / here.name),
         "PETSEG_GROUP_SECONDS": "10",
         "MLFLOW_TRACKING_URI": program.store,
         **OFTEN,
     }
-    return program.start(*here.command(*torchrun, *arguments), **variables)
+    return program.start(*here.command("bash", "-c", code), **variables)
 
 
 def test_two_machines_train_one_model_with_the_curve_of_one(

@@ -87,7 +87,7 @@ def deliver(run_id: str, say: Callable[[str], None]) -> Delivered:
             registered = models.registered_from(run_id, names[-1]) if names else None
             status = ends[-1] if ends else ""
             if status == "FINISHED":
-                drop_checkpoints(run_id)
+                drop_checkpoints(run_id, say)
             if status == "FINISHED" or not (folder / CHECKPOINT).exists():
                 shutil.rmtree(folder, ignore_errors=True)
     except (TrackingError, MlflowException) as error:

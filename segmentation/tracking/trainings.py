@@ -224,8 +224,14 @@ def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def drop_checkpoints(run_id: str) -> None:
-    """Remove the checkpoints among a run's artifacts: nobody will go on from them."""
+def drop_checkpoints(run_id: str, say: Callable[[str], None]) -> None:
+    """Remove the checkpoints among a run's artifacts: nobody will go on from them.
+
+    Where that fails, since a server lets not everybody delete, they stay: all else is done.
+    """
     client = mlflow.MlflowClient()
-    if any(item.path == CHECKPOINTS for item in client.list_artifacts(run_id)):
-        remove_at(client.get_run(run_id).info.artifact_uri, CHECKPOINTS)
+    try:
+        if any(item.path == CHECKPOINTS for item in client.list_artifacts(run_id)):
+            remove_at(client.get_run(run_id).info.artifact_uri, CHECKPOINTS)
+    except (MlflowException, OSError) as error:  # of the latter all that the network says
+        say(f"Note: the run's artifacts still hold the last checkpoint ({error})")
