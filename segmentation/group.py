@@ -241,9 +241,10 @@ def _wait_in_turn() -> None:
     needs, and looks at it again and again until its turn is over, some 3 ms later. Threads that
     begin from now on do as this one.
     """
-    if sys.platform == "linux" and os.sched_getscheduler(0) == os.SCHED_OTHER:
+    if sys.platform == "linux":
         with contextlib.suppress(OSError):  # not everywhere may a program say how it is scheduled
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+            if os.sched_getscheduler(0) == os.SCHED_OTHER:
+                os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _patience() -> datetime.timedelta:

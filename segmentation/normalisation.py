@@ -12,8 +12,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional
 
-_CHANNELS_FIRST = (1, -1, 1, 1)
-
 
 class _Normalized(torch.autograd.Function):
     """Normalises (N, C, H, W) by mean and variance of all processes' pixels."""
@@ -76,7 +74,7 @@ class _Normalized(torch.autograd.Function):
 def _gather(own: Tensor, processes: Any) -> Tensor:
     """Return a vector of each process, (processes, length), the same in all of them.
 
-    They are added up by who asked: Gloo takes five times as long to reduce so few numbers.
+    Whoever asked adds them up: Gloo was seen to take five times as long to reduce so few numbers.
     """
     gathered = own.new_empty((dist.get_world_size(processes), len(own)))
     dist.all_gather([*gathered], own, group=processes)

@@ -3,10 +3,11 @@
 python docs/measurements/full.py [EPOCHS]      in an empty folder
 
 7,349 pictures: 3,680 to train on, 100 to validate, the others on the test list. Told are, by number
-of processes, the seconds of an epoch and the most memory that any process had, files that the
-system may drop included (RSS) and without them (anonymous).
+of images and of processes, the seconds of an epoch and the most memory that any process had, files
+that the system may drop included (RSS) and without them (anonymous).
 """
 
+import itertools
 import re
 import statistics
 import subprocess
@@ -23,6 +24,7 @@ from segmentation.benchmark.programs import entry
 from tests.programs import Program
 
 _TRAIN, _TEST = 3680, 3569
+_COUNTS = (100, 1000, _TRAIN)
 _VAL = 100
 
 
@@ -96,17 +98,18 @@ def main() -> None:
     seconds, peak, out = watched(program, entry("prepare", data=folder))
     print(next(line for line in out.splitlines() if "7,349" in line or "7349" in line))
     print(f"prepare: {seconds:.0f} s, {peak.resident:.0f} MiB ({peak.anonymous:.0f} anonymous)")
-    options = {"data": folder, "train_images": _TRAIN, "val_images": _VAL, "epochs": epochs}
-    for processes in (1, 2):
+    for images, processes in itertools.product(_COUNTS, (1, 2)):
+        options = {"data": folder, "train_images": images, "val_images": _VAL, "epochs": epochs}
         command = entry("train", **options, resizing="fixed", processes=processes)
         seconds, peak, _ = watched(program, command)
         client = mlflow.MlflowClient(program.store)
         (run, *_) = client.search_runs(["0"])
         speeds = client.get_metric_history(run.info.run_id, "train/images_per_second")
-        epoch = _TRAIN / statistics.median(point.value for point in speeds)
+        epoch = images / statistics.median(point.value for point in speeds)
         print(
-            f"{processes} processes: {epoch:.1f} s an epoch; the whole command {seconds:.0f} s; "
-            f"at most {peak.resident:.0f} MiB a process ({peak.anonymous:.0f} anonymous)"
+            f"{images} images, {processes} processes: {epoch:.2f} s an epoch; the whole command "
+            f"{seconds:.0f} s; at most {peak.resident:.0f} MiB a process "
+            f"({peak.anonymous:.0f} anonymous)"
         )
     subprocess.run(["rm", "-r", str(here / "cache" / "decoded")], check=True)
 
