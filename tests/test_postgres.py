@@ -172,6 +172,7 @@ def test_three_machines_share_a_study_and_one_is_killed(
             assert all(t.state in ("complete", "pruned", "lost") for t in trials)
 
 
+@pytest.mark.full  # three machines do, above
 def test_two_commands_share_a_study_and_one_is_killed(
     program: Program, server: str, pets: Path
 ) -> None:

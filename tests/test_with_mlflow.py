@@ -27,7 +27,7 @@ def test_uv_builds_the_environment_and_trains(program: Program) -> None:
     assert client.get_model_version("pet-unet-synthetic", "1").run_id == run.info.run_id
 
 
-@pytest.mark.slow
+@pytest.mark.full  # as in test_team_server
 def test_a_tracking_server_takes_runs_artifacts_and_models(program: Program, pets: Path) -> None:
     """A real `mlflow server` on loopback, with proxied artifacts."""
     with socket.socket() as free:
