@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 
 from segmentation.errors import ConfigError
 from segmentation.search_config import CONFIRMATION
-from segmentation.search_job import confirmations, state_teller
-from segmentation.tracking import ghosts, leftovers, studies
+from segmentation.search_job import confirmations, give_back
+from segmentation.tracking import ghosts, leftovers
 from segmentation.tracking.store import command, studies_folder
 from segmentation.tracking.trainings import how_to_go_on
 from segmentation.tuning.storage import Place, find_place
@@ -100,11 +100,7 @@ def _mend_study(place: Place, say: Say, *, act: bool) -> int:
     if not act:
         say(f"Study:  {place.name}: {sum(before)} trials say RUNNING; dead ones are to be ended")
         return 1
-    for one in both:
-        with one.locked():
-            one.recover()
-    with study.locked():
-        studies.reconcile(study.id, state_teller(*both))
+    give_back(*both)
     lost = sum(before) - sum(_running(one) for one in both)
     living = sum(before) - lost
     alive = f"; {living} alive, left alone" if living else ""

@@ -13,9 +13,9 @@ from segmentation.search_job import (
     Job,
     confirmations,
     finalists,
+    give_back,
     planned,
     register,
-    state_teller,
 )
 from segmentation.search_plan import Searching
 from segmentation.study_lines import confirmation_line, trial_line
@@ -134,11 +134,7 @@ class _Searcher:
 
     def _mend(self) -> None:
         """End in both stores what a killed process has left, and register what it had not."""
-        for study in (self._study, self._confirmation):
-            with study.locked():
-                study.recover()
-        with self._study.locked():  # another command may find the same ones
-            studies.reconcile(self._study.id, state_teller(self._study, self._confirmation))
+        give_back(self._study, self._confirmation)
         name = self._setup.model_name
         there = models.registered_runs(name, self._study.id)  # asked once, not for each trial
         for trial in self._study.trials():

@@ -7,7 +7,7 @@ from typing import Any
 from segmentation.config import Config
 from segmentation.search_config import CONFIRMATION
 from segmentation.space import Range, Space, Value
-from segmentation.tracking import descriptions, models, runs
+from segmentation.tracking import descriptions, models, runs, studies
 from segmentation.tuning.pruning import choose_pruner
 from segmentation.tuning.storage import Place
 from segmentation.tuning.study import Study, Trial
@@ -92,7 +92,18 @@ def confirmations(study: Study) -> Study:
     )
 
 
-def state_teller(study: Study, confirmation: Study) -> Callable[[], Callable[[str, int, str], str]]:
+def give_back(study: Study, confirmation: Study) -> None:
+    """Have the trials of dead processes tried again, and end in MLflow what they have left open."""
+    for one in (study, confirmation):
+        with one.locked():
+            one.recover()
+    with study.locked():  # another command may find the same runs
+        studies.reconcile(study.id, _state_teller(study, confirmation))
+
+
+def _state_teller(
+    study: Study, confirmation: Study
+) -> Callable[[], Callable[[str, int, str], str]]:
     """Return what `studies.reconcile` asks for the present states of a search's trials."""
     both = {"search": study, "confirmation": confirmation}
 

@@ -379,7 +379,7 @@ def test_ctrl_c_while_pets_are_drawn_prints_no_traceback(program: Program) -> No
     assert not [one for one in program.cache.glob("benchmark-*") if one.is_dir()]
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_start_waits_for_help_first_step_and_prompt(program: Program) -> None:
     done = program.entry("benchmark", suite="start", repeats=2, device="cpu")
     assert done.returncode == 0, done.stderr

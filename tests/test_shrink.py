@@ -454,7 +454,7 @@ def test_a_training_that_runs_meanwhile_is_not_hurt(
     assert load(out.splitlines()[-1]) is not None
 
 
-@pytest.mark.full  # test_team_server has one too
+@pytest.mark.slow
 def test_what_lies_on_a_tracking_server_goes_there(
     program: Program, pets: Path, tmp_path: Path
 ) -> None:

@@ -239,5 +239,4 @@ def test_torchrun_itself_starts_it_too(program: Program, pets: Path) -> None:
     done = program.run(sys.executable, *torchrun, *arguments, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
     assert "images by 2 processes" in done.stdout
-    assert "one process with all threads is often faster" in done.stdout
     assert [step for step, _ in curve(program, "train/loss")] == [1, 2, 3]
