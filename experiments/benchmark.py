@@ -7,7 +7,7 @@ import click
 
 from experiments.console import one_line_errors
 from experiments.options import benchmark_options, config_options
-from segmentation.benchmark.asked import Asked, BenchmarkConfig
+from segmentation.benchmark.asked import BenchmarkConfig, BenchmarkRequest
 
 _OWN = [field.name for field in dataclasses.fields(BenchmarkConfig)]
 
@@ -30,11 +30,11 @@ def main(**options: Any) -> None:
     start   seconds to the help, to the first step, to the prompt
     """  # noqa: D301 - \b keeps click from filling the lines that follow
     own = BenchmarkConfig(**{name: options.pop(name) for name in _OWN})
-    asked = Asked.of(own, options)
+    asked = BenchmarkRequest.of(own, options)
     # What follows takes seconds to import; --help and wrong parameters need none of it.
     from segmentation.benchmark.machine import Machine
-    from segmentation.devices import choose_compute
-    from segmentation.sources import find_source
+    from segmentation.data.sources import find_source
+    from segmentation.runtime.device import choose_compute
 
     compute = choose_compute(asked.config.training)
     source = find_source(asked.config.data.source)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segmentation import ending
 from segmentation.errors import ConfigError, PeerLostError, TrainingError, explain
-from segmentation.shares import started_as
+from segmentation.runtime import exit_code as ending
+from segmentation.runtime.sharding import started_as
 
 if TYPE_CHECKING:
-    from segmentation.reports import EpochReport, FitResult, Samples
+    from segmentation.training.callbacks import EpochReport, FitResult, Samples
 
 #: Of so many epochs or parts of a long work a log hears.
 _LINES = 11
@@ -137,7 +137,7 @@ class ProgressBar:
             cls._open.close()
 
 
-class ConsoleObserver:
+class ConsoleCallback:
     """Shows the epochs."""
 
     def __init__(self) -> None:

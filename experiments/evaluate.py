@@ -6,7 +6,7 @@ import click
 
 from experiments.console import ProgressBar, one_line_errors
 from experiments.options import config_options, pickle_option
-from segmentation.config import Config
+from segmentation.config.training import Config
 
 
 @click.command(context_settings={"show_default": True})
@@ -30,17 +30,17 @@ def main(model: str, split: str, allow_pickle: bool, **options: Any) -> None:
     """Evaluate a model on a split of a data set."""
     config = Config.from_options(options)
     # What follows takes seconds to import; --help and wrong parameters need none of it.
-    from segmentation.devices import choose_compute
-    from segmentation.sources import find_source
+    from segmentation.data.sources import find_source
+    from segmentation.runtime.device import choose_compute
 
     compute = choose_compute(config.training)
     source = find_source(config.data.source)
     click.echo(source.line)
 
-    from segmentation.appraisal import appraise
-    from segmentation.examination_report import lines
-    from segmentation.tracking.loading import default_model, load
+    from segmentation.evaluation.report.report import lines
+    from segmentation.tracking.registry.loading import default_model, load
     from segmentation.tracking.store import connect, how_to_look
+    from segmentation.workflows.evaluate import appraise
 
     store = connect()
     uri = model or default_model("champion", source)

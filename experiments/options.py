@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from segmentation.benchmark.asked import BenchmarkConfig
-from segmentation.config import Count, declared, option_name, searchable
-from segmentation.durations import seconds_of
-from segmentation.search_config import DEFAULT_SPACE, SearchConfig
-from segmentation.shrink_config import ShrinkConfig
+from segmentation.config.durations import seconds_of
+from segmentation.config.search import DEFAULT_SPACE, SearchConfig
+from segmentation.config.shrink import ShrinkConfig
+from segmentation.config.training import Count, declared, option_name, searchable
 
 Command = Callable[..., Any]
 Field = dataclasses.Field[Any]

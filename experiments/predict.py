@@ -6,7 +6,7 @@ import click
 
 from experiments.console import ProgressBar, one_line_errors
 from experiments.options import config_options, pickle_option
-from segmentation.config import Config
+from segmentation.config.training import Config
 from segmentation.errors import ConfigError
 
 
@@ -52,11 +52,11 @@ def main(
         raise ConfigError(f"threshold={threshold}: expected more than 0 and less than 1")
     config = Config.from_options(options)
     # What follows takes seconds to import; --help and wrong parameters need none of it.
-    from segmentation.albums import TABLE, Wanted, find_photos, require_free
+    from segmentation.data.photo_folder import TABLE, PredictOptions, find_photos, require_free
     from segmentation.errors import DataError
-    from segmentation.paths import printable, user_path
+    from segmentation.utils.paths import printable, user_path
 
-    wanted = Wanted(
+    wanted = PredictOptions(
         output=user_path(output, "output"),
         threshold=threshold,
         overlays=options["overlays"],
@@ -65,11 +65,11 @@ def main(
     tasks, others = find_photos(user_path(images, "images"), wanted.output)
     require_free(tasks, wanted, overwrite=overwrite)
 
-    from segmentation.devices import choose_compute
-    from segmentation.prediction import predict
-    from segmentation.tracking.loading import default_model, load
-    from segmentation.tracking.predictions import log_prediction
+    from segmentation.runtime.device import choose_compute
+    from segmentation.tracking.registry.loading import default_model, load
     from segmentation.tracking.store import connect, how_to_look
+    from segmentation.tracking.summaries.predictions import log_prediction
+    from segmentation.workflows.predict import predict
 
     store = connect()
     uri = model or default_model("champion")

@@ -7,7 +7,7 @@ import click
 
 from experiments.console import ProgressBar, one_line_errors
 from experiments.options import config_options
-from segmentation.config import Config
+from segmentation.config.training import Config
 
 
 @click.command(context_settings={"show_default": True})
@@ -28,15 +28,15 @@ from segmentation.config import Config
 def main(data: str, output: str, **options: Any) -> None:
     """Download and verify the data set; log a report of it."""
     config = Config.from_options(options)
+    from segmentation.data.oxford_pets import read_list
+    from segmentation.data.prepare.export import require_new, write_splits
+    from segmentation.data.prepare.verification import verify
+    from segmentation.data.sources import find_source, prepared
+    from segmentation.data.splits import split
     from segmentation.errors import DataError
-    from segmentation.export import require_new, write_splits
-    from segmentation.paths import user_path
-    from segmentation.pets import read_list
-    from segmentation.sources import find_source, prepared
-    from segmentation.splits import split
-    from segmentation.tracking.reports import log_report
     from segmentation.tracking.store import connect, how_to_look
-    from segmentation.verification import verify
+    from segmentation.tracking.summaries.prepared import log_report
+    from segmentation.utils.paths import user_path
 
     target = user_path(output, "output")
     if output:
@@ -44,7 +44,7 @@ def main(data: str, output: str, **options: Any) -> None:
     store = connect()
     source = prepared() if data == "download" else find_source(data)
     if source is None:
-        from segmentation.download import download
+        from segmentation.data.prepare.download import download
 
         download()
         source = find_source("auto")

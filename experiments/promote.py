@@ -7,7 +7,7 @@ import click
 
 from experiments.console import ProgressBar, one_line_errors
 from experiments.options import config_options
-from segmentation.config import Config
+from segmentation.config.training import Config
 from segmentation.errors import ConfigError
 
 
@@ -35,23 +35,23 @@ def main(model: str, force: bool, **options: Any) -> None:
             "models:/pet-unet@challenger"
         )
     # What follows takes seconds to import; --help and wrong parameters need none of it.
-    from segmentation.devices import choose_compute
-    from segmentation.sources import find_source
+    from segmentation.data.sources import find_source
+    from segmentation.runtime.device import choose_compute
 
     compute = choose_compute(config.training)
     source = find_source(config.data.source)
     click.echo(source.line)
 
-    from segmentation.promotion import Arena, promote
-    from segmentation.tracking.loading import default_model, load
-    from segmentation.tracking.models import Registered
-    from segmentation.tracking.runs import tracked_run
+    from segmentation.tracking.registry.loading import default_model, load
+    from segmentation.tracking.registry.publish import VersionRef
+    from segmentation.tracking.runs.lifecycle import tracked_run
     from segmentation.tracking.store import connect, how_to_look
+    from segmentation.workflows.promote import GateEvaluator, promote
 
     store = connect()
     loaded = load(model or default_model("challenger", source), compute.device)
-    challenger = Registered(name=loaded.name, version=loaded.version)
-    arena = Arena(source, config.data.border, ProgressBar("Judging"), compute.device)
+    challenger = VersionRef(name=loaded.name, version=loaded.version)
+    arena = GateEvaluator(source, config.data.border, ProgressBar("Judging"), compute.device)
     tags = {"data.source": source.name, "model": loaded.label}
     with tracked_run(f"promote {loaded.label}", tags, system_metrics=False) as run:
         decision = promote(challenger, arena, loaded.model, force=force)

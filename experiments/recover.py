@@ -28,8 +28,8 @@ def main(end: bool, storage: str, study: str) -> None:
     if storage != "file" and not study:
         raise ConfigError(f"storage={storage}: give `study`, too: the name of the study there")
     # What follows takes seconds to import; --help and wrong parameters need none of it.
-    from segmentation.recovery import recover
     from segmentation.tracking.store import connect
+    from segmentation.workflows.recover import recover
 
     connect()
     found, failed = recover(click.echo, storage, study, act=end)

@@ -6,7 +6,7 @@ import click
 
 from experiments.console import ProgressBar, one_line_errors
 from experiments.options import differing, shrink_options
-from segmentation.shrink_config import ShrinkConfig
+from segmentation.config.shrink import ShrinkConfig
 
 
 @click.command(context_settings={"show_default": True})
@@ -17,8 +17,6 @@ def main(context: click.Context, **options: Any) -> None:
     """Say what is kept and what of it can go; with delete=true, delete that."""
     asked = ShrinkConfig(**options)
     # What follows takes seconds to import; --help and wrong parameters need none of it.
-    from segmentation.paths import cache_folder
-    from segmentation.shrinking import shrink
     from segmentation.tracking.store import (
         command,
         connect,
@@ -26,6 +24,8 @@ def main(context: click.Context, **options: Any) -> None:
         how_to_look,
         shown,
     )
+    from segmentation.utils.paths import cache_folder
+    from segmentation.workflows.shrink import shrink
 
     store = connect()
     click.echo(f"Store: {shown(store)}  cache: {cache_folder()}")

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from experiments.console import ConsoleObserver, ProgressBar, one_line_errors
+from experiments.console import ConsoleCallback, ProgressBar, one_line_errors
 from experiments.options import Duration, config_options
-from segmentation.config import Config, require_model_name
+from segmentation.config.training import Config, require_model_name
 from segmentation.errors import TrainingError
-from segmentation.shares import WHOLE, started_as
+from segmentation.runtime.sharding import FULL, started_as
 
 if TYPE_CHECKING:
-    from segmentation.budget import Budget
-    from segmentation.group import Group
-    from segmentation.pipeline import Setup
-    from segmentation.tracking.repeat import Earlier
-    from segmentation.tracking.resuming import Unfinished
+    from segmentation.runtime.process_group import ProcessGroup
+    from segmentation.tracking.runs.rerun import LoggedTraining
+    from segmentation.tracking.runs.resume import ResumableRun
+    from segmentation.training.time_budget import Budget
+    from segmentation.workflows.session import TrainingSession
 
 _PACE = "pace"  # among the settings of a run: the state of its budget at the beginning
 _KEPT = 0.1  # a budget's time is kept within this share of it, or it is said beforehand
@@ -67,11 +67,11 @@ def main(context: click.Context, processes: int, **options: Any) -> None:
     config = Config.from_options(options) if given else None
     require_model_name(options["model_name"])
     # What follows takes seconds to import; --help and wrong parameters need none of it.
-    from segmentation.group import together
+    from segmentation.runtime.process_group import together
 
-    if processes > 1 and started_as() == WHOLE:
-        from segmentation.devices import choose_compute
-        from segmentation.launching import launch
+    if processes > 1 and started_as() == FULL:
+        from segmentation.runtime.device import choose_compute
+        from segmentation.runtime.launcher import launch
 
         if config and choose_compute(config.training, processes - 1).device.type == "cpu":
             click.echo(
@@ -89,7 +89,7 @@ def main(context: click.Context, processes: int, **options: Any) -> None:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Asked:
+class TrainRequest:
     """What is to be trained.
 
     Attributes:
@@ -103,11 +103,11 @@ class _Asked:
     model_name: str
     budget: float
     like: str
-    earlier: "Earlier | None" = None
-    stopped: "Unfinished | None" = None
+    earlier: "LoggedTraining | None" = None
+    stopped: "ResumableRun | None" = None
 
 
-def _asked(context: click.Context, options: dict[str, Any], key: str) -> _Asked | None:
+def _asked(context: click.Context, options: dict[str, Any], key: str) -> TrainRequest | None:
     """Find out what is to be trained, and say so; None: nothing is left to do."""
     own = {name: options[name] for name in ("model_name", "budget", "like")}
     resume = options["resume"] or _begun(key)
@@ -117,30 +117,30 @@ def _asked(context: click.Context, options: dict[str, Any], key: str) -> _Asked 
             click.echo(f"Nothing is left to do: the training {stopped.name} came to its end")
             return None
         own = {name: stopped.options[name] for name in own}
-        return _Asked(options=dict(stopped.options), stopped=stopped, **own)
+        return TrainRequest(options=dict(stopped.options), stopped=stopped, **own)
     if own["like"]:
         earlier, settings = _look_up(own["like"], context)
         own["model_name"] = settings["model_name"]
-        return _Asked(options=settings, earlier=earlier, **own)
-    return _Asked(options=options, **own)
+        return TrainRequest(options=settings, earlier=earlier, **own)
+    return TrainRequest(options=options, **own)
 
 
 def _begun(key: str) -> str:
     """Return the run that these processes had begun before one of them died; empty: none."""
     if not key:
         return ""
-    from segmentation.tracking.resuming import of_group
+    from segmentation.tracking.runs.resume import of_group
     from segmentation.tracking.store import connect
 
     connect()
     return of_group(key) or ""
 
 
-def _train(asked: _Asked, group: "Group") -> None:
+def _train(asked: TrainRequest, group: "ProcessGroup") -> None:
     """Train in this process, or as the main one of several."""
     config, setup, store = _prepared(asked.options, asked.model_name, asked.like, group, click.echo)
-    from segmentation.pipeline import train_and_register
     from segmentation.tracking.store import how_to_look
+    from segmentation.workflows.session import train_and_register
 
     earlier, stopped = asked.earlier, asked.stopped
     for line in _differences(earlier, setup) if earlier else ():
@@ -156,7 +156,7 @@ def _train(asked: _Asked, group: "Group") -> None:
     outcome = train_and_register(
         config,
         setup,
-        [ConsoleObserver()],
+        [ConsoleCallback()],
         pace,
         resume=stopped.id if stopped else None,
         asked=settings,
@@ -175,14 +175,14 @@ def _train(asked: _Asked, group: "Group") -> None:
     )
 
 
-def _beside(group: "Group") -> None:
+def _beside(group: "ProcessGroup") -> None:
     """Train as one of several processes, of which the main one says what and how."""
     asked = group.from_main(None, patient=True)
     if asked is None:
         return
     options, model_name, like = asked
     config, setup, _ = _prepared(options, model_name, like, group, lambda line: None)
-    from segmentation.pipeline import keep_within, take_part
+    from segmentation.workflows.session import keep_within, take_part
 
     budget = group.from_main(None, patient=True)
     if budget:
@@ -194,23 +194,23 @@ def _prepared(
     options: dict[str, Any],
     model_name: str,
     like: str,
-    group: "Group",
+    group: "ProcessGroup",
     say: Callable[[str], None],
-) -> tuple[Config, "Setup", str]:
+) -> tuple[Config, "TrainingSession", str]:
     """Return settings and data, the same in all processes, and the main one's tracking store."""
     if group.main:
         group.from_main([options, model_name, like], patient=True)
     config = Config.from_options(options)
     require_model_name(model_name)
-    from segmentation.devices import choose_compute
-    from segmentation.sources import find_source
+    from segmentation.data.sources import find_source
+    from segmentation.runtime.device import choose_compute
 
     compute = choose_compute(config.training, group.local_rank)
     with group.one_a_machine_first():
         source = find_source(config.data.source)
         say(source.line)
-        from segmentation.pipeline import Setup, load_data
         from segmentation.tracking.store import connect
+        from segmentation.workflows.session import TrainingSession, load_data
 
         store = connect() if group.main else ""
         progress = ProgressBar("Reading images") if group.main else _unseen
@@ -218,7 +218,7 @@ def _prepared(
     for name, part in data.items():
         for problem in part.problems:
             say(f"Left out of {name}: {problem}")
-    setup = Setup.of(compute, source, data, model_name, like, group)
+    setup = TrainingSession.of(compute, source, data, model_name, like, group)
     setup.require_alike()
     return config, setup, store
 
@@ -227,11 +227,11 @@ def _unseen(done: int, total: int) -> None:
     """Show no progress."""
 
 
-def _stopped(resume: str, context: click.Context, key: str) -> "Unfinished":
+def _stopped(resume: str, context: click.Context, key: str) -> "ResumableRun":
     """Find the training that is to go on; say where it stands."""
-    from segmentation.checkpoint import read
-    from segmentation.tracking.resuming import find
+    from segmentation.tracking.runs.resume import find
     from segmentation.tracking.store import connect
+    from segmentation.training.checkpoint import read
 
     connect()
     stopped = find(resume, key)
@@ -256,15 +256,15 @@ def _stopped(resume: str, context: click.Context, key: str) -> "Unfinished":
 
 
 def _paced(
-    budget: float, config: Config, setup: "Setup", stopped: "Unfinished | None"
+    budget: float, config: Config, setup: "TrainingSession", stopped: "ResumableRun | None"
 ) -> tuple[Config, "Budget | None"]:
     """Return the settings with as many epochs as fit into a budget, and what keeps to it."""
     setup.group.from_main(budget if budget and not stopped else 0, patient=True)
     if not budget:
         return config, None
-    from segmentation.budget import Budget
-    from segmentation.checkpoint import read
-    from segmentation.pipeline import keep_within
+    from segmentation.training.checkpoint import read
+    from segmentation.training.time_budget import Budget
+    from segmentation.workflows.session import keep_within
 
     if stopped:  # measured anew, the number of epochs would be another
         kept = stopped.checkpoint()
@@ -285,9 +285,9 @@ def _plan_of(budget: "Budget", epochs: int) -> str:
     return f"{planned}, as near as whole epochs come to it: about {expected:.0f} s"
 
 
-def _look_up(like: str, context: click.Context) -> tuple["Earlier", dict[str, Any]]:
+def _look_up(like: str, context: click.Context) -> tuple["LoggedTraining", dict[str, Any]]:
     """Find the run that is to be repeated; return it and the settings, and say what they are."""
-    from segmentation.tracking.repeat import find
+    from segmentation.tracking.runs.rerun import find
     from segmentation.tracking.store import connect
 
     connect()
@@ -306,7 +306,7 @@ def _given(run_id: str, context: click.Context, say: Callable[[str], str] = str)
         context: of this command.
         say: makes a line of a note.
     """
-    from segmentation.tracking import launcher
+    from segmentation.tracking.runs import launcher
 
     values = context.params
     names = {
@@ -323,9 +323,9 @@ def _given(run_id: str, context: click.Context, say: Callable[[str], str] = str)
     return {name: values[name] for name in names}
 
 
-def _differences(earlier: "Earlier", setup: "Setup") -> list[str]:
+def _differences(earlier: "LoggedTraining", setup: "TrainingSession") -> list[str]:
     """Say what besides the settings is not as it was."""
-    from segmentation.tracking.differences import differences
+    from segmentation.tracking.runs.differences import differences
 
     return differences(earlier, setup.tags(), setup.data["val"].digest[:36])
 

@@ -8,9 +8,15 @@ import click
 
 from experiments.console import ProgressBar, one_line_errors
 from experiments.options import differing, search_options
-from segmentation.config import Config, declared, option_name, require_model_name, searchable
-from segmentation.search_config import SearchConfig
-from segmentation.space import check, parse
+from segmentation.config.search import SearchConfig
+from segmentation.config.training import (
+    Config,
+    declared,
+    option_name,
+    require_model_name,
+    searchable,
+)
+from segmentation.tuning.space import check, parse
 
 _RANGES = [option_name(field) for field in searchable()]
 _PLAIN = [option_name(field) for field in declared() if option_name(field) not in _RANGES]
@@ -42,18 +48,18 @@ def main(context: click.Context, model_name: str, **options: Any) -> None:
     settings = Config.from_options({**defaults, **plain, **fixed}).options()
     check(space, settings)
     # What follows takes seconds to import; --help and wrong parameters need none of it.
-    from segmentation.devices import choose_compute
-    from segmentation.sources import find_source
+    from segmentation.data.sources import find_source
+    from segmentation.runtime.device import choose_compute
 
     config = Config.from_options(settings)
     compute = choose_compute(config.training)
     source = find_source(config.data.source)
     click.echo(source.line)
 
-    from segmentation.pipeline import Setup, load_data
-    from segmentation.search import search
-    from segmentation.search_plan import Searching
     from segmentation.tracking.store import connect, how_to_look
+    from segmentation.workflows.session import TrainingSession, load_data
+    from segmentation.workflows.tune.plan import SearchPlan
+    from segmentation.workflows.tune.search import search
 
     store = connect()
     data = load_data(
@@ -62,11 +68,11 @@ def main(context: click.Context, model_name: str, **options: Any) -> None:
     for name, part in data.items():
         for problem in part.problems:
             click.echo(f"Left out of {name}: {problem}")
-    searching = Searching(
+    searching = SearchPlan(
         asked=asked,
         space=space,
         options=settings,
-        setup=Setup.of(compute, source, data, model_name),
+        setup=TrainingSession.of(compute, source, data, model_name),
         began=time.time(),
         typed=differing(context),
     )

@@ -13,11 +13,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # each of several test processes, and w
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
-from segmentation.pets import Example
-from segmentation.pixels import Pixels, decode
-from segmentation.synthetic import write_dataset
-from tests.discs import SMALL, write_discs
-from tests.programs import Program
+from segmentation.data.images.examples import DecodedExample, decode
+from segmentation.data.oxford_pets import Example
+from segmentation.data.synthetic.dataset import write_dataset
+from tests.helpers.discs import SMALL, write_discs
+from tests.helpers.programs import Program
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -80,11 +80,11 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the examples that were decoded from their files, as they are."""
     names: list[str] = []
 
-    def noted(example: Example, image: bytes, trimap: bytes) -> Pixels:
+    def noted(example: Example, image: bytes, trimap: bytes) -> DecodedExample:
         names.append(example.id)
         return decode(example, image, trimap)
 
-    monkeypatch.setattr("segmentation.decoding.decode", noted)
+    monkeypatch.setattr("segmentation.data.loading.decode", noted)
     return names
 
 

@@ -13,11 +13,14 @@ import time
 import torch
 from common import default_search, timed
 
-from segmentation import pipeline, trials
-from segmentation.search_config import SearchConfig
-from segmentation.tracking import models, studies, watching
-from segmentation.tracking.galleries import Gallery
+from segmentation.config.search import SearchConfig
+from segmentation.tracking.logging import callback
+from segmentation.tracking.registry import publish
 from segmentation.tracking.store import connect
+from segmentation.tracking.summaries import studies
+from segmentation.tracking.summaries.gallery import Gallery
+from segmentation.workflows import session
+from segmentation.workflows.tune import worker as trials
 
 WIDTHS, PER_WORKER = (8, 16, 24, 32, 8, 16, 24, 32), 10
 TRIALS = len(WIDTHS)
@@ -26,20 +29,20 @@ spent: dict[str, float] = {}
 
 def main() -> None:
     """Run the trials and tell the shares."""
-    timed(spent, pipeline, "fit")
-    timed(spent, watching.TrackingObserver, "on_fit_start", "in fit")
-    timed(spent, watching.TrackingObserver, "on_epoch_end", "in fit")
-    timed(spent, watching.TrackingObserver, "on_fit_end", "in fit")
+    timed(spent, session, "fit")
+    timed(spent, callback.TrackingCallback, "on_fit_start", "in fit")
+    timed(spent, callback.TrackingCallback, "on_epoch_end", "in fit")
+    timed(spent, callback.TrackingCallback, "on_fit_end", "in fit")
     timed(spent, trials._Pruning, "on_epoch_end", "in fit")
-    timed(spent, pipeline, "evaluate", "score")
+    timed(spent, session, "evaluate", "score")
     timed(spent, Gallery, "add", "in score")
-    timed(spent, models, "pack", "export")
+    timed(spent, publish, "pack", "export")
 
     torch.set_num_threads(1)
     data = sys.argv[1]
     connect()
     start = time.perf_counter()
-    code = "import time, segmentation.trials"
+    code = "import time, segmentation.workflows.tune.worker"
     subprocess.run([sys.executable, "-c", code], check=True)
     make = default_search(data)
     beginning = time.perf_counter() - start  # a new process's imports, and reading the images

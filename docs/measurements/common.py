@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from segmentation.config import Config, option_name, searchable
-from segmentation.devices import choose_compute
-from segmentation.pipeline import Setup, load_data
-from segmentation.search_config import DEFAULT_SPACE, SearchConfig
-from segmentation.search_plan import Searching
-from segmentation.sources import find_source
-from segmentation.space import parse
+from segmentation.config.search import DEFAULT_SPACE, SearchConfig
+from segmentation.config.training import Config, option_name, searchable
+from segmentation.data.sources import find_source
+from segmentation.runtime.device import choose_compute
+from segmentation.tuning.space import parse
+from segmentation.workflows.session import TrainingSession, load_data
+from segmentation.workflows.tune.plan import SearchPlan
 
 
 def timed(spent: dict[str, float], owner: Any, name: str, key: str = "") -> None:
@@ -29,16 +29,16 @@ def timed(spent: dict[str, float], owner: Any, name: str, key: str = "") -> None
     setattr(owner, name, wrapped)
 
 
-def default_search(data: str) -> Callable[[SearchConfig], Searching]:
+def default_search(data: str) -> Callable[[SearchConfig], SearchPlan]:
     """Read the images of the folder `data`; return what makes a search of the default space."""
     options = Config.from_options({"data": data}).options()
     _, space = parse({option_name(f): str(f.default) for f in searchable()} | DEFAULT_SPACE)
     config, source = Config.from_options(options), find_source(data)
     splits = load_data(config.data, source, lambda done, total: None)
-    setup = Setup.of(choose_compute(config.training), source, splits, "")
+    setup = TrainingSession.of(choose_compute(config.training), source, splits, "")
 
-    def make(asked: SearchConfig) -> Searching:
-        return Searching(
+    def make(asked: SearchConfig) -> SearchPlan:
+        return SearchPlan(
             asked=asked, space=space, options=options, setup=setup, began=time.time(), typed={}
         )
 

@@ -9,9 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.corpus import write
-from tests.corpus_cases import cases
-from tests.corpus_table import markdown, seen_archives, seen_files, seen_lists
+from tests.helpers.corpus import write
+from tests.helpers.corpus_cases import cases
+from tests.helpers.corpus_table import markdown, seen_archives, seen_files, seen_lists
 
 seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 1
 seen = []

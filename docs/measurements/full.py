@@ -21,7 +21,7 @@ import psutil
 
 from segmentation.benchmark.many import many_pets
 from segmentation.benchmark.programs import entry
-from tests.programs import Program
+from tests.helpers.programs import Program
 
 _TRAIN, _TEST = 3680, 3569
 _COUNTS = (100, 1000, _TRAIN)

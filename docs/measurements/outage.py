@@ -15,8 +15,8 @@ from pathlib import Path
 import mlflow
 
 from segmentation.benchmark.programs import entry
-from tests.programs import Program, read_until
-from tests.stopped import tracking_server
+from tests.helpers.programs import Program, read_until
+from tests.helpers.stopped import tracking_server
 
 #: Some 100 s on two cores, at one size, so that epochs can be compared.
 _TRAINING = {"epochs": "170", "resizing": "fixed", "data": "synthetic"}
@@ -54,7 +54,9 @@ def main() -> None:
     """Print the figures."""
     away = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
     here = Path.cwd()
-    subprocess.run([sys.executable, "-c", "import segmentation.pipeline"], check=True)  # warm files
+    subprocess.run(
+        [sys.executable, "-c", "import segmentation.workflows.session"], check=True
+    )  # warm files
     ratios, lost, doubled, compared = [], 0, 0, 0
     for pair in range(_PAIRS):
         whole, _, _, _ = train(here / f"{pair}-whole", 0)

@@ -25,13 +25,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from segmentation.albums import Task, Wanted, find_photos
-from segmentation.config import ModelConfig
-from segmentation.inference import BATCH, Batched, one_thread_each, workers_for
-from segmentation.parallel import ahead, batched
-from segmentation.prediction import predict
-from segmentation.tracking.photos import mask_png, read_photo
-from segmentation.unet import Segmenter, build_unet, resize_image
+from segmentation.config.training import ModelConfig
+from segmentation.data.photo_folder import PhotoTask, PredictOptions, find_photos
+from segmentation.models.predictor import BATCH, Batched, one_thread_each, workers_for
+from segmentation.models.unet import Segmenter, build_unet, resize_image
+from segmentation.tracking.registry.photo_model import mask_png, read_photo
+from segmentation.utils.concurrency import ahead, batched
+from segmentation.workflows.predict import predict
 
 _REPEATS, _PHOTOS, _SIZE = 7, 240, 128
 _CPU = torch.device("cpu")
@@ -55,7 +55,7 @@ def _segmenter(width: int) -> Segmenter:
     return Segmenter(build_unet(ModelConfig(width=width), 0), _SIZE).eval()
 
 
-def _tasks(photos: Path, number: int) -> list[Task]:
+def _tasks(photos: Path, number: int) -> list[PhotoTask]:
     tasks, _ = find_photos(photos, Path("nowhere"))
     return tasks[:number]
 
@@ -88,7 +88,7 @@ def _compare(width: int, photos: Path) -> None:
 
     def whole() -> None:
         folder = Path(tempfile.mkdtemp())
-        predict(model, tasks, Wanted(output=folder / "out"), lambda done, total: None)
+        predict(model, tasks, PredictOptions(output=folder / "out"), lambda done, total: None)
         shutil.rmtree(folder)
 
     turns = {
@@ -124,13 +124,15 @@ def _peak(photos: Path, times: int) -> None:
     """Print the peak memory of a prediction of so many times the photos."""
     tasks = _tasks(photos, _PHOTOS)
     many = [
-        Task(photo=task.photo, name=Path(f"{turn}") / task.name, result=Path(f"{turn}") / task.name)
+        PhotoTask(
+            photo=task.photo, name=Path(f"{turn}") / task.name, result=Path(f"{turn}") / task.name
+        )
         for turn in range(times)
         for task in tasks
     ]
     with tempfile.TemporaryDirectory() as folder:
         model = Batched(_segmenter(16), _CPU)
-        predict(model, many, Wanted(output=Path(folder) / "out"), lambda done, total: None)
+        predict(model, many, PredictOptions(output=Path(folder) / "out"), lambda done, total: None)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{len(many)} photos: peak memory {peak:.0f} MiB")
 

@@ -12,16 +12,16 @@ import time
 import numpy as np
 from common import default_search
 
-from segmentation.comparison import Spread, compare
-from segmentation.evaluation import evaluate
-from segmentation.pets import read_list
-from segmentation.search import search
-from segmentation.search_config import SearchConfig
-from segmentation.sources import find_source
-from segmentation.splits import in_gate
-from segmentation.study_report import best_of
-from segmentation.tracking.loading import load
+from segmentation.config.search import SearchConfig
+from segmentation.data.oxford_pets import read_list
+from segmentation.data.sources import find_source
+from segmentation.data.splits import in_gate
+from segmentation.evaluation.scoring import evaluate
+from segmentation.metrics.significance import Spread, compare
+from segmentation.tracking.registry.loading import load
 from segmentation.tracking.store import connect
+from segmentation.tuning.report import best_of
+from segmentation.workflows.tune.search import search
 
 TRIALS = 20
 

@@ -18,10 +18,10 @@ import numpy as np
 from mlflow.entities import Metric, Param, RunTag
 from playwright.sync_api import HttpCredentials
 
-from segmentation.benchmark.pairing import Repeated
-from segmentation.environment import environment
-from tests.team import ADMIN, Team, team_server
-from tests.ui import browsing, expect
+from segmentation.benchmark.pairing import Measurement
+from segmentation.utils.environment import environment
+from tests.helpers.team import ADMIN, Team, team_server
+from tests.helpers.ui import browsing, expect
 
 _NAMES = ("train/loss", "train/lr", "val/loss", "val/dice", "val/iou", "val/accuracy")
 _ROUNDS = 5
@@ -48,7 +48,7 @@ def fill(client: mlflow.MlflowClient, runs: int, epochs: int) -> list[str]:
     return ids
 
 
-def seconds(work: Callable[[], object]) -> Repeated:
+def seconds(work: Callable[[], object]) -> Measurement:
     """Measure some calls after a first one."""
     work()
     times = []
@@ -56,10 +56,10 @@ def seconds(work: Callable[[], object]) -> Repeated:
         started = time.perf_counter()
         work()
         times.append(time.perf_counter() - started)
-    return Repeated(tuple(times))
+    return Measurement(tuple(times))
 
 
-def pages(team: Team, ids: list[str]) -> dict[str, Repeated]:
+def pages(team: Team, ids: list[str]) -> dict[str, Measurement]:
     """Open what a user opens, each in a new tab, until it shows what it is for."""
     found = {}
     credentials: HttpCredentials = {"username": ADMIN, "password": team.password}

@@ -12,7 +12,7 @@ from pathlib import Path
 import mlflow
 
 from segmentation.benchmark.programs import entry
-from tests.programs import Program
+from tests.helpers.programs import Program
 
 _FIGURES = ("train/loss", "val/loss", "val/dice", "val/accuracy")
 

@@ -8,15 +8,15 @@ import sys
 
 import numpy as np
 
-from segmentation.evaluation import evaluate
-from segmentation.pets import read_list
-from segmentation.search_job import DEFAULTS, confirmations
-from segmentation.sources import find_source
-from segmentation.study_report import candidates, compare_with
-from segmentation.tracking.loading import load
+from segmentation.data.oxford_pets import read_list
+from segmentation.data.sources import find_source
+from segmentation.evaluation.scoring import evaluate
+from segmentation.tracking.registry.loading import load
 from segmentation.tracking.store import connect, studies_folder
+from segmentation.tuning.report import candidates, compare_with
 from segmentation.tuning.storage import find_place
 from segmentation.tuning.study import Study
+from segmentation.workflows.tune.job import DEFAULTS, confirmations
 
 name, data = sys.argv[1:]
 connect()

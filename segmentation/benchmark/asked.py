@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from segmentation.benchmark.peer_table import Peer, choose
-from segmentation.config import Config, Count, ModelConfig, problems, setting
+from segmentation.config.training import Config, Count, ModelConfig, problems, setting
 from segmentation.errors import ConfigError
 
 #: Those that `all` stands for, which take 20 minutes, and all that there are.
@@ -109,7 +109,7 @@ class BenchmarkConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Asked:
+class BenchmarkRequest:
     """Everything that decides what is measured; valid once it exists.
 
     Attributes:
@@ -123,7 +123,7 @@ class Asked:
     peers: tuple[Peer, ...]
 
     @classmethod
-    def of(cls, own: BenchmarkConfig, options: Mapping[str, Any]) -> "Asked":
+    def of(cls, own: BenchmarkConfig, options: Mapping[str, Any]) -> "BenchmarkRequest":
         """Put it together.
 
         Args:

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from segmentation.devices import Compute
+from segmentation.runtime.device import Compute
 
 _LR = 1e-3  # its value costs nothing
 

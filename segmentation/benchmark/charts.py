@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from segmentation.benchmark.pairing import Repeated
+from segmentation.benchmark.pairing import Measurement
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +15,7 @@ Lines = Mapping[str, Sequence[tuple[float, float, float, float]]]
 _MARKERS = "osv^D*PX"
 
 
-def point(x: float, repeated: Repeated) -> tuple[float, float, float, float]:
+def point(x: float, repeated: Measurement) -> tuple[float, float, float, float]:
     """Return a point of a line with its spread."""
     return x, repeated.low, repeated.median, repeated.high
 
@@ -68,7 +68,7 @@ def lines(
     return figure
 
 
-def bars(title: str, y: str, named: Mapping[str, Repeated]) -> "Figure":
+def bars(title: str, y: str, named: Mapping[str, Measurement]) -> "Figure":
     """Draw a bar for each figure, at its median, with the spread."""
     figure, (axes,) = _figure(1)
     middle = [one.median for one in named.values()]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.comparison import Comparison, compare, seed_spread
+from segmentation.metrics.significance import Comparison, compare, seed_spread
 
 #: What our own trainings are called.
 OURS = "ours"

@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from segmentation.benchmark.asked import Asked
-from segmentation.devices import Compute
-from segmentation.sources import Source
-from segmentation.tracking.runs import Run
+from segmentation.benchmark.asked import BenchmarkRequest
+from segmentation.data.sources import Source
+from segmentation.runtime.device import Compute
+from segmentation.tracking.runs.lifecycle import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,7 +17,7 @@ Say = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Findings:
+class SuiteResult:
     """What is known so far.
 
     Attributes:
@@ -38,7 +38,7 @@ class Findings:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Bench:
+class BenchContext:
     """What a suite works with.
 
     Attributes:
@@ -49,7 +49,7 @@ class Bench:
         say: told what has been measured, a line at a time.
     """
 
-    asked: Asked
+    asked: BenchmarkRequest
     compute: Compute
     source: Source
     run: Run
@@ -58,4 +58,4 @@ class Bench:
 
 #: Yields what is known after each measurement, the last time everything: what is interrupted keeps
 #: what it had.
-Suite = Callable[[Bench], Iterator[Findings]]
+Suite = Callable[[BenchContext], Iterator[SuiteResult]]

@@ -8,30 +8,30 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from segmentation.batches import Batch, Batches, to_batch
 from segmentation.benchmark.bare import BareStep
-from segmentation.benchmark.findings import Bench, Findings
+from segmentation.benchmark.findings import BenchContext, SuiteResult
 from segmentation.benchmark.loop_findings import Tracked, Width, findings
 from segmentation.benchmark.ours import checkpoint, side_shares, train_epoch
 from segmentation.benchmark.pairing import Side, interleaved, seconds
-from segmentation.checkpointing import keeper_of
-from segmentation.config import TrainingConfig
-from segmentation.devices import Compute
-from segmentation.parallel import batched
-from segmentation.pipeline import Splits, load_data
-from segmentation.reports import EpochReport, FitResult, Observer, Samples
-from segmentation.tracking.trainings import training_run
-from segmentation.tracking.watching import TrackingObserver
-from segmentation.trainer import Trainer
-from segmentation.training import fit
-from segmentation.unet import build_unet
+from segmentation.config.training import TrainingConfig
+from segmentation.data.loader import Batch, BatchLoader, to_batch
+from segmentation.models.unet import build_unet
+from segmentation.runtime.device import Compute
+from segmentation.tracking.logging.callback import TrackingCallback
+from segmentation.tracking.runs.checkpoints import keeper_of
+from segmentation.tracking.runs.training_run import training_run
+from segmentation.training.callbacks import Callback, EpochReport, FitResult, Samples
+from segmentation.training.loop import fit
+from segmentation.training.trainer import Trainer
+from segmentation.utils.concurrency import batched
+from segmentation.workflows.session import Splits, load_data
 
 # An epoch's, like a default training's; every batch is full, so that each step has the bare step's
 # shape.
 _STEPS = 12
 
 
-class PlainBatches(Batches):
+class PlainBatches(BatchLoader):
     """Hands out the images as they are stored: gathered in a mixed order, and nothing else."""
 
     def __init__(self, splits: Splits, config: TrainingConfig, compute: Compute) -> None:
@@ -48,7 +48,7 @@ class PlainBatches(Batches):
             yield batch.pin_memory() if self._pinned else batch
 
 
-class KeptBatch(Batches):
+class KeptBatch(BatchLoader):
     """Hands out the same batch again and again, as if data cost nothing."""
 
     def __init__(self, splits: Splits, config: TrainingConfig) -> None:
@@ -63,10 +63,10 @@ class KeptBatch(Batches):
         return (self._first[size] for _ in range(skip, len(self)))
 
 
-class TimedObserver:
+class TimedCallback:
     """Passes on what it is told, adds up how long the other takes, and counts the best epochs."""
 
-    def __init__(self, observer: Observer, device: torch.device) -> None:
+    def __init__(self, observer: Callback, device: torch.device) -> None:
         """Wrap an observer of a training on a device."""
         self._observer, self._device = observer, device
         self.in_loop, self.at_end, self.best = 0.0, 0.0, 0
@@ -85,7 +85,7 @@ class TimedObserver:
         self.at_end += seconds(lambda: self._observer.on_fit_end(result), self._device)
 
 
-def measure(bench: Bench) -> Iterator[Findings]:
+def measure(bench: BenchContext) -> Iterator[SuiteResult]:
     """Track a default training, then measure every width; see `Suite`."""
     config = bench.asked.config
     whole = load_data(config.data, bench.source, lambda *_: None)
@@ -101,14 +101,14 @@ def measure(bench: Bench) -> Iterator[Findings]:
         yield findings(found, tracked, bench)
 
 
-def _measure_width(bench: Bench, splits: Splits, width: int) -> Width:
+def _measure_width(bench: BenchContext, splits: Splits, width: int) -> Width:
     config, compute = bench.asked.config, bench.compute
     model, training = dataclasses.replace(config.model, width=width), config.training
     train, val = splits["train"], splits["val"]
     images = min(training.batch_size, len(train))
     full = config.data.image_size
 
-    def epochs_of(batches: Batches) -> tuple[Trainer, Callable[[int], Side]]:
+    def epochs_of(batches: BatchLoader) -> tuple[Trainer, Callable[[int], Side]]:
         """Return a trainer, and what makes of a side in pixels one that gives seconds an image."""
         one = Trainer(build_unet(model, 0), batches, training, compute)
         numbers = itertools.cycle(range(1, training.epochs + 1))
@@ -136,7 +136,7 @@ def _measure_width(bench: Bench, splits: Splits, width: int) -> Width:
 
         return at
 
-    trainer, loop_at = epochs_of(Batches(train, val, training))
+    trainer, loop_at = epochs_of(BatchLoader(train, val, training))
     shares = side_shares(trainer)  # before a size is forced upon it
     _, plain_at = epochs_of(PlainBatches(splits, training, compute))
     _, kept_at = epochs_of(KeptBatch(splits, training))
@@ -156,14 +156,14 @@ def _measure_width(bench: Bench, splits: Splits, width: int) -> Width:
     return Width(width=width, shares=shares, rates=rates)
 
 
-def _track(bench: Bench, splits: Splits) -> Tracked:
+def _track(bench: BenchContext, splits: Splits) -> Tracked:
     """Train with all defaults in a run of its own, in the store that the user has."""
     config, device = bench.asked.config, bench.compute.device
     training, val = config.training, splits["val"]
-    batches = Batches(splits["train"], val, training)
+    batches = BatchLoader(splits["train"], val, training)
     with training_run("benchmark: a tracked training", {}, parent=bench.run) as run:
-        tracker = TrackingObserver(run.post, val, training.epochs)
-        timed = TimedObserver(tracker, device)
+        tracker = TrackingCallback(run.post, val, training.epochs)
+        timed = TimedCallback(tracker, device)
         keeper = keeper_of(run, {}, tracker)
         started = time.perf_counter()
         network = build_unet(config.model, training.seed)

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from segmentation.benchmark.charts import shares
-from segmentation.benchmark.findings import Bench, Findings
-from segmentation.benchmark.pairing import Repeated, weighted
+from segmentation.benchmark.findings import BenchContext, SuiteResult
+from segmentation.benchmark.pairing import Measurement, weighted
 
 _PARTS = (
     "bare step",
@@ -67,22 +67,22 @@ class Width:
 
     width: int
     shares: Mapping[int, float]
-    rates: Mapping[str, Repeated]
+    rates: Mapping[str, Measurement]
 
     @property
     def full(self) -> int:
         """The highest side."""
         return max(self.shares)
 
-    def at(self, kind: str, side: int) -> Repeated:
+    def at(self, kind: str, side: int) -> Measurement:
         """Return seconds an image at one side."""
         return self.rates[f"{kind}, {side} px"]
 
-    def mean(self, kind: str) -> Repeated:
+    def mean(self, kind: str) -> Measurement:
         """Return seconds an image over a default training, each side as often as it has it."""
         return weighted([self.at(kind, side) for side in self.shares], list(self.shares.values()))
 
-    def efficiencies(self, kind: str) -> dict[str, Repeated]:
+    def efficiencies(self, kind: str) -> dict[str, Measurement]:
         """Return the speed of the loop over that of a bare step.
 
         Args:
@@ -136,7 +136,7 @@ class Width:
         )
 
 
-def findings(found: Sequence[Width], tracked: Tracked, bench: Bench) -> Findings:
+def findings(found: Sequence[Width], tracked: Tracked, bench: BenchContext) -> SuiteResult:
     """Put together what is known so far, of at least one width."""
     sides = [f"side_{side}" for side in found[0].shares]
     ratios = ["whole_training", *sides]
@@ -167,7 +167,7 @@ def findings(found: Sequence[Width], tracked: Tracked, bench: Bench) -> Findings
         f"far: {_copies(found)}",
     ]
     full = f"{found[0].full} px"
-    return Findings(
+    return SuiteResult(
         metrics=metrics,
         columns=(
             "width",
@@ -185,7 +185,7 @@ def findings(found: Sequence[Width], tracked: Tracked, bench: Bench) -> Findings
     )
 
 
-def _less(one: Repeated, other: Repeated) -> Repeated:
+def _less(one: Measurement, other: Measurement) -> Measurement:
     """Subtract round by round."""
     return weighted([one, other], [1, -1])
 

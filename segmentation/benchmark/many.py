@@ -8,12 +8,12 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from segmentation.parallel import Progress
-from segmentation.paths import cache_folder
-from segmentation.pets import Example
-from segmentation.splits import in_gate
-from segmentation.staging import made_once
-from segmentation.synthetic import draw_pet, pet_name
+from segmentation.data.oxford_pets import Example
+from segmentation.data.splits import in_gate
+from segmentation.data.synthetic.dataset import draw_pet, pet_name
+from segmentation.utils.concurrency import Progress
+from segmentation.utils.files import made_once
+from segmentation.utils.paths import cache_folder
 
 _VERSION = 1  # raised when what is drawn changes
 _SEED = 1

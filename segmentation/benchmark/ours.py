@@ -7,14 +7,14 @@ from collections import Counter
 
 from torch import nn
 
-from segmentation.batches import Batches
-from segmentation.config import Config, TrainingConfig
-from segmentation.devices import Compute
-from segmentation.pipeline import Splits
-from segmentation.rehearsal import within
-from segmentation.trainer import Trainer
-from segmentation.training import fit
-from segmentation.unet import build_unet
+from segmentation.config.training import Config, TrainingConfig
+from segmentation.data.loader import BatchLoader
+from segmentation.models.unet import build_unet
+from segmentation.runtime.device import Compute
+from segmentation.training.loop import fit
+from segmentation.training.rehearsal import within
+from segmentation.training.trainer import Trainer
+from segmentation.workflows.session import Splits
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,8 +91,8 @@ def train_epoch(one: Trainer, epoch: int, side: int) -> None:
     one.train(epoch)
 
 
-def _batches(splits: Splits, training: TrainingConfig) -> Batches:
-    return Batches(splits["train"], splits["val"], training)
+def _batches(splits: Splits, training: TrainingConfig) -> BatchLoader:
+    return BatchLoader(splits["train"], splits["val"], training)
 
 
 def checkpoint(one: Trainer) -> dict[str, object]:

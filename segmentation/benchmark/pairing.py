@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from segmentation.devices import wait
+from segmentation.runtime.device import wait
 
 #: Measures once and returns a figure, such as images a second.
 Side = Callable[[], float]
 
 
 @dataclasses.dataclass(frozen=True)
-class Repeated:
+class Measurement:
     """One figure, measured several times.
 
     Attributes:
@@ -38,18 +38,18 @@ class Repeated:
         """The highest."""
         return max(self.values)
 
-    def over(self, other: "Repeated") -> "Repeated":
+    def over(self, other: "Measurement") -> "Measurement":
         """Divide pair by pair: what both sides suffered from at a time cancels.
 
         Raises:
             ValueError: they were not measured equally often.
         """
         pairs = zip(self.values, other.values, strict=True)
-        return Repeated(tuple(one / another for one, another in pairs))
+        return Measurement(tuple(one / another for one, another in pairs))
 
-    def times(self, factor: float) -> "Repeated":
+    def times(self, factor: float) -> "Measurement":
         """Return the figure in another unit."""
-        return Repeated(tuple(factor * value for value in self.values))
+        return Measurement(tuple(factor * value for value in self.values))
 
     def metrics(self, name: str) -> dict[str, float]:
         """Return the median under `name`, lowest and highest under that with `_low`, `_high`."""
@@ -61,7 +61,9 @@ class Repeated:
         return f"{self.median:.{digits}f} ({low} to {high})"
 
 
-def interleaved(sides: Mapping[str, Side], repeats: int, warm_up: int = 1) -> dict[str, Repeated]:
+def interleaved(
+    sides: Mapping[str, Side], repeats: int, warm_up: int = 1
+) -> dict[str, Measurement]:
     """Measure each side in turn, again and again; every second round backwards.
 
     Backwards, so that a machine that grows slower or faster favours no side.
@@ -78,17 +80,17 @@ def interleaved(sides: Mapping[str, Side], repeats: int, warm_up: int = 1) -> di
             value = sides[name]()
             if number >= warm_up:
                 found[name].append(value)
-    return {name: Repeated(tuple(values)) for name, values in found.items()}
+    return {name: Measurement(tuple(values)) for name, values in found.items()}
 
 
-def weighted(figures: Sequence[Repeated], weights: Sequence[float]) -> Repeated:
+def weighted(figures: Sequence[Measurement], weights: Sequence[float]) -> Measurement:
     """Add up figures of the same rounds, each times its weight, round by round.
 
     Raises:
         ValueError: they were not measured equally often.
     """
     rounds = zip(*(figure.values for figure in figures), strict=True)
-    return Repeated(
+    return Measurement(
         tuple(
             sum(weight * value for weight, value in zip(weights, values, strict=True))
             for values in rounds

@@ -7,8 +7,8 @@ import numpy as np
 
 from segmentation.benchmark.charts import bars, lines
 from segmentation.benchmark.contest import Result, bouts
-from segmentation.benchmark.findings import Bench, Findings
-from segmentation.benchmark.pairing import Repeated
+from segmentation.benchmark.findings import BenchContext, SuiteResult
+from segmentation.benchmark.pairing import Measurement
 from segmentation.benchmark.peer_networks import SCRIPT_PATCH, SCRIPT_WIDTH
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ _CHOICE = (
 def findings(
     results: Sequence[Result],
     floors: Mapping[str, float],
-    speeds: Mapping[str, Repeated],
-    bench: Bench,
-) -> Findings:
+    speeds: Mapping[str, Measurement],
+    bench: BenchContext,
+) -> SuiteResult:
     """Put together what is known so far, of at least one training.
 
     Args:
@@ -62,7 +62,7 @@ def findings(
             f"difference_high/{bout.key}": bout.comparison.high,
         }
     floor = floors["floor/dice_all_pet"]
-    return Findings(
+    return SuiteResult(
         metrics=metrics,
         columns=("network", "seconds asked", "seconds taken", "seed", "Dice", "epochs"),
         rows=tuple(
@@ -87,8 +87,8 @@ def findings(
 def _lines(
     results: Sequence[Result],
     floors: Mapping[str, float],
-    speeds: Mapping[str, Repeated],
-    bench: Bench,
+    speeds: Mapping[str, Measurement],
+    bench: BenchContext,
 ) -> Iterator[str]:
     if speeds:
         own, same = (speeds[name].over(speeds[_SCRIPT]) for name in (_OWN, _SAME))
@@ -130,7 +130,7 @@ def _chart(results: Sequence[Result], floor: float) -> "Figure":
         named[one.name] = (*named.get(one.name, ()), float(one.dice.mean()))
     named["floor: all pet"] = (floor,)
     title += f", after {results[0].budget} s of training"
-    return bars(title, y, {name: Repeated(values) for name, values in named.items()})
+    return bars(title, y, {name: Measurement(values) for name, values in named.items()})
 
 
 def _curves(

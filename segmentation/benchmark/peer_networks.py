@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from segmentation.unet import UNet
+from segmentation.models.unet import UNet
 
 #: Mean and standard deviation of ImageNet's channels, in units of 0 to 255: R, G, B.
 _MEAN = (123.675, 116.28, 103.53)

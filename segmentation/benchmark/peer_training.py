@@ -10,13 +10,13 @@ from collections.abc import Generator
 import torch
 from torch import Tensor, nn
 
-from segmentation.batches import Batch, Batches
 from segmentation.benchmark.ours import Timed
 from segmentation.benchmark.pairing import seconds as seconds_of
-from segmentation.criterion import Criterion
-from segmentation.devices import Compute
-from segmentation.metrics import count, join
-from segmentation.schedule import RISE, between, one_cycle
+from segmentation.data.loader import Batch, BatchLoader
+from segmentation.metrics.segmentation import count, join
+from segmentation.runtime.device import Compute
+from segmentation.training.loss import SegmentationLoss
+from segmentation.training.schedule import RISE, between, one_cycle
 
 _BETA_HIGH, _BETA_LOW = 0.95, 0.85
 
@@ -41,7 +41,7 @@ def train_within(
     network: nn.Module,
     lr: float,
     learned: str,
-    batches: Batches,
+    batches: BatchLoader,
     compute: Compute,
 ) -> Timed:
     """Train with AdamW and one-cycle, the schedule a function of the time that is over.
@@ -60,7 +60,7 @@ def train_within(
     network = network.to(compute.device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr, fused=True)
     scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.scaled)
-    criterion = Criterion(learned)
+    criterion = SegmentationLoss(learned)
     best = _Best(network, batches, compute)
     images, validation, started = 0, 0.0, time.perf_counter()
     with contextlib.closing(_forever(batches)) as following:
@@ -95,7 +95,7 @@ def train_within(
 class _Best:
     """Keeps the weights that do best on the validation images, as `fit` does."""
 
-    def __init__(self, network: nn.Module, batches: Batches, compute: Compute) -> None:
+    def __init__(self, network: nn.Module, batches: BatchLoader, compute: Compute) -> None:
         self._network, self._batches, self._compute = network, batches, compute
         self._dice, self._weights = -math.inf, network.state_dict()
 
@@ -121,6 +121,6 @@ class _Best:
         return join(parts).mean().dice
 
 
-def _forever(batches: Batches) -> Generator[Batch]:
+def _forever(batches: BatchLoader) -> Generator[Batch]:
     for epoch in itertools.count(1):
         yield from batches.epoch(epoch)

@@ -6,29 +6,29 @@ import gc
 import itertools
 from collections.abc import Iterator, Sequence
 
-from segmentation.batches import Batches
 from segmentation.benchmark.bare import BareStep
 from segmentation.benchmark.contest import OURS, Result
-from segmentation.benchmark.findings import Bench, Findings
+from segmentation.benchmark.findings import BenchContext, SuiteResult
 from segmentation.benchmark.ours import Timed, train_epoch, train_ours, trainer
-from segmentation.benchmark.pairing import Repeated, Side, interleaved, seconds
+from segmentation.benchmark.pairing import Measurement, Side, interleaved, seconds
 from segmentation.benchmark.peer_findings import SPEEDS, findings
 from segmentation.benchmark.peer_networks import SCRIPT_PATCH, SCRIPT_WIDTH, build
 from segmentation.benchmark.peer_table import HOW_TO_INSTALL, PEERS, Peer, missing
 from segmentation.benchmark.peer_training import train_within
 from segmentation.benchmark.scoring import gate_images, score, unseen
 from segmentation.benchmark.script import BATCH, ScriptTraining
-from segmentation.config import Config
-from segmentation.devices import choose_compute
-from segmentation.evaluation import Evaluation
-from segmentation.pets import Example
-from segmentation.pipeline import Splits, load_data
+from segmentation.config.training import Config
+from segmentation.data.loader import BatchLoader
+from segmentation.data.oxford_pets import Example
+from segmentation.evaluation.scoring import Evaluation
+from segmentation.runtime.device import choose_compute
+from segmentation.workflows.session import Splits, load_data
 
 _SPEED_IMAGES = 2 * BATCH  # of a round of the comparison of speeds
 _SPEED_REPEATS = 3
 
 
-def measure(bench: Bench) -> Iterator[Findings]:
+def measure(bench: BenchContext) -> Iterator[SuiteResult]:
     """Compare speeds, then train each peer for each time and seed; see `Suite`."""
     asked = bench.asked
     if asked.own.peers == "auto" and (away := missing()):
@@ -64,14 +64,14 @@ def measure(bench: Bench) -> Iterator[Findings]:
         yield findings(results, floors, speeds, bench)
 
 
-def _judge(name: str, timed: Timed, judges: Sequence[Example], bench: Bench) -> Evaluation:
+def _judge(name: str, timed: Timed, judges: Sequence[Example], bench: BenchContext) -> Evaluation:
     size = bench.asked.config.data.image_size
     evaluation = score(name, timed.network, size, judges, bench.compute.device)
     gc.collect()  # a network of width 64 with its gradients is large
     return evaluation
 
 
-def _trainings(bench: Bench, splits: Splits) -> Iterator[tuple[str, int, int, Timed]]:
+def _trainings(bench: BenchContext, splits: Splits) -> Iterator[tuple[str, int, int, Timed]]:
     """Train each side for each time and seed, all sides of a time one after the other.
 
     Ours comes first with every even seed and last with every odd one, so that a machine that grows
@@ -98,7 +98,7 @@ def _trainings(bench: Bench, splits: Splits) -> Iterator[tuple[str, int, int, Ti
                 yield side.name, budget, seed, _train_peer(side, budget, seed, splits, bench)
 
 
-def _script(peer: Peer, seed: int, splits: Splits, bench: Bench) -> ScriptTraining:
+def _script(peer: Peer, seed: int, splits: Splits, bench: BenchContext) -> ScriptTraining:
     return ScriptTraining(
         build(peer.network, seed),
         splits["train"].examples,
@@ -109,11 +109,11 @@ def _script(peer: Peer, seed: int, splits: Splits, bench: Bench) -> ScriptTraini
     )
 
 
-def _train_peer(peer: Peer, budget: int, seed: int, splits: Splits, bench: Bench) -> Timed:
+def _train_peer(peer: Peer, budget: int, seed: int, splits: Splits, bench: BenchContext) -> Timed:
     config = bench.asked.config
     training = dataclasses.replace(config.training, seed=seed)
     compute = choose_compute(dataclasses.replace(training, precision=peer.precision))
-    batches = Batches(splits["train"], splits["val"], training)
+    batches = BatchLoader(splits["train"], splits["val"], training)
     network = build(peer.network, seed)
     # What PyTorch prepares at a first step is no part of a training; ours has its trial for that,
     # and the script the comparison of speeds.
@@ -122,7 +122,7 @@ def _train_peer(peer: Peer, budget: int, seed: int, splits: Splits, bench: Bench
     return train_within(budget, network, peer.lr, training.loss, batches, compute)
 
 
-def _speeds(bench: Bench) -> dict[str, Repeated]:
+def _speeds(bench: BenchContext) -> dict[str, Measurement]:
     """Return images a second in training at width 64, measured in turns.
 
     As the well-known script trains its network, as we train that network, and as we train a network

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from segmentation.benchmark.charts import lines, point
-from segmentation.benchmark.findings import Bench, Findings
+from segmentation.benchmark.findings import BenchContext, SuiteResult
 from segmentation.benchmark.many import many_pets
-from segmentation.benchmark.pairing import Repeated
+from segmentation.benchmark.pairing import Measurement
 from segmentation.benchmark.programs import Place, place
 
 #: Of the images, in pixels, and of the network; narrow, since it is the data that grows.
@@ -19,7 +19,7 @@ _FEW = 1000  # so many images are trained on in all, at least
 _PANELS = ("seconds an epoch", "peak memory, MiB")
 
 
-def measure(bench: Bench) -> Iterator[Findings]:
+def measure(bench: BenchContext) -> Iterator[SuiteResult]:
     """Train on each number of images in a process of its own, up and down again; see `Suite`."""
     counts = bench.asked.own.count_list
 
@@ -64,7 +64,7 @@ class _Told:
         return statistics.median(self.seconds)
 
 
-def _train(here: Place, folder: Path, count: int, bench: Bench) -> _Told:
+def _train(here: Place, folder: Path, count: int, bench: BenchContext) -> _Told:
     epochs = max(1, min(5, _FEW // count))
     words = (folder, count, _SIZE, _WIDTH, epochs, bench.compute.device.type)
     module = "segmentation.benchmark.scale_job"
@@ -74,11 +74,11 @@ def _train(here: Place, folder: Path, count: int, bench: Bench) -> _Told:
     return _Told(**json.loads(done.out.splitlines()[-1]))
 
 
-def _findings(told: dict[int, list[_Told]], bench: Bench) -> Findings:
+def _findings(told: dict[int, list[_Told]], bench: BenchContext) -> SuiteResult:
     counts = sorted(told)
-    times = {n: Repeated(tuple(one.epoch for one in told[n])) for n in counts}
-    peaks = {n: Repeated(tuple(one.peak for one in told[n])) for n in counts}
-    own = {n: Repeated(tuple(one.anonymous for one in told[n])) for n in counts}
+    times = {n: Measurement(tuple(one.epoch for one in told[n])) for n in counts}
+    peaks = {n: Measurement(tuple(one.peak for one in told[n])) for n in counts}
+    own = {n: Measurement(tuple(one.anonymous for one in told[n])) for n in counts}
     metrics: dict[str, float] = {}
     for count in times:
         metrics |= times[count].metrics(f"epoch_seconds/images_{count}")
@@ -103,7 +103,7 @@ def _findings(told: dict[int, list[_Told]], bench: Bench) -> Findings:
             "not backed by files": [point(count, one) for count, one in own.items()],
         },
     }
-    return Findings(
+    return SuiteResult(
         metrics=metrics,
         columns=("images", "seconds an epoch", "peak MiB", "of that not backed by files"),
         rows=tuple(

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from segmentation.benchmark.ours import trainer
 from segmentation.benchmark.pairing import seconds
-from segmentation.config import Config
-from segmentation.devices import choose_compute
-from segmentation.pipeline import load_data
-from segmentation.sources import find_source
+from segmentation.config.training import Config
+from segmentation.data.sources import find_source
+from segmentation.runtime.device import choose_compute
+from segmentation.workflows.session import load_data
 
 _STATUS = Path("/proc/self/status")
 _MIB = 2**20

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator
 
 from segmentation.benchmark.charts import lines, point
-from segmentation.benchmark.findings import Bench, Findings
-from segmentation.benchmark.pairing import Repeated, interleaved
+from segmentation.benchmark.findings import BenchContext, SuiteResult
+from segmentation.benchmark.pairing import Measurement, interleaved
 from segmentation.benchmark.programs import Place, place
 
 _MODULE = "segmentation.benchmark.scale_out_job"
@@ -17,10 +17,10 @@ _WORK = 320
 _TITLE = "images a second over those of one process"
 
 
-def measure(bench: Bench) -> Iterator[Findings]:
+def measure(bench: BenchContext) -> Iterator[SuiteResult]:
     """Train each width by one process and by several, in turns; see `Suite`."""
     processes = max(2, os.cpu_count() or 1)
-    found: dict[int, dict[str, Repeated]] = {}
+    found: dict[int, dict[str, Measurement]] = {}
     with place() as here:
         for width in bench.asked.own.widths_of("scale-out"):
             sides = {
@@ -34,7 +34,9 @@ def measure(bench: Bench) -> Iterator[Findings]:
             yield _findings(found, processes, bench)
 
 
-def _rate(here: Place, bench: Bench, width: int, processes: int, threads: int, how: str) -> float:
+def _rate(
+    here: Place, bench: BenchContext, width: int, processes: int, threads: int, how: str
+) -> float:
     """Return the images a second of so many processes, all together."""
     data, size = bench.asked.config.data, bench.asked.config.data.image_size
     epochs = max(2, round(_WORK / width))
@@ -48,7 +50,7 @@ def _rate(here: Place, bench: Bench, width: int, processes: int, threads: int, h
     return float(sum(statistics.median(rates) for rates in told))
 
 
-def _said(width: int, rates: dict[str, Repeated], processes: int) -> str:
+def _said(width: int, rates: dict[str, Measurement], processes: int) -> str:
     """Say what was found at one width."""
     together, apart = (rates[how].over(rates["one"]) for how in ("together", "apart"))
     return (
@@ -59,7 +61,9 @@ def _said(width: int, rates: dict[str, Repeated], processes: int) -> str:
     )
 
 
-def _findings(found: dict[int, dict[str, Repeated]], processes: int, bench: Bench) -> Findings:
+def _findings(
+    found: dict[int, dict[str, Measurement]], processes: int, bench: BenchContext
+) -> SuiteResult:
     metrics: dict[str, float] = {"processes": processes}
     ratios = {
         how: {width: rates[how].over(rates["one"]) for width, rates in found.items()}
@@ -76,7 +80,7 @@ def _findings(found: dict[int, dict[str, Repeated]], processes: int, bench: Benc
             for how, ratio in ratios.items()
         }
     }
-    return Findings(
+    return SuiteResult(
         metrics=metrics,
         columns=("width", "one process, images/s", "together", "apart"),
         rows=tuple(

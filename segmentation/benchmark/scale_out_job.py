@@ -11,14 +11,14 @@ import json
 import os
 import sys
 
-from segmentation.batches import Batches
-from segmentation.config import Config
-from segmentation.devices import choose_compute
-from segmentation.group import ALONE, together
-from segmentation.pipeline import load_data
-from segmentation.sources import find_source
-from segmentation.trainer import Trainer
-from segmentation.unet import build_unet
+from segmentation.config.training import Config
+from segmentation.data.loader import BatchLoader
+from segmentation.data.sources import find_source
+from segmentation.models.unet import build_unet
+from segmentation.runtime.device import choose_compute
+from segmentation.runtime.process_group import SINGLE_PROCESS, together
+from segmentation.training.trainer import Trainer
+from segmentation.workflows.session import load_data
 
 
 def main() -> None:
@@ -32,11 +32,11 @@ def main() -> None:
         {**options, "width": int(width), "batch_size": batch, "resizing": "fixed"}
     )
     training = config.training
-    with together({}) if how == "together" else contextlib.nullcontext(ALONE) as group:
+    with together({}) if how == "together" else contextlib.nullcontext(SINGLE_PROCESS) as group:
         compute = choose_compute(training, group.local_rank)
         with group.one_a_machine_first():
             found = load_data(config.data, find_source(folder), lambda *_: None)
-        batches = Batches(found["train"], found["val"], training, group.share)
+        batches = BatchLoader(found["train"], found["val"], training, group.share)
         trainer = Trainer(build_unet(config.model, 0), batches, training, compute, group)
         trainer.train(1)  # warms up
         rates = [trainer.train(number)[1] for number in range(2, int(epochs) + 2)]

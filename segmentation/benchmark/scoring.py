@@ -5,15 +5,15 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from segmentation.config import Count
+from segmentation.config.training import Count
+from segmentation.data.oxford_pets import Example, read_list, read_trainval
+from segmentation.data.sources import Source
+from segmentation.data.splits import choose, gate_of
 from segmentation.errors import DataError
-from segmentation.evaluation import Evaluation, evaluate
-from segmentation.inference import Batched, Model, OneByOne
-from segmentation.pets import Example, read_list, read_trainval
-from segmentation.pipeline import Splits
-from segmentation.sources import Source
-from segmentation.splits import choose, gate_of
-from segmentation.unet import Segmenter, UNet
+from segmentation.evaluation.scoring import Evaluation, evaluate
+from segmentation.models.predictor import Batched, Model, OneByOne
+from segmentation.models.unet import Segmenter, UNet
+from segmentation.workflows.session import Splits
 
 
 def unseen(source: Source, splits: Splits, count: Count) -> list[Example]:

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from segmentation.benchmark.ours import Timed
-from segmentation.devices import wait
-from segmentation.pets import Example
-from segmentation.pixels import binary_mask, decode_image, decode_trimap
+from segmentation.data.images.examples import binary_mask, decode_image, decode_trimap
+from segmentation.data.oxford_pets import Example
+from segmentation.runtime.device import wait
 
 BATCH = 16
 

@@ -4,10 +4,10 @@ import sys
 from collections.abc import Iterator
 
 from segmentation.benchmark.charts import bars
-from segmentation.benchmark.findings import Bench, Findings
-from segmentation.benchmark.pairing import Repeated, interleaved
+from segmentation.benchmark.findings import BenchContext, SuiteResult
+from segmentation.benchmark.pairing import Measurement, interleaved
 from segmentation.benchmark.programs import Place, ProgramError, entry, launched, place
-from segmentation.tracking.benchmarks import step_times
+from segmentation.tracking.summaries.benchmarks import step_times
 
 #: A training that takes seconds.
 _TINY = {
@@ -27,7 +27,7 @@ _NAMES = {
 }
 
 
-def measure(bench: Bench) -> Iterator[Findings]:
+def measure(bench: BenchContext) -> Iterator[SuiteResult]:
     """Measure all of it in turns, in a store of its own; see `Suite`."""
     device = bench.compute.device.type
     with place() as here:
@@ -47,13 +47,13 @@ def measure(bench: Bench) -> Iterator[Findings]:
             bench.asked.own.repeats,
         )
         # The first training also makes the store's tables and reads files that lie in memory later.
-        found["prompt"] = Repeated(tuple(prompts[1:]))
+        found["prompt"] = Measurement(tuple(prompts[1:]))
     for name, repeated in found.items():
         bench.say(f"start: {_NAMES[name]}: {repeated.text(2)} s")
     metrics: dict[str, float] = {}
     for name, repeated in found.items():
         metrics |= repeated.metrics(f"{name}_seconds")
-    yield Findings(
+    yield SuiteResult(
         metrics=metrics,
         columns=("what", "seconds"),
         rows=tuple((_NAMES[name], repeated.text(2)) for name, repeated in found.items()),

@@ -10,17 +10,17 @@ from torch import Tensor
 
 from segmentation.benchmark.bare import BareStep, random_batch
 from segmentation.benchmark.charts import Lines, lines, point
-from segmentation.benchmark.findings import Bench, Findings
+from segmentation.benchmark.findings import BenchContext, SuiteResult
 from segmentation.benchmark.flops import count_flops
 from segmentation.benchmark.machine import (
     float32_name,
     matrix_product,
     products_as_convolutions,
 )
-from segmentation.benchmark.pairing import Repeated, Side, interleaved, speed
-from segmentation.config import ModelConfig, TrainingConfig
-from segmentation.devices import Compute, choose_compute
-from segmentation.unet import UNet, build_unet, folded
+from segmentation.benchmark.pairing import Measurement, Side, interleaved, speed
+from segmentation.config.training import ModelConfig, TrainingConfig
+from segmentation.models.unet import UNet, build_unet, folded
+from segmentation.runtime.device import Compute, choose_compute
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,15 +46,15 @@ class _Case:
     precision: str
     size: int
     width: int
-    speed: Repeated
-    share: Repeated
+    speed: Measurement
+    share: Measurement
 
     @property
     def name(self) -> str:
         return f"{self.precision}_width_{self.width}_size_{self.size}"
 
 
-def measure(bench: Bench) -> Iterator[Findings]:
+def measure(bench: BenchContext) -> Iterator[SuiteResult]:
     """Measure every width, size and precision; see `Suite`."""
     own = bench.asked.own
     computes = _computes(bench)
@@ -72,11 +72,11 @@ def measure(bench: Bench) -> Iterator[Findings]:
                 f"{case.speed.text()} images/s, {case.share.median:.0%} of matrix products"
             )
         yield _findings(
-            cases, {name: Repeated(tuple(values)) for name, values in rates.items()}, bench
+            cases, {name: Measurement(tuple(values)) for name, values in rates.items()}, bench
         )
 
 
-def _computes(bench: Bench) -> list[Compute]:
+def _computes(bench: BenchContext) -> list[Compute]:
     """Return float32, and what the device does best where that is another."""
     training = bench.asked.config.training
     plain = choose_compute(dataclasses.replace(training, precision="fp32"))
@@ -84,8 +84,8 @@ def _computes(bench: Bench) -> list[Compute]:
 
 
 def _measure_network(
-    bench: Bench, model: ModelConfig, size: int, computes: list[Compute]
-) -> tuple[list[_Case], dict[str, Repeated]]:
+    bench: BenchContext, model: ModelConfig, size: int, computes: list[Compute]
+) -> tuple[list[_Case], dict[str, Measurement]]:
     """Measure one network; return its cases, and FLOP/s of matrix products by precision."""
     images = TrainingConfig().batch_size
     device = bench.compute.device
@@ -137,14 +137,16 @@ class _Inference:
         return answer
 
 
-def _findings(cases: list[_Case], rates: dict[str, Repeated], bench: Bench) -> Findings:
+def _findings(
+    cases: list[_Case], rates: dict[str, Measurement], bench: BenchContext
+) -> SuiteResult:
     metrics: dict[str, float] = {}
     for precision, rate in rates.items():
         metrics |= rate.times(1e-9).metrics(f"matrix_product_gflops/{precision}")
     for case in cases:
         metrics |= case.speed.metrics(f"{case.kind}_images_per_second/{case.name}")
         metrics[f"{case.kind}_share_of_matrix_product/{case.name}"] = case.share.median
-    return Findings(
+    return SuiteResult(
         metrics=metrics,
         columns=("pass", "precision", "size", "width", "images/s", "share of matrix products"),
         rows=tuple(
@@ -164,7 +166,7 @@ def _findings(cases: list[_Case], rates: dict[str, Repeated], bench: Bench) -> F
     )
 
 
-def _lines(cases: list[_Case], rates: dict[str, Repeated], bench: Bench) -> Iterator[str]:
+def _lines(cases: list[_Case], rates: dict[str, Measurement], bench: BenchContext) -> Iterator[str]:
     products = ", ".join(
         f"{rate.median / 1e9:.0f} GFLOP/s in {_called(precision, bench)}"
         for precision, rate in rates.items()
@@ -179,7 +181,7 @@ def _lines(cases: list[_Case], rates: dict[str, Repeated], bench: Bench) -> Iter
         )
 
 
-def _called(precision: str, bench: Bench) -> str:
+def _called(precision: str, bench: BenchContext) -> str:
     """Say of float32 what the device makes of it."""
     return float32_name(bench.compute.device) if precision == "fp32" else precision
 

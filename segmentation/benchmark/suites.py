@@ -5,13 +5,13 @@ import dataclasses
 from collections.abc import Iterator
 
 from segmentation.benchmark import loop, peers, scale, scale_out, start, step, tuning
-from segmentation.benchmark.asked import Asked
-from segmentation.benchmark.findings import Bench, Findings, Say, Suite
+from segmentation.benchmark.asked import BenchmarkRequest
+from segmentation.benchmark.findings import BenchContext, Say, Suite, SuiteResult
 from segmentation.benchmark.machine import Machine
-from segmentation.devices import Compute
-from segmentation.sources import Source
-from segmentation.tracking import benchmarks
-from segmentation.tracking.runs import Run, tracked_run
+from segmentation.data.sources import Source
+from segmentation.runtime.device import Compute
+from segmentation.tracking.runs.lifecycle import Run, tracked_run
+from segmentation.tracking.summaries import benchmarks
 
 _SUITES: dict[str, Suite] = {
     "step": step.measure,
@@ -37,7 +37,9 @@ class Outcome:
     lines: tuple[str, ...]
 
 
-def run(asked: Asked, compute: Compute, source: Source, machine: Machine, say: Say) -> Outcome:
+def run(
+    asked: BenchmarkRequest, compute: Compute, source: Source, machine: Machine, say: Say
+) -> Outcome:
     """Run the suites that were asked for; what each has measured is in its run at once.
 
     Args:
@@ -59,7 +61,7 @@ def run(asked: Asked, compute: Compute, source: Source, machine: Machine, say: S
         benchmarks.log_settings(asked.flat() | asked.config.flat())
         for suite in suites:
             with _run_of(suite, tags, parent, alone=bool(single)) as own:
-                bench = Bench(asked=asked, compute=compute, source=source, run=own, say=say)
+                bench = BenchContext(asked=asked, compute=compute, source=source, run=own, say=say)
                 findings = _log_all(suite, bench)
             found += [f"{suite}: {line}" for line in findings.lines]
             if not single:
@@ -78,10 +80,10 @@ def _run_of(suite: str, tags: dict[str, str], parent: Run, *, alone: bool) -> It
         yield own
 
 
-def _log_all(suite: str, bench: Bench) -> Findings:
+def _log_all(suite: str, bench: BenchContext) -> SuiteResult:
     """Measure, and log what is known after each measurement; return all of it."""
     logged: dict[str, float] = {}
-    findings: Findings | None = None
+    findings: SuiteResult | None = None
     try:
         for findings in _SUITES[suite](bench):
             new = {n: value for n, value in findings.metrics.items() if logged.get(n) != value}

@@ -4,10 +4,10 @@ import itertools
 from collections.abc import Iterator
 
 from segmentation.benchmark.charts import bars
-from segmentation.benchmark.findings import Bench, Findings
-from segmentation.benchmark.pairing import Repeated
+from segmentation.benchmark.findings import BenchContext, SuiteResult
+from segmentation.benchmark.pairing import Measurement
 from segmentation.benchmark.programs import entry, place
-from segmentation.tracking.benchmarks import trial_span
+from segmentation.tracking.summaries.benchmarks import trial_span
 
 #: Trials that are alike but for their learning rate, so that searches can be compared.
 SEARCH: dict[str, object] = {
@@ -23,7 +23,7 @@ SEARCH: dict[str, object] = {
 ORDER = (1, 2, 2, 1)
 
 
-def measure(bench: Bench) -> Iterator[Findings]:
+def measure(bench: BenchContext) -> Iterator[SuiteResult]:
     """Run real searches with 1 and 2 workers in turns, in stores of their own; see `Suite`."""
     device = bench.compute.device.type
     rates: dict[int, list[float]] = {}
@@ -47,10 +47,10 @@ def measure(bench: Bench) -> Iterator[Findings]:
 
 
 def _findings(
-    rates: dict[int, list[float]], whole: dict[int, list[float]], bench: Bench
-) -> Findings:
-    hourly = {workers: Repeated(tuple(found)) for workers, found in rates.items()}
-    commands = {workers: Repeated(tuple(found)) for workers, found in whole.items()}
+    rates: dict[int, list[float]], whole: dict[int, list[float]], bench: BenchContext
+) -> SuiteResult:
+    hourly = {workers: Measurement(tuple(found)) for workers, found in rates.items()}
+    commands = {workers: Measurement(tuple(found)) for workers, found in whole.items()}
     metrics: dict[str, float] = {}
     for workers, rate in hourly.items():
         metrics |= rate.metrics(f"trials_per_hour/workers_{workers}")
@@ -63,7 +63,7 @@ def _findings(
             ratio = hourly[two].over(hourly[one])
             metrics |= ratio.metrics(f"trials_per_hour_ratio/workers_{two}-workers_{one}")
             lines.append(f"{two} workers end {ratio.text(2)} times as many trials an hour as {one}")
-    return Findings(
+    return SuiteResult(
         metrics=metrics,
         columns=("workers", "trials an hour", "seconds of the command"),
         rows=tuple(

@@ -20,9 +20,9 @@ import sqlalchemy
 from filelock import FileLock
 from mlflow.exceptions import MlflowException
 
-from segmentation.environment import environment
 from segmentation.errors import TrackingError
-from segmentation.paths import cache_folder
+from segmentation.utils.environment import environment
+from segmentation.utils.paths import cache_folder
 
 _RESERVE = 2 * 2**20  # bytes; the end of a run takes some pages of the database and of its log
 

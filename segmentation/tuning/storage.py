@@ -107,7 +107,7 @@ def alone(place: Place) -> Iterator[None]:
             yield
 
 
-class Presence:
+class WorkerLock:
     """Shows that this process lives, by a lock that the system takes back when it dies.
 
     Where the study is shared among machines, Optuna's heartbeats show it instead.

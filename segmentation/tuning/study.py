@@ -17,8 +17,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from segmentation.errors import ConfigError
-from segmentation.space import Choices, Dimension, Space, Value
-from segmentation.tuning.storage import Place, Presence, alone, open_storage, present
+from segmentation.tuning.space import Choices, Dimension, Space, Value
+from segmentation.tuning.storage import Place, WorkerLock, alone, open_storage, present
 
 #: So often the same parameters are tried when their process vanishes.
 TRIES = 3
@@ -74,7 +74,7 @@ class Trial:
         return (self.ended - self.began).total_seconds() if self.ended and self.began else 0.0
 
 
-class Attempt:
+class RunningTrial:
     """A trial while it runs."""
 
     def __init__(self, trial: optuna.Trial, params: dict[str, Value]) -> None:
@@ -231,7 +231,7 @@ class Study:
                 )
 
     def run_one(
-        self, total: int, presence: Presence, run: Callable[[Attempt], float]
+        self, total: int, presence: WorkerLock, run: Callable[[RunningTrial], float]
     ) -> Trial | None:
         """Claim a trial and run it, unless `total` are done or running.
 
@@ -260,7 +260,7 @@ class Study:
                 trial.set_user_attr("worker", presence.id)
                 claim.close()  # from here on others may claim
                 try:
-                    value = run(Attempt(trial, params))
+                    value = run(RunningTrial(trial, params))
                 except Pruned as pruned:
                     ran = True
                     raise optuna.TrialPruned(str(pruned)) from pruned

@@ -1,0 +1,1 @@
+"""Random variants of images and masks."""

@@ -1,0 +1,87 @@
+"""Augmentation: Albumentations pipelines whose draws depend on seed, epoch and image alone."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from segmentation.data.augmentation.transforms import (
+    DRAWN,
+    BasicTransform,
+    Bytes,
+    Colour,
+    Compose,
+    Geometry,
+    Vary,
+)
+from segmentation.data.images.examples import COUNTS_BIT, PET_BIT
+
+_HIGHEST = PET_BIT | COUNTS_BIT
+
+
+class MaskError(Exception):
+    """A mask holds something else than flags: a defect of the pipeline, not of the data."""
+
+
+class Augmenter:
+    """Draws variants of images and masks; the same one for the same (seed, epoch, key)."""
+
+    def __init__(self, strength: str, seed: int) -> None:
+        """Build the pipeline `none`, `light` or `strong`."""
+        self._compose = Compose(_pipeline(strength))
+        self._seed = seed
+
+    def __call__(
+        self, images: Bytes, flags: Bytes, epoch: int, keys: Sequence[int], side: int
+    ) -> tuple[Bytes, Bytes]:
+        """Return a variant of each image.
+
+        Args:
+            images: uint8 (N, S, S, 3), RGB.
+            flags: uint8 (N, S, S), `PET_BIT` and `COUNTS_BIT` of each pixel.
+            epoch: number of the pass over the data.
+            keys: N numbers, each an image's own, at least 0.
+            side: the variants' height and width, in pixels.
+
+        Returns:
+            uint8 (N, side, side, 3) and uint8 (N, side, side), as what came in.
+
+        Raises:
+            MaskError: a transform left other values in a mask.
+        """
+        draws = [self._draws(epoch, key) for key in keys]
+        varied = self._compose(images=images, masks=flags, draws=draws, side=side)
+        moved = varied["masks"]
+        if moved.dtype != np.uint8 or moved.max() > _HIGHEST:
+            raise MaskError(
+                "augmentation left values in a mask that it had not: every geometric transform "
+                "must interpolate masks by nearest neighbour"
+            )
+        return varied["images"], moved
+
+    def _draws(self, epoch: int, key: int) -> dict[str, float]:
+        """Return the draws of an image in an epoch, by name."""
+        # As an array: NumPy takes longer over a list than over drawing.
+        entropy = np.array([self._seed, epoch, key], np.uint32)
+        numbers = np.random.default_rng(entropy).random(len(DRAWN)).tolist()
+        return dict(zip(DRAWN, numbers, strict=True))
+
+
+def _pipeline(strength: str) -> list[BasicTransform]:
+    """Return the transforms."""
+    if strength == "none":
+        still = Geometry(mirror=0, zoom=1, rotation=0, shear=0, shift=0)
+        as_it_is = Colour(brightness=0, contrast=0, saturation=0, hue=0, grey=0, share=0)
+        return [Vary(still, as_it_is)]
+    if strength == "light":
+        return [
+            Vary(
+                Geometry(mirror=0.5, zoom=1.28, rotation=15, shear=0, shift=0.1),
+                Colour(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03, grey=0, share=0.8),
+            )
+        ]
+    return [
+        Vary(
+            Geometry(mirror=0.5, zoom=1.5, rotation=25, shear=0.15, shift=0.1),
+            Colour(brightness=0.4, contrast=0.4, saturation=0.5, hue=0.03, grey=0.1, share=0.8),
+        )
+    ]

@@ -1,0 +1,244 @@
+"""Hand out batches of what was decoded.
+
+An epoch's batches depend on the seed, the epoch and the images alone, not on how many processes
+prepare them: the sampler's indices carry the epoch along.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from segmentation.config.training import TrainingConfig
+from segmentation.data.augmentation.augmenter import Augmenter
+from segmentation.data.dataset import Bytes, SplitDataset
+from segmentation.data.images.examples import COUNTS_SHIFT, PET_BIT
+from segmentation.errors import DataError
+from segmentation.runtime.sharding import FULL, Shard
+from segmentation.utils.concurrency import ahead, batched
+
+# Bytes of the batches that are prepared in one call: in turns with the network's arithmetic, code
+# and tables would have left the processor's caches by each next one.
+_AT_ONCE = 8 << 20
+_PER_PIXEL = 4  # bytes: red, green, blue and the flags
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Tensors of N images.
+
+    Attributes:
+        image: uint8 (N, 3, S, S), RGB.
+        mask: uint8 (N, 1, S, S) in {0, 1}, 1 = pet.
+        valid: uint8 (N, 1, S, S) in {0, 1}; pixels with 0 count nowhere.
+    """
+
+    image: Tensor
+    mask: Tensor
+    valid: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on another device."""
+        return Batch(
+            image=self.image.to(device, non_blocking=True),
+            mask=self.mask.to(device, non_blocking=True),
+            valid=self.valid.to(device, non_blocking=True),
+        )
+
+    def split(self, sizes: list[int]) -> "Iterator[Batch]":
+        """Yield parts of so many images each; they share its memory."""
+        tensors = self.image, self.mask, self.valid
+        parts = zip(*(torch.split(one, sizes) for one in tensors), strict=True)
+        for image, mask, valid in parts:
+            yield Batch(image=image, mask=mask, valid=valid)
+
+    def pin_memory(self) -> "Batch":
+        """Return the batch in page-locked memory, from which copies to a GPU run alongside."""
+        return Batch(
+            image=self.image.pin_memory(),
+            mask=self.mask.pin_memory(),
+            valid=self.valid.pin_memory(),
+        )
+
+
+def to_batch(images: Bytes, flags: Bytes) -> Batch:
+    """Turn uint8 (N, S, S, 3) and flags (N, S, S) into a batch; the image is channels-last."""
+    return Batch(
+        image=torch.from_numpy(images).permute(0, 3, 1, 2),
+        mask=torch.from_numpy(flags & PET_BIT).unsqueeze(1),
+        valid=torch.from_numpy(flags >> COUNTS_SHIFT).unsqueeze(1),
+    )
+
+
+class BatchLoader:
+    """The training split, augmented and shuffled anew each epoch, and the validation split."""
+
+    def __init__(
+        self, train: SplitDataset, val: SplitDataset, config: TrainingConfig, share: Shard = FULL
+    ) -> None:
+        """Prepare loading; processes, if any, start with the first epoch.
+
+        Args:
+            train: the training split.
+            val: the validation split.
+            config: how to train.
+            share: which part of each batch is handed out.
+        """
+        self.share = share
+        self.train_size, self.val_size = len(train), len(val)
+        self.batch_size = config.batch_size
+        #: Height and width of the images, in pixels.
+        self.image_size = train.pixels.size
+        self._val, self._dataset = val.pixels, _Augmented(train, config)
+        self._sampler = _EpochSampler(
+            len(train), config.batch_size, config.seed, self.image_size, share
+        )
+        pinned = torch.cuda.is_available() and config.device in ("auto", "cuda")
+        # On a CPU, whatever prepares data takes its time from the network; a GPU must not wait.
+        self.ahead = pinned and not config.loader_workers
+        self._workers, self._at_once = config.loader_workers, _AT_ONCE
+        self._loader: DataLoader[Batch | DataError] = DataLoader(
+            self._dataset,
+            batch_sampler=self._sampler,
+            num_workers=config.loader_workers,
+            collate_fn=_as_is,
+            pin_memory=pinned,
+            persistent_workers=config.loader_workers > 0,
+            # Else each epoch would draw a seed, which nothing here needs, from PyTorch's own
+            # generator, whose state is kept in checkpoints.
+            generator=torch.Generator(),
+            # Threads run by now, and a forked process would inherit whatever locks they hold.
+            multiprocessing_context="spawn" if config.loader_workers else None,
+        )
+
+    def __len__(self) -> int:
+        """Return the number of steps an epoch; the last batch may be smaller."""
+        return len(self._sampler)
+
+    def whole(self, step: int) -> int:
+        """Return how many images a batch of an epoch has, all shares together."""
+        return min(self.batch_size, self.train_size - step * self.batch_size)
+
+    def epoch(self, number: int, size: int = 0, skip: int = 0) -> Iterator[Batch]:
+        """Yield the training batches of one epoch, of each the share.
+
+        Of a batch with fewer images than shares an empty share is an image that counts nowhere.
+
+        Args:
+            number: of the epoch, from 1: other draws, another order.
+            size: height and width of the variants, in pixels; 0: of the images.
+            skip: so many batches at the beginning are not prepared.
+
+        Raises:
+            DataError: pixels that lie on disk were damaged.
+        """
+        self._sampler.epoch, self._sampler.size = number, size or self.image_size
+        self._sampler.skip = skip
+        if self._workers:
+            prepared: Iterable[Batch | DataError] = self._loader
+        elif self.ahead:
+            prepared = ahead(self._prepare, self._sampler, 1)
+        else:
+            prepared = self._in_groups()
+        for batch in prepared:
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
+
+    @contextlib.contextmanager
+    def one_at_a_time(self) -> Iterator[None]:
+        """Prepare each batch when it is asked for, so that every step costs the same."""
+        self._at_once = 0
+        try:
+            yield
+        finally:
+            self._at_once = _AT_ONCE
+
+    def _in_groups(self) -> Iterator[Batch | DataError]:
+        """Prepare several batches in one call, then hand them out."""
+        bytes_each = self.batch_size * self._sampler.size**2 * _PER_PIXEL
+        for some in batched(self._sampler, max(1, self._at_once // bytes_each)):
+            group = self._dataset.__getitems__(list(itertools.chain.from_iterable(some)))
+            if isinstance(group, DataError):
+                yield group
+                return
+            yield from group.split([len(batch) for batch in some])
+
+    def _prepare(self, positions: list[tuple[int, int, int]]) -> Batch | DataError:
+        batch = self._dataset.__getitems__(positions)
+        if isinstance(batch, DataError) or not torch.cuda.is_available():
+            return batch
+        return batch.pin_memory()
+
+    def validation(self) -> Iterator[Batch]:
+        """Yield the validation split in order, without augmentation, in larger batches."""
+        return (to_batch(*self._val.gather(some)) for some in self.validation_positions())
+
+    def validation_share(self) -> Iterator[tuple[Sequence[int], Batch | None]]:
+        """Yield the positions of each of these batches, and the share of it, None where empty."""
+        for some in self.validation_positions():
+            mine = self.share.of(some)
+            yield some, to_batch(*self._val.gather(mine)) if mine else None
+
+    def validation_positions(self) -> Iterator[Sequence[int]]:
+        """Yield the positions in the validation split of each of these batches."""
+        return iter(batched(range(self.val_size), 4 * self.batch_size))
+
+
+class _EpochSampler:
+    """Yields the share of batches of (epoch, size, index), all of an epoch's but the first `skip`.
+
+    An index below 0 is that of an image, bit by bit reversed, that counts nowhere.
+    """
+
+    def __init__(self, images: int, batch_size: int, seed: int, size: int, share: Shard) -> None:
+        self.images, self.batch_size, self.seed, self.share = images, batch_size, seed, share
+        self.epoch, self.size, self.skip = 0, size, 0
+
+    def __len__(self) -> int:
+        return -(-self.images // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
+        generator = np.random.default_rng([self.seed, self.epoch])
+        order = generator.permutation(self.images).tolist()
+        for some in batched(order[self.skip * self.batch_size :], self.batch_size):
+            mine = self.share.of(some) or [~some[0]]
+            yield [(self.epoch, self.size, index) for index in mine]
+
+
+class _Augmented(Dataset[Batch | DataError]):
+    """Makes a whole batch at a time, so that nothing is collated piece by piece."""
+
+    def __init__(self, train: SplitDataset, config: TrainingConfig) -> None:
+        self._pixels = train.pixels
+        self._keys = [_number(example.id) for example in train.examples]
+        self._augment = Augmenter(config.augment, config.seed)
+
+    def __getitems__(self, positions: list[tuple[int, int, int]]) -> Batch | DataError:
+        """Return a batch, or what is wrong: raised here, it would reach the user as a traceback."""
+        epoch, size, _ = positions[0]
+        chosen = [index if index >= 0 else ~index for _, _, index in positions]
+        keys = [self._keys[index] for index in chosen]
+        try:
+            pixels = self._pixels.gather(chosen)
+        except DataError as error:
+            return error
+        images, flags = self._augment(*pixels, epoch, keys, size)
+        flags[[index < 0 for _, _, index in positions]] = 0
+        return to_batch(images, flags)
+
+
+def _number(name: str) -> int:
+    """Turn an id into 32 bits, so that an image's draws do not depend on which others there are."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
+
+
+def _as_is(batch: Any) -> Batch:
+    return batch  # type: ignore[no-any-return]

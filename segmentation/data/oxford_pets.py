@@ -1,0 +1,191 @@
+"""The data set on disk: the layout of Oxford-IIIT Pet and its lists.
+
+    FOLDER/images/NAME.jpg                  photographs
+    FOLDER/annotations/trimaps/NAME.png     1 = pet, 2 = background, 3 = border
+    FOLDER/annotations/trainval.txt, test.txt      NAME CLASS SPECIES BREED a line
+
+The lists are the truth; what else lies in the folders is not looked at.
+"""
+
+import dataclasses
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from segmentation.errors import DataError
+from segmentation.utils.paths import alike
+from segmentation.utils.reading import read_plain
+
+LISTS = ("trainval", "test")
+
+#: The command that downloads the data set.
+HOW_TO_PREPARE = "mlflow run . -e prepare --env-manager local"
+
+_SPECIES = {"1": "cat", "2": "dog"}
+_SHOWN = 80  # characters of a wrong line that an error repeats
+_LONGEST = 255 - len(".jpg")  # bytes of a name, by the file systems in common use
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Example:
+    """One listed pet.
+
+    Attributes:
+        id: its name in the lists, unique in the data set.
+        breed: the name without its number.
+        species: `cat` or `dog`.
+        image, trimap: the files.
+    """
+
+    id: str
+    breed: str
+    species: str
+    image: Path
+    trimap: Path
+
+
+def find_root(folder: Path) -> Path:
+    """Return the folder that holds `images` and `annotations`: `folder` or its `oxford-iiit-pet`.
+
+    Raises:
+        DataError: it is missing or has not that layout; the message lists what is not there.
+    """
+    for root in (folder, folder / "oxford-iiit-pet"):
+        if (root / "annotations").is_dir():
+            break
+    else:
+        root = folder
+    if missing := missing_parts(root):
+        raise DataError(
+            f"data={folder}: expected a folder in the layout of Oxford-IIIT Pet, but it has no "
+            f"{', '.join(missing)}; give the folder that holds images/ and annotations/, or let "
+            f"`{HOW_TO_PREPARE}` download the data set"
+        )
+    return root
+
+
+def missing_parts(root: Path) -> list[str]:
+    """Return what a data set must have and `root` has not."""
+    needed = ("images", "annotations", "annotations/trimaps", "annotations/trainval.txt")
+    return [name for name in needed if not (root / name).exists()]
+
+
+def read_list(root: Path, name: str) -> list[Example]:
+    """Read `annotations/NAME.txt`; blank lines and lines that begin with # do not count.
+
+    Lines end as text files of Unix, Windows and old Macs do, and in no other way.
+
+    Raises:
+        DataError: the list is missing or empty, or lines are malformed or name an example again:
+            all of them are named.
+    """
+    path = root / "annotations" / f"{name}.txt"
+    try:
+        text = read_plain(path).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: expected a readable UTF-8 list of examples ({error})") from error
+    examples: dict[str, Example] = {}
+    problems = []
+    for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        parsed = _parse(root, line)
+        if isinstance(parsed, str):
+            problems.append(f"{path}:{number}: {parsed}")
+        elif first := examples.get(alike(parsed.id)):
+            problems.append(f"{path}:{number}: {_again(parsed.id, first.id)}")
+        else:
+            examples[alike(parsed.id)] = parsed
+    if problems:
+        raise DataError(f"{len(problems)} lines of {path.name} cannot be used:", problems)
+    if not examples:
+        raise DataError(f"{path}: the list is empty; expected lines such as 'Abyssinian_1 1 1 1'")
+    return list(examples.values())
+
+
+def read_lists(root: Path, names: Sequence[str]) -> dict[str, list[Example]]:
+    """Read several lists.
+
+    Raises:
+        DataError: some cannot be used; what is wrong with all of them is told.
+    """
+    lists, refusals = {}, []
+    for name in names:
+        try:
+            lists[name] = read_list(root, name)
+        except DataError as error:
+            refusals.append(error)
+    if len(refusals) > 1:
+        told = [line for refusal in refusals for line in str(refusal).splitlines()]
+        raise DataError(f"the lists in {root / 'annotations'} cannot be used:", told)
+    if refusals:
+        raise refusals[0]
+    return lists
+
+
+def has_test_list(root: Path) -> bool:
+    """Tell whether there is a `test.txt`; one that cannot be read counts, so that it is told."""
+    return os.path.lexists(root / "annotations" / "test.txt")
+
+
+def read_trainval(root: Path) -> list[Example]:
+    """Read the examples that may train or choose anything.
+
+    Raises:
+        DataError: a list cannot be used, or names examples that the test list names too.
+    """
+    lists = read_lists(root, LISTS if has_test_list(root) else LISTS[:1])
+    shared = listed_twice(lists["trainval"], lists.get("test", ()))
+    if shared:
+        raise DataError(
+            f"{len(shared)} examples stand in trainval.txt and in test.txt of "
+            f"{root / 'annotations'}; whoever trains on them is tested on what it has seen. "
+            "Remove each from one of the lists:",
+            list(shared.values()),
+        )
+    return lists["trainval"]
+
+
+def listed_twice(trainval: Iterable[Example], test: Iterable[Example]) -> dict[str, str]:
+    """Find the examples that stand in both lists.
+
+    Returns:
+        For each id of either list that the other has too: the name, as both lists write it.
+    """
+    tested = {alike(example.id): example.id for example in test}
+    twice = {}
+    for example in trainval:
+        if other := tested.get(alike(example.id)):
+            same = example.id == other
+            twice[other] = twice[example.id] = other if same else f"{example.id!a} and {other!a}"
+    return twice
+
+
+def _again(name: str, first: str) -> str:
+    """Say that a name comes again; `first` is how it was written before."""
+    if name == first:
+        return f"{name!r} is listed twice"
+    return f"{name!a} is listed twice: some file systems take it for {first!a}"
+
+
+def _parse(root: Path, line: str) -> Example | str:
+    """Turn one line into an example, or say what is wrong with it."""
+    columns = line.strip().rsplit(maxsplit=3)
+    if len(columns) != 4 or not all(
+        column.isascii() and column.isdigit() for column in columns[1:]
+    ):
+        return f"expected 'NAME CLASS SPECIES BREED', got {line.strip()[:_SHOWN]!r}"
+    name, _, species, _ = columns
+    if "/" in name or "\\" in name or name.startswith(".") or not name.isprintable():
+        return f"{name[:_SHOWN]!r} is not the plain name of a file"
+    if len(name.encode()) > _LONGEST:
+        return f"{name[:_SHOWN]!r}... is longer than a file's name can be ({_LONGEST} bytes)"
+    if species not in _SPECIES:
+        return f"{name}: species is {species[:_SHOWN]}, expected 1 (cat) or 2 (dog)"
+    return Example(
+        id=name,
+        breed=name.rsplit("_", 1)[0],
+        species=_SPECIES[species],
+        image=root / "images" / f"{name}.jpg",
+        trimap=root / "annotations" / "trimaps" / f"{name}.png",
+    )

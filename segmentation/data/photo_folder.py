@@ -1,0 +1,147 @@
+"""A person's photos: which there are, and where what is made of them goes."""
+
+import dataclasses
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from segmentation.errors import ConfigError
+from segmentation.utils.paths import alike
+
+TABLE = "predictions.csv"
+#: What these endings promise is looked at; what a file is, its content tells.
+ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".webp")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """What to write for each photo.
+
+    Attributes:
+        output: the folder.
+        threshold: the probability above which a pixel is pet, in (0, 1).
+        overlays: whether the photo with the mask over it is written too.
+        probabilities: whether grey pictures of the probability, 0 to 255, are written too.
+    """
+
+    output: Path
+    threshold: float = 0.5
+    overlays: bool = False
+    probabilities: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PhotoTask:
+    """One photo.
+
+    Attributes:
+        photo: its file.
+        name: its path relative to the folder that was asked for.
+        result: the same for what is made of it, without ending.
+    """
+
+    photo: Path
+    name: Path
+    result: Path
+
+    def targets(self, wanted: PredictOptions) -> list[Path]:
+        """Return the files that are written of it: mask, overlay, probabilities."""
+        kinds = [("masks", "png")]
+        kinds += [("overlays", "jpg")] if wanted.overlays else []
+        kinds += [("probabilities", "png")] if wanted.probabilities else []
+        return [wanted.output / kind / f"{self.result}.{ending}" for kind, ending in kinds]
+
+
+def find_photos(images: Path, output: Path) -> tuple[list[PhotoTask], Counter[str]]:
+    """Find the photos of a folder and all folders within, but not those in `output`.
+
+    Hidden files and folders, and links to folders, are not looked at.
+
+    Args:
+        images: a file, whatever its ending, or a folder.
+        output: where results go.
+
+    Returns:
+        A task for each photo, in the order of their paths, and how many files have which other
+        ending.
+
+    Raises:
+        ConfigError: there is no such file or folder, no photo in it, or `output` is that folder.
+    """
+    if images.is_file():
+        return [
+            PhotoTask(photo=images, name=Path(images.name), result=Path(images.stem))
+        ], Counter()
+    if not images.is_dir():
+        raise ConfigError(f"images={images}: there is no such file or folder")
+    if images.resolve() == output.resolve():
+        raise ConfigError(f"output={output}: is the folder of the photos; give another")
+    names, others = _listed(images, output.resolve())
+    if not names:
+        found = ", ".join(f"{count} of {ending}" for ending, count in others.most_common(5))
+        raise ConfigError(
+            f"images={images}: no file there ends in {', '.join(ENDINGS)}"
+            + (f"; there are {found}" if found else "")
+        )
+    tasks = [
+        PhotoTask(photo=images / name, name=name, result=result)
+        for name, result in zip(names, _results(names), strict=True)
+    ]
+    return tasks, others
+
+
+def require_free(tasks: Sequence[PhotoTask], wanted: PredictOptions, *, overwrite: bool) -> None:
+    """Refuse to overwrite anything that is not to be overwritten.
+
+    Raises:
+        ConfigError: a file that would be written is there, or `output` is a file.
+    """
+    output = wanted.output
+    if output.exists() and not output.is_dir():
+        raise ConfigError(f"output={output}: is a file; expected a folder")
+    targets = [output / TABLE, *(path for task in tasks for path in task.targets(wanted))]
+    there = [path for path in targets if os.path.lexists(path)]
+    if there and not overwrite:
+        raise ConfigError(
+            f"output={output}: {len(there)} of the {len(targets)} files to be written are there "
+            f"already, such as {there[0]}; give another folder, or say overwrite=true"
+        )
+
+
+def _listed(images: Path, output: Path) -> tuple[list[Path], Counter[str]]:
+    """List photos by their relative paths, and count other files by their ending."""
+    names, others = [], Counter[str]()
+    for folder, folders, files in os.walk(images):
+        here = Path(folder)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and (here / name).resolve() != output
+        )
+        for file in sorted(files):
+            ending = Path(file).suffix.lower()
+            if file.startswith("."):
+                continue
+            if ending in ENDINGS:
+                names.append((here / file).relative_to(images))
+            else:
+                others[ending or "none"] += 1
+    return names, others
+
+
+def _results(names: Sequence[Path]) -> list[Path]:
+    """Return a name without ending for what is made of each photo, no two of them alike.
+
+    Where a.jpg and a.png lie side by side, their masks are a.jpg.png and a.png.png. Names that
+    some file systems take for one, such as A and a, are alike.
+    """
+    results = [name.with_suffix("") for name in names]
+    for number in range(len(names)):
+        counts = Counter(alike(str(result)) for result in results)
+        clashing = [i for i, result in enumerate(results) if counts[alike(str(result))] > 1]
+        if not clashing:
+            break
+        for i in clashing:  # at first with their endings, then with a number as well
+            results[i] = Path(f"{names[i]}") if not number else Path(f"{names[i]}-{i}")
+    return results

@@ -1,0 +1,1 @@
+"""Download, verification and export of a data set."""

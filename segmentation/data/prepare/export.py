@@ -1,0 +1,72 @@
+"""Writes splits as folders of images and masks that a person can open."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from segmentation.data.images.examples import ExampleError, binary_mask, decode, read_files
+from segmentation.data.oxford_pets import Example
+from segmentation.errors import ConfigError, DataError
+from segmentation.utils.files import staged
+
+#: Masks hold 0 (background), 1 (pet) and, with border=ignore, 2 (does not count); viewers show
+#: them black, white and grey.
+_PALETTE = (0, 0, 0, 255, 255, 255, 128, 128, 128)
+
+
+def require_new(output: Path) -> None:
+    """Refuse a folder that already holds something, before any work is done.
+
+    Raises:
+        ConfigError: it exists and is not empty, or is a file.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ConfigError(
+            f"output={output}: exists already; expected a new or empty folder, nothing is "
+            "overwritten"
+        )
+
+
+def write_splits(splits: Mapping[str, Sequence[Example]], border: str, output: Path) -> list[str]:
+    """Write OUTPUT/SPLIT/images/ID.png (RGB) and OUTPUT/SPLIT/masks/ID.png (palette, 0 and 1).
+
+    Args:
+        splits: the examples of each split.
+        border: what the trimap's border becomes.
+        output: a new or empty folder.
+
+    Returns:
+        One line for each example that was left out because it cannot be used.
+
+    Raises:
+        DataError: the folder cannot be written; nothing is left there.
+    """
+    problems = []
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with staged(output) as stage:
+            for name, examples in splits.items():
+                for kind in ("images", "masks"):
+                    (stage / name / kind).mkdir(parents=True)
+                for example in examples:
+                    try:
+                        _write(example, border, stage / name)
+                    except ExampleError as error:
+                        problems.append(str(error))
+    except OSError as error:
+        raise DataError(
+            f"output={output}: cannot be written ({error}); nothing was left there. Give another "
+            "folder, or free space"
+        ) from error
+    return problems
+
+
+def _write(example: Example, border: str, folder: Path) -> None:
+    pixels = decode(example, *read_files(example))
+    mask, valid = binary_mask(pixels.trimap, border)
+    picture = Image.fromarray(np.where(valid == 1, mask, 2).astype(np.uint8)).convert("P")
+    picture.putpalette(_PALETTE)
+    picture.save(folder / "masks" / f"{example.id}.png")
+    Image.fromarray(pixels.image).save(folder / "images" / f"{example.id}.png")

@@ -1,0 +1,133 @@
+"""Looks at every listed example of a data set, and tells all that is wrong at once."""
+
+import dataclasses
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from segmentation.data.images.examples import BORDER, PET, ExampleError, decode, read_files
+from segmentation.data.oxford_pets import LISTS, Example, listed_twice, read_lists
+from segmentation.data.splits import breeds_of, find_twins, in_gate
+from segmentation.utils.concurrency import Progress, in_parallel
+from segmentation.utils.paths import printable
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a data set holds.
+
+    Attributes:
+        root: its folder.
+        counts: number of listed examples by list.
+        breeds: by list, the number of examples of each breed.
+        sizes: smallest, median and largest (width, height), by area; pixels.
+        pet, border: mean share over the usable images, in [0, 1].
+        problems: one line for each example that cannot be used.
+    """
+
+    root: Path
+    counts: dict[str, int]
+    breeds: dict[str, dict[str, int]]
+    sizes: tuple[tuple[int, int], tuple[int, int], tuple[int, int]] | None
+    pet: float
+    border: float
+    problems: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """Return the report for people, a fact a line."""
+        breeds: Counter[str] = Counter()
+        for by_breed in self.breeds.values():
+            breeds.update(by_breed)
+        listed = ", ".join(f"{number} in {name}.txt" for name, number in self.counts.items())
+        lines = [
+            f"examples:  {listed}",
+            f"breeds:    {len(breeds)} ("
+            + ", ".join(f"{breed} {number}" for breed, number in sorted(breeds.items()))
+            + ")",
+        ]
+        if self.sizes:
+            small, middle, large = (f"{width} x {height}" for width, height in self.sizes)
+            lines.append(f"sizes:     {small} to {large} pixels, median {middle}")
+            lines.append(f"pixels:    pet {self.pet:.1%}, border {self.border:.1%}, mean by image")
+        lines.append(f"problems:  {len(self.problems) or 'none'}")
+        return lines + [f"  {problem}" for problem in self.problems]
+
+    def metrics(self) -> dict[str, float]:
+        """Return the figures under the names by which they are tracked."""
+        return {
+            **{f"data/{name}": float(number) for name, number in self.counts.items()},
+            "data/pet_share": self.pet,
+            "data/border_share": self.border,
+            "data/problems": float(len(self.problems)),
+        }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Facts:
+    """One example that could be read, or the reason why not."""
+
+    problem: str = ""
+    size: tuple[int, int] = (0, 0)
+    pet: float = 0.0
+    border: float = 0.0
+    digest: str = ""
+
+
+def verify(root: Path, progress: Progress) -> Report:
+    """Read both lists and every file that they name.
+
+    Args:
+        root: the folder that holds `images` and `annotations`.
+        progress: called with the number of examples done and of all.
+
+    Raises:
+        DataError: a list is missing, empty or malformed.
+    """
+    lists = read_lists(root, LISTS)
+    listed = [(name, example) for name, examples in lists.items() for example in examples]
+    facts = in_parallel(lambda pair: _look(pair[1]), listed, progress)
+    good = [fact for fact in facts if not fact.problem]
+    problems = [fact.problem for fact in facts if fact.problem]
+    both = listed_twice(lists["trainval"], lists["test"])
+    problems += [
+        printable(f"{root / 'annotations'}: {name} is in both lists")
+        for name in sorted(set(both.values()))
+    ]
+    problems += find_twins(
+        (_split(name, example), example, fact.digest)
+        for (name, example), fact in zip(listed, facts, strict=True)
+        if not fact.problem and example.id not in both
+    ).values()
+    ordered = sorted((fact.size for fact in good), key=lambda size: size[0] * size[1])
+    return Report(
+        root=root,
+        counts={name: len(examples) for name, examples in lists.items()},
+        breeds={name: breeds_of(examples) for name, examples in lists.items()},
+        sizes=(ordered[0], ordered[len(ordered) // 2], ordered[-1]) if ordered else None,
+        pet=float(np.mean([fact.pet for fact in good])) if good else 0.0,
+        border=float(np.mean([fact.border for fact in good])) if good else 0.0,
+        problems=tuple(problems),
+    )
+
+
+def _look(example: Example) -> _Facts:
+    try:
+        image, trimap = read_files(example)
+        pixels = decode(example, image, trimap)
+    except ExampleError as error:
+        return _Facts(problem=str(error))
+    return _Facts(
+        size=(pixels.image.shape[1], pixels.image.shape[0]),
+        pet=float((pixels.trimap == PET).mean()),
+        border=float((pixels.trimap == BORDER).mean()),
+        digest=hashlib.sha256(image).hexdigest(),
+    )
+
+
+def _split(name: str, example: Example) -> str:
+    """Name the split in which a listed example is whatever the seed."""
+    if name == "trainval":
+        return "gate" if in_gate(example) else "train or val"
+    return name

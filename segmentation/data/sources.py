@@ -1,0 +1,89 @@
+"""From the parameter `data` to a folder, and to words that say what it is."""
+
+import dataclasses
+from pathlib import Path
+
+from segmentation.data.oxford_pets import HOW_TO_PREPARE, find_root, missing_parts
+from segmentation.data.synthetic.dataset import synthetic_folder
+from segmentation.errors import DataError
+from segmentation.utils.paths import dataset_folder, printable, user_path
+
+_HOW_TO_GET_IT = f"`{HOW_TO_PREPARE}` downloads the real Oxford-IIIT Pet (800 MB)"
+_CITED = (
+    "(O. M. Parkhi, A. Vedaldi, A. Zisserman, C. V. Jawahar, *Cats and Dogs*, CVPR 2012), licence "
+    "CC BY-SA 4.0"
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Source:
+    """A data set on disk.
+
+    Attributes:
+        root: the folder that holds `images` and `annotations`.
+        drawn: whether it is the built-in sample.
+        line: one line for people, with what to do for other data.
+        described: what it is and under which licence, in Markdown.
+    """
+
+    root: Path
+    drawn: bool
+    line: str
+    described: str
+
+    @property
+    def name(self) -> str:
+        """Return `synthetic` or the folder."""
+        return "synthetic" if self.drawn else printable(str(self.root))
+
+    @property
+    def model_name(self) -> str:
+        """Return the usual name of a model that is trained on it."""
+        return "pet-unet-synthetic" if self.drawn else "pet-unet"
+
+
+def prepared() -> Source | None:
+    """Return the data set that `prepare` laid down, or None.
+
+    Raises:
+        DataError: there is something in its place that is no whole data set.
+    """
+    folder = dataset_folder()
+    if not folder.exists():
+        return None
+    if missing := missing_parts(folder):
+        raise DataError(
+            f"{folder} is in the place of the prepared data set but has no {', '.join(missing)}; "
+            f"remove it, then `{HOW_TO_PREPARE}` downloads the data set again"
+        )
+    return Source(
+        root=folder,
+        drawn=False,
+        line=f"Data: Oxford-IIIT Pet, prepared in {printable(str(folder))}",
+        described=f"Oxford-IIIT Pet {_CITED}",
+    )
+
+
+def find_source(data: str) -> Source:
+    """Resolve `auto`, `synthetic` or a folder; never downloads.
+
+    Raises:
+        DataError: the folder has not the layout of Oxford-IIIT Pet.
+    """
+    if data == "auto" and (source := prepared()):
+        return source
+    if data in ("auto", "synthetic"):
+        why = "no prepared data set found; " if data == "auto" else ""
+        return Source(
+            root=synthetic_folder(),
+            drawn=True,
+            line=f"Data: the built-in sample of drawn pets ({why}{_HOW_TO_GET_IT})",
+            described="the drawn sample that comes with the code: no photographs",
+        )
+    root = find_root(user_path(data, "data"))
+    return Source(
+        root=root,
+        drawn=False,
+        line=f"Data: {printable(str(root))}",
+        described=f"the folder `{printable(str(root))}`, in the layout of Oxford-IIIT Pet {_CITED}",
+    )

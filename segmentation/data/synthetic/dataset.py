@@ -1,0 +1,70 @@
+"""The built-in sample: drawn pets in the layout of Oxford-IIIT Pet, so that all runs offline."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from segmentation.data.synthetic.drawing import BREEDS, Breed, draw
+from segmentation.utils.files import made_once
+from segmentation.utils.paths import cache_folder
+
+#: Raised when the drawing changes, so that an older sample is not taken for this one.
+_VERSION = 1
+TRAINVAL, TEST = 240, 60
+
+
+def synthetic_folder() -> Path:
+    """Return where the sample is, drawing it there the first time (some seconds)."""
+
+    def draw_all(folder: Path) -> None:
+        write_dataset(folder, TRAINVAL, TEST, seed=0)
+
+    return made_once(cache_folder() / f"synthetic-{_VERSION}", draw_all)
+
+
+def write_dataset(folder: Path, trainval: int, test: int, seed: int) -> None:
+    """Draw a data set.
+
+    Args:
+        folder: an empty or new folder.
+        trainval: how many pets that list gets, the breeds in turn.
+        test: how many pets the other list gets.
+        seed: the same one draws the same files.
+    """
+    (folder / "images").mkdir(parents=True)
+    (folder / "annotations" / "trimaps").mkdir(parents=True)
+    lists: dict[str, list[str]] = {"trainval": [], "test": []}
+    for number in range(trainval + test):
+        draw_pet(folder, number, seed)
+        line = f"{pet_name(number)} {_columns(_breed(number))}"
+        lists["trainval" if number < trainval else "test"].append(line)
+    lists["list"] = lists["trainval"] + lists["test"]
+    for name, lines in lists.items():
+        path = folder / "annotations" / f"{name}.txt"
+        path.write_text("\n".join(sorted(lines)) + "\n", encoding="utf-8")
+
+
+def pet_name(number: int) -> str:
+    """Return the id of a drawn pet, the breeds in turn, from 0."""
+    return f"{_breed(number).name}_{number // len(BREEDS) + 1}"
+
+
+def draw_pet(folder: Path, number: int, seed: int) -> None:
+    """Draw one pet into a data set's `images` and `annotations/trimaps`, which must be there."""
+    # Each picture has a generator of its own: it is the same in a smaller and a larger set.
+    image, trimap = draw(_breed(number), np.random.default_rng([seed, number]))
+    name = pet_name(number)
+    Image.fromarray(image).save(folder / "images" / f"{name}.jpg", quality=92)
+    Image.fromarray(trimap).save(folder / "annotations" / "trimaps" / f"{name}.png")
+
+
+def _breed(number: int) -> Breed:
+    return BREEDS[number % len(BREEDS)]
+
+
+def _columns(breed: Breed) -> str:
+    """Return class, species and number within the species, each from 1."""
+    same = [other for other in BREEDS if other.species == breed.species]
+    species = 1 if breed.species == "cat" else 2
+    return f"{BREEDS.index(breed) + 1} {species} {same.index(breed) + 1}"

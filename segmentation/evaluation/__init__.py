@@ -1,0 +1,1 @@
+"""A model on a split: scores, analysis, report, pictures."""

@@ -1,0 +1,1 @@
+"""What an analysis found, told in words and pictures."""

@@ -1,0 +1,1 @@
+"""The network, and prediction on photos of any size."""

@@ -1,0 +1,1 @@
+"""Where code runs: device, processes, signals."""

@@ -1,0 +1,136 @@
+"""Where to compute, and in which precision."""
+
+import contextlib
+import ctypes
+import dataclasses
+import sys
+
+import torch
+
+from segmentation.config.training import TrainingConfig
+from segmentation.errors import ConfigError
+
+# Of mallopt(3) in the GNU C library.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Compute:
+    """A device and its arithmetic.
+
+    Attributes:
+        device: where tensors live.
+        precision: `bf16`, `fp16` or `fp32`.
+        dtype: the type that autocast uses, None for plain float32.
+        scaled: whether the loss is scaled, which float16 needs.
+        amp: one clause for people: what is used and why.
+    """
+
+    device: torch.device
+    precision: str
+    dtype: torch.dtype | None
+    scaled: bool
+    amp: str
+
+    def autocast(self) -> torch.autocast:
+        """Return the context in which the network's forward pass runs."""
+        return torch.autocast(
+            self.device.type, dtype=self.dtype or torch.bfloat16, enabled=self.dtype is not None
+        )
+
+    def wait(self) -> None:
+        """Wait until the device has done what it was given."""
+        wait(self.device)
+
+
+def wait(device: torch.device) -> None:
+    """Wait until a device has done what it was given: a GPU works on its own."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def choose_compute(config: TrainingConfig, local_rank: int = 0) -> Compute:
+    """Resolve `device` and `precision`, and prepare this process for computing there.
+
+    Args:
+        config: what was asked for.
+        local_rank: number of this process among those of its machine that train together; each has
+            a GPU of its own.
+
+    Raises:
+        ConfigError: the device is not there, or cannot do the arithmetic that was asked for.
+    """
+    device = _device(config.device)
+    if device.type == "cuda" and local_rank >= (gpus := torch.cuda.device_count()):
+        raise ConfigError(
+            f"processes: each needs a GPU of its own, and PyTorch finds {gpus} here; start fewer, "
+            "or say device=cpu"
+        )
+    if device.type == "mps" and local_rank:
+        raise ConfigError("processes: with device=mps there can be one; say device=cpu")
+    if device.type == "cuda" and local_rank:
+        torch.cuda.set_device(local_rank)
+    if device.type == "cpu":
+        _keep_memory()
+    native = _native_bf16(device)
+    precision, why = config.precision, "as asked"
+    if precision == "auto":
+        if native:
+            precision, why = "bf16", "the hardware has it"
+        elif device.type == "cuda":
+            precision, why = "fp16", "this GPU has no bf16; the loss is scaled"
+        else:
+            precision, why = "fp32", f"this {device.type} has no bf16 in hardware"
+    if precision == "fp16" and device.type != "cuda":
+        raise ConfigError(
+            f"precision=fp16: needs a CUDA GPU, but the device is {device.type}; say auto"
+        )
+    if precision == "bf16" and not native:
+        why += ", though the hardware emulates it slowly"
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": None}[precision]
+    return Compute(
+        device=device,
+        precision=precision,
+        dtype=dtype,
+        scaled=precision == "fp16",
+        amp=f"{precision} ({why})",
+    )
+
+
+def _keep_memory() -> None:
+    """Keep memory that tensors leave, where the C library is GNU's.
+
+    A step's tensors have the sizes of those of the step before; memory given back and fetched anew
+    costs a page fault for every 4 KiB.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # another C library
+            mallopt = ctypes.CDLL(None).mallopt
+            mallopt(_M_MMAP_MAX, 0)
+            mallopt(_M_TRIM_THRESHOLD, -1)
+
+
+def _device(name: str) -> torch.device:
+    """Find the device."""
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        name = "cuda" if there["cuda"] else "cpu"  # MPS works on request: it was never measured
+    if not there[name]:
+        found = ", ".join(kind for kind, yes in there.items() if yes)
+        raise ConfigError(f"device={name}: PyTorch finds none here; it finds {found}")
+    return torch.device(name)
+
+
+def _native_bf16(device: torch.device) -> bool:
+    """Tell whether bfloat16 products run in hardware."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        # Not there before PyTorch 2.12: float32 then, which is slower and never wrong.
+        has: dict[str, bool] = dict(getattr(torch.cpu, "get_capabilities", dict)())
+        return any(has.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+    return False  # MPS: not measured, so not chosen

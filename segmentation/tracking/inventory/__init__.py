@@ -1,0 +1,1 @@
+"""What store and cache hold, and what of it can go."""

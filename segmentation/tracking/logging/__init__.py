@@ -1,0 +1,1 @@
+"""How figures and files reach MLflow, and survive outages."""

@@ -1,0 +1,1 @@
+"""Registered models: published, loaded, described."""

@@ -1,0 +1,161 @@
+"""How a registered model lies on disk: one name, two ways to use it, and no pickle.
+
+As MLflow's flavour `pytorch` it is an export (pt2: a graph and its weights) that takes tensors, and
+as MLflow's flavour `python_function` it is the file photo_model.py, which takes photos. It is
+packed into a folder, and the folder is logged: `PackedFlavor` is a flavour of its own in MLflow's
+sense.
+"""
+
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import PIL
+import torch
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
+from torch import nn
+
+from segmentation.config.training import ModelConfig
+from segmentation.models.unet import Segmenter
+from segmentation.tracking.registry import photo_model
+
+#: What a model of this kind takes and gives, as tensors.
+TENSORS = ModelSignature(
+    inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 3, -1, -1))]),
+    outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, 1, -1, -1))]),
+)
+_PHOTOS = ModelSignature(
+    inputs=Schema([ColSpec("binary", "image")]),
+    outputs=Schema([ColSpec("binary", "mask"), ColSpec("double", "pet_share")]),
+    params=ParamSchema(
+        [ParamSpec("format", "string", "png"), ParamSpec("threshold", "double", 0.5)]
+    ),
+)
+#: Where the export lies within the model.
+NETWORK = "artifacts/network"
+
+#: Under this name MLflow keeps the shape of the network beside the model.
+SHAPE = "petseg"
+
+
+def metadata(segmenter: Segmenter, shape: ModelConfig) -> dict[str, Any]:
+    """Return what MLflow keeps of the network's shape beside the model."""
+    return {
+        SHAPE: {
+            "width": shape.width,
+            "depth": shape.depth,
+            "patch": shape.patch,
+            "image_size": segmenter.image_size,
+        }
+    }
+
+
+def save_model(path: str, mlflow_model: Model, segmenter: Segmenter) -> None:
+    """Write the model into the new folder `path`.
+
+    Args:
+        path: where to.
+        mlflow_model: MLflow's description of it, completed here.
+        segmenter: on the CPU, in eval mode.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        _export(segmenter, f"{folder}/network")
+        photo = photo_model.mask_png(np.random.default_rng(0).random((24, 32)) > 0.5)
+        mlflow.pyfunc.save_model(
+            path,
+            python_model=str(Path(photo_model.__file__)),
+            artifacts={"network": f"{folder}/network"},
+            signature=_PHOTOS,
+            input_example=pd.DataFrame({"image": [photo]}),
+            mlflow_model=mlflow_model,
+            pip_requirements=_requirements(),
+        )
+    export = Model.load(f"{path}/{NETWORK}").flavors["pytorch"]
+    mlflow_model.add_flavor("pytorch", **{**export, "model_data": f"{NETWORK}/data"})
+    mlflow_model.save(f"{path}/MLmodel")
+
+
+class PackedFlavor:
+    """A model that lies packed in a folder, as a flavour in MLflow's sense: it is laid down whole.
+
+    What is packed while the tracking server is away is the same as what is logged later.
+    """
+
+    @staticmethod
+    def save_model(
+        path: str, mlflow_model: Model, folder: Path, validate_serving_input: bool
+    ) -> None:
+        """Copy the folder to the new folder `path`, under what MLflow knows of the model there.
+
+        Args:
+            path: where to.
+            mlflow_model: MLflow's description of it, completed here.
+            folder: what `pack` has written.
+            validate_serving_input: for MLflow, which passes on what it reads itself.
+        """
+        packed = Model.load(str(folder))
+        shutil.copytree(folder, path, dirs_exist_ok=True)
+        mlflow_model.flavors = packed.flavors
+        mlflow_model.signature = packed.signature
+        if packed.saved_input_example_info:
+            mlflow_model.saved_input_example_info = packed.saved_input_example_info
+        mlflow_model.metadata = packed.metadata
+        mlflow_model.save(f"{path}/MLmodel")
+
+
+def pack(segmenter: Segmenter, shape: ModelConfig, folder: Path) -> None:
+    """Write a model into a new folder.
+
+    Args:
+        segmenter: on the CPU, in eval mode.
+        shape: of its network.
+        folder: where to.
+    """
+    save_model(str(folder), Model(metadata=metadata(segmenter, shape)), segmenter)
+
+
+def rehearse() -> None:
+    """Export the smallest of networks, to a folder that is gone at once.
+
+    What keeps a model from being exported is better known before its training than after. Most of
+    what it takes need not be done again then.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        _export(nn.ReLU(), f"{folder}/network")
+
+
+def _export(model: nn.Module, folder: str) -> None:
+    """Write a model's graph and weights, without any pickle, into the new folder `folder`."""
+    with warnings.catch_warnings():
+        # PyTorch's exporter says so of every model whose weights lie in one buffer.
+        warnings.filterwarnings("ignore", message="No complete tensor found in the group")
+        mlflow.pytorch.save_model(
+            model,
+            folder,
+            signature=TENSORS,
+            # Two images, since an example of one would fix the batch size; small, since MLflow
+            # keeps it as JSON.
+            input_example=np.random.default_rng(0).integers(0, 256, (2, 3, 24, 32), dtype=np.uint8),
+            serialization_format="pt2",
+            pip_requirements=_requirements(),
+        )
+
+
+def _requirements() -> list[str]:
+    """Return what a version needs to be loaded, as pip takes it.
+
+    Told, not guessed: guessing would load the model in another process. The exact versions matter,
+    since an export of one PyTorch need not load in an older one.
+    """
+    return [
+        f"mlflow=={mlflow.__version__}",
+        f"torch=={torch.__version__.split('+')[0]}",
+        f"numpy=={np.__version__}",
+        f"pillow=={PIL.__version__}",
+    ]

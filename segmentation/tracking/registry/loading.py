@@ -1,0 +1,277 @@
+"""From a model's address to something that answers: ours, or another project's of our signature."""
+
+import dataclasses
+import functools
+import json
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import torch
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model as Description
+from mlflow.models import ModelSignature
+from mlflow.models.model import MODEL_CODE_PATH
+from torch import Tensor
+
+from segmentation.data.sources import Source
+from segmentation.errors import ModelError
+from segmentation.models.predictor import Batched, Model, OneByOne, same_answers
+from segmentation.models.unet import Segmenter, UNet
+from segmentation.tracking.registry import export as packing
+from segmentation.tracking.store import shown
+from segmentation.utils.environment import environment
+
+#: MLflow's own loaders of functions that refuse to unpickle when told so, and run no other code but
+#: that of a model "from code", which says so.
+_SAFE = ("mlflow.pyfunc.model", "mlflow.pytorch")
+
+
+_CODE = (
+    "model={uri}: brings code of its own, or is loaded by something that may unpickle, which runs "
+    "whatever code the model holds; say allow_pickle=true if you trust where it is from"
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model that answers, and what is known of it.
+
+    Attributes:
+        uri: the address that was asked for.
+        model: what answers.
+        name, version: in the registry; empty if it is not there, or was not asked for by name.
+        run_id, model_id: MLflow's, of the training and of the logged model; empty if unknown.
+    """
+
+    uri: str
+    model: Model
+    name: str
+    version: str
+    run_id: str
+    model_id: str
+
+    @property
+    def label(self) -> str:
+        """Return its name and version, or its address."""
+        return f"{self.name} version {self.version}" if self.version else self.uri
+
+    @functools.cached_property
+    def splits(self) -> dict[str, dict[str, str]] | None:
+        """What it was trained on, see `training_splits`; asked for once."""
+        return training_splits(self.run_id)
+
+
+def load(
+    uri: str, device: torch.device | None = None, *, allow_pickle: bool = False
+) -> LoadedModel:
+    """Load a model by an address such as `models:/pet-unet@champion`.
+
+    Args:
+        uri: MLflow's address of a model, or a folder.
+        device: where to compute; the CPU if it is not given. Only models of this project move.
+        allow_pickle: whether a model may be unpickled, or bring code of its own: either runs
+            whatever code it holds.
+
+    Raises:
+        ModelError: there is none, it has another signature, or it needs pickle.
+    """
+    found = _version(uri)
+    address = f"models:/{found.name}/{found.version}" if found else uri
+    with environment({"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": str(allow_pickle).lower()}):
+        try:
+            folder = Path(mlflow.artifacts.download_artifacts(address))
+            description = Description.load(str(folder))
+            model = _answering(folder, description, uri, device, allow_pickle)
+        except ModelError:
+            raise
+        except Exception as error:  # damaged files make MLflow and PyTorch raise anything
+            raise _explained(uri, error) from error
+    return LoadedModel(
+        uri=shown(uri),
+        model=model,
+        name=found.name if found else "",
+        version=str(found.version) if found else "",
+        run_id=(found.run_id if found else "") or description.run_id or "",
+        model_id=description.model_id or "",
+    )
+
+
+def default_model(alias: str, source: Source | None = None) -> str:
+    """Return the address of a model by its alias: of real pets if there is one, else of drawn ones.
+
+    Args:
+        alias: `champion` or `challenger`.
+        source: the data that it is to be judged on; of that kind alone then.
+
+    Raises:
+        ModelError: there is a model of real pets, but the data are the drawn ones: nobody wants
+            to compare these, but `data` is easily forgotten.
+    """
+    there = {name for name in ("pet-unet", "pet-unet-synthetic") if _has(name, alias)}
+    if source is None:
+        return f"models:/{min(there, default='pet-unet')}@{alias}"
+    if source.drawn and there == {"pet-unet"}:
+        raise ModelError(
+            f"the data is the drawn sample, but there is a @{alias} of real pets alone, pet-unet; "
+            "give the `data` on which you trained, or the `model`"
+        )
+    return f"models:/{source.model_name}@{alias}"
+
+
+def _has(name: str, alias: str) -> bool:
+    try:
+        return alias in mlflow.MlflowClient().get_registered_model(name).aliases
+    except MlflowException:
+        return False
+
+
+def load_export(uri: str) -> Callable[[Tensor], Tensor]:
+    """Load the export of a model of this project, without pickle, as others do."""
+    with environment({"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}):
+        module: Callable[[Tensor], Tensor] = mlflow.pytorch.load_model(uri)
+    return module
+
+
+def seen_images(run_id: str) -> frozenset[str] | None:
+    """Return the SHA-256 of all image files that a training saw, or None if that is not known."""
+    splits = training_splits(run_id)
+    if splits is None:
+        return None
+    return frozenset(digest for split in splits.values() for digest in split.values())
+
+
+def training_splits(run_id: str) -> dict[str, dict[str, str]] | None:
+    """Return, for each split of a training, the SHA-256 of the image file by the example's id."""
+    if not run_id:
+        return None
+    try:
+        splits = json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/splits.json"))
+    except (MlflowException, OSError, ValueError):
+        return None
+    known = isinstance(splits, dict) and all(isinstance(part, dict) for part in splits.values())
+    return splits if known else None
+
+
+def _version(uri: str) -> ModelVersion | None:
+    """Find the version that an address names, if it names one.
+
+    Raises:
+        ModelError: the registry has no such name, version or alias.
+    """
+    client = mlflow.MlflowClient()
+    try:
+        if match := re.fullmatch(r"models:/([^/@]+)@([^/@]+)", uri):
+            return client.get_model_version_by_alias(*match.groups())
+        if match := re.fullmatch(r"models:/([^/@]+)/(\d+)", uri):
+            return client.get_model_version(*match.groups())
+    except MlflowException as error:
+        raise _explained(uri, error) from error
+    return None
+
+
+def _explained(uri: str, error: Exception) -> ModelError:
+    """Say what is wrong with an address."""
+    text, uri = str(error), shown(uri)
+    if "pickle" in text.lower() and "MLFLOW_ALLOW_PICKLE_DESERIALIZATION" in text:
+        return ModelError(
+            f"model={uri}: needs pickle, which runs whatever code the model holds; say "
+            "allow_pickle=true if you trust where it is from"
+        )
+    reason = next(iter(text.splitlines()), "") or type(error).__name__
+    if re.fullmatch(r"[\w .-]+", uri) and not Path(uri).exists():
+        reason = f"no such folder; did you mean models:/{uri}@champion?"
+    return ModelError(
+        f"model={uri}: cannot be loaded ({reason}); expected an address such as "
+        f"models:/pet-unet@champion, of a whole model. {_registry()}"
+    )
+
+
+def _registry() -> str:
+    """Say which models there are, in a sentence."""
+    place = f"The registry of {shown(str(mlflow.get_tracking_uri()))}"
+    there = []
+    try:
+        for model in mlflow.MlflowClient().search_registered_models(max_results=20):
+            aliases = [f"@{alias} is {version}" for alias, version in sorted(model.aliases.items())]
+            there.append(f"{model.name} ({', '.join(aliases) or 'no alias'})")
+    except MlflowException:
+        return f"{place} cannot be asked"
+    if not there:
+        return (
+            f"{place} has no model: train one, go to the folder where you did, or set "
+            "MLFLOW_TRACKING_URI"
+        )
+    return f"{place} has {'; '.join(there)}"
+
+
+def _answering(
+    folder: Path, description: Description, uri: str, device: torch.device | None, pickle: bool
+) -> Model:
+    """Load what lies in a folder by the flavour that gives tensors."""
+    inner = folder / packing.NETWORK
+    signature = Description.load(str(inner)).signature if inner.exists() else description.signature
+    if not _fits(signature):
+        raise ModelError(
+            f"model={uri}: takes and gives {signature or 'nothing that is told'}; expected a "
+            "signature of tensors, uint8 (-1, 3, -1, -1) to float32 (-1, 1, -1, -1)"
+        )
+    flavors = description.flavors
+    # Code beside a model is put before all other on Python's path. Ours brings none that is run.
+    if not pickle and any(flavor.get("code") for flavor in flavors.values()):
+        raise ModelError(_CODE.format(uri=uri))
+    if damaged := [one.name for one in folder.rglob("*.pt2") if not zipfile.is_zipfile(one)]:
+        raise ModelError(f"model={uri}: its file {damaged[0]} is damaged; register it again")
+    if "pytorch" in flavors:
+        module = mlflow.pytorch.load_model(str(folder))
+        return _ours(module, description, device) or OneByOne(module, f"model={uri}")
+    told = flavors.get("python_function", {})
+    if not pickle and (MODEL_CODE_PATH in told or told.get("loader_module") not in _SAFE):
+        raise ModelError(_CODE.format(uri=uri))
+    function = mlflow.pyfunc.load_model(str(folder))
+
+    def answer(image: Tensor) -> Tensor:
+        return torch.from_numpy(np.array(function.predict(image.numpy()), dtype=np.float32))
+
+    return OneByOne(answer, f"model={uri}")
+
+
+def _ours(
+    export: torch.nn.Module, description: Description, device: torch.device | None
+) -> Model | None:
+    """Build our own network with the weights of an export, where it then answers the same.
+
+    It takes photos of different sizes in one batch, and moves to other devices; an export can
+    neither.
+    """
+    shape: Any = (description.metadata or {}).get(packing.SHAPE)
+    try:
+        network = UNet(shape["width"], shape["depth"], shape["patch"])
+        segmenter = Segmenter(network, shape["image_size"])
+        segmenter.load_state_dict(export.state_dict())
+    except (KeyError, TypeError, ValueError, RuntimeError):  # none, or of another version
+        return None
+    segmenter.eval()
+    cpu = torch.device("cpu")
+    if not same_answers(Batched(segmenter, cpu), OneByOne(export, "the export")):
+        return None
+    return Batched(segmenter, device or cpu)
+
+
+def _fits(signature: ModelSignature | None) -> bool:
+    """Tell whether a model takes and gives tensors as ours does, whatever it calls them."""
+
+    def plain(schema: Any) -> list[tuple[str, tuple[int, ...]]]:
+        if not schema or not schema.is_tensor_spec():
+            return []
+        return [(str(spec.type), tuple(spec.shape)) for spec in schema.inputs]
+
+    return signature is not None and (
+        plain(signature.inputs) == plain(packing.TENSORS.inputs)
+        and plain(signature.outputs) == plain(packing.TENSORS.outputs)
+    )

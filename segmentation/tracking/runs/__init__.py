@@ -1,0 +1,1 @@
+"""Runs: how they open, end, resume and repeat."""

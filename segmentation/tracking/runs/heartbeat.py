@@ -1,0 +1,140 @@
+"""Signs of life: which process writes a run, and when it was last heard of."""
+
+import contextlib
+import dataclasses
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import mlflow
+import psutil
+
+#: Seconds between two signs of life.
+BEAT = 30.0
+#: A process of another machine that was silent for so many seconds may be looked at more closely.
+SILENT = 10 * BEAT
+
+_HOST, _PID, _STARTED, _SEEN = "process.host", "process.id", "process.started", "process.seen"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProcessInfo:
+    """Who writes a run, as its tags tell.
+
+    Attributes:
+        host: names the machine, its start and its space of process ids.
+        pid: of the process.
+        started: when it began: on Linux in ticks since the machine's start, else in seconds since
+            1970.
+        seen: when it was last heard of, by its own clock, seconds since 1970.
+    """
+
+    host: str
+    pid: int
+    started: float
+    seen: float
+
+    @classmethod
+    def of(cls, tags: Mapping[str, str]) -> "ProcessInfo | None":
+        """Read the tags of a run; None where it never gave a sign of life."""
+        try:
+            return cls(
+                host=tags[_HOST],
+                pid=int(tags[_PID]),
+                started=float(tags[_STARTED]),
+                seen=float(tags[_SEEN]),
+            )
+        except (KeyError, ValueError):
+            return None
+
+    def here(self) -> bool:
+        """Tell whether it is a process of this machine, whose list of processes can be asked."""
+        return self.host == this_host()
+
+    def lives(self) -> bool:
+        """Tell whether that very process of this machine lives: not another one with its id."""
+        try:
+            process = psutil.Process(self.pid)
+            alike = abs(_start_of(self.pid) - self.started) < 1
+            return alike and process.status() != psutil.STATUS_ZOMBIE
+        except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+            return False
+        except (psutil.Error, OSError):  # it is there, and may not be looked at
+            return True
+
+
+def this_host() -> str:
+    """Name this machine, since when it runs, and where its process ids count.
+
+    A container has ids of its own, and often the name of another one.
+    """
+    parts = [socket.gethostname()]
+    for path in ("/proc/sys/kernel/random/boot_id", "/etc/machine-id"):
+        with contextlib.suppress(OSError):
+            parts.append(Path(path).read_text().strip()[:8])
+            break
+    else:
+        parts.append(f"{uuid.getnode():x}")
+    with contextlib.suppress(OSError):
+        parts.append(str(os.stat("/proc/self/ns/pid").st_ino))
+    return " ".join(parts)
+
+
+def first_sign() -> dict[str, str]:
+    """Return the tags with which a run of this process begins."""
+    process = psutil.Process()
+    return {
+        _HOST: this_host(),
+        _PID: str(process.pid),
+        _STARTED: f"{_start_of(process.pid):.2f}",
+        _SEEN: f"{time.time():.0f}",
+    }
+
+
+def _start_of(pid: int) -> float:
+    """Return when a process began: on Linux in ticks since the machine's start.
+
+    Ticks do not move when the machine's clock is set, as the time of day would.
+    """
+    stat = Path(f"/proc/{pid}/stat")
+    if Path("/proc/self/stat").exists():
+        return float(stat.read_text().rpartition(")")[2].split()[19])
+    return float(psutil.Process(pid).create_time())
+
+
+class Heartbeat:
+    """Gives a run's signs of life while it is open, in a thread.
+
+    Attributes:
+        busy: seconds of a processor that it has taken.
+    """
+
+    def __init__(self, run_id: str) -> None:
+        """Begin."""
+        self._run_id, self._stop, self.busy = run_id, threading.Event(), 0.0
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread.start()
+
+    def _beat(self) -> None:
+        client = mlflow.MlflowClient()
+        while not self._stop.wait(BEAT):
+            with contextlib.suppress(Exception):  # the next one may arrive
+                client.set_tag(self._run_id, _SEEN, f"{time.time():.0f}")
+            self.busy = time.thread_time()
+
+    def end(self) -> None:
+        """Give no further one; one that hangs is not waited for."""
+        self._stop.set()
+
+
+@contextlib.contextmanager
+def beating(heartbeat: Heartbeat) -> Iterator[None]:
+    """End a heartbeat in the end."""
+    try:
+        yield
+    finally:
+        heartbeat.end()

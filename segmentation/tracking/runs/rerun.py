@@ -1,0 +1,165 @@
+"""A logged training as one to repeat: its settings, what overrides them, its result."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from segmentation.config.training import Config, Count, fields, option_name
+from segmentation.data.sources import find_source
+from segmentation.errors import ConfigError, DataError
+from segmentation.runtime.device import choose_compute
+from segmentation.tracking.lookup import find_run
+
+_NUMBERS: dict[Any, type[int] | type[float]] = {int: int, Count: int, float: float}
+#: Only a training logs all of these; a search's own run has no name of a model.
+_OF_A_TRAINING = ("data.source", "training.epochs", "training.seed", "model.name")
+#: The names that a model has where none is given, by the data.
+_USUAL = ("pet-unet", "pet-unet-synthetic")
+_EXPECTED = "expected the id of a run of `train`, or of a trial or confirmation of `tune`"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoggedTraining:
+    """A logged training that is to be repeated.
+
+    Attributes:
+        id, name, status: of the run, as MLflow has them.
+        params, tags: as they were logged.
+        val_digest: of its validation images; empty where it does not tell.
+        dice: its `best/dice`, in [0, 1]; None where it has none.
+    """
+
+    id: str
+    name: str
+    status: str
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    val_digest: str
+    dice: float | None
+
+    def say(self, text: str) -> str:
+        """Return a line for people about this run."""
+        return f"Like {self.id}: {text}"
+
+    def settings(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """Return the settings to train with, by the parameters' names, and lines about them.
+
+        Args:
+            given: what the user gave, by the parameters' names; it overrides what was logged.
+
+        Raises:
+            ConfigError: what comes of it cannot be.
+            DataError: the run's data is no longer where it was.
+        """
+        found: dict[str, Any] = {}
+        changed, notes = [], []
+        for option, logged_as, kind, default in _parameters():
+            logged = self.params.get(logged_as)
+            if option in given:
+                found[option] = given[option]
+                if str(given[option]) != logged:
+                    changed.append(f"{option}={given[option]} (it had {logged or 'none'})")
+            elif logged is not None:
+                found[option] = self._converted(option, kind, logged)
+            else:
+                found[option] = default
+                notes.append(
+                    self.say(f"it has logged no {option}; train's default is taken: {default}")
+                )
+        asked, *changes = self.tags.get("budget", "").split("; ")
+        if changes and "epochs" not in given:
+            notes.append(
+                self.say(
+                    f"its budget of {asked} changed its number of epochs on the way "
+                    f"({'; '.join(changes)}); here {found['epochs']} are run, as it had planned"
+                )
+            )
+        but = f", but {', '.join(changed)}" if changed else ""
+        lines = [self.say(f"the settings of {self.name}{but}"), *notes]
+        if "data" in given and "model_name" not in given and found["model_name"] in _USUAL:
+            found["model_name"] = ""  # real pets must not come under the drawn ones' name
+        replaced, why = self._computable(found, given)
+        self._require_data(found, given)
+        return {**found, **replaced}, lines + why
+
+    def compare(self, dice: float) -> str:
+        """Return a line that compares `best/dice` of both runs."""
+        if self.dice is None:
+            return self.say(f"it has no best/dice to compare with (it is {self.status})")
+        if self.dice == dice:
+            return self.say(f"best/dice {dice!r} again, equal to the last digit")
+        return self.say(f"best/dice {self.dice!r} there, {dice!r} here ({dice - self.dice:+.2g})")
+
+    def _converted(self, option: str, kind: Any, text: str) -> Any:
+        """Turn a logged text into a field's type."""
+        try:
+            plain = kind is str or (kind == Count and text == "all")
+            return text if plain else _NUMBERS[kind](text)
+        except ValueError as error:
+            raise ConfigError(
+                f"like={self.id}: the run's {option}={text} is no number; give {option} yourself"
+            ) from error
+
+    def _computable(
+        self, settings: Mapping[str, Any], given: Mapping[str, Any]
+    ) -> tuple[dict[str, str], list[str]]:
+        """Return what is to replace a device or precision that is not here, and why."""
+        try:
+            config = Config.from_options(settings)
+        except ConfigError as error:
+            raise ConfigError(
+                f"{error} (what you do not give is taken from like={self.id})"
+            ) from error
+        try:
+            choose_compute(config.training)
+        except ConfigError as error:
+            replaced = {name: "auto" for name in ("device", "precision") if name not in given}
+            if not replaced:
+                raise
+            taken = ", ".join(f"{name}={value}" for name, value in replaced.items())
+            return replaced, [self.say(f"{error}; taken instead: {taken}")]
+        return {}, []
+
+    def _require_data(self, settings: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+        """Raise a DataError where the run's own data is gone."""
+        if "data" in given or settings["data"] == "synthetic":
+            return
+        try:
+            find_source(settings["data"])
+        except DataError as error:
+            raise DataError(
+                f"{error}; this is the data of like={self.id}: give `data` to take other data"
+            ) from error
+
+
+def find(run_id: str) -> LoggedTraining:
+    """Look a training up in the tracking store.
+
+    Raises:
+        ConfigError: there is no such run, it was deleted, or it is no training.
+    """
+    run = find_run(run_id, "like", _EXPECTED)
+    name, data = str(run.info.run_name), run.data
+    if lacking := [param for param in _OF_A_TRAINING if param not in data.params]:
+        raise ConfigError(
+            f"like={run_id}: the run {name} is no training, it has no parameter {lacking[0]}; "
+            f"{_EXPECTED}"
+        )
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    digests = {tag.value: one.dataset.digest for one in inputs for tag in one.tags}
+    return LoggedTraining(
+        id=run_id,
+        name=name,
+        status=str(run.info.status),
+        params=data.params,
+        tags=data.tags,
+        val_digest=digests.get("validation", ""),
+        dice=data.metrics.get("best/dice"),
+    )
+
+
+def _parameters() -> Iterator[tuple[str, str, Any, Any]]:
+    """Yield (parameter, the name under which it is logged, type, default) of each."""
+    for part, field, default in fields(Config()):
+        yield option_name(field), f"{part}.{field.name}", field.type, default
+    yield "model_name", "model.name", str, ""

@@ -1,0 +1,153 @@
+"""A training that was stopped, as one to go on with: its settings, and what it has left."""
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import mlflow
+
+from segmentation.config.training import Config, option_name
+from segmentation.config.training import fields as settings_of
+from segmentation.errors import ConfigError, PeerLostError
+from segmentation.tracking.logging.run_logger import FAILURE
+from segmentation.tracking.lookup import find_run
+from segmentation.tracking.runs.heartbeat import SILENT, ProcessInfo
+from segmentation.tracking.runs.training_run import ARTIFACT, CHECKPOINT
+from segmentation.utils.paths import run_folder
+
+#: The tag with the parameters of a training, by their names, as JSON.
+SETTINGS = "settings"
+#: The tag with the name of a training of several processes, by which they find it again.
+GROUP = "group"
+
+_EXPECTED = "expected the id of a run of `train`"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ResumableRun:
+    """A training that was begun.
+
+    Attributes:
+        id, name, status: of the run, as MLflow has them.
+        options: its parameters, by their names.
+        tags: as they were set.
+    """
+
+    id: str
+    name: str
+    status: str
+    options: dict[str, Any]
+    tags: Mapping[str, str]
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.status == "FINISHED"
+
+    @property
+    def trouble(self) -> str:
+        """Why it ended, where the same would happen again; else empty."""
+        failure = self.tags.get(FAILURE, "")
+        final = self.status == "FAILED" and failure != PeerLostError.TEXT
+        return failure if final else ""
+
+    def require_same(self, given: Mapping[str, Any]) -> None:
+        """Compare what the user gave with what the training was begun with.
+
+        Raises:
+            ConfigError: something differs; all of it is named.
+        """
+        differ = [
+            f"{name}={value} (it was begun with {self.options[name]})"
+            for name, value in given.items()
+            if name in self.options and str(value) != str(self.options[name])
+        ]
+        if differ:
+            raise ConfigError(
+                f"resume={self.id}: that training has other settings: {', '.join(differ)}; leave "
+                "them out to go on with it, or train anew without resume"
+            )
+
+    def checkpoint(self) -> Path | None:
+        """Return where its checkpoint lies on this machine, fetched from the store if need be."""
+        path = run_folder(self.id) / CHECKPOINT
+        if path.exists():
+            return path
+        folder, _, name = ARTIFACT.rpartition("/")
+        client = mlflow.MlflowClient()
+        if ARTIFACT not in [item.path for item in client.list_artifacts(self.id, folder)]:
+            return None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as stage:
+            fetched = client.download_artifacts(self.id, ARTIFACT, stage)
+            os.replace(shutil.move(fetched, f"{stage}/{name}"), path)
+        return path
+
+
+def of_group(key: str) -> str | None:
+    """Return the id of the run that several processes had begun, by its name; None: none."""
+    client = mlflow.MlflowClient()
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    found = client.search_runs(experiments, f"tags.`{GROUP}` = '{key}'", max_results=1)
+    return str(found[0].info.run_id) if found else None
+
+
+def find(run_id: str, key: str = "") -> ResumableRun:
+    """Look a training up in the tracking store.
+
+    Args:
+        run_id: of it.
+        key: of the processes that are here to go on with it; if it is the same that they had when
+            they began, none of them trains it any more.
+
+    Raises:
+        ConfigError: there is no such run, it was deleted, it is no training, or it still runs.
+    """
+    run_folder(run_id)  # raises where it could be no id
+    run = find_run(run_id, "resume", _EXPECTED)
+    name = str(run.info.run_name)
+    options = _options(run.data.tags.get(SETTINGS, ""))
+    if not options:
+        raise ConfigError(f"resume={run_id}: the run {name} is no training; {_EXPECTED}")
+    if run.info.status == "RUNNING" and not (key and key == run.data.tags.get(GROUP)):
+        _require_dead(run_id, ProcessInfo.of(run.data.tags))
+    return ResumableRun(
+        id=run_id,
+        name=name,
+        status=str(run.info.status),
+        options=options,
+        tags=run.data.tags,
+    )
+
+
+def _require_dead(run_id: str, sign: ProcessInfo | None) -> None:
+    """Raise a ConfigError where a process may still train."""
+    if sign is None:
+        return
+    if sign.here() and sign.lives():
+        raise ConfigError(
+            f"resume={run_id}: it is still trained, by process {sign.pid} of this machine; wait "
+            "for its end, or end that process first"
+        )
+    if not sign.here() and (silent := time.time() - sign.seen) < SILENT:
+        raise ConfigError(
+            f"resume={run_id}: it may still be trained, by process {sign.pid} of another machine "
+            f"({sign.host}), which gave a sign of life {silent:.0f} s ago; if that was its last, "
+            f"go on {SILENT - silent:.0f} s from now"
+        )
+
+
+def _options(text: str) -> dict[str, Any]:
+    """Read the parameters of a training, or nothing where these are none."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    names = {option_name(field) for _, field, _ in settings_of(Config())}
+    return found if isinstance(found, dict) and names <= set(found) else {}

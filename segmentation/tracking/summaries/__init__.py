@@ -1,0 +1,1 @@
+"""What each kind of run shows on its page."""

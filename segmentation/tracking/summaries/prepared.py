@@ -1,0 +1,20 @@
+"""A verified data set as an MLflow run."""
+
+from pathlib import Path
+
+import mlflow
+
+from segmentation.data.prepare.verification import Report
+from segmentation.tracking.runs.lifecycle import describe, tracked_run
+from segmentation.utils.paths import printable
+
+
+def log_report(report: Report) -> str:
+    """Log counts and shares as metrics and the report as text; return the run id."""
+    text = "\n".join(report.lines())
+    root = printable(str(report.root))
+    with tracked_run(f"prepare {Path(root).name}", {"data.source": root}) as run:
+        mlflow.log_metrics(report.metrics())
+        mlflow.log_text(text + "\n", "report.txt")
+        describe(f"What lies in `{root}`:\n\n```\n{text[:4000]}\n```")
+    return run.id

@@ -1,0 +1,1 @@
+"""Files, locks, paths and threads: what any package may use."""

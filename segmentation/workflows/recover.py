@@ -1,0 +1,129 @@
+"""After something broke: what was left is delivered, ended, and told how to go on with."""
+
+import time
+from collections.abc import Callable, Iterator
+
+from segmentation.config.search import CONFIRMATION
+from segmentation.errors import ConfigError
+from segmentation.tracking.runs import pending_uploads, stale
+from segmentation.tracking.runs.training_run import how_to_go_on
+from segmentation.tracking.store import command, studies_folder
+from segmentation.tuning.storage import Place, find_place
+from segmentation.tuning.study import COMMAND, Study
+from segmentation.workflows.tune.job import confirmations, give_back
+
+#: Told one line at a time.
+Say = Callable[[str], None]
+
+_HEARTBEAT = 10  # of a study in a file nobody counts the seconds
+
+
+def recover(say: Say, storage: str, study: str, *, act: bool) -> tuple[int, int]:
+    """Deliver what waits, end what is dead, and say how to go on with each.
+
+    Args:
+        say: told a line for each thing found.
+        storage: `file`, or the address of a study's storage.
+        study: its name there; with `file` all studies beside the tracking store are looked at.
+        act: whether to do it; else it is only told.
+
+    Returns:
+        How many things were found, and how many of them could not be mended.
+    """
+    found = failed = 0
+    for run_id, count in list(pending_uploads.waiting()):
+        found += 1
+        failed += not _deliver(run_id, count, say, act=act)
+    if others := pending_uploads.foreign():
+        say(
+            f"Waits:  something of {others} run(s) of other tracking stores; set "
+            "MLFLOW_TRACKING_URI to theirs and recover there"
+        )
+    for suspect in stale.find(_patiently(say)):
+        if suspect.verdict == stale.ALIVE:
+            say(f"Alive:  {suspect.name} ({suspect.id}): {suspect.why}; left alone")
+        elif not suspect.dead:
+            say(
+                f"Unsure: {suspect.name} ({suspect.id}): {suspect.why}; left alone, it can be "
+                "ended in `mlflow ui` or deleted by `mlflow runs delete`"
+            )
+        else:
+            found += 1
+            _end(suspect, say, act=act)
+    places = (
+        list(_places())
+        if storage == "file"
+        else [find_place(study, storage, studies_folder(), _HEARTBEAT)]
+    )
+    for place in places:
+        found += _mend_study(place, say, act=act)
+    return found, failed
+
+
+def _deliver(run_id: str, count: int, say: Say, *, act: bool) -> bool:
+    if not act:
+        say(f"Waits:  {count} entries of run {run_id} are to be delivered")
+        return True
+    done = pending_uploads.deliver(run_id, say)
+    if done.problem:
+        say(f"Waits:  {count} entries of run {run_id} cannot be delivered: {done.problem}")
+        return False
+    end = f"; it is {done.status}" if done.status else ""
+    say(f"Delivered: {done.entries} entries of run {run_id}{end}")
+    if done.registered is not None:
+        say(
+            f"  Registered: {done.registered.uri}, @challenger; "
+            f"`{command('promote', {'model': done.registered.uri})}` lets it contend for champion "
+            "(give the `data` too, unless it is the default)"
+        )
+    return True
+
+
+def _end(suspect: stale.RunningRun, say: Say, *, act: bool) -> None:
+    ended = "ended as FAILED" if act else "is to be ended"
+    if act and not stale.end(suspect):
+        return
+    say(f"Dead:   {suspect.name} ({suspect.id}): {suspect.why}; {ended}")
+    if suspect.training:
+        say(f"  Go on: {how_to_go_on(suspect.id)}")
+
+
+def _mend_study(place: Place, say: Say, *, act: bool) -> int:
+    """Have lost trials of a study tried again; return whether there were any."""
+    study = Study.known(place)
+    if study is None:
+        raise ConfigError(f"study={place.name}: there is no such study in {place.address}")
+    both = (study, confirmations(study))
+    before = [_running(one) for one in both]
+    if not any(before):
+        return 0
+    if not act:
+        say(f"Study:  {place.name}: {sum(before)} trials say RUNNING; dead ones are to be ended")
+        return 1
+    give_back(*both)
+    lost = sum(before) - sum(_running(one) for one in both)
+    living = sum(before) - lost
+    alive = f"; {living} alive, left alone" if living else ""
+    say(f"Study:  {place.name}: {lost} trials were lost, to be tried again{alive}")
+    if lost and (command := study.recall(COMMAND)):
+        say(f"  Go on: {command}")
+    return int(lost > 0)
+
+
+def _running(study: Study) -> int:
+    return sum(trial.state == "running" for trial in study.trials())
+
+
+def _places() -> Iterator[Place]:
+    """Yield the studies that lie beside the tracking store."""
+    for path in sorted(studies_folder().glob("*.journal")):
+        if not path.stem.endswith(CONFIRMATION):
+            yield find_place(path.stem, "file", path.parent, _HEARTBEAT)
+
+
+def _patiently(say: Say) -> Callable[[float], None]:
+    def wait(seconds: float) -> None:
+        say(f"Looking a second time, {seconds:.0f} s from now, at runs of machines that are silent")
+        time.sleep(seconds)
+
+    return wait

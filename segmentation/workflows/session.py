@@ -1,0 +1,443 @@
+"""One tracked training from start to end: data, network, run, registered model."""
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from segmentation.config.training import Config, DataConfig
+from segmentation.data.dataset import SplitDataset
+from segmentation.data.loader import BatchLoader
+from segmentation.data.loading import load_splits
+from segmentation.data.oxford_pets import has_test_list, read_list, read_trainval
+from segmentation.data.sources import Source
+from segmentation.data.splits import split
+from segmentation.errors import ConfigError, PeerLostError
+from segmentation.evaluation.figures import curves
+from segmentation.evaluation.scoring import Evaluation, evaluate
+from segmentation.models.predictor import Batched
+from segmentation.models.unet import Segmenter, UNet, build_unet
+from segmentation.runtime.device import Compute
+from segmentation.runtime.process_group import SINGLE_PROCESS, ProcessGroup
+from segmentation.runtime.signals import StopSignal
+from segmentation.tracking.logging.callback import TrackingCallback
+from segmentation.tracking.registry import export, model_card, publish
+from segmentation.tracking.runs import lifecycle
+from segmentation.tracking.runs.checkpoints import keeper_of, keeping_beside
+from segmentation.tracking.runs.resume import GROUP, SETTINGS
+from segmentation.tracking.runs.training_run import (
+    CHECKPOINT,
+    Training,
+    drop_checkpoints,
+    training_run,
+)
+from segmentation.tracking.summaries.gallery import Gallery
+from segmentation.training.callbacks import Callback, EarlyStopping, FitResult
+from segmentation.training.checkpointer import SharedCheckpointer, matching
+from segmentation.training.loop import fit
+from segmentation.training.rehearsal import within
+from segmentation.training.time_budget import Budget
+from segmentation.utils.concurrency import Progress
+from segmentation.utils.paths import run_folder
+from segmentation.workflows.promote import GateEvaluator, contend
+
+Splits = Mapping[str, SplitDataset]
+
+#: Settings that may be others when a training goes on: they change no figure, or are told by what
+#: else is compared: files by their contents, precision by what came of it.
+_MAY_DIFFER = (
+    "data.source",
+    "data.bad_examples",
+    "training.device",
+    "training.loader_workers",
+    "training.precision",
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingSession:
+    """What stays the same over many trainings of one process.
+
+    Attributes:
+        compute: the device and its arithmetic.
+        source: where the data is from.
+        data: the splits `train` and `val`.
+        model_name: of the registered model.
+        like: the id of the run that is trained again; empty for none.
+        group: the processes that train together.
+    """
+
+    compute: Compute
+    source: Source
+    data: Splits
+    model_name: str
+    like: str = ""
+    group: ProcessGroup = SINGLE_PROCESS
+
+    @classmethod
+    def of(
+        cls,
+        compute: Compute,
+        source: Source,
+        data: Splits,
+        model_name: str,
+        like: str = "",
+        group: ProcessGroup = SINGLE_PROCESS,
+    ) -> "TrainingSession":
+        """Put it together; an empty `model_name` stands for the usual one."""
+        name = model_name or source.model_name
+        return cls(
+            compute=compute, source=source, data=data, model_name=name, like=like, group=group
+        )
+
+    def start(self, config: Config) -> tuple[UNet, BatchLoader]:
+        """Return a new network, and the batches to train it on."""
+        network = build_unet(config.model, config.training.seed)
+        train, val = self.data["train"], self.data["val"]
+        return network, BatchLoader(train, val, config.training, self.group.share)
+
+    def require_alike(self) -> None:
+        """Compare what the processes of a training have.
+
+        Raises:
+            ConfigError: this one has other images than the main one, or another precision.
+        """
+        own = {f"{name} images": part.digest for name, part in self.data.items()}
+        own["precision"] = self.compute.precision
+        main = self.group.from_main(own)
+        if differ := [name for name in own if own[name] != main.get(name)]:
+            raise ConfigError(
+                f"the processes of this training have not the same {' and '.join(differ)}; give "
+                "each machine the same data, and say precision=fp32 or bf16 where they are unlike"
+            )
+
+    def tags(self) -> dict[str, str]:
+        """Return what describes a run besides its settings."""
+        return {
+            "data.source": self.source.name,
+            "data.digest": self.data["train"].digest[:36],
+            "device": self.compute.device.type,
+            "amp": self.compute.amp,
+            "threads": str(torch.get_num_threads()),
+            "torch": str(torch.__version__),
+            "processes": str(self.group.share.size),
+            **({"like": self.like} if self.like else {}),
+            **({GROUP: self.group.key} if self.group.key else {}),
+        }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A finished training, in a run that is still open.
+
+    Attributes:
+        segmenter: the model with the weights of its best epoch, in eval mode.
+        result: how training went.
+        evaluation: the model on the validation images, at their own size.
+        story: the same in words.
+        gallery: pictures of those images.
+    """
+
+    segmenter: Segmenter
+    result: FitResult
+    evaluation: Evaluation
+    story: model_card.Story
+    gallery: Gallery
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A finished, tracked, registered training.
+
+    Attributes:
+        run_id: MLflow's.
+        evaluation: the registered model on the validation images, at their own size.
+        story: the same in words.
+        registered: the version in the registry.
+        aliases: those that it was given.
+        decision: whether it became champion, and why, in words.
+    """
+
+    run_id: str
+    evaluation: Evaluation
+    story: model_card.Story
+    registered: publish.VersionRef
+    aliases: tuple[str, ...]
+    decision: str
+
+
+def load_data(
+    config: DataConfig, source: Source, progress: Progress, *, with_gate: bool = False
+) -> dict[str, SplitDataset]:
+    """Choose, verify and decode the train and val splits, and the gate split where it is needed.
+
+    Raises:
+        ConfigError: more images are asked for than there are, or the gate split is empty.
+        DataError: lists or files cannot be used.
+    """
+    chosen = split(read_trainval(source.root), config)
+    # Of a picture that stands in several splits the first one keeps it: training comes last.
+    parts = {"val": chosen.val, "train": chosen.train}
+    apart = {}
+    if with_gate and not chosen.gate:
+        raise ConfigError(
+            "the gate split, a fifth of the trainval list, has no image on which finalists could "
+            "be compared; say confirm=0, or use more data"
+        )
+    if with_gate:
+        parts = {"gate": chosen.gate, **parts}
+    else:
+        apart["gate"] = chosen.gate
+    if has_test_list(source.root):
+        apart["test"] = tuple(read_list(source.root, "test"))
+    return load_splits(parts, apart, config, progress)
+
+
+def keep_within(seconds: float, config: Config, setup: TrainingSession) -> tuple[Config, Budget]:
+    """Return the configuration with as many epochs as fit into a time, and what keeps to it.
+
+    Args:
+        seconds: of training, what this takes included.
+        config: all settings; its number of epochs is not used.
+        setup: device and data.
+    """
+    training, budget = within(
+        seconds, *setup.start(config), config.training, setup.compute, setup.group
+    )
+    return dataclasses.replace(config, training=training), budget
+
+
+def train_and_register(
+    config: Config,
+    setup: TrainingSession,
+    observers: Sequence[Callback],
+    budget: Budget | None = None,
+    *,
+    resume: str | None = None,
+    asked: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Outcome:
+    """Train in an MLflow run of its own, judge the result, log and register it.
+
+    Args:
+        config: all settings.
+        setup: device, data and the model's name.
+        observers: told of each epoch besides the tracker.
+        budget: keeps training to a time.
+        resume: the id of the run of a training that was stopped and goes on; None: a new one.
+        asked: the parameters by their names, for who goes on with it.
+        say: told a line when something is worth knowing.
+
+    Raises:
+        TrainingError: the loss is not finite; the run is FAILED, nothing is registered.
+        TrackingError: the exported model does not answer as the trained one, or the store does not
+            take what was written: it waits on this machine.
+        CheckpointError: what a stopped training has left cannot be gone on from.
+    """
+    tags = setup.tags() | {SETTINGS: json.dumps(dict(asked or {}))}
+    if resume and (path := run_folder(resume) / CHECKPOINT).exists():
+        matching(path, _identity(config, setup))  # raises before anything is changed
+    with training_run(run_name(config, setup), tags, resume=resume, resumable=True, say=say) as run:
+        export.rehearse()
+        trained = fit_and_judge(run, config, setup, observers, budget=budget, durable=True)
+        # The model first: should a picture fail, what took minutes to train is safe.
+        post_model(run, trained, setup, _registration(trained, setup, run.id))
+        post_pictures(run, trained)
+        run.deliver()
+        registered = publish.registered_from(run.id, setup.model_name)
+        decision = publish.decided(registered)  # by a process that was stopped since
+        if decision is None:
+            arena = GateEvaluator(setup.source, config.data.border)
+            model = Batched(trained.segmenter, torch.device("cpu"))
+            decision = contend(registered, arena, model)
+        drop_checkpoints(run.id, say)
+    with contextlib.suppress(PeerLostError):  # all is done
+        setup.group.wait()  # for this the others wait: had this process died, they were needed
+    return Outcome(
+        run_id=run.id,
+        evaluation=trained.evaluation,
+        story=trained.story,
+        registered=registered,
+        aliases=publish.known_of(registered.name, registered.version).aliases,
+        decision=decision,
+    )
+
+
+def take_part(config: Config, setup: TrainingSession) -> None:
+    """Train as one of several processes, of which another one tracks and registers.
+
+    Raises:
+        PeerLostError: another process has gone.
+        TrainingError: the loss is not finite.
+        CheckpointError: what this machine has kept cannot be gone on from.
+    """
+    group = setup.group
+    run_id = group.from_main(None, patient=True)
+    with keeping_beside(run_id, _identity(config, setup), group) as keeper:
+        keeper.found()
+        network, batches = setup.start(config)
+        with StopSignal().deferred():  # the main process hears it, and this one of its end
+            fit(network, batches, config.training, setup.compute, keeper=keeper, group=group)
+        group.wait()
+
+
+def fit_and_judge(
+    run: Training,
+    config: Config,
+    setup: TrainingSession,
+    observers: Sequence[Callback],
+    *,
+    thumbnails: bool = True,
+    budget: Budget | None = None,
+    durable: bool = False,
+) -> Trained:
+    """Train in a run, tracked epoch by epoch, and score the result.
+
+    Args:
+        run: of this training.
+        config: all settings.
+        setup: device, data and the model's name.
+        observers: told of each epoch besides the tracker.
+        thumbnails: whether the table of images is to have pictures.
+        budget: keeps training to a time.
+        durable: whether checkpoints are kept, and gone on from where there is one.
+
+    Raises:
+        TrainingError: the loss is not finite.
+        CheckpointError: there is a checkpoint that cannot be gone on from.
+    """
+    data, training, post = setup.data, config.training, run.post
+    val = data["val"]
+    lifecycle.log_setup(post, _resolved(config, setup), data, setup.source.root)
+    network, batches = setup.start(config)
+    tracker = TrackingCallback(post, val, training.epochs)
+    watchers = [tracker, *observers]
+    patience = EarlyStopping(training.patience) if training.patience else None
+    if patience:
+        watchers.append(patience)
+    if durable:
+        own = keeper_of(run, _identity(config, setup), tracker)
+        setup.group.from_main(run.id, patient=True)
+        keeper = own if setup.group is SINGLE_PROCESS else SharedCheckpointer(own, setup.group)
+        if kept := keeper.found():
+            course = kept.facts["course"]
+            tracker.restore(kept.arrays, course["history"])
+            if patience:
+                patience.restore(course["best_epoch"])
+        with own.interruption.deferred():
+            result = fit(
+                network, batches, training, setup.compute, watchers, budget, keeper, setup.group
+            )
+        if own.interruption.asked:  # after the last checkpoint
+            raise KeyboardInterrupt
+    else:
+        result = fit(network, batches, training, setup.compute, watchers, budget)
+    if budget is not None:
+        ran = dataclasses.replace(training, epochs=result.epochs)
+        post.tags({"budget": str(budget)})
+        post.rename(run_name(dataclasses.replace(config, training=ran), setup))
+    segmenter = Segmenter(network, config.data.image_size).eval()
+    gallery = Gallery(thumbnails=thumbnails)
+    model = Batched(segmenter, setup.compute.device)
+    evaluation, _ = evaluate(
+        val.name, model, val.examples, config.data.border, gallery, val.files.__getitem__
+    )
+    story = model_card.Story(
+        config=config,
+        data=setup.source.described,
+        amp=setup.compute.amp,
+        sizes={name: len(part) for name, part in data.items()},
+        result=result,
+        evaluation=evaluation,
+    )
+    post.describe(story.run())
+    return Trained(
+        segmenter=segmenter, result=result, evaluation=evaluation, story=story, gallery=gallery
+    )
+
+
+def post_model(
+    run: Training,
+    trained: Trained,
+    setup: TrainingSession,
+    registration: Mapping[str, Any] | None = None,
+) -> None:
+    """Pack the model, and post it with its figures and what registering it takes."""
+    best_epoch = trained.result.best_epoch
+    packed = run.folder / "model"
+    publish.pack(trained.segmenter, trained.story.config.model, packed)
+    facts = publish.as_posted(
+        lifecycle.final_metrics(trained.evaluation, best_epoch),
+        lifecycle.dataset(setup.data["val"], setup.source.root),
+        best_epoch,
+        registration,
+    )
+    run.post.model(packed, facts)
+
+
+def post_pictures(run: Training, trained: Trained, *, with_curves: bool = True) -> None:
+    """Post the pictures and the table of the validation images, and a picture of the curves."""
+    trained.gallery.post(run.post, trained.evaluation)
+    if with_curves:
+        floor = trained.evaluation.counts.all_pet().mean().dice
+        figure = curves(trained.result.history, trained.result.best_epoch, floor)
+        run.post.figure(figure, "curves.png")
+
+
+def _registration(trained: Trained, setup: TrainingSession, run_id: str) -> dict[str, Any]:
+    """Return what registering the model takes, whenever that can be done."""
+    name = setup.model_name
+    return {
+        "name": name,
+        "description": trained.story.version(run_id),
+        "tags": version_tags(trained, setup, run_id),
+        "introduction": model_card.model(name, trained.story.data),
+    }
+
+
+def _identity(config: Config, setup: TrainingSession) -> dict[str, Any]:
+    """Return what must be equal for a checkpoint to be of this training."""
+    settings = {name: value for name, value in config.flat().items() if name not in _MAY_DIFFER}
+    digests = {f"{name} images": part.digest for name, part in setup.data.items()}
+    return {**settings, "training.precision": setup.compute.precision, **digests}
+
+
+def version_tags(trained: Trained, setup: TrainingSession, run_id: str) -> dict[str, str]:
+    """Return the tags of a registered version."""
+    return {
+        "dice": f"{trained.evaluation.counts.mean().dice:.4f}",
+        "data.digest": setup.data["train"].digest[:12],
+        "run": run_id,
+    }
+
+
+def _resolved(config: Config, setup: TrainingSession) -> dict[str, Any]:
+    """Return every setting as it was used, `auto` and `all` replaced by what they came to."""
+    counts = {
+        f"data.{name}_images": len(part.examples) + len(part.problems)
+        for name, part in setup.data.items()
+    }
+    return (
+        config.flat()
+        | counts
+        | {
+            "data.source": setup.source.name,
+            "training.device": setup.compute.device.type,
+            "training.precision": setup.compute.precision,
+            "model.name": setup.model_name,
+        }
+    )
+
+
+def run_name(config: Config, setup: TrainingSession) -> str:
+    """Say in a few words what the run was."""
+    data = "synthetic" if setup.source.drawn else "pets"
+    return (
+        # What differs most between runs comes first: MLflow cuts long names.
+        f"w{config.model.width} lr{config.training.lr:g} seed{config.training.seed} "
+        f"{config.training.epochs}ep {data}-{config.data.train_images} d{config.model.depth} "
+        f"{config.data.image_size}px"
+    )

@@ -1,0 +1,1 @@
+"""A search: its plan, its workers, its end."""

@@ -1,0 +1,80 @@
+"""A server on loopback with the archives of a small data set, in place of the real one's."""
+
+import hashlib
+import io
+import sys
+import tarfile
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+
+class Server:
+    """Serves two archives; can break off or dawdle in the middle of one."""
+
+    def __init__(
+        self, archives: dict[str, bytes], published: dict[str, bytes] | None = None
+    ) -> None:
+        """Serve archives; the checksums are those of `published`, if they are others."""
+        self.archives, self.behaviour = archives, "good"
+        #: The archives that were downloaded.
+        self.asked: list[str] = []
+        self._published = archives if published is None else published
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                content = server.archives[self.path.strip("/")]
+                if self.headers["Method"] != "HEAD":  # torchvision first asks where it is led
+                    server.asked.append(self.path.strip("/"))
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                half = len(content) // 2
+                self.wfile.write(content[:half])
+                if server.behaviour == "dawdle":
+                    self.wfile.flush()
+                    time.sleep(60)
+                if server.behaviour != "break off":
+                    self.wfile.write(content[half:])
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.daemon_threads = True
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def resources(self) -> tuple[tuple[str, str], ...]:
+        """The address and the checksum of each archive."""
+        return tuple(
+            (
+                f"http://127.0.0.1:{self.http.server_port}/{name}",
+                hashlib.md5(content, usedforsecurity=False).hexdigest(),
+            )
+            for name, content in self._published.items()
+        )
+
+    def command(self, **wrong: str) -> list[str]:
+        """The program, pointed at this server."""
+        words = [sys.executable, "-m", "tests.helpers.prepare_from_loopback"]
+        for address, md5 in self.resources():
+            words += [address, wrong.get("md5") or md5]
+        return [*words, "--train-images", "10", "--val-images", "5"]
+
+    def close(self) -> None:
+        """Serve no more."""
+        self.http.shutdown()
+        self.http.server_close()
+
+
+def archives_of(folder: Path) -> dict[str, bytes]:
+    """The two archives of a data set."""
+    archives = {}
+    for name in ("images", "annotations"):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+            archive.add(folder / name, name)
+        archives[f"{name}.tar.gz"] = buffer.getvalue()
+    return archives

@@ -1,0 +1,116 @@
+"""Runs the project's programs as a user does: as processes of their own."""
+
+import dataclasses
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from segmentation.benchmark.programs import entry as entry_command
+
+PROJECT = Path(__file__).parent.parent.parent
+README = PROJECT / "README.md"
+#: A training that takes seconds.
+TINY = {
+    "train_images": "12",
+    "val_images": "6",
+    "image_size": "32",
+    "width": "4",
+    "depth": "3",
+    "epochs": "3",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """Where programs run, and with which cache."""
+
+    folder: Path
+    cache: Path
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        """The user's environment, with this project first on the path and a cache of its own."""
+        names = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "PYTHONPATH")
+        rest = {name: value for name, value in os.environ.items() if name not in names}
+        binaries = str(Path(sys.executable).parent)
+        return rest | {
+            "PATH": f"{binaries}{os.pathsep}{rest['PATH']}",
+            "PETSEG_CACHE": str(self.cache),
+            "PYTHONPATH": str(PROJECT),
+            **extra,
+        }
+
+    @property
+    def store(self) -> str:
+        """The address of the tracking store that these programs use by default."""
+        return f"sqlite:///{self.folder}/mlflow.db"
+
+    def start(self, *command: str, **extra: str) -> "subprocess.Popen[str]":
+        """Start a command in the folder."""
+        self.folder.mkdir(exist_ok=True)
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment(**extra),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A shell starts background jobs with SIGINT ignored, and children inherit that.
+            preexec_fn=_heed_ctrl_c,
+        )
+
+    def run(self, *command: str, **extra: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command in the folder to its end."""
+        process = self.start(*command, **extra)
+        out, err = process.communicate(timeout=1500)
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+    def entry(self, name: str, **options: object) -> "subprocess.CompletedProcess[str]":
+        """Run `python -m experiments.NAME --option value ...`."""
+        return self.run(*entry_command(name, **options))
+
+    def entry_with(
+        self, name: str, variables: Mapping[str, str], **options: object
+    ) -> "subprocess.CompletedProcess[str]":
+        """Do so with some environment variables besides."""
+        return self.run(*entry_command(name, **options), **variables)
+
+
+def readme_code(containing: str) -> str:
+    """Return the one block of code of the README that contains a text."""
+    blocks = re.findall(r"^```(?:python|bash)\n(.*?)^```", README.read_text(), re.DOTALL | re.M)
+    (block,) = [block for block in blocks if containing in block]
+    return str(block)
+
+
+def read_until(process: "subprocess.Popen[str]", beginning: str) -> None:
+    """Read what a process prints up to a line that begins so; it must not end before."""
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith(beginning):
+        assert process.poll() is None
+
+
+def wait_until_gone(processes: list[psutil.Process], seconds: float = 60) -> None:
+    """Wait until none of them runs; one whose parent has not asked for its end counts as gone."""
+    deadline = time.monotonic() + seconds
+    while left := [process for process in processes if _runs(process)]:
+        assert time.monotonic() < deadline, f"still running: {left}"
+        time.sleep(0.05)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _heed_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

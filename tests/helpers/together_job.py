@@ -1,0 +1,51 @@
+"""Trains in as many processes as `torchrun` starts, and writes down what came of it."""
+
+import dataclasses
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from segmentation.data.loader import BatchLoader
+from segmentation.models.unet import UNet
+from segmentation.runtime.device import choose_compute
+from segmentation.runtime.process_group import together
+from segmentation.training.loop import fit
+from tests.unit.data.test_loader import loaded
+from tests.unit.training.test_loop import QUICK, Notebook
+
+
+def main() -> None:
+    folder, out, changes = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+    config = dataclasses.replace(QUICK, **changes)
+    with together({}) as group:
+        data = loaded(folder)
+        batches = BatchLoader(data["train"], data["val"], config, group.share)
+        seen = [
+            hashlib.sha256(np.ascontiguousarray(image.numpy()).tobytes()).hexdigest()
+            for batch in batches.epoch(1)
+            for image, valid in zip(batch.image, batch.valid, strict=True)
+            if valid.any()
+        ]
+        torch.manual_seed(config.seed + group.share.rank)  # the main process's weights count
+        network, notes = UNet(width=4, depth=3), Notebook()
+        compute = choose_compute(config, group.local_rank)
+        observers = [notes] if group.main else []
+        result = fit(network, batches, config, compute, observers, group=group)
+        weights = b"".join(one.detach().numpy().tobytes() for one in network.state_dict().values())
+        found = {
+            "history": {k: v for k, v in result.history.items() if "second" not in k},
+            "weights": hashlib.sha256(weights).hexdigest(),
+            "seen": seen,
+            "samples": [report.samples(5).tolist() for report in notes.reports[-1:]],
+            "best": result.best_epoch,
+        }
+        (out / f"{group.share.rank}.json").write_text(json.dumps(found))
+        group.wait()
+
+
+if __name__ == "__main__":
+    main()

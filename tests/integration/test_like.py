@@ -1,0 +1,226 @@
+"""`train` with `like`: the same training again, what overrides it, what is said of differences."""
+
+from pathlib import Path
+
+import mlflow
+import pytest
+import torch
+from mlflow.entities import Run
+
+from experiments import train
+from segmentation.benchmark.programs import entry as entry_command
+from segmentation.errors import ConfigError, DataError
+from segmentation.tracking.runs import launcher
+from segmentation.tracking.runs.differences import differences
+from segmentation.tracking.runs.rerun import LoggedTraining, find
+from tests.helpers.programs import PROJECT, TINY, Program
+
+#: Of the earlier run; none of them is train's default.
+OWN = {"lr": "1e-3", "seed": "5", "ema": "0.9"}
+MLFLOW_RUN = ("mlflow", "run", str(PROJECT), "-e", "train", "--env-manager", "local")
+
+
+class Lab:
+    """A store with a finished training, and programs that use it."""
+
+    def __init__(self, program: Program, data: Path) -> None:
+        done = program.entry("train", **TINY, **OWN, data=data, model_name="mine")
+        assert done.returncode == 0, done.stderr
+        self.program, self.client = program, mlflow.MlflowClient(program.store)
+        (self.earlier,) = self.runs()
+
+    @property
+    def id(self) -> str:
+        """Of the finished training."""
+        return str(self.earlier.info.run_id)
+
+    def runs(self) -> list[Run]:
+        """All runs, the latest first."""
+        return list(self.client.search_runs(["0"]))
+
+    def log(self, **changed: str | None) -> str:
+        """Log a run with the parameters of the finished training, but for some; return its id."""
+        run_id = self.client.create_run("0", run_name="logged").info.run_id
+        changes = {name.replace("__", "."): value for name, value in changed.items()}
+        for name, value in {**self.earlier.data.params, **changes}.items():
+            if value is not None:
+                self.client.log_param(run_id, name, value)
+        return str(run_id)
+
+    def find(self, run_id: str) -> LoggedTraining:
+        """Look a run up as the program does."""
+        mlflow.set_tracking_uri(self.program.store)
+        return find(run_id)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, pets: Path) -> Lab:
+    folder = tmp_path_factory.mktemp("like")
+    return Lab(Program(folder / "work", folder / "cache"), pets)
+
+
+def test_a_run_is_repeated_to_the_last_digit(lab: Lab) -> None:
+    done = lab.program.entry("train", like=lab.id)
+    assert done.returncode == 0, done.stderr
+    again, earlier = lab.runs()[0], lab.earlier
+    assert again.data.tags["like"] == lab.id
+    assert again.data.params == earlier.data.params
+    for name, value in earlier.data.metrics.items():
+        if "second" not in name and not name.startswith("system"):
+            assert again.data.metrics[name] == value, name
+            was, now = (
+                [(point.step, point.value) for point in lab.client.get_metric_history(run, name)]
+                for run in (lab.id, again.info.run_id)
+            )
+            assert now == was, name
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"Like {lab.id}: the settings of w4 lr0.001 seed5 3ep pets-12 d3 32px"
+    dice = earlier.data.metrics["best/dice"]
+    assert lines[-3] == f"Like {lab.id}: best/dice {dice!r} again, equal to the last digit"
+    assert "the data" not in done.stdout.replace("the same data", "")
+    assert "surroundings" not in done.stdout
+
+
+def test_what_is_given_overrides_even_with_a_default_and_other_data_are_told(
+    lab: Lab, own_pets: Path
+) -> None:
+    done = lab.program.entry("train", like=lab.id, data=own_pets, lr="0.004", epochs="2")
+    assert done.returncode == 0, done.stderr
+    params = {**lab.earlier.data.params, "data.source": str(own_pets)}
+    assert lab.runs()[0].data.params == {**params, "training.lr": "0.004", "training.epochs": "2"}
+    assert "epochs=2 (it had 3), lr=0.004 (it had 0.001)" in done.stdout.splitlines()[0]
+    assert f"Like {lab.id}: the data differ: digest of train " in done.stdout
+    dice = lab.earlier.data.metrics["best/dice"], lab.runs()[0].data.metrics["best/dice"]
+    assert f"Like {lab.id}: best/dice {dice[0]!r} there, {dice[1]!r} here (" in done.stdout
+
+
+def test_mlflow_run_takes_what_was_typed_for_it_and_nothing_else(lab: Lab) -> None:
+    """MLflow's launcher passes on, and logs, the defaults of what was not typed too."""
+    typed = ("-P", f"like={lab.id}", "-Plr=0.004", "--param-list=seed=0", "--param-list", "ema=0.5")
+    done = lab.program.run(*MLFLOW_RUN, *typed)
+    assert done.returncode == 0, done.stderr
+    params = lab.runs()[0].data.params
+    given = {"training.lr": "0.004", "training.seed": "0", "training.ema": "0.5"}
+    assert {name: params[name] for name in lab.earlier.data.params} == {
+        **lab.earlier.data.params,
+        **given,
+    }
+    assert params["width"] == "16"  # the launcher's word: the run took 4
+
+
+def test_a_run_that_is_no_training_is_refused(lab: Lab, pets: Path) -> None:
+    assert lab.program.entry("prepare", data=pets).returncode == 0
+    prepared, before = lab.runs()[0].info.run_id, len(lab.runs())
+    absent = "0" * 32
+    by_module = (*entry_command("train"), "--like")
+    cases = {
+        (*by_module, absent): (2, f"Error: like={absent}: the tracking store has no such run; "),
+        (*by_module, prepared): (2, f"Error: like={prepared}: the run prepare pets is no training"),
+        (*MLFLOW_RUN, "-P", f"like={prepared}"): (1, "is no training"),
+    }
+    for command, (code, message) in cases.items():
+        done = lab.program.run(*command)
+        assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+        (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+        assert message in line
+    after = lab.runs()
+    assert len(after) == before + 1  # the one that the launcher opened
+    assert after[0].info.status == "FAILED"
+
+
+def test_deleted_runs_and_searches_are_refused(lab: Lab) -> None:
+    deleted = lab.log()
+    lab.client.delete_run(deleted)
+    search = lab.log(model__name=None)
+    with pytest.raises(ConfigError, match=f"like={deleted}: the run logged was deleted"):
+        lab.find(deleted)
+    with pytest.raises(ConfigError, match=f"like={search}: the run logged is no training"):
+        lab.find(search)
+
+
+def test_what_an_old_run_lacks_is_told_and_taken_from_the_defaults(lab: Lab) -> None:
+    old = lab.find(lab.log(model__patch=None, training__of_old="7"))
+    settings, lines = old.settings({})
+    assert settings["patch"] == 2
+    assert lines[1:] == [f"Like {old.id}: it has logged no patch; train's default is taken: 2"]
+    assert len(old.settings({"patch": 1})[1]) == 1
+    told = old.compare(0.5)
+    assert told == f"Like {old.id}: it has no best/dice to compare with (it is RUNNING)"
+
+
+def test_that_a_budget_changed_the_plan_is_told_unless_epochs_are_given(lab: Lab) -> None:
+    earlier = find(lab.id)
+    planned = earlier.params["training.epochs"]
+    changed = {**earlier.tags, "budget": f"90 s; {planned} to 7 after epoch 1"}
+    other = LoggedTraining(**{**vars(earlier), "tags": changed})
+    settings, lines = other.settings({})
+    assert str(settings["epochs"]) == planned
+    assert f"{planned} to 7 after epoch 1" in lines[1]
+    assert f"here {planned} are run" in lines[1]
+    assert not any("budget" in line for line in other.settings({"epochs": 3})[1])
+    kept = LoggedTraining(**{**vars(earlier), "tags": {**earlier.tags, "budget": "90 s"}})
+    assert not any("budget" in line for line in kept.settings({})[1])
+
+
+def test_a_device_that_is_not_here_gives_way_unless_it_was_given(lab: Lab) -> None:
+    device = "mps" if torch.cuda.is_available() else "cuda"
+    other = lab.find(lab.log(training__device=device, training__precision="fp16"))
+    settings, lines = other.settings({})
+    assert (settings["device"], settings["precision"]) == ("auto", "auto")
+    assert f"device={device}: PyTorch finds none here" in lines[-1]
+    assert lines[-1].endswith("; taken instead: device=auto, precision=auto")
+    settings, lines = other.settings({"device": "cpu"})
+    assert (settings["device"], settings["precision"]) == ("cpu", "auto")
+    with pytest.raises(ConfigError, match="precision=fp16: needs a CUDA GPU"):
+        other.settings({"device": "cpu", "precision": "fp16"})
+
+
+def test_settings_that_do_not_fit_and_data_that_are_gone_are_told_with_their_origin(
+    lab: Lab,
+) -> None:
+    gone = lab.find(lab.log(data__source="/nowhere/pets", model__name="pet-unet-synthetic"))
+    with pytest.raises(DataError, match=f"/nowhere/pets: .*the data of like={gone.id}"):
+        gone.settings({})
+    with pytest.raises(ConfigError, match=rf"depth=8: .*taken from like={gone.id}"):
+        gone.settings({"depth": 8, "data": "synthetic"})
+    # The usual name follows the data.
+    assert gone.settings({"data": "somewhere"})[0]["model_name"] == ""
+    assert lab.find(lab.id).settings({"data": "somewhere"})[0]["model_name"] == "mine"
+
+
+def test_each_thing_that_differs_has_a_line(lab: Lab) -> None:
+    earlier = lab.find(lab.id)
+    tags = dict(earlier.tags)
+    digest = earlier.val_digest
+    moved = {**tags, "threads": "99", "torch": "1.0", "amp": "fp32 (as asked)"}
+    told = differences(earlier, moved, digest)[-1]
+    assert told.startswith(f"Like {lab.id}: the surroundings differ: PyTorch {tags['torch']} there")
+    assert "fp32 here; threads" in told
+    (data,) = [line for line in differences(earlier, tags, "f" * 36) if "the data" in line]
+    assert (
+        data == f"Like {lab.id}: the data differ: digest of val {digest[:8]} there, ffffffff here"
+    )
+    commit = "mlflow.source.git.commit"
+    for there, text in (({commit: "a" * 40}, "differs: commit aaaaaaaa there"), ({}, "cannot be")):
+        elsewhere = {**{name: tags[name] for name in tags if name != commit}, **there}
+        other = LoggedTraining(**{**vars(earlier), "tags": elsewhere})
+        assert f"the code {text}" in differences(other, tags, digest)[0]
+
+
+def test_where_nothing_tells_what_was_typed_other_values_than_defaults_override(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As when a program calls `mlflow.projects.run`."""
+    given = {"seed": "7", "like": lab.id}
+    words = [
+        word
+        for option in train.main.params
+        for word in (option.opts[0], given.get(str(option.name), str(option.default)))
+    ]
+    context = train.main.make_context("train", words)
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    assert launcher.typed(lab.id) is None
+    assert set(train._given(lab.id, context)) == {"seed", "like"}
+    assert "does not override it" in capsys.readouterr().out
+    monkeypatch.delenv("MLFLOW_RUN_ID")
+    assert len(train._given(lab.id, context)) == len(train.main.params)

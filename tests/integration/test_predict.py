@@ -1,0 +1,267 @@
+"""`predict` on real files: masks under their photos' names and sizes, and every kind of trouble."""
+
+import csv
+import io
+import os
+import signal
+import time
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from segmentation.benchmark.programs import entry as entry_command
+from segmentation.data.photo_folder import ENDINGS, find_photos
+from segmentation.tracking.registry.photo_model import PhotoError, read_photo, run_lengths
+from tests.helpers.programs import Program
+
+ORIENTATION = 0x0112
+
+
+def photo(discs: Path, position: int = 0) -> Image.Image:
+    """One of the discs."""
+    with Image.open(sorted((discs / "images").iterdir())[position]) as image:
+        return image.copy()
+
+
+def turned(image: Image.Image, orientation: int) -> bytes:
+    """A JPEG whose EXIF says how it is to be turned."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", exif=exif, quality=95)
+    return stream.getvalue()
+
+
+def mask(path: Path) -> NDArray[np.uint8]:
+    """A mask that was written."""
+    with Image.open(path) as image:
+        assert image.mode == "L"
+        return np.array(image)
+
+
+def table(output: Path) -> list[dict[str, str]]:
+    """The table that was written."""
+    text = (output / "predictions.csv").read_text(errors="surrogateescape")
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+@pytest.fixture
+def album(tmp_path: Path, discs: Path) -> Path:
+    """A person's folder of photos."""
+    folder = tmp_path / "my album"
+    (folder / "cats" / "best of").mkdir(parents=True)
+    photo(discs, 0).save(folder / "a.jpg", quality=95)
+    photo(discs, 1).save(folder / "cats" / "b.PNG")
+    photo(discs, 2).save(folder / "cats" / "best of" / "c.webp", lossless=True)
+    photo(discs, 3).save(folder / "same.jpg", quality=95)
+    photo(discs, 4).save(folder / "same.png")
+    (folder / "d.jpeg").write_bytes(turned(photo(discs, 5), 6))
+    return folder
+
+
+def test_each_photo_has_a_mask_of_its_own_size_under_its_own_name(
+    home: Program, album: Path, discs: Path, tmp_path: Path
+) -> None:
+    (album / "notes.txt").write_text("not a photo")
+    (album / "film.heic").write_bytes(b"not looked at")
+    (album / "broken.jpg").write_bytes((album / "a.jpg").read_bytes()[:900])
+    (album / "empty.png").write_bytes(b"")
+    output = tmp_path / "out" / "masks of it"
+    asked = {"images": album, "output": output, "overlays": "true", "probabilities": "true"}
+    done = home.entry("predict", **asked)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "2 of 8 photos could not be used" in done.stderr
+    assert "Left out: broken.jpg cannot be decoded" in done.stdout
+    assert "Left out: empty.png cannot be read (the file is empty)" in done.stdout
+    assert "Not looked at: 1 file(s), ending: .heic" in done.stdout
+    names = ["a", "cats/b", "cats/best of/c", "d", "same.jpg", "same.png"]
+    for kind, ending in (("masks", "png"), ("overlays", "jpg"), ("probabilities", "png")):
+        found = {str(p.relative_to(output / kind)) for p in (output / kind).rglob("*.*")}
+        assert found == {f"{name}.{ending}" for name in names}
+    rows = {row["image"]: row for row in table(output)}
+    assert len(rows) == 8
+    for position, name in enumerate(["a.jpg", "cats/b.PNG", "cats/best of/c.webp", "same.jpg"]):
+        row, size = rows[name], photo(discs, position).size
+        pixels = mask(output / row["mask"])
+        assert (int(row["width"]), int(row["height"])) == size == pixels.shape[::-1]
+        assert set(np.unique(pixels)) == {0, 255}
+        assert float(row["pet_share"]) == pytest.approx((pixels == 255).mean(), abs=1e-6)
+        grey = mask(output / row["mask"].replace("masks", "probabilities", 1))
+        assert np.array_equal(
+            pixels[np.abs(grey.astype(int) - 127.5) > 1] == 255,
+            grey[np.abs(grey.astype(int) - 127.5) > 1] > 127,
+        )
+        # It finds what is there: a disc, which the trimap has.
+        trimaps = sorted((discs / "annotations" / "trimaps").iterdir())
+        with Image.open(trimaps[position]) as trimap:
+            truth = np.array(trimap) != 2
+        both = ((pixels == 255) & truth).sum()
+        assert 2 * both / ((pixels == 255).sum() + truth.sum()) > 0.85
+    assert rows["broken.jpg"]["problem"].startswith("cannot be decoded")
+    assert rows["broken.jpg"]["mask"] == ""
+    assert "notes.txt" not in rows
+
+    again = home.entry("predict", images=album, output=output)
+    assert again.returncode == 2
+    assert "7 of the 9 files to be written are there already" in again.stderr
+    # Even if the results lie among the photos, they are not taken for photos.
+    inside = album / "results"
+    for _ in range(2):
+        done = home.entry("predict", images=album, output=inside, overwrite="true")
+        assert "Predicting 8/8" in done.stdout
+
+
+def test_a_turned_photo_has_an_upright_mask(home: Program, discs: Path, tmp_path: Path) -> None:
+    upright = photo(discs)
+    album = tmp_path / "turned"
+    album.mkdir()
+    # What EXIF's 1 to 8 make upright, stored the other way round.
+    stored = {
+        1: upright,
+        2: upright.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        3: upright.transpose(Image.Transpose.ROTATE_180),
+        4: upright.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+        5: upright.transpose(Image.Transpose.TRANSPOSE),
+        6: upright.transpose(Image.Transpose.ROTATE_90),
+        7: upright.transpose(Image.Transpose.TRANSVERSE),
+        8: upright.transpose(Image.Transpose.ROTATE_270),
+    }
+    for orientation, image in stored.items():
+        exif = Image.Exif()
+        exif[ORIENTATION] = orientation
+        image.save(album / f"{orientation}.png", exif=exif)  # PNG: no loss
+    done = home.entry("predict", images=album, output=tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    first = mask(tmp_path / "out" / "masks" / "1.png")
+    assert first.shape == upright.size[::-1]
+    for orientation in range(2, 9):
+        assert np.array_equal(mask(tmp_path / "out" / "masks" / f"{orientation}.png"), first)
+
+
+def test_a_single_file_and_mistakes(home: Program, album: Path, tmp_path: Path) -> None:
+    one = tmp_path / "photo without ending"
+    one.write_bytes((album / "a.jpg").read_bytes())
+    done = home.entry("predict", images=one, output=tmp_path / "one", threshold=0.9)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "one" / "masks" / "photo without ending.png").exists()
+    client = mlflow.MlflowClient(home.store)
+    (run, *_) = client.search_runs(["0"], "params.`predict.output` LIKE '%/one'")
+    assert run.data.metrics["predict/photos"] == 1
+    assert run.info.status == "FINISHED"
+    (tmp_path / "none").mkdir()
+    (tmp_path / "file").write_text("")
+    for options, text in (
+        ({"images": tmp_path / "nowhere"}, "there is no such file or folder"),
+        ({"images": tmp_path / "none"}, f"no file there ends in {', '.join(ENDINGS)}"),
+        ({"output": tmp_path / "file"}, "is a file; expected a folder"),
+        ({"threshold": "1.5"}, "threshold=1.5: expected more than 0"),
+    ):
+        done = home.entry("predict", **{"images": album, "output": tmp_path / "o", **options})
+        assert done.returncode == 2
+        assert text in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not (tmp_path / "o").exists()
+
+
+def test_what_is_stopped_leaves_whole_masks_and_a_table_of_them(
+    home: Program, discs: Path, tmp_path: Path
+) -> None:
+    album = tmp_path / "many"
+    album.mkdir()
+    contents = [path.read_bytes() for path in sorted((discs / "images").iterdir())]
+    for number in range(4000):
+        (album / f"{number:04}.jpg").write_bytes(contents[number % len(contents)])
+    output = tmp_path / "out"
+    process = home.start(*entry_command("predict", images=album, output=output))
+    masks = output / "masks"
+    while not masks.exists() or len(os.listdir(masks)) < 50:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "stopped by Ctrl-C" in err
+    rows = table(output)
+    assert 1 <= len(rows) < 4000
+    for row in rows:
+        assert set(np.unique(mask(output / row["mask"]))) <= {0, 255}
+    assert not [name for name in os.listdir(masks) if not name.endswith(".png")]
+
+
+def test_no_two_photos_share_a_result(tmp_path: Path) -> None:
+    names = ["a.jpg", "a.png", "a.jpg.png", "A.gif", "b.jpg", "B.png", "c.jpg"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+    tasks, _ = find_photos(tmp_path, tmp_path / "out")
+    results = [str(task.result).casefold() for task in tasks]
+    assert len(set(results)) == len(names)
+    assert [str(task.result) for task in tasks if task.name == Path("c.jpg")] == ["c"]
+
+
+def test_strange_files_and_names_trouble_nobody_else(
+    home: Program, album: Path, tmp_path: Path
+) -> None:
+    good = (album / "a.jpg").read_bytes()
+    os.mkfifo(album / "pipe.jpg")
+    long = "x" * 251 + ".jpg"  # as long as a name can be
+    (album / long).write_bytes(good)
+    (album / os.fsdecode(b"caf\xe9.jpg")).write_bytes(good)
+    (album / os.fsdecode(b"bad\xff.jpg")).write_bytes(b"bad")
+    output = tmp_path / "out"
+    done = home.entry("predict", images=album, output=output, overlays="true")
+    assert done.returncode == 1
+    assert "Left out: pipe.jpg cannot be read (is not a plain file)" in done.stdout
+    assert "Left out: bad\\udcff.jpg is not a JPEG" in done.stdout
+    assert "2 of 10 photos could not be used" in done.stderr
+    assert (output / "masks" / long.replace(".jpg", ".png")).exists()
+    assert os.path.exists(os.fsencode(output / "masks") + b"/caf\xe9.png")
+    assert not list(output.rglob(".partial*"))
+
+
+def test_photos_are_found_in_order_and_links_to_folders_are_not_followed(tmp_path: Path) -> None:
+    for name in ("b/2.jpg", "b/1.JPG", "a.png", ".hidden/x.jpg", ".x.jpg", "c.mat"):
+        (tmp_path / "p" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "p" / name).write_bytes(b"")
+    (tmp_path / "p" / "loop").symlink_to(tmp_path / "p")
+    tasks, others = find_photos(tmp_path / "p", tmp_path / "out")
+    assert [str(task.name) for task in tasks] == ["a.png", "b/1.JPG", "b/2.jpg"]
+    assert others == {".mat": 1}
+
+
+def test_a_photo_is_read_as_it_is_displayed_or_refused_with_a_reason() -> None:
+    def png(image: Image.Image, **options: object) -> bytes:
+        stream = io.BytesIO()
+        image.save(stream, "PNG", **options)
+        return stream.getvalue()
+
+    clear = Image.new("RGBA", (3, 2), (255, 0, 0, 0))
+    assert np.array_equal(read_photo(png(clear)), np.full((2, 3, 3), 255))
+    grey = Image.new("L", (3, 2), 7)
+    assert np.array_equal(read_photo(png(grey)), np.full((2, 3, 3), 7))
+    frames = [Image.new("L", (3, 2), shade) for shade in (0, 9)]
+    animation = png(frames[0], save_all=True, append_images=frames[1:])
+    for content, reason in (
+        (b"", "is empty"),
+        (b"hello", "is not a JPEG, PNG, GIF or WebP file"),
+        (png(Image.new("I;16", (3, 2))), "expected 8 bits a sample"),
+        (animation, "is an animation"),
+        (png(Image.new("1", (10_000, 7_000))), "at most 64,000,000 are read"),
+        (png(Image.new("RGB", (50, 50), (1, 2, 3)))[:60], "cannot be decoded"),
+    ):
+        with pytest.raises(PhotoError, match=reason):
+            read_photo(content)
+
+
+def test_run_lengths_equal_those_written_by_hand() -> None:
+    # Down the columns: 0 1 | 1 1 | 0 0.
+    assert run_lengths(np.array([[0, 1, 0], [1, 1, 0]], bool)) == {
+        "size": [2, 3],
+        "counts": [1, 3, 2],
+    }
+    assert run_lengths(np.ones((2, 2), bool))["counts"] == [0, 4]
+    assert run_lengths(np.zeros((2, 2), bool))["counts"] == [4]

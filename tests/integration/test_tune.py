@@ -1,0 +1,191 @@
+"""`mlflow run . -e tune` from start to end, as a user runs it, and what it leaves behind."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from PIL import Image
+
+from segmentation.tracking.registry.loading import load
+from tests.helpers.programs import PROJECT, Program
+from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
+
+
+@dataclasses.dataclass
+class Tuned(Searched):
+    out: str = ""
+    err: str = ""
+    again: str = ""
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory, pets: Path) -> Tuned:
+    folder = tmp_path_factory.mktemp("tuned")
+    program = Program(folder / "work", folder / "cache")
+    parameters = [f"-P{name}={value}" for name, value in TINY_SEARCH.items()]
+    command = ["mlflow", "run", str(PROJECT), "-e", "tune", "--env-manager", "local"]
+    command += [f"-Pdata={pets}", *parameters]
+    done = program.run(*command)
+    assert done.returncode == 0, done.stderr
+    again = program.run(*command)
+    assert again.returncode == 0, again.stderr
+    return Tuned(program=program, out=done.stdout, err=done.stderr, again=again.stdout)
+
+
+def test_both_stores_hold_each_trial_once_and_the_same_command_again_adds_none(
+    tuned: Tuned,
+) -> None:
+    assert_exact(tuned, trials=4, confirmations=4)
+    ids = {run.data.tags.get("study.id") for run in tuned.runs(study="small")}
+    assert ids == {tuned.parent().data.tags["study.id"]}
+    assert len(tuned.runs(study="small")) == 1 + 4 + 4
+    assert "Going on with study small: 4 trials are done" in tuned.again
+    assert tuned.out.splitlines()[-5:] == tuned.again.splitlines()[-5:]
+    # MLflow's launcher opens a run for every command; the second one is put under the first.
+    (other,) = [r for r in tuned.runs() if r.data.tags["mlflow.runName"].endswith("(went on)")]
+    assert other.data.tags["mlflow.parentRunId"] == tuned.parent().info.run_id
+
+
+def test_the_console_tells_each_trial_and_what_to_do_next(tuned: Tuned) -> None:
+    lines = tuned.out.splitlines()
+    assert sum(line.startswith("Trial ") for line in lines) == 4
+    assert any("[4/4; best 0." in line for line in lines)
+    assert sum(line.startswith("Confirming ") for line in lines) == 4
+    verdict, champion, again, look, how_to_load = lines[-5:]
+    assert "hampion: gate Dice" in champion
+    assert "gate images, which trained nothing" in verdict
+    assert again.startswith("Again: mlflow run . -e train --env-manager local -P ")
+    assert tuned.parent().info.run_id in look
+    assert how_to_load.startswith('Load:  mlflow.pytorch.load_model("models:/pet-unet/')
+    noise = [
+        line
+        for line in tuned.err.splitlines()
+        if "mlflow.projects" not in line and "mlflow.store.db" not in line
+    ]
+    assert noise == []
+
+
+def test_every_trial_is_a_whole_nested_run(tuned: Tuned) -> None:
+    runs = tuned.runs(stage="search")
+    assert len(runs) == 4
+    for run in runs:
+        tags, figures = run.data.tags, run.data.metrics
+        assert tags["mlflow.parentRunId"] == tuned.parent().info.run_id
+        assert tags["study"] == "small"
+        assert tags["threads"] == str(max(1, len(os.sched_getaffinity(0)) // 2))
+        assert run.data.params["training.epochs"] == "2"
+        assert {"best/dice", "best/accuracy", "val/dice", "floor/dice_all_pet"} <= set(figures)
+        inputs = run.inputs.dataset_inputs if run.inputs else []
+        assert {i.tags[0].value for i in inputs} == {"training", "validation"}
+        files = {item.path for item in tuned.client.list_artifacts(run.info.run_id)}
+        assert {"images", "val", "splits.json"} <= files
+        models = [output.model_id for output in run.outputs.model_outputs] if run.outputs else []
+        assert len(models) == (1 if run.info.status == "FINISHED" else 0)
+
+
+def test_trials_are_registered_with_tags_and_without_alias_the_winner_with(tuned: Tuned) -> None:
+    trials = tuned.versions(purpose="trial")
+    assert {version.tags["study"] for version in trials} == {"small"}
+    for version in trials:
+        assert not tuned.client.get_model_version("pet-unet", version.version).aliases
+        run = tuned.client.get_run(version.run_id)
+        assert version.tags["trial"] == run.data.tags["trial"]
+    (winner,) = tuned.versions(purpose="winner")
+    aliases: dict[str, int] = dict(tuned.client.get_registered_model("pet-unet").aliases)
+    assert str(aliases["challenger"]) == str(winner.version)
+    assert "gate images, which trained nothing" in str(winner.description)
+    mine = [
+        float(trial.value or 0)
+        for trial in tuned.trials(".confirmation")
+        if trial.notes["plan"]["label"] == winner.tags["candidate"]
+    ]
+    assert np.mean(mine) == pytest.approx(float(winner.tags["gate.dice"]), abs=1e-4)
+    best = next(t for t in tuned.trials(".confirmation") if t.value == max(mine))
+    assert winner.run_id == best.notes["run"]
+
+
+def test_the_winner_is_the_best_confirmed_by_the_gate_and_answers(tuned: Tuned) -> None:
+    means: dict[str, list[float]] = {}
+    for trial in tuned.trials(".confirmation"):
+        means.setdefault(trial.notes["plan"]["label"], []).append(float(trial.value or 0))
+        run = tuned.client.get_run(trial.notes["run"])
+        assert run.data.metrics["gate/dice"] == pytest.approx(trial.value)
+        assert run.data.metrics["gate/images"] == len(trial.notes["gate"])
+        assert np.mean(trial.notes["gate"]) == pytest.approx(trial.value, abs=1e-6)
+        assert run.data.params["training.epochs"] == "3"
+        assert run.data.params["training.seed"] in ("1", "2")
+    assert set(map(len, means.values())) == {2}
+    assert "train's defaults" in means
+    (winner,) = tuned.versions(purpose="winner")
+    assert winner.tags["candidate"] == max(means, key=lambda label: np.mean(means[label]))
+    mlflow.set_tracking_uri(tuned.program.store)
+    assert load(f"models:/pet-unet/{winner.version}") is not None
+
+
+def test_the_parents_page_is_worth_opening(tuned: Tuned) -> None:
+    parent = tuned.parent()
+    client, run_id = tuned.client, parent.info.run_id
+    best = client.get_metric_history(run_id, "best/dice")
+    assert [point.step for point in client.get_metric_history(run_id, "trials/epochs")] == [
+        1,
+        2,
+        3,
+        4,
+    ]
+    values = [point.value for point in best]
+    assert values == sorted(values)
+    top = max(float(t.value or 0) for t in tuned.trials() if t.state == "complete")
+    assert values[-1] == pytest.approx(top)
+    report = Path(tuned.artifact(parent, "report.md")).read_text()
+    assert report == parent.data.tags["mlflow.note.content"]
+    for told in ("### Confirmed", "### Leaders", "mlflow run . -e train", "MB on disk", "Cost: 4"):
+        assert told in report
+    assert parent.data.params["search.width"] == "2..4:2"
+    page = Path(tuned.artifact(parent, "plots.html")).read_text()
+    assert page.count('class="plotly-graph-div"') == 6
+    assert "cdn" not in page.split("</script>")[0][:500]
+    for name in ("history", "importances", "slices", "contour", "parallel", "timeline"):
+        picture = np.asarray(Image.open(tuned.artifact(parent, f"plots/{name}.png")).convert("L"))
+        assert picture.std() > 5, name
+    trials = json.loads(Path(tuned.artifact(parent, "trials.json")).read_text())
+    assert [trial["number"] for trial in trials] == sorted(trial["number"] for trial in trials)
+
+
+def test_shrinking_leaves_what_a_search_needs_to_go_on(tuned: Tuned) -> None:
+    before = sorted(version.version for version in tuned.versions())
+    done = tuned.program.entry("shrink", versions=1, delete="true", caches="false")
+    assert done.returncode == 0, done.stderr
+    assert "Nothing is left that can go" in done.stdout
+    (line,) = [one for one in done.stdout.splitlines() if one.startswith("models of searches")]
+    complete = [trial for part in ("", ".confirmation") for trial in tuned.trials(part)]
+    models = sum(trial.state == "complete" for trial in complete)
+    assert line.split()[3] == str(models)
+    assert "`-P keep=3`" in line
+    assert sorted(version.version for version in tuned.versions()) == before
+
+
+def test_more_trials_and_less_to_keep(tuned: Tuned, pets: Path) -> None:
+    """Last in this file: it changes the study."""
+    options = {**TINY_SEARCH, "trials": "6", "keep": "1", "data": pets}
+    done = tuned.program.entry("tune", **options)
+    assert done.returncode == 0, done.stderr
+    assert sum(trial.counts for trial in tuned.trials()) == 6
+    assert sum(line.startswith("Trial ") for line in done.stdout.splitlines()) == 2
+    left = tuned.versions(purpose="trial")
+    assert len(left) == 1
+    best = max(
+        (t for t in tuned.trials() if t.state == "complete"), key=lambda t: float(t.value or 0)
+    )
+    assert left[0].run_id == best.notes["run"]
+    aliases: dict[str, int] = dict(tuned.client.get_registered_model("pet-unet").aliases)
+    mlflow.set_tracking_uri(tuned.program.store)
+    assert load(f"models:/pet-unet/{aliases['challenger']}") is not None
+    report = Path(tuned.artifact(tuned.parent(), "report.md")).read_text()
+    assert "losing trials (" in report
+    again = tuned.program.entry("tune", **options)  # what was deleted is not missed
+    assert again.returncode == 0, again.stderr
+    assert [version.version for version in tuned.versions(purpose="trial")] == [left[0].version]

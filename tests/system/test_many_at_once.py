@@ -1,0 +1,80 @@
+"""Eight commands at once, on a store, a study and a cache that none of them has seen before."""
+
+import sqlite3
+import threading
+from functools import partial
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from segmentation.benchmark.programs import entry as entry_command
+from segmentation.data.oxford_pets import read_trainval
+from segmentation.data.splits import gate_of
+from segmentation.tracking.registry.loading import load
+from segmentation.tracking.runs.lifecycle import described_dataset
+from segmentation.tracking.store import despite_others
+from tests.helpers.programs import TINY, Program
+from tests.helpers.stopped import tracking_server
+from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
+from tests.integration.test_cache_faults import is_whole
+
+
+def test_runs_that_begin_at_once_all_know_their_data_set(tmp_path: Path) -> None:
+    """MLflow keeps one entry for those of an experiment, and lets two make it at a time."""
+    runs, rounds, begins = 4, 15, threading.Barrier(4)
+    with tracking_server(tmp_path) as server:
+        mlflow.set_tracking_uri(server.uri)
+        client = mlflow.MlflowClient(server.uri)
+
+        def log(run_id: str) -> None:
+            with mlflow.start_run(run_id=run_id):
+                for number in range(rounds):
+                    images = described_dataset("train", f"{number:036d}", tmp_path)
+                    begins.wait(timeout=60)
+                    despite_others(partial(mlflow.log_input, images))
+
+        ids = [client.create_run("0").info.run_id for _ in range(runs)]
+        threads = [threading.Thread(target=log, args=(run_id,)) for run_id in ids]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        known = [client.get_run(run_id).inputs for run_id in ids]
+    assert [inputs and len(inputs.dataset_inputs) for inputs in known] == [rounds] * runs
+
+
+@pytest.mark.slow
+def test_six_that_train_and_two_that_search_leave_exactly_what_each_would_alone(
+    program: Program, pets: Path
+) -> None:
+    commands = [entry_command("train", **TINY, data=pets, seed=seed) for seed in range(6)]
+    commands += [entry_command("tune", **{**TINY_SEARCH, "workers": "1"}, data=pets)] * 2
+    processes = [program.start(*command) for command in commands]
+    outputs = [process.communicate(timeout=850) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 8, outputs
+    assert all("Traceback" not in error for _, error in outputs)
+    searched = Searched(program)
+    assert_exact(searched, trials=4, confirmations=4)
+    client = mlflow.MlflowClient(program.store)
+    runs = client.search_runs(["0"])
+    trainings = [run for run in runs if "stage" not in run.data.tags]
+    assert [run.info.status for run in trainings] == ["FINISHED"] * 6
+    assert sorted(run.data.params["training.seed"] for run in trainings) == list("012345")
+    versions = client.search_model_versions("name='pet-unet'")
+    numbers = sorted(int(version.version) for version in versions)
+    complete = sum(trial.state == "complete" for trial in searched.trials())
+    assert numbers == list(range(1, 6 + complete + 1 + 1))  # and the search's winner
+    of_trainings = [str(v.run_id) for v in versions if "purpose" not in v.tags]
+    assert sorted(of_trainings) == sorted(run.info.run_id for run in trainings)
+    aliases: dict[str, int] = dict(client.get_registered_model("pet-unet").aliases)
+    assert set(aliases) <= {"challenger", "champion"}
+    mlflow.set_tracking_uri(program.store)
+    for number in numbers:
+        assert load(f"models:/pet-unet/{number}") is not None
+    decoded = program.cache / "decoded" / "32.sqlite"
+    assert is_whole(decoded)
+    connection = sqlite3.connect(decoded)
+    (kept,) = connection.execute("SELECT COUNT(*) FROM examples").fetchone()
+    connection.close()
+    assert kept == 18 + len(gate_of(read_trainval(pets)))  # each example once, whoever came first

@@ -1,0 +1,211 @@
+"""One study for several machines: real PostgreSQL, real processes, one of them killed."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import psutil
+import pytest
+from optuna.trial import TrialState
+
+from segmentation.benchmark.programs import entry as entry_command
+from segmentation.tuning.storage import Place, WorkerLock
+from segmentation.tuning.study import RunningTrial, Study
+from tests.helpers import postgres
+from tests.helpers.claiming import SPACE, open_study
+from tests.helpers.hosts import hosts
+from tests.helpers.programs import Program, read_until, wait_until_gone
+from tests.helpers.stopped import tracking_server
+from tests.helpers.studies import TINY_SEARCH
+from tests.integration.test_study import claiming
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with postgres.running() as address:
+        yield address
+
+
+def test_several_processes_may_make_the_tables_at_once(program: Program) -> None:
+    with postgres.running() as address:
+        processes = [program.start(*claiming(program, address, 8)) for _ in range(4)]
+        for process in processes:
+            _, err = process.communicate(timeout=300)
+            assert process.returncode == 0, err
+        trials = open_study(address).trials()
+        assert [trial.state for trial in trials] == ["complete"] * 8
+        assert len({str(trial.params) for trial in trials}) == 8
+
+
+def test_a_process_that_vanishes_gives_its_trial_back(program: Program, server: str) -> None:
+    total, generator = 16, np.random.default_rng(0)
+    command = claiming(program, server, total, heartbeat=1)
+    processes = [program.start(*command) for _ in range(3)]
+    try:
+        for _ in range(3):
+            time.sleep(generator.uniform(2.5, 4))
+            victim = processes.pop(0)
+            victim.kill()
+            victim.communicate()
+            processes.append(program.start(*command))
+        for process in processes:
+            _, err = process.communicate(timeout=300)
+            assert process.returncode == 0, err
+    finally:
+        for process in processes:
+            process.kill()
+    trials = open_study(server).trials()
+    assert sum(trial.state == "complete" for trial in trials) == total
+    assert {trial.state for trial in trials} <= {"complete", "lost"}
+    retried = [trial.notes["retry_of"] for trial in trials if "retry_of" in trial.notes]
+    assert sorted(retried) == [trial.number for trial in trials if trial.state == "lost"]
+
+
+def test_recover_gives_back_what_a_dead_process_held_and_nothing_else(
+    program: Program, server: str
+) -> None:
+    place = Place(name="held", address=server, heartbeat=1)
+    study = Study(place, SPACE, 0, None)
+    study.require_settings({"heartbeat": 1})
+    command = [sys.executable, "-m", "tests.helpers.claiming", server, "1", "2", "600", "held"]
+    dead, alive = (program.start(*command) for _ in range(2))
+    try:
+        deadline = time.monotonic() + 120
+        while sum(trial.state == "running" for trial in study.trials()) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        dead.kill()
+        dead.communicate()
+        recovered = entry_command("recover", storage=server, study="held")
+        while True:  # as soon as six heartbeats are missing
+            done = program.run(*recovered)
+            assert done.returncode == 0, done.stderr
+            if "held: 0 trials were lost" not in done.stdout:
+                break
+            assert time.monotonic() < deadline
+        assert (
+            "Study:  held: 1 trials were lost, to be tried again; 1 alive, left alone"
+            in done.stdout
+        )
+        assert sorted(t.state for t in study.trials()) == ["lost", "running", "waiting"]
+        assert alive.poll() is None
+    finally:
+        for process in (dead, alive):
+            process.kill()
+            process.communicate()
+    typo = program.run(*entry_command("recover", storage=server, study="helt"))
+    assert typo.returncode == 2
+    assert f"study=helt: there is no such study in {server}" in typo.stderr
+    assert Study.known(Place(name="helt", address=server, heartbeat=1)) is None
+
+
+@pytest.mark.parametrize("reports", [True, False])
+def test_a_machine_that_was_away_too_long_does_not_count_twice(server: str, reports: bool) -> None:
+    """It is given up while it works, and comes back: its trial is another's by then."""
+    place = Place(name=f"away {reports}", address=server, heartbeat=1)
+    study = Study(place, SPACE, 0, None)
+
+    def be_away(attempt: RunningTrial) -> float:
+        other = Study(place, SPACE, 0, None)
+        with other.locked():  # as `recover` does when heartbeats have been missed
+            other.optuna.tell(attempt.number, state=TrialState.FAIL)
+        presence = WorkerLock(place)
+        while other.run_one(1, presence, lambda attempt: 0.5):
+            pass
+        if reports:
+            attempt.report(1, 0.9)
+        return 1.0
+
+    trial = study.run_one(1, WorkerLock(place), be_away)
+    assert trial is not None
+    assert trial.state == "lost"
+    assert [(t.state, t.value) for t in study.trials()] == [("lost", None), ("complete", 0.5)]
+
+
+def test_a_defect_in_a_trial_is_not_hidden(server: str) -> None:
+    study = Study(Place(name="defect", address=server, heartbeat=1), SPACE, 0, None)
+
+    def defect(attempt: RunningTrial) -> float:
+        raise ValueError("a defect")
+
+    with pytest.raises(ValueError, match="a defect"):
+        study.run_one(1, WorkerLock(study.place), defect)
+
+
+def test_three_machines_share_a_study_and_one_is_killed(
+    program: Program, pets: Path, tmp_path: Path
+) -> None:
+    """Each with a network and a cache of its own, on one study and one tracking server."""
+    with contextlib.ExitStack() as running:
+        made = running.enter_context(hosts(3))
+        outside = made[0].outside
+        address = running.enter_context(postgres.running(outside))
+        store = running.enter_context(tracking_server(tmp_path / "server", outside)).uri
+        options = {**TINY_SEARCH, "trials": "9", "heartbeat": "1", "workers": "1"}
+        command = entry_command("tune", **options, storage=address, data=pets)
+        processes = []
+        for host in made:
+            own = {"PETSEG_CACHE": str(tmp_path / host.name), "MLFLOW_TRACKING_URI": store}
+            processes.append(program.start(*host.command(*command), **own))
+            running.callback(processes[-1].kill)
+        victim = processes.pop()
+        read_until(victim, "Trial ")
+        family = [psutil.Process(victim.pid), *psutil.Process(victim.pid).children(recursive=True)]
+        for process in family:
+            process.kill()
+        victim.communicate()
+        wait_until_gone(family)
+        for survivor in processes:
+            _, err = survivor.communicate(timeout=600)
+            assert survivor.returncode == 0, err
+        for name, number in (("small", 9), ("small.confirmation", 4)):
+            trials = Study(Place(name=name, address=address, heartbeat=1), {}, 0, None).trials()
+            assert sum(trial.counts for trial in trials) == number
+            runs = [trial.notes["run"] for trial in trials if trial.state == "complete"]
+            assert len(set(runs)) == len(runs)
+            assert all(t.state in ("complete", "pruned", "lost") for t in trials)
+
+
+@pytest.mark.full  # three machines do, above
+def test_two_commands_share_a_study_and_one_is_killed(
+    program: Program, server: str, pets: Path
+) -> None:
+    options = {**TINY_SEARCH, "trials": "8", "storage": server, "heartbeat": "1", "workers": "1"}
+    command = entry_command("tune", **options, data=pets)
+    program.folder.mkdir(exist_ok=True)
+    first = program.start(*command)
+    read_until(first, "Trial ")
+    second = program.start(*command)
+    time.sleep(8)
+    family = [psutil.Process(first.pid), *psutil.Process(first.pid).children(recursive=True)]
+    for process in family:
+        process.kill()
+    first.communicate()
+    wait_until_gone(family)
+    _, err = second.communicate(timeout=400)
+    assert second.returncode == 0, err
+    client = mlflow.MlflowClient(program.store)
+    runs = client.search_runs(["0"], "tags.study = 'small'")
+    assert all(run.info.status != "RUNNING" for run in runs)
+    (parent,) = [run for run in runs if run.data.tags["stage"] == "parent"]
+    assert parent.info.status == "FINISHED"
+    for name, stage, number in (("small", "search", 8), ("small.confirmation", "confirmation", 4)):
+        study = Study(Place(name=name, address=server, heartbeat=1), {}, 0, None)
+        trials = study.trials()
+        assert sum(trial.counts for trial in trials) == number
+        complete = {t.notes["run"] for t in trials if t.state == "complete"}
+        finished = {
+            run.info.run_id
+            for run in runs
+            if run.data.tags["stage"] == stage and run.info.status == "FINISHED"
+        }
+        assert complete == finished
+    versions = client.search_model_versions("name='pet-unet'")
+    registered = [v.run_id for v in versions if v.tags.get("purpose") == "trial"]
+    assert len(registered) == len(set(registered))

@@ -1,0 +1,244 @@
+"""One model, several processes: the same curve, nothing counted twice, nothing lost."""
+
+import contextlib
+import itertools
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segmentation.benchmark.programs import entry as entry_command
+from segmentation.config.training import DataConfig
+from segmentation.data.oxford_pets import read_trainval
+from segmentation.data.splits import split
+from segmentation.runtime.sharding import Shard
+from tests.helpers.programs import TINY, Program, read_until, wait_until_gone
+from tests.helpers.stopped import OFTEN, SHORT
+
+# How far figures of a training may be from those of one process: sums are taken in another order.
+TOLERANCE = 2e-3
+FP32 = {"precision": "fp32"}
+
+
+@given(st.integers(0, 50), st.integers(1, 9))
+def test_shares_are_the_batch_and_as_even_as_can_be(images: int, size: int) -> None:
+    batch = list(range(images))
+    shares = [Shard(rank=rank, size=size).of(batch) for rank in range(size)]
+    assert list(itertools.chain.from_iterable(shares)) == batch
+    lengths = [len(share) for share in shares]
+    assert max(lengths) - min(lengths) <= 1
+
+
+def jobs(program: Program, number: int, pets: Path, **changes: object) -> list[dict[str, Any]]:
+    """Train in so many processes; return what each wrote down."""
+    out = program.folder / f"by {number}"
+    out.mkdir(parents=True)
+    module = ["-m", "tests.helpers.together_job", str(pets), str(out), json.dumps(changes)]
+    command = [sys.executable, *module]
+    if number > 1:
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command = [*torchrun, f"--nproc-per-node={number}", *module]
+    done = program.run(*command, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    return [json.loads((out / f"{rank}.json").read_text()) for rank in range(number)]
+
+
+@pytest.mark.parametrize(
+    ("number", "changes"),
+    [
+        (2, {"precision": "fp32"}),
+        # The last batch of 12 by 5 has two images: one of three processes has none.
+        (3, {"precision": "fp32", "batch_size": 5, "loss": "bce+dice", "resizing": "fixed"}),
+    ],
+)
+def test_the_curve_is_that_of_one_process_and_every_image_counts_once(
+    program: Program, pets: Path, number: int, changes: dict[str, object]
+) -> None:
+    (alone,), several = jobs(program, 1, pets, **changes), jobs(program, number, pets, **changes)
+    assert len({one["weights"] for one in several}) == 1
+    for name, values in alone["history"].items():
+        for one in several:
+            assert one["history"][name] == pytest.approx(values, abs=TOLERANCE), name
+    assert alone["best"] == several[0]["best"]
+    # Augmented alike, whoever has an image.
+    assert sorted(alone["seen"]) == sorted(
+        itertools.chain.from_iterable(one["seen"] for one in several)
+    )
+    pictures = np.array(alone["samples"]) - np.array(several[0]["samples"])
+    assert np.abs(pictures).max() <= 2  # of 255
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+@pytest.mark.parametrize("sizes", [(3, 5), (4, 0)])
+def test_normalisation_over_processes_is_that_of_the_whole_batch(
+    tmp_path: Path, kind: str, sizes: tuple[int, int]
+) -> None:
+    program = Program(tmp_path, tmp_path / "cache")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    words = [kind, *map(str, sizes), str(tmp_path)]
+    done = program.run(
+        *torchrun, "-m", "tests.helpers.normalization_job", *words, OMP_NUM_THREADS="1"
+    )
+    assert done.returncode == 0, done.stderr
+    found = [dict(np.load(tmp_path / f"{rank}.npz")) for rank in range(2)]
+    whole = found[0]
+    # Values near 40 lose their last digits in float32; bfloat16 has 8 bits of what comes out.
+    close = {"float32": 1e-4, "bfloat16": 2e-2}[kind]
+    for name in ("output", "image"):
+        parts = np.concatenate([one[name] for one in found])
+        np.testing.assert_allclose(parts, whole[f"whole {name}"], atol=close, rtol=close)
+    for name in ("weight", "bias"):
+        parts = sum(one[name] for one in found)
+        np.testing.assert_allclose(parts, whole[f"whole {name}"], atol=4 * close, rtol=close)
+    for name in ("mean", "variance"):
+        for one in found:
+            np.testing.assert_allclose(one[name], whole[f"whole {name}"], atol=close, rtol=close)
+
+
+def curve(program: Program, name: str) -> list[tuple[int, float]]:
+    """Return a metric of the one run of a program's store."""
+    client = mlflow.MlflowClient(program.store)
+    (run,) = client.search_runs(["0"])
+    return [(one.step, one.value) for one in client.get_metric_history(run.info.run_id, name)]
+
+
+def test_a_training_by_two_processes_is_one_run_with_the_same_curve(
+    tmp_path: Path, pets: Path
+) -> None:
+    one = Program(tmp_path / "one", tmp_path / "cache of one")
+    two = Program(tmp_path / "two", tmp_path / "cache of two")
+    for program, processes in ((one, 1), (two, 2)):
+        done = program.entry("train", **TINY, **FP32, data=pets, processes=processes)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("Score:") == 1
+    assert "images by 2 processes" in done.stdout
+    assert "one process with all threads is often faster" in done.stdout
+    assert done.stdout.count("Reading images") == 1
+    assert done.stdout.count("Epoch 3/3") == 1
+    assert done.stderr == ""
+    (run,) = mlflow.MlflowClient(two.store).search_runs(["0"])
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["processes"] == "2"
+    (version,) = mlflow.MlflowClient(two.store).search_model_versions("name='pet-unet'")
+    assert version.run_id == run.info.run_id
+    for name in ("train/loss", "val/loss", "val/dice", "val/accuracy", "val/dice_pooled"):
+        (steps, values), (others, found) = (
+            zip(*curve(program, name), strict=True) for program in (one, two)
+        )
+        assert steps == others == (1, 2, 3)
+        assert found == pytest.approx(values, abs=TOLERANCE)
+    assert not list((two.cache / "runs").glob("*"))
+
+
+def process_of_rank(parent: psutil.Process, rank: int) -> psutil.Process:
+    """Return the process that has a rank."""
+    for child in parent.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            environment = child.environ()
+            if environment.get("RANK") == str(rank) and "LOCAL_RANK" in environment:
+                return child
+    raise AssertionError(f"no process has rank {rank}")
+
+
+def wait_for_epoch(program: Program, least: int) -> None:
+    """Wait until the store has a figure of that epoch."""
+    deadline = time.monotonic() + 120
+    while not any(step >= least for step, _ in curve(program, "val/dice")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.full)])
+def test_a_process_that_is_killed_comes_back_and_training_goes_on_in_the_same_run(
+    tmp_path: Path, pets: Path, rank: int
+) -> None:
+    program = Program(tmp_path / "work", tmp_path / "cache")
+    command = entry_command("train", **SHORT, **FP32, data=pets, processes=2)
+    process = program.start(*command, **OFTEN)
+    children: list[psutil.Process] = []
+    try:
+        read_until(process, "Epoch")
+        children = psutil.Process(process.pid).children(recursive=True)
+        wait_for_epoch(program, 6)
+        process_of_rank(psutil.Process(process.pid), rank).kill()
+        out, err = process.communicate(timeout=300)
+    finally:
+        process.kill()
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+    assert process.returncode == 0, err
+    assert "Going on with " in out
+    steps = [step for step, _ in curve(program, "val/dice")]
+    assert steps == list(range(1, 41))
+    (run,) = mlflow.MlflowClient(program.store).search_runs(["0"])
+    assert run.info.status == "FINISHED"
+    assert "failure" not in run.data.tags
+    assert len(mlflow.MlflowClient(program.store).search_model_versions("name='pet-unet'")) == 1
+    assert not list((program.cache / "runs").glob("*"))
+
+
+def test_what_is_wrong_is_said_once_and_nothing_is_tried_again(
+    program: Program, own_pets: Path
+) -> None:
+    chosen = split(read_trainval(own_pets), DataConfig(train_images=12, val_images=6))
+    broken = chosen.train[0].image
+    broken.write_bytes(b"no picture")
+    done = program.entry("train", **TINY, data=own_pets, processes=2)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count("Error:") == 1, done.stderr
+    assert broken.name in done.stderr
+    assert "Traceback" not in done.stderr
+    wrong = program.entry("train", **{**TINY, "width": 0}, data=own_pets, processes=2)
+    assert wrong.returncode == 2
+    assert wrong.stderr.count("width=0") == 1
+    few = program.entry("train", **TINY, data=own_pets, processes=0)
+    assert few.returncode == 2
+    other = program.entry("train", **TINY, resume="0" * 32, processes=2)
+    assert other.returncode == 2
+    assert other.stderr.count("Error:") == 1, other.stderr
+
+
+def test_ctrl_c_ends_all_of_them_and_one_process_can_go_on(program: Program, pets: Path) -> None:
+    command = entry_command("train", **SHORT, **FP32, data=pets, processes=2)
+    process = program.start(*command, **OFTEN)
+    read_until(process, "Epoch")
+    wait_for_epoch(program, 3)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert err.count("stopped by Ctrl-C or SIGTERM") == 1, err
+    assert "Traceback" not in err
+    wait_until_gone(children)
+    (run,) = mlflow.MlflowClient(program.store).search_runs(["0"])
+    assert run.info.status == "KILLED"
+    done = program.entry("train", resume=run.info.run_id)
+    assert done.returncode == 0, done.stderr
+    assert [step for step, _ in curve(program, "val/dice")] == list(range(1, 41))
+
+
+def test_a_budget_is_agreed_upon(program: Program, pets: Path) -> None:
+    done = program.entry("train", **{**TINY, "epochs": 1}, data=pets, processes=2, budget="4s")
+    assert done.returncode == 0, done.stderr
+    assert "Budget: " in done.stdout
+    assert len(curve(program, "val/dice")) > 1
+
+
+@pytest.mark.full  # as in test_two_hosts
+def test_torchrun_itself_starts_it_too(program: Program, pets: Path) -> None:
+    arguments = entry_command("train", **TINY, **FP32, data=pets)[1:]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = program.run(sys.executable, *torchrun, *arguments, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    assert "images by 2 processes" in done.stdout
+    assert [step for step, _ in curve(program, "train/loss")] == [1, 2, 3]

@@ -1,0 +1,114 @@
+"""A team's server, by its recipe: nothing without a password; with one everything."""
+
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.exceptions import MlflowException
+
+from segmentation.benchmark.programs import entry as entry_command
+from tests.helpers.programs import TINY, Program, read_until
+from tests.helpers.stopped import OFTEN, SHORT
+from tests.helpers.studies import TINY_SEARCH
+from tests.helpers.team import RECIPE, Team, team_server
+
+pytestmark = pytest.mark.slow
+
+NAME, PASSWORD = "ada", "a password of some length"
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    folder = tmp_path_factory.mktemp("team")
+    with team_server(folder) as one:
+        code = recipe_code("create_user").replace("http://127.0.0.1:5000", one.uri)
+        code = code.replace("at least twelve characters", PASSWORD)
+        admin = Program(folder, folder / "cache")
+        done = admin.run(sys.executable, "-c", code, **one.variables())
+        assert done.returncode == 0, done.stderr
+        yield one
+
+
+def test_who_has_no_password_is_told_so_in_one_line(
+    program: Program, pets: Path, team: Team
+) -> None:
+    done = program.entry_with("train", {"MLFLOW_TRACKING_URI": team.uri}, **TINY, data=pets)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("Error:") == 1
+    assert "401" in done.stderr or "not authenticated" in done.stderr
+    with pytest.raises(MlflowException):
+        mlflow.MlflowClient(team.uri).search_experiments()
+
+
+def test_who_has_one_trains_searches_and_loads_what_others_have_trained(
+    program: Program, pets: Path, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = team.variables(NAME, PASSWORD)
+    done = program.entry_with("train", own, **TINY, data=pets)
+    assert done.returncode == 0, done.stderr
+    search = {**TINY_SEARCH, "storage": team.studies}
+    searched = program.entry_with("tune", own, **search, data=pets)
+    assert searched.returncode == 0, searched.stderr
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    client = mlflow.MlflowClient(team.uri)
+    runs = client.search_runs(["0"], max_results=100)
+    assert {run.info.status for run in runs} <= {"FINISHED", "KILLED"}
+    assert all(str(run.info.artifact_uri).startswith("mlflow-artifacts:") for run in runs)
+    assert any(team.artifacts.rglob("*.pt2"))
+    version = client.get_model_version("pet-unet", "1")
+    # From another folder, where nothing of that training lies.
+    load = f"import mlflow; mlflow.pytorch.load_model('models:/pet-unet/{version.version}')"
+    elsewhere = Program(program.folder.parent / "elsewhere", program.cache)
+    loaded = elsewhere.run(sys.executable, "-c", load, **own)
+    assert loaded.returncode == 0, loaded.stderr
+
+
+def test_who_may_not_delete_still_comes_to_a_good_end(
+    program: Program, pets: Path, team: Team
+) -> None:
+    """One that was stopped has sent its checkpoint, and would take it away in the end."""
+    own = team.variables(NAME, PASSWORD)
+    process = program.start(*entry_command("train", **SHORT, data=pets), **own, **OFTEN)
+    read_until(process, "Epoch")
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=120)
+    (run_id,) = re.findall(r"resume=(\w+)", out)
+    done = program.entry_with("train", own, resume=run_id)
+    assert done.returncode == 0, done.stderr
+    assert "Note: the run's artifacts still hold the last checkpoint (" in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_model_moves_there_from_a_store_of_ones_own(
+    home: Program, discs: Path, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = recipe_code("OLD, NEW").replace("sqlite:////path/to/mlflow.db", home.store)
+    code = code.replace("http://127.0.0.1:5000", team.uri)
+    for name, value in team.variables(NAME, PASSWORD).items():
+        monkeypatch.setenv(name, value)
+    asked = "\nmlflow.pytorch.load_model(f'models:/pet-unet/{moved.version}')\nprint(moved.version)"
+    own = team.variables(NAME, PASSWORD)
+    done = home.run(sys.executable, "-c", code + asked, **own)
+    assert done.returncode == 0, done.stderr
+    version = done.stdout.split()[-1]
+    model = f"models:/pet-unet/{version}"
+    promoted = home.entry_with("promote", own, model=model, data=discs)
+    assert promoted.returncode == 0, promoted.stderr
+    evaluated = home.entry_with("evaluate", own, model=model, data=discs, split="gate")
+    assert evaluated.returncode == 0, evaluated.stderr
+    found = mlflow.MlflowClient(team.uri).get_model_version("pet-unet", version)
+    run = mlflow.MlflowClient(team.uri).get_run(str(found.run_id))
+    assert home.store in run.data.tags["mlflow.note.content"]
+
+
+def recipe_code(containing: str) -> str:
+    """Return the block of code of the recipe that contains a text."""
+    blocks = re.findall(r"^```python\n(.*?)^```", RECIPE.read_text(), re.DOTALL | re.M)
+    (block,) = [block for block in blocks if containing in block]
+    return str(block)

@@ -1,0 +1,114 @@
+"""One training on two machines with a network between them, which fails for a while."""
+
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from segmentation.benchmark.programs import entry as entry_command
+from tests.helpers.hosts import Host, hosts
+from tests.helpers.programs import TINY, Program, read_until, readme_code
+from tests.helpers.stopped import OFTEN, SHORT
+from tests.system.test_process_group import FP32, TOLERANCE, curve, wait_for_epoch
+
+pytestmark = pytest.mark.slow
+
+_PORT = 29411
+
+
+@pytest.fixture
+def two() -> Iterator[list[Host]]:
+    with hosts(2) as made:
+        yield made
+
+
+def start(
+    program: Program, here: Host, first: Host, options: dict[str, object], name: str
+) -> "subprocess.Popen[str]":
+    """Start one machine's part of a training by the README's command."""
+    arguments = shlex.join(entry_command("train", **options)[1:])
+    code = readme_code("--rdzv-endpoint=")
+    for said, own in {
+        "FIRST=10.0.0.1": f"FIRST={first.address}",
+        "OWN=10.0.0.1": f"OWN={here.address}",
+        "HOST=1 ": f"HOST={int(here == first)} ",
+        ":29400": f":{_PORT}",
+        "--rdzv-id=NAME": f"--rdzv-id={name}",
+        "-m experiments.train --data /path/to/pets": arguments,
+        "\ntorchrun": f"\nexec {shlex.quote(sys.executable)} -m torch.distributed.run",
+    }.items():
+        assert code.count(said) == 1, said
+        code = code.replace(said, own)
+    # Each machine has a cache of its own, and so checkpoints of its own.
+    variables = {
+        "OMP_NUM_THREADS": "1",
+        "PETSEG_CACHE": str(program.cache / here.name),
+        "PETSEG_GROUP_SECONDS": "10",
+        "MLFLOW_TRACKING_URI": program.store,
+        **OFTEN,
+    }
+    return program.start(*here.command("bash", "-c", code), **variables)
+
+
+def test_two_machines_train_one_model_with_the_curve_of_one(
+    tmp_path: Path, pets: Path, two: list[Host]
+) -> None:
+    one = Program(tmp_path / "one", tmp_path / "cache")
+    done = one.entry("train", **TINY, **FP32, data=pets)
+    assert done.returncode == 0, done.stderr
+    both = Program(tmp_path / "both", tmp_path / "caches")
+    parts = [start(both, host, two[0], {**TINY, **FP32, "data": pets}, "curve") for host in two]
+    ends = [part.communicate(timeout=300) for part in parts]
+    assert [part.returncode for part in parts] == [0, 0], ends
+    assert sum("Score:" in out for out, _ in ends) == 1
+    for name in ("train/loss", "val/loss", "val/dice", "val/accuracy"):
+        expected, found = curve(one, name), curve(both, name)
+        assert [step for step, _ in found] == [step for step, _ in expected]
+        values = [value for _, value in expected]
+        assert [value for _, value in found] == pytest.approx(values, abs=TOLERANCE)
+    # Each machine decoded for itself, once, and nothing is left of the checkpoints.
+    for host in two:
+        assert list((both.cache / host.name / "decoded").glob("*.sqlite"))
+        assert not list((both.cache / host.name / "runs").glob("*/checkpoint"))
+
+
+def test_a_machine_that_is_cut_off_comes_back_and_the_training_ends_well(
+    tmp_path: Path, pets: Path, two: list[Host]
+) -> None:
+    program = Program(tmp_path / "work", tmp_path / "caches")
+    options: dict[str, object] = {**SHORT, **FP32, "data": pets, "epochs": 150}
+    first, second = (start(program, host, two[0], options, "cut") for host in two)
+    try:
+        read_until(first, "Epoch")
+        wait_for_epoch(program, 20)
+        two[1].cut_off()
+        time.sleep(20)
+        reached = max(step for step, _ in curve(program, "val/dice"))
+        assert reached < 150
+        two[1].join()
+        deadline = time.monotonic() + 300
+        while first.poll() is None:
+            # Its own launcher may have given up; whoever runs it starts it again.
+            if second.poll() is not None:
+                second.communicate()
+                second = start(program, two[1], two[0], options, "cut")
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        out, err = first.communicate(timeout=60)
+        assert first.returncode == 0, err
+        assert "Going on with " in out
+        assert "another process of this training has gone" in err
+    finally:
+        for process in (first, second):
+            process.terminate()
+            process.communicate(timeout=60)
+    assert [step for step, _ in curve(program, "val/dice")] == list(range(1, 151))
+    client = mlflow.MlflowClient(program.store)
+    (run,) = client.search_runs(["0"])
+    assert run.info.status == "FINISHED"
+    assert len(client.search_model_versions("name='pet-unet'")) == 1

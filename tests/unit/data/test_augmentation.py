@@ -1,0 +1,181 @@
+"""Variants keep image and mask together, keep masks binary, and depend on their numbers alone."""
+
+from collections.abc import Callable
+
+import albumentations as A  # noqa: N812
+import numpy as np
+import pytest
+
+from segmentation.data.augmentation.augmenter import Augmenter, MaskError
+from segmentation.data.augmentation.transforms import DRAWN, Colour, Compose, Geometry, Vary
+from segmentation.data.synthetic.drawing import BREEDS, draw
+
+
+def sample(size: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    """A white disc on black, off the middle, and its flags; the last row does not count."""
+    rows, columns = np.mgrid[:size, :size]
+    disc = (rows - 20) ** 2 + (columns - 40) ** 2 < 14**2
+    image = np.repeat(disc[..., None], 3, axis=-1).astype(np.uint8) * 255
+    flags = np.where(disc, 3, 2).astype(np.uint8)
+    flags[-1] = 0
+    return image, flags
+
+
+def one(
+    augment: Augmenter,
+    pair: tuple[np.ndarray, np.ndarray],
+    epoch: int = 1,
+    key: int = 0,
+    side: int = 64,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A variant of one image, as a batch of one."""
+    images, flags = augment(pair[0][None], pair[1][None], epoch, [key], side)
+    return images[0], flags[0]
+
+
+def varied(vary: Vary, image: np.ndarray, **drawn: float) -> tuple[np.ndarray, np.ndarray]:
+    """An image, grey or RGB, moved and recoloured, and moved as a mask (its first channel)."""
+    rgb = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=-1)
+    batch = Compose([vary])(
+        images=rgb[None], masks=rgb[None, ..., 0].copy(), draws=[{**MIDDLE, **drawn}], side=len(rgb)
+    )
+    return batch["images"][0], batch["masks"][0]
+
+
+@pytest.mark.parametrize("strength", ["none", "light", "strong"])
+@pytest.mark.parametrize("side", [32, 64])
+def test_masks_stay_binary_and_stay_on_their_image(strength: str, side: int) -> None:
+    augment = Augmenter(strength, seed=0)
+    agreement = []
+    for key in range(60):
+        variant, moved = one(augment, sample(), key=key, side=side)
+        assert variant.shape == (side, side, 3)
+        assert variant.dtype == np.uint8
+        assert set(np.unique(moved)) <= {0, 2, 3}
+        grey = variant.mean(axis=-1)
+        # Colours change, but the disc stays the brighter part: split half way.
+        bright = grey > (grey.min() + grey.max()) / 2
+        if (moved == 3).any():
+            agreement.append((bright == (moved == 3)).mean())
+    assert np.mean(agreement) > 0.97
+
+
+def test_none_changes_nothing() -> None:
+    image, flags = sample()
+    variant, moved = one(Augmenter("none", seed=0), (image, flags))
+    assert np.array_equal(variant, image)
+    assert np.array_equal(moved, flags)
+
+
+MIDDLE = dict.fromkeys(DRAWN, 0.5)
+NO_COLOUR = Colour(brightness=0, contrast=0, saturation=0, hue=0, grey=0, share=0)
+STILL = Geometry(mirror=0, zoom=2, rotation=90, shear=0, shift=0.25)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "expected"),
+    [
+        ({}, [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16]]),
+        ({"rotation": 0.0}, [[4, 8, 12, 16], [3, 7, 11, 15], [2, 6, 10, 14], [1, 5, 9, 13]]),
+        ({"down": 0.0}, [[5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16], [9, 10, 11, 12]]),
+    ],
+    ids=["as it is", "a quarter turn to the left", "a row up, mirrored at the edge"],
+)
+def test_a_warp_by_hand(drawn: dict[str, float], expected: list[list[int]]) -> None:
+    image = np.arange(1, 17, dtype=np.uint8).reshape(4, 4)
+    variant, mask = varied(Vary(STILL, NO_COLOUR), image, **drawn)
+    assert mask.tolist() == expected
+    assert variant[..., 0].tolist() == expected
+
+
+def test_a_mirror_by_hand() -> None:
+    image = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    mirrored = Vary(Geometry(mirror=1, zoom=1, rotation=0, shear=0, shift=0), NO_COLOUR)
+    variant, mask = varied(mirrored, image)
+    assert np.array_equal(mask, image[:, ::-1])
+    assert np.array_equal(variant[..., 0], image[:, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("drawn", "expected"),
+    [
+        ({}, (100, 150, 50)),
+        # Half as bright again: all by 1.5.
+        ({"brightness": 1.0}, (150, 225, 75)),
+        # Half the contrast: half way to the mean luma, 0.299 * 100 + 0.587 * 150 + 0.114 * 50.
+        ({"contrast": 0.0}, (112, 137, 87)),
+        # No colour: the luma itself, 123.65.
+        ({"grey": 0.0}, (124, 124, 124)),
+    ],
+    ids=["as it is", "brightness", "contrast", "grey"],
+)
+def test_a_recolouring_by_hand(drawn: dict[str, float], expected: tuple[int, ...]) -> None:
+    colour = Colour(brightness=0.5, contrast=0.5, saturation=0.5, hue=0.1, grey=0.5, share=1)
+    image = np.full((2, 2, 3), (100, 150, 50), np.uint8)
+    variant, _ = varied(Vary(STILL, colour), image, **drawn)
+    assert abs(variant.astype(int) - expected).max() <= 1
+
+
+def test_hue_turns_colours_and_leaves_grey_and_brightness() -> None:
+    colour = Colour(brightness=0, contrast=0, saturation=0, hue=0.5, grey=0, share=1)
+    half_a_turn = {**MIDDLE, "hue": 0.0}
+    grey, red = colour.matrix(half_a_turn, (0, 0, 0)), np.array([255, 0, 0, 1])
+    assert grey is not None
+    assert grey @ (80, 80, 80, 1) == pytest.approx((80, 80, 80), abs=0.5)
+    turned = grey @ red
+    assert turned[0] < turned[1]
+    assert turned[0] < turned[2]
+    assert turned @ (0.299, 0.587, 0.114) == pytest.approx(0.299 * 255, abs=0.5)
+
+
+def test_draws_depend_on_seed_epoch_and_index_alone() -> None:
+    pixels, trimap = draw(BREEDS[0], np.random.default_rng(0))
+    pair = pixels[:64, :64], np.where(trimap[:64, :64] == 2, 2, 3).astype(np.uint8)
+    this, that = Augmenter("light", seed=5), Augmenter("light", seed=5)
+    for _ in range(7):
+        one(that, pair, key=99)  # another history
+    for epoch, key in ((1, 0), (2, 0), (1, 1)):
+        a, b = one(this, pair, epoch, key), one(that, pair, epoch, key)
+        assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+    first = one(this, pair)[0]
+    for other in (
+        one(this, pair, epoch=2)[0],
+        one(this, pair, key=1)[0],
+        one(Augmenter("light", seed=6), pair)[0],
+    ):
+        assert not np.array_equal(first, other)
+
+
+def test_an_image_varies_alike_alone_and_among_others() -> None:
+    pixels, trimap = draw(BREEDS[0], np.random.default_rng(0))
+    pair = pixels[:64, :64], np.where(trimap[:64, :64] == 2, 2, 3).astype(np.uint8)
+    pairs = [pair, sample(), (pair[0][::-1], pair[1][::-1])]
+    augment = Augmenter("strong", seed=5)
+    together = np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])
+    images, flags = augment(together[0], together[1], 3, [4, 0, 9], 32)
+    for position, key in enumerate((4, 0, 9)):
+        image, mask = one(augment, pairs[position], epoch=3, key=key, side=32)
+        assert np.array_equal(images[position], image)
+        assert np.array_equal(flags[position], mask)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda mask: mask * 2, lambda mask: mask * 85, lambda mask: mask.astype(np.float32) / 2],
+    ids=["doubled", "stretched", "blurred"],
+)
+def test_a_transform_that_spoils_masks_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, spoil: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    class Spoiling(A.DualTransform):  # type: ignore[misc]
+        def apply_to_images(self, images: np.ndarray, **_: object) -> np.ndarray:
+            return images
+
+        def apply_to_masks(self, masks: np.ndarray, **_: object) -> np.ndarray:
+            return spoil(masks)
+
+    monkeypatch.setattr(
+        "segmentation.data.augmentation.augmenter._pipeline", lambda _: [Spoiling(p=1)]
+    )
+    with pytest.raises(MaskError, match="nearest"):
+        one(Augmenter("light", seed=0), sample())

@@ -1,0 +1,222 @@
+"""Decoding, verification and the batches that training sees."""
+
+import contextlib
+import dataclasses
+import itertools
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from segmentation.config.training import DataConfig, TrainingConfig
+from segmentation.data.dataset import SplitDataset
+from segmentation.data.images.examples import COUNTS_BIT, PET_BIT
+from segmentation.data.loader import BatchLoader
+from segmentation.data.loading import load_splits, nearest
+from segmentation.data.oxford_pets import read_list, read_trainval
+from segmentation.data.splits import split
+from segmentation.errors import DataError
+from segmentation.evaluation.scoring import evaluate
+from segmentation.models.predictor import OneByOne
+
+CONFIG = DataConfig(train_images=12, val_images=5, image_size=32)
+
+
+def loaded(folder: Path, **changes: object) -> dict[str, SplitDataset]:
+    config = dataclasses.replace(CONFIG, **changes)  # type: ignore[arg-type]
+    parts = split(read_trainval(folder), config)
+    apart = {"gate": parts.gate, "test": read_list(folder, "test")}
+    return load_splits({"val": parts.val, "train": parts.train}, apart, config, lambda *_: None)
+
+
+def test_pixels_are_decoded_to_the_working_size(pets: Path) -> None:
+    train = loaded(pets)["train"]
+    images, flags = train.pixels.gather(range(12))
+    assert images.shape == (12, 32, 32, 3)
+    assert flags.shape == (12, 32, 32)
+    assert set(np.unique(flags)) == {COUNTS_BIT, COUNTS_BIT | PET_BIT}
+    assert train.pet_share == (flags & PET_BIT == 1).mean()
+    for example, own in zip(train.examples, flags, strict=True):
+        trimap = np.asarray(Image.open(example.trimap))
+        assert (own & PET_BIT == 1).mean() == pytest.approx((trimap != 2).mean(), abs=0.05)
+
+
+def test_an_ignored_border_does_not_count(pets: Path) -> None:
+    splits = [loaded(pets, border=border)["train"] for border in ("pet", "ignore")]
+    pet, ignore = (one.pixels.gather(range(12))[1] for one in splits)
+    assert (pet >= COUNTS_BIT).all()
+    assert 0.03 < (ignore < COUNTS_BIT).mean() < 0.3
+    assert np.array_equal(ignore, np.where(ignore < COUNTS_BIT, 0, pet))
+    counted = ignore[ignore >= COUNTS_BIT]
+    assert splits[1].pet_share == (counted & PET_BIT == 1).mean()
+
+
+def test_nearest_takes_the_pixel_under_the_centre() -> None:
+    masks = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    assert nearest(masks, 2).tolist() == [[5, 7], [13, 15]]
+    assert np.array_equal(nearest(masks, 4), masks)
+    assert nearest(masks, 8)[0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_the_digest_follows_the_content(own_pets: Path) -> None:
+    before = loaded(own_pets)["train"]
+    assert loaded(own_pets)["train"].digest == before.digest
+    changed = before.examples[0].trimap
+    pixels = np.array(Image.open(changed))
+    pixels[0, 0] = 3 if pixels[0, 0] != 3 else 2
+    Image.fromarray(pixels).save(changed)
+    assert loaded(own_pets)["train"].digest != before.digest
+
+
+def test_all_bad_examples_are_named_at_once_or_left_out(own_pets: Path) -> None:
+    train = loaded(own_pets)["train"].examples
+    cut, empty, gone, odd, small = train[:5]
+    cut.image.write_bytes(cut.image.read_bytes()[:400])
+    empty.image.write_bytes(b"")
+    gone.trimap.unlink()
+    Image.fromarray(np.full((200, 200), 7, np.uint8)).save(odd.trimap)
+    Image.fromarray(np.ones((20, 20), np.uint8)).save(small.trimap)
+    with pytest.raises(DataError, match=r"5 of 17 examples cannot be used.*bad_examples=skip") as e:
+        loaded(own_pets)
+    for path in (cut.image, empty.image, gone.trimap, odd.trimap, small.trimap):
+        assert str(path) in str(e.value)
+    left = loaded(own_pets, bad_examples="skip")["train"]
+    assert left.examples == train[5:]
+    assert len(left.pixels) == 7
+    assert len(left.problems) == 5
+
+
+def test_nothing_but_bad_examples_is_an_error_even_when_skipping(own_pets: Path) -> None:
+    for file in (own_pets / "images").iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(DataError, match="none of the"):
+        loaded(own_pets, bad_examples="skip")
+
+
+def test_the_same_photo_in_training_and_validation_is_found(own_pets: Path) -> None:
+    parts = loaded(own_pets)
+    twin, seen = parts["train"].examples[0], parts["val"].examples[0]
+    shutil.copy(seen.image, twin.image)
+    shutil.copy(seen.trimap, twin.trimap)
+    with pytest.raises(DataError, match=rf"{twin.id}\.jpg: the same picture as .*{seen.id}\.jpg"):
+        loaded(own_pets)
+    left = loaded(own_pets, bad_examples="skip")
+    assert twin not in left["train"].examples
+    assert seen in left["val"].examples
+
+
+@pytest.mark.parametrize("apart", ["gate", "test"])
+def test_a_photo_of_the_gate_or_test_split_may_not_train(own_pets: Path, apart: str) -> None:
+    train = loaded(own_pets)["train"].examples[0]
+    trainval = read_trainval(own_pets)
+    hidden = split(trainval, CONFIG).gate[0] if apart == "gate" else read_list(own_pets, "test")[0]
+    shutil.copy(hidden.image, train.image)
+    shutil.copy(hidden.trimap, train.trimap)
+    with pytest.raises(DataError, match=rf"{train.id}\.jpg: the same picture as .* the {apart} "):
+        loaded(own_pets)
+    assert train not in loaded(own_pets, bad_examples="skip")["train"].examples
+
+
+def test_an_images_variants_do_not_depend_on_which_others_there_are(own_pets: Path) -> None:
+    config = TrainingConfig(batch_size=50)
+    whole = loaded(own_pets)
+    left_out = whole["train"].examples[0]
+    left_out.image.write_bytes(b"")
+    fewer = loaded(own_pets, bad_examples="skip")
+    variants = []
+    for parts in (whole, fewer):
+        (batch,) = BatchLoader(parts["train"], parts["val"], config).epoch(1)
+        variants.append({image.numpy().tobytes() for image in batch.image})
+    assert variants[1] < variants[0]
+
+
+def test_the_model_is_judged_on_what_was_verified_whatever_became_of_the_files(
+    own_pets: Path,
+) -> None:
+    val = loaded(own_pets)["val"]
+    shutil.rmtree(own_pets)
+    model = OneByOne(_all_pet, "all pet")
+    evaluation, problems = evaluate("val", model, val.examples, "pet", read=val.files.__getitem__)
+    assert not problems
+    assert evaluation.examples == val.examples
+    assert evaluation.counts.mean() == evaluation.counts.all_pet().mean()
+    assert not evaluation.above_floors()
+
+
+def _all_pet(image: torch.Tensor) -> torch.Tensor:
+    return torch.ones_like(image[:, :1], dtype=torch.float32)
+
+
+@pytest.mark.parametrize("value", [1, 2])
+def test_trimaps_that_are_all_pet_or_hardly_any_are_refused(own_pets: Path, value: int) -> None:
+    for path in (own_pets / "annotations" / "trimaps").iterdir():
+        pixels = np.full_like(np.array(Image.open(path)), value)
+        pixels[0, 0] = 1
+        Image.fromarray(pixels).save(path)
+    with pytest.raises(DataError, match="pixels of the val split are pet; expected 2% to 95%"):
+        loaded(own_pets)
+
+
+def test_an_epoch_shows_each_image_once_and_the_next_in_another_order(pets: Path) -> None:
+    parts = loaded(pets)
+    config = TrainingConfig(batch_size=5, augment="none")
+    batches = BatchLoader(parts["train"], parts["val"], config)
+    orders = []
+    for epoch in (1, 2):
+        seen = torch.cat([batch.image for batch in batches.epoch(epoch)])
+        orders.append([_position(parts["train"], image) for image in seen])
+        assert sorted(orders[-1]) == list(range(12))
+    assert orders[0] != orders[1]
+    sizes = [len(batch.image) for batch in batches.epoch(3)]
+    assert sizes == [5, 5, 2]
+    assert len(batches) == 3
+
+
+def _position(split: SplitDataset, image: torch.Tensor) -> int:
+    """Find an unaugmented image in its split."""
+    pixels = image.permute(1, 2, 0).numpy()
+    images, _ = split.pixels.gather(range(len(split)))
+    return next(i for i, other in enumerate(images) if np.array_equal(other, pixels))
+
+
+def test_batches_are_the_same_for_any_number_of_workers(pets: Path) -> None:
+    parts = loaded(pets)
+    epochs = []
+    for workers in (0, 1, 2):
+        config = TrainingConfig(batch_size=5, loader_workers=workers, seed=4)
+        batches = BatchLoader(parts["train"], parts["val"], config)
+        epochs.append([list(batches.epoch(1)), list(batches.epoch(2))])
+    for other in epochs[1:]:
+        for one, two in zip(itertools.chain(*epochs[0]), itertools.chain(*other), strict=True):
+            assert torch.equal(one.image, two.image)
+            assert torch.equal(one.mask, two.mask)
+            assert torch.equal(one.valid, two.valid)
+
+
+def test_validation_is_whole_and_in_order(pets: Path) -> None:
+    parts = loaded(pets)
+    batches = BatchLoader(parts["train"], parts["val"], TrainingConfig(batch_size=1))
+    seen = torch.cat([batch.image for batch in batches.validation()])
+    images, _ = parts["val"].pixels.gather(range(len(parts["val"])))
+    assert np.array_equal(seen.permute(0, 2, 3, 1).numpy(), images)
+    assert seen.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("how", ["ahead", "one at a time", "by two processes"])
+def test_batches_do_not_depend_on_how_they_are_prepared(pets: Path, how: str) -> None:
+    parts = loaded(pets)
+    config = TrainingConfig(batch_size=5, loader_workers=2 if "processes" in how else 0)
+    plain = BatchLoader(parts["train"], parts["val"], dataclasses.replace(config, loader_workers=0))
+    other = BatchLoader(parts["train"], parts["val"], config)
+    other.ahead = how == "ahead"
+    with other.one_at_a_time() if "time" in how else contextlib.nullcontext():
+        for epoch in (1, 2):
+            pairs = list(zip(plain.epoch(epoch, 32), other.epoch(epoch, 32), strict=True))
+            assert len(pairs) == len(plain)
+            for one, another in pairs:
+                assert torch.equal(one.image, another.image)
+                assert torch.equal(one.mask, another.mask)
+                assert torch.equal(one.valid, another.valid)

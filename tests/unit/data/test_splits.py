@@ -1,0 +1,106 @@
+"""Disjoint, stratified, repeatable; the gate never moves."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from segmentation.config.training import DataConfig
+from segmentation.data.oxford_pets import Example
+from segmentation.data.splits import check_pet_share, choose, find_twins, in_gate, split
+from segmentation.errors import ConfigError, DataError
+
+
+def examples(**breeds: int) -> list[Example]:
+    return [
+        Example(id=f"{breed}_{n}", breed=breed, species="cat", image=Path(), trimap=Path())
+        for breed, number in breeds.items()
+        for n in range(1, number + 1)
+    ]
+
+
+FULL = examples(**{f"breed{n}": 100 for n in range(37)})
+
+
+def ids(part: tuple[Example, ...]) -> set[str]:
+    return {example.id for example in part}
+
+
+def test_splits_share_no_image_and_the_gate_is_the_same_for_every_seed() -> None:
+    gates = []
+    for seed in range(5):
+        parts = split(FULL, DataConfig(split_seed=seed))
+        assert (len(parts.train), len(parts.val)) == (100, 20)
+        assert not ids(parts.train) & ids(parts.val)
+        assert not (ids(parts.train) | ids(parts.val)) & ids(parts.gate)
+        gates.append(ids(parts.gate))
+    assert all(gate == gates[0] for gate in gates)
+    assert 0.17 < len(gates[0]) / len(FULL) < 0.23
+
+
+def test_the_gate_is_for_ever_the_same() -> None:
+    """Models of different times are compared on it, so these names must never change."""
+    gate = [example.id for example in examples(Abyssinian=40) if in_gate(example)]
+    assert gate == [
+        "Abyssinian_3",
+        "Abyssinian_4",
+        "Abyssinian_5",
+        "Abyssinian_34",
+        "Abyssinian_40",
+    ]
+
+
+def test_another_seed_chooses_other_images_and_the_same_seed_the_same() -> None:
+    first, again, other = (split(FULL, DataConfig(split_seed=seed)) for seed in (0, 0, 1))
+    assert first.train == again.train
+    assert first.val == again.val
+    assert ids(first.train) != ids(other.train)
+
+
+def test_breeds_come_in_proportion() -> None:
+    chosen = Counter(e.breed for e in choose(examples(a=60, b=30, c=10), 20, seed=0))
+    assert chosen == {"a": 12, "b": 6, "c": 2}
+    thin = Counter(e.breed for e in choose(FULL, 20, seed=0))
+    assert set(thin.values()) == {1}  # 20 of 37 breeds, none twice
+    assert len(Counter(e.breed for e in split(FULL, DataConfig()).train)) == 37
+
+
+def test_the_order_does_not_matter_and_is_mixed() -> None:
+    drawn = choose(FULL, 50, seed=0)
+    assert drawn == choose(FULL[::-1], 50, seed=0)
+    assert [e.breed for e in drawn] != sorted(e.breed for e in drawn)
+
+
+def test_all_means_all_but_the_gate() -> None:
+    parts = split(FULL, DataConfig(train_images="all", val_images="all"))
+    assert len(parts.train) + len(parts.val) + len(parts.gate) == len(FULL)
+    assert len(parts.val) == (len(FULL) - len(parts.gate)) // 5
+
+
+def test_asking_for_more_than_there_is_says_how_many_there_are() -> None:
+    small = examples(a=50)
+    pool = sum(not in_gate(example) for example in small)
+    with pytest.raises(ConfigError, match=f"train_images=100: there are {pool - 10} to choose"):
+        split(small, DataConfig(val_images=10))
+    with pytest.raises(ConfigError, match="val_images=all: there are 0 to choose"):
+        split([e for e in small if not in_gate(e)][:1], DataConfig(val_images="all"))
+    with pytest.raises(ConfigError, match=f"val_images={pool}: there are {pool - 1} to choose"):
+        split(small, DataConfig(val_images=pool))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.0199, 0.9501, 1.0])
+def test_masks_that_cannot_be_pets_are_refused(share: float) -> None:
+    with pytest.raises(DataError, match="pixels of the val split are pet; expected 2% to 95%"):
+        check_pet_share("val", share)
+
+
+def test_usual_shares_of_pet_pass() -> None:
+    for share in (0.02, 0.4, 0.95):
+        check_pet_share("val", share)
+
+
+def test_the_same_picture_in_two_splits_is_found_under_any_name() -> None:
+    a, b, c = examples(x=3)
+    found = find_twins([("val", a, "same"), ("train", b, "same"), ("train", c, "other")])
+    assert list(found) == [b.id]
+    assert not find_twins([("train", a, "same"), ("train", b, "same")])

@@ -1,0 +1,85 @@
+"""The drawn sample: the same for everybody, in the real layout, and not to be had by colour."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segmentation.data.images.examples import BACKGROUND, BORDER, PET
+from segmentation.data.oxford_pets import read_list
+from segmentation.data.prepare.verification import verify
+from segmentation.data.synthetic.dataset import synthetic_folder, write_dataset
+
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_the_same_seed_draws_the_same_files_and_another_seed_others(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        write_dataset(tmp_path / name, 6, 2, seed)
+    a, b, c = (fingerprint(tmp_path / name) for name in "abc")
+    assert a == b
+    assert set(a) == set(c)
+    assert all(a[name] != c[name] for name in a if name.endswith(".jpg"))
+
+
+def test_it_passes_the_verification_that_real_data_must_pass(pets: Path) -> None:
+    report = verify(pets, lambda *_: None)
+    assert report.problems == ()
+    assert report.counts == {"trainval": 60, "test": 12}
+    assert 0.15 < report.pet < 0.45  # 0.28 in real pets
+    assert 0.05 < report.border < 0.2  # 0.125 in real pets
+    species = {example.species for example in read_list(pets, "trainval")}
+    assert species == {"cat", "dog"}
+
+
+def test_no_threshold_on_colour_finds_the_pet(pets: Path) -> None:
+    pixels, truths = [], []
+    for example in read_list(pets, "trainval"):
+        photo = np.asarray(Image.open(example.image), dtype=int)
+        pixels.append(photo.reshape(-1, 3)[::17])
+        truths.append((np.asarray(Image.open(example.trimap)).ravel() != BACKGROUND)[::17])
+
+    def mean_dice(said: list[np.ndarray]) -> float:
+        return float(
+            np.mean(
+                [2 * (s & t).sum() / (s.sum() + t.sum()) for s, t in zip(said, truths, strict=True)]
+            )
+        )
+
+    floor = mean_dice([np.ones_like(truth) for truth in truths])
+    best = max(
+        mean_dice([(sign * p[:, channel] > sign * level) for p in pixels])
+        for channel in range(3)
+        for sign in (1, -1)
+        for level in range(15, 250, 15)
+    )
+    assert best < floor + 0.03
+
+
+def test_trimaps_have_a_border_all_around_the_pet(pets: Path) -> None:
+    for example in read_list(pets, "test"):
+        trimap = np.asarray(Image.open(example.trimap))
+        assert set(np.unique(trimap)) == {PET, BACKGROUND, BORDER}
+        inside, outside = trimap == PET, trimap == BACKGROUND
+        assert not (inside[1:] & outside[:-1]).any()
+        assert not (inside[:, 1:] & outside[:, :-1]).any()
+
+
+def test_it_is_drawn_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PETSEG_CACHE", str(tmp_path))
+    monkeypatch.setattr("segmentation.data.synthetic.dataset.TRAINVAL", 4)
+    monkeypatch.setattr("segmentation.data.synthetic.dataset.TEST", 1)
+    (tmp_path / ".synthetic-1.partial-old").mkdir()  # what a killed process left
+    folder = synthetic_folder()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert synthetic_folder() == folder
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    assert not list(tmp_path.glob("*partial*"))

@@ -1,0 +1,200 @@
+"""A model whose answers are known, judged in every way; the figures by hand."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from segmentation.data.oxford_pets import Example
+from segmentation.errors import DataError
+from segmentation.evaluation.analysis import BORDERS, Analysis, examine
+from segmentation.evaluation.scoring import ScoredImage
+from segmentation.models.predictor import Photo, Probability
+
+#: Trimap and probability of an image of one row: pet, pet, border, border, four of background.
+TRIMAP = [1, 1, 3, 3, 2, 2, 2, 2]
+ANSWER = [0.8, 0.8, 0.8, 0.2, 0.2, 0.2, 0.2, 0.8]
+
+
+class Red:
+    """A model that takes the share of red for the probability of pet."""
+
+    device = torch.device("cpu")
+
+    def __call__(self, photos: Iterable[Photo]) -> Iterator[Probability]:
+        for photo in photos:
+            yield np.asarray(photo[:, :, 0] / 255, np.float32)
+
+
+class Drawings:
+    """Pictures that are the images' names."""
+
+    def __init__(self) -> None:
+        self.added: list[str] = []
+
+    def draw(self, judged: ScoredImage) -> str:
+        return judged.example.id
+
+    def add(self, drawn: str) -> None:
+        self.added.append(drawn)
+
+
+def write(folder: Path, name: str, species: str, trimap: object, probability: object) -> Example:
+    """Write an image that gives these probabilities."""
+    red = np.array([probability], np.float64) * 255
+    pixels = np.zeros((*red.shape, 3), np.uint8)
+    pixels[..., 0] = red.round()
+    example = Example(
+        id=name,
+        breed=name.rsplit("_", 1)[0],
+        species=species,
+        image=folder / f"{name}.jpg",
+        trimap=folder / f"{name}.png",
+    )
+    Image.fromarray(pixels).save(example.image, "PNG")
+    Image.fromarray(np.array([trimap], np.uint8)).save(example.trimap)
+    return example
+
+
+def judged(examples: Sequence[Example], border: str = "pet") -> Analysis:
+    return examine("test", Red(), examples, border, Drawings(), lambda done, total: None)
+
+
+def test_the_three_meanings_of_the_border_by_hand(tmp_path: Path) -> None:
+    example = write(tmp_path, "Tabby_1", "cat", TRIMAP, ANSWER)
+    found = judged([example])
+    assert tuple(found.by_border) == BORDERS
+    dice = {name: one.counts.mean().dice for name, one in found.by_border.items()}
+    # as pet: TP 3, FP 1, FN 1; as background: TP 2, FP 2; ignored: TP 2, FP 1
+    assert dice == pytest.approx({"pet": 6 / 8, "background": 4 / 6, "ignore": 4 / 5})
+    for border, expected in dice.items():
+        asked = judged([example], border)
+        assert asked.evaluation.counts.mean().dice == expected
+        assert [one.dice for one in asked.slices] == [expected] * 2
+    accuracy = {name: one.counts.mean().accuracy for name, one in found.by_border.items()}
+    assert accuracy == pytest.approx({"pet": 6 / 8, "background": 6 / 8, "ignore": 5 / 6})
+    assert found.digests == (hashlib.sha256(example.image.read_bytes()).hexdigest(),)
+
+
+@pytest.mark.parametrize(
+    ("border", "expected"), [("pet", 2 / 3), ("ignore", 2 / 3), ("background", 2 / 3)]
+)
+def test_the_boundary_by_hand(tmp_path: Path, border: str, expected: float) -> None:
+    # Within 1 pixel. The outline of the answer: columns 2 and 7. Of the truth: column 3 or 1, which
+    # is met; column 7 meets nothing. Precision 1/2, recall 1.
+    found = judged([write(tmp_path, "Tabby_1", "cat", TRIMAP, ANSWER)], border)
+    assert found.boundary.tolist() == pytest.approx([expected])
+
+
+@pytest.mark.parametrize(("border", "expected"), [("pet", 1.0), ("ignore", 1.0), ("background", 0)])
+def test_the_true_outline_is_the_borders_outer_edge_or_its_inner_one(
+    tmp_path: Path, border: str, expected: float
+) -> None:
+    # The answer ends at column 4; as pet the truth ends at 3, as background at 1.
+    found = judged([write(tmp_path, "Tabby_1", "cat", TRIMAP, [1] * 5 + [0] * 3)], border)
+    assert found.boundary.tolist() == [expected]
+
+
+@pytest.mark.parametrize("border", BORDERS)
+def test_threshold_one_half_is_the_plain_score_and_calibration_counts_the_same_pixels(
+    tmp_path: Path, border: str
+) -> None:
+    random = np.random.default_rng(0)
+    examples = []
+    for number in range(4):
+        trimap = random.integers(1, 4, 40)
+        answer = np.where(trimap == 1, 0.7, 0.3) + random.uniform(-0.3, 0.3, 40)
+        examples.append(write(tmp_path, f"pug_{number}", "dog", trimap, answer))
+    found = judged(examples, border)
+    assert found.curve[0.5] == pytest.approx(found.evaluation.counts.mean().dice)
+    assert found.evaluation is found.by_border[border]
+    assert found.by_border[border].interval() == found.evaluation.interval()
+    counts = found.counts[border]
+    pixels = int((counts.tp + counts.fp + counts.fn + counts.tn).sum())
+    assert sum(one.pixels for one in found.bins) == pixels
+    assert (pixels < 160) == (border == "ignore")
+
+
+def test_slices_by_hand(tmp_path: Path) -> None:
+    good, poor = [1, 1, 0, 0], [1, 0, 0, 0]  # Dice 1 and 2/3
+    answers: dict[str, tuple[str, list[int]]] = {
+        f"Tabby_{number}": ("cat", good if number < 3 else poor) for number in range(5)
+    }
+    answers |= {"pug_1": ("dog", poor), "Smoke_1": ("cat", good)}
+    examples = [
+        write(tmp_path, name, species, [1, 1, 2, 2], answer)
+        for name, (species, answer) in answers.items()
+    ]
+    found = judged(examples).slices
+    assert [(one.kind, one.name, one.images) for one in found] == [
+        ("species", "cat", 6),
+        ("species", "dog", 1),
+        ("breed", "Smoke", 1),
+        ("breed", "Tabby", 5),
+        ("breed", "pug", 1),
+    ]
+    cat, dog, smoke, tabby, pug = found
+    assert cat.dice == pytest.approx((4 + 2 * 2 / 3) / 6)
+    assert tabby.dice == pytest.approx((3 + 2 * 2 / 3) / 5)
+    assert tabby.iou == pytest.approx((3 + 2 * 1 / 2) / 5)
+    assert tabby.accuracy == pytest.approx((3 + 2 * 3 / 4) / 5)
+    assert (dog.dice, pug.dice, smoke.dice) == pytest.approx((2 / 3, 2 / 3, 1))
+    assert [one.floor for one in found] == pytest.approx([2 / 3] * 5)  # half of each is pet
+    assert [one.interval is None for one in found] == [False, True, True, False, True]
+    assert tabby.interval is not None
+    assert tabby.interval[0] < tabby.dice < tabby.interval[1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "best"),
+    [
+        ([1.0, 1.0, 0.0, 0.0], 0.5),  # every threshold is as good
+        ([0.33, 0.33, 0.27, 0.0], 0.3),
+        ([0.9, 0.9, 0.62, 0.0], 0.65),  # the nearest to 0.5 of several
+    ],
+)
+def test_the_best_threshold(tmp_path: Path, answer: list[float], best: float) -> None:
+    assert judged([write(tmp_path, "pug_1", "dog", [1, 1, 2, 2], answer)]).best_threshold == best
+
+
+def test_bad_examples_are_named_and_left_out_and_pictures_come_in_order(tmp_path: Path) -> None:
+    examples = [write(tmp_path, f"pug_{n}", "dog", TRIMAP, ANSWER) for n in range(30)]
+    examples[7].image.unlink()
+    examples[20].trimap.write_bytes(b"")
+    drawings, told = Drawings(), []
+    found = examine(
+        "gate", Red(), examples, "pet", drawings, lambda done, total: told.append((done, total))
+    )
+    good = [one for one in examples if one.id not in ("pug_7", "pug_20")]
+    assert list(found.examples) == good
+    assert drawings.added == [one.id for one in good]
+    assert ["pug_7.jpg" in found.problems[0], "pug_20.png" in found.problems[1]] == [True, True]
+    assert len(found.problems) == 2
+    assert told == [(done, 30) for done in range(1, 31)]
+    lengths = {len(found.digests), len(found.histograms), len(found.boundary)}
+    assert lengths | {len(counts) for counts in found.counts.values()} == {28}
+
+
+def test_without_a_single_good_example_all_are_named(tmp_path: Path) -> None:
+    examples = [write(tmp_path, f"pug_{n}", "dog", TRIMAP, ANSWER) for n in range(2)]
+    for example in examples:
+        example.image.write_bytes(b"no image")
+    with pytest.raises(DataError) as error:
+        judged(examples)
+    assert "pug_0.jpg" in str(error.value)
+    assert "pug_1.jpg" in str(error.value)
+
+
+def test_the_interval_of_the_boundary_holds_its_mean(tmp_path: Path) -> None:
+    random = np.random.default_rng(2)
+    answers: list[NDArray[np.float64]] = [random.random(8) for _ in range(12)]
+    found = judged(
+        [write(tmp_path, f"pug_{n}", "dog", TRIMAP, answer) for n, answer in enumerate(answers)]
+    )
+    low, high = found.boundary_interval
+    assert low < found.boundary.mean() < high

@@ -1,0 +1,40 @@
+"""Pictures show what they say, whatever the shape of the photo."""
+
+import numpy as np
+import pytest
+
+from segmentation.evaluation.figures import gallery, panel, progress
+
+
+def test_colours_tell_hits_from_false_and_missed_pixels() -> None:
+    image = np.zeros((40, 40, 3), np.uint8)
+    mask, said = np.zeros((40, 40), bool), np.zeros((40, 40), bool)
+    mask[:, 10:30], said[:, 20:40] = True, True
+    outcome = panel(image, mask, said, 40)[:, -40:]
+    nothing, missed, hit, false = (outcome[20, x] for x in (5, 15, 25, 35))
+    assert nothing.tolist() == [0, 0, 0]
+    assert missed.argmax() == 2
+    assert hit.argmax() == 1
+    assert false.argmax() == 0
+
+
+@pytest.mark.parametrize(("height", "width"), [(2, 3000), (3000, 2), (1, 1), (333, 500)])
+def test_photos_of_any_shape_have_a_panel_of_bounded_size(height: int, width: int) -> None:
+    image = np.zeros((height, width, 3), np.uint8)
+    mask = np.zeros((height, width), bool)
+    picture = panel(image, mask, mask, 96)
+    assert picture.shape[0] == 96
+    assert 72 <= picture.shape[1] <= 3 * 4 * 96 + 8
+    assert gallery([picture] * 3, ["a", "b", "c"], 2).shape[0] > 2 * 96
+
+
+def test_progress_shows_the_first_the_last_and_some_moments_between() -> None:
+    image = np.zeros((20, 20, 3), np.uint8)
+    mask = np.ones((20, 20), bool)
+    moments = {}
+    for epoch in range(0, 100, 10):  # right from epoch 50 on
+        moments[epoch] = [panel(image, mask, mask if epoch >= 50 else ~mask, 20)] * 2
+    sheet = progress(moments, ["a", "b"])
+    assert sheet.shape[1] == (20 + 4) * 8
+    outcomes = [sheet[40, 24 * column + 10] for column in range(2, 8)]
+    assert [outcome.argmax() for outcome in outcomes] == [2, 2, 2, 1, 1, 1]  # missed, then found

@@ -1,0 +1,113 @@
+"""Outlines and their F-score: small ones by hand, and laws."""
+
+import math
+
+import numpy as np
+import pytest
+
+from segmentation.metrics.boundary import Mask, boundary_f, outline
+
+
+def half(begin: int, height: int = 40, width: int = 30) -> Mask:
+    """Everything from the column `begin` on: its outline is that column."""
+    mask = np.zeros((height, width), bool)
+    mask[:, begin:] = True
+    return mask
+
+
+def square(left: int) -> Mask:
+    """10 x 10 pixels in a photo of 40 x 30, whose diagonal is 50."""
+    mask = np.zeros((40, 30), bool)
+    mask[10:20, left : left + 10] = True
+    return mask
+
+
+def random_masks(seed: int) -> tuple[Mask, Mask]:
+    random = np.random.default_rng(seed)
+    height, width = random.integers(1, 20, 2)
+    return random.random((height, width)) < 0.7, random.random((height, width)) < 0.4
+
+
+def by_comparing_all(mask: Mask, prediction: Mask, tolerance: float) -> float:
+    """The definition, word by word, with every distance."""
+    reach = math.ceil(tolerance * math.hypot(*mask.shape))
+
+    def near(some: Mask, others: Mask) -> float:
+        here, there = np.argwhere(some), np.argwhere(others)
+        distances = np.hypot(*(here[:, None] - there[None]).transpose(2, 0, 1))
+        return float((distances.min(axis=1) <= reach).mean())
+
+    true, said = outline(mask), outline(prediction)
+    if not true.any() or not said.any():
+        same = not true.any() and not said.any() and bool((mask == prediction).all())
+        return float(same)
+    precision, recall = near(said, true), near(true, said)
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def test_an_outline_is_what_touches_the_outside_and_the_photos_edge_is_none() -> None:
+    mask = np.zeros((9, 9), bool)
+    mask[2:7, 2:7] = True  # 5 x 5, of which 3 x 3 are inside
+    assert outline(mask).sum() == 16
+    assert not outline(mask)[3:6, 3:6].any()
+    assert np.argwhere(outline(half(10))[0]).ravel().tolist() == [10]
+    assert not outline(np.ones((4, 4), bool)).any()
+    assert not outline(np.zeros((4, 4), bool)).any()
+    lone = np.zeros((3, 3), bool)
+    lone[1, 1] = True
+    assert (outline(lone) == lone).all()
+    diagonal = np.zeros((3, 3), bool)  # a corner alone does not make a pixel an outline's
+    diagonal[2, 2] = True
+    assert not outline(~diagonal)[1, 1]
+
+
+@pytest.mark.parametrize(("tolerance", "expected"), [(0.04, 0.0), (0.06, 1.0)])
+def test_outlines_three_pixels_apart_meet_within_three_and_not_within_two(
+    tolerance: float, expected: float
+) -> None:
+    assert boundary_f(half(10), half(13), tolerance) == expected
+
+
+@pytest.mark.parametrize(("shift", "expected"), [(8, 1.0), (9, 0.0)])
+def test_the_usual_tolerance_is_three_quarters_of_a_percent_rounded_up(
+    shift: int, expected: float
+) -> None:
+    # 600 x 800: a diagonal of 1,000, so 7.5, so 8 pixels
+    assert boundary_f(half(100, 600, 800), half(100 + shift, 600, 800)) == expected
+
+
+def test_a_square_two_pixels_off_by_hand() -> None:
+    # Within 1 pixel: of the upper and the lower edge 9 of 10 pixels each; of the 8 others of the
+    # inner edge the first and the last; of the outer edge none. Of 36 in all, both ways.
+    assert boundary_f(square(10), square(12)) == pytest.approx(20 / 36)
+    # Precision and recall differ: the half plane has 40 pixels of outline, 10 of them met; of the
+    # square's 36 the 10 of its left edge and 1 beyond at either end.
+    precision, recall = 12 / 40, 12 / 36
+    expected = 2 * precision * recall / (precision + recall)
+    assert boundary_f(square(10), half(10)) == pytest.approx(expected)
+
+
+def test_without_an_outline() -> None:
+    nothing, everything = np.zeros((40, 30), bool), np.ones((40, 30), bool)
+    assert boundary_f(nothing, nothing) == 1
+    assert boundary_f(everything, everything) == 1
+    assert boundary_f(everything, nothing) == 0  # neither has an outline, and all is wrong
+    assert boundary_f(nothing, everything) == 0
+    assert boundary_f(square(10), nothing) == 0
+    assert boundary_f(everything, square(10)) == 0
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_laws_and_the_definition_on_random_masks(seed: int) -> None:
+    mask, other = random_masks(seed)
+    scores = []
+    for tolerance in (0.0, 0.01, 0.1, 0.3):
+        score = boundary_f(mask, other, tolerance)
+        assert score == pytest.approx(by_comparing_all(mask, other, tolerance))
+        assert score == pytest.approx(boundary_f(other, mask, tolerance))
+        assert score == pytest.approx(boundary_f(mask.T, other.T, tolerance))
+        assert score == pytest.approx(boundary_f(mask[::-1], other[::-1], tolerance))
+        assert 0 <= score <= 1
+        scores.append(score)
+    assert scores == sorted(scores)  # a wider tolerance forgives more
+    assert boundary_f(mask, mask, 0) == 1

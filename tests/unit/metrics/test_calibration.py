@@ -1,0 +1,113 @@
+"""Thresholds and calibration: constructed probabilities, and agreement with plain counts."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from segmentation.evaluation.scoring import counts_of
+from segmentation.metrics.calibration import (
+    Histogram,
+    calibration_error,
+    histogram,
+    reliability,
+    threshold_curve,
+)
+
+
+def sorted_in(
+    probabilities: "list[float] | NDArray[np.float32]",
+    pet: "list[int] | NDArray[np.uint8]",
+    valid: list[int] | None = None,
+) -> Histogram:
+    """The histogram of an image of one row."""
+    values = np.array([probabilities], np.float32)
+    counted = np.ones(values.shape, np.uint8) if valid is None else np.array([valid], np.uint8)
+    return histogram(values, np.array([pet], np.uint8), counted)
+
+
+def group(probability: float, pixels: int, pet: int) -> tuple[list[float], list[int]]:
+    """So many pixels of one probability, some of which are pet."""
+    return [probability] * pixels, [1] * pet + [0] * (pixels - pet)
+
+
+def test_a_bin_holds_its_upper_end_and_zero_is_in_the_first() -> None:
+    above = float(np.nextafter(np.float32(0.5), np.float32(1)))
+    found = sorted_in([0.0, 0.01, 0.011, 0.5, above, 1.0], [0, 1, 0, 1, 0, 1])
+    assert np.flatnonzero(found.pet).tolist() == [0, 49, 99]
+    assert np.flatnonzero(found.background).tolist() == [0, 1, 50]
+    assert found.total[[0, 49, 99]].tolist() == pytest.approx([0.01, 0.5, 1.0])
+
+
+def test_pixels_that_do_not_count_are_in_no_bin() -> None:
+    found = sorted_in([0.2, 0.2, 0.9], [1, 0, 1], valid=[1, 0, 0])
+    assert (found.pet.sum(), found.background.sum()) == (1, 0)
+    assert found.total.sum() == pytest.approx(0.2)
+
+
+def test_dice_over_thresholds_by_hand() -> None:
+    curve = threshold_curve(
+        [
+            sorted_in([0.2, 0.4, 0.6, 0.8], [0, 1, 0, 1]),
+            sorted_in([0.3, 0.3], [1, 1]),
+        ]
+    )
+    assert list(curve) == [step / 20 for step in range(1, 20)]
+    # First image: pets at 0.4 and 0.8, background at 0.2 and 0.6; second: both pet, at 0.3.
+    assert curve[0.1] == pytest.approx((4 / 6 + 1) / 2)
+    assert curve[0.25] == pytest.approx((4 / 5 + 1) / 2)
+    assert curve[0.35] == pytest.approx((4 / 5 + 0) / 2)
+    assert curve[0.5] == pytest.approx((2 / 4 + 0) / 2)
+    assert curve[0.7] == pytest.approx((2 / 3 + 0) / 2)
+    assert curve[0.9] == 0
+
+
+def test_the_curve_is_what_plain_counts_give_at_every_threshold() -> None:
+    random = np.random.default_rng(0)
+    images = []
+    for _ in range(5):
+        values = random.random((20, 30)).astype(np.float32)
+        values[0] = random.choice([0.25, 0.5, 0.75], 30)  # exactly on a threshold
+        values[1] = np.nextafter(values[0], np.float32(random.integers(0, 2)))  # right beside it
+        mask = (random.random((20, 30)) < values).astype(np.uint8)
+        valid = (random.random((20, 30)) < 0.9).astype(np.uint8)
+        images.append((values, mask, valid))
+    curve = threshold_curve([histogram(*image) for image in images])
+    for threshold, dice in curve.items():
+        plain = [counts_of(v > threshold, mask, valid).mean().dice for v, mask, valid in images]
+        assert dice == pytest.approx(np.mean(plain), abs=1e-12)
+
+
+def test_perfectly_calibrated_probabilities_have_no_error() -> None:
+    quarter, most = group(0.25, 8, 2), group(0.75, 4, 3)
+    bins = reliability([sorted_in(*quarter), sorted_in(*most)])
+    assert [(one.low, one.pixels) for one in bins] == [(0.2, 8), (0.7, 4)]
+    assert [one.share for one in bins] == [0.25, 0.75]
+    assert [one.probability for one in bins] == pytest.approx([0.25, 0.75])
+    assert calibration_error(bins) == pytest.approx(0)
+
+
+def test_the_calibration_error_by_hand() -> None:
+    sure, rare = group(0.9, 10, 6), group(0.1, 30, 3)
+    bins = reliability([sorted_in(sure[0] + rare[0], sure[1] + rare[1])])
+    assert [one.low for one in bins] == [0.0, 0.8]  # their bins' upper ends
+    # 0.3 off for 10 of 40 pixels, right for the others
+    assert calibration_error(bins) == pytest.approx(0.3 * 10 / 40)
+
+
+def test_the_error_spans_0_to_1_and_weighs_pixels_not_images() -> None:
+    assert calibration_error(reliability([sorted_in([1.0, 0.0], [0, 1])])) == 1
+    assert calibration_error(reliability([sorted_in([1.0, 0.0], [1, 0])])) == 0
+    large, small = sorted_in([1.0] * 9, [1] * 9), sorted_in([1.0], [0])
+    assert calibration_error(reliability([large, small])) == pytest.approx(0.1)
+
+
+def test_every_pixel_that_counts_is_in_one_bin() -> None:
+    random = np.random.default_rng(1)
+    values = random.random(5000).astype(np.float32)
+    pet = (random.random(5000) < values).astype(np.uint8)
+    bins = reliability([sorted_in(values[:100], pet[:100]), sorted_in(values[100:], pet[100:])])
+    assert sum(one.pixels for one in bins) == 5000
+    assert sum(one.pixels * one.share for one in bins) == pytest.approx(pet.sum())
+    assert sum(one.pixels * one.probability for one in bins) == pytest.approx(values.sum())
+    assert all(one.low < one.probability <= one.low + 0.1 for one in bins)
+    assert calibration_error(bins) < 0.05  # pets were drawn with these very probabilities

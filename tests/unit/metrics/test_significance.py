@@ -1,0 +1,64 @@
+"""Which training is better: hand-computed numbers, and how often the interval errs."""
+
+import numpy as np
+import pytest
+
+from segmentation.metrics.significance import Spread, compare, seed_spread
+
+SMALL = Spread(value=0.005, freedom=2)
+
+
+def test_the_difference_and_its_interval_equal_those_computed_by_hand() -> None:
+    first = np.array([[0.8, 0.6, 0.7], [0.9, 0.7, 0.7]])
+    second = np.array([[0.7, 0.6, 0.5], [0.7, 0.4, 0.5]])
+    found = compare(first, second, Spread(value=0.02, freedom=2), level=0.95)
+    # Means over seeds: 0.85, 0.65, 0.7 and 0.7, 0.5, 0.5; differences 0.15, 0.15, 0.2.
+    assert found.difference == pytest.approx(1 / 6)
+    # Variance over images 1/1200, by 3: 1/3600 with 2 degrees of freedom; between seeds
+    # 0.0004 (1/2 + 1/2) with 2. Together 0.00067778 with (0.00067778)^2 / ((1/3600)^2 / 2 +
+    # 0.0004^2 / 2) = 3.874 degrees of freedom, of which Student's t at 97.5 % is 2.812.
+    half = 2.812 * np.sqrt(1 / 3600 + 0.0004)
+    assert found.low == pytest.approx(1 / 6 - half, abs=2e-4)
+    assert found.high == pytest.approx(1 / 6 + half, abs=2e-4)
+    assert (found.images, found.seeds) == (3, 2)
+    assert found.verdict == "better"
+
+
+def test_swapping_the_sides_swaps_the_verdict() -> None:
+    generator = np.random.default_rng(0)
+    first = 0.8 + 0.01 * generator.standard_normal((2, 40))
+    second = 0.7 + 0.01 * generator.standard_normal((2, 40))
+    assert compare(first, second, SMALL, 0.95).verdict == "better"
+    assert compare(second, first, SMALL, 0.95).verdict == "worse"
+    assert "within the noise" in compare(first, first + 0.001, SMALL, 0.95).verdict
+
+
+def test_the_spread_between_seeds_is_pooled_over_configurations() -> None:
+    groups = [np.array([[0.5, 0.7], [0.7, 0.9]]), np.array([[0.1, 0.3], [0.1, 0.3]])]
+    # Means 0.6 and 0.8, 0.2 and 0.2: squares 0.02 and 0 over 1 + 1 degrees of freedom.
+    found = seed_spread(groups)
+    assert found.value == pytest.approx(0.1)
+    assert found.freedom == 2
+
+
+@pytest.mark.parametrize(("seeds", "single"), [(0.02, 0.05), (0.0, 0.1), (0.04, 0.01)])
+def test_equal_configurations_are_rarely_called_different_but_not_never(
+    seeds: float, single: float
+) -> None:
+    """The interval holds its level where images and seeds both are noisy, and is not absurdly wide.
+
+    Args:
+        seeds: standard deviation between trainings of what moves all images alike.
+        single: the same of what moves single images.
+    """
+    generator = np.random.default_rng(1)
+    wrong, repeats = 0, 1500
+    for _ in range(repeats):
+        images = generator.normal(0.8, 0.1, 40)  # hard and easy ones, the same for both sides
+        groups = [
+            images + generator.normal(0, seeds, (2, 1)) + generator.normal(0, single, (2, 40))
+            for _ in range(4)
+        ]
+        found = compare(groups[0], groups[1], seed_spread(groups), 0.95)
+        wrong += found.low > 0 or found.high < 0
+    assert 0.002 <= wrong / repeats <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / repeats)

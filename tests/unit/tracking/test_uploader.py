@@ -1,0 +1,132 @@
+"""Outbox and courier: what is put on disk arrives in order and once, whatever happens between."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from segmentation.tracking.logging.outbox import Entry, Outbox, entries_in
+from segmentation.tracking.logging.uploader import RefusedError, Uploader
+
+
+class Store:
+    """A delivery that can be away, refuse, or lose its answer."""
+
+    def __init__(self) -> None:
+        self.away, self.mute, self.doubts = False, False, 0
+        self.arrived: list[int] = []
+        self.asked = threading.Event()
+
+    def take(self, entries: list[Entry]) -> list[Entry]:
+        self.asked.set()
+        if self.away:
+            raise ConnectionError("nobody there")
+        if entries[0].facts.get("bad"):
+            raise RefusedError("never")
+        number = entries[0].facts["number"]
+        if number not in self.arrived:
+            self.arrived.append(number)
+        if self.mute:
+            self.mute = False
+            raise TimeoutError("no answer")
+        return entries[:1]
+
+    def doubt(self) -> None:
+        self.doubts += 1
+
+
+def put(outbox: Outbox, *numbers: int) -> None:
+    for number in numbers:
+        outbox.put("metrics", {"number": number})
+
+
+def test_what_waits_arrives_in_order_also_from_an_earlier_process(tmp_path: Path) -> None:
+    put(Outbox(tmp_path / "box"), 1, 2, 3)
+    outbox = Outbox(tmp_path / "box")
+    put(outbox, *range(4, 13))
+    store = Store()
+    assert Uploader(outbox, store).finish(10)
+    assert store.arrived == list(range(1, 13))
+    assert list((tmp_path / "box").iterdir()) == []
+
+
+def test_while_the_store_is_away_all_is_kept_and_it_is_said_once(tmp_path: Path) -> None:
+    outbox, store, lines = Outbox(tmp_path / "box"), Store(), list[str]()
+    store.away = True
+    put(outbox, 1)
+    courier = Uploader(outbox, store, lines.append)
+    assert store.asked.wait(10)
+    put(outbox, 2, 3)
+    assert not courier.finish(0.2)
+    assert [entry.facts["number"] for entry in entries_in(tmp_path / "box")] == [1, 2, 3]
+    assert len(lines) == 1
+    assert "nobody there" in lines[0]
+    assert str(tmp_path / "box") in lines[0]
+    store.away = False
+    again = Uploader(Outbox(tmp_path / "box"), store, lines.append)
+    assert again.finish(10)
+    assert store.arrived == [1, 2, 3]
+
+
+def test_it_goes_on_when_the_store_is_back(tmp_path: Path) -> None:
+    outbox, store, lines = Outbox(tmp_path / "box"), Store(), list[str]()
+    store.away = True
+    put(outbox, 1, 2)
+    courier = Uploader(outbox, store, lines.append)
+    assert store.asked.wait(10)
+    store.away = False
+    assert courier.finish(30)
+    assert store.arrived == [1, 2]
+    assert [line.startswith("Tracking: the store answers again") for line in lines] == [False, True]
+
+
+def test_a_lost_answer_is_doubted_and_tried_again(tmp_path: Path) -> None:
+    outbox, store = Outbox(tmp_path / "box"), Store()
+    store.mute = True
+    put(outbox, 1, 2)
+    assert Uploader(outbox, store).finish(30)
+    assert store.doubts == 1
+    assert store.arrived == [1, 2]
+
+
+def test_what_the_store_will_never_take_is_put_aside_and_the_rest_goes_on(tmp_path: Path) -> None:
+    outbox, store = Outbox(tmp_path / "box"), Store()
+    put(outbox, 1)
+    outbox.put("tags", {"bad": True})
+    put(outbox, 2)
+    assert Uploader(outbox, store).finish(10)
+    assert store.arrived == [1, 2]
+    assert outbox.refused() == ["never"]
+
+
+def test_half_written_and_half_removed_entries_do_not_count(tmp_path: Path) -> None:
+    box = tmp_path / "box"
+    put(Outbox(box), 1, 2)
+    (box / "00000001" / "entry.json").unlink()
+    (box / "00000001" / "rest").touch()
+    (box / ".new-abc").mkdir()
+    outbox = Outbox(box)
+    assert sorted(path.name for path in box.iterdir()) == ["00000002"]
+    put(outbox, 3)
+    assert [entry.number for entry in outbox.waiting()] == [2, 3]
+
+
+def test_a_newer_checkpoint_takes_the_place_of_one_that_waits(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "box")
+    file = tmp_path / "checkpoint"
+    for content in ("one", "two", "three"):
+        file.unlink(missing_ok=True)
+        file.write_text(content)
+        outbox.put("checkpoint", {"path": "c/latest"}, {"latest": file}, instead=True)
+        put(outbox, 1)
+    kinds = [entry.kind for entry in outbox.waiting()]
+    assert kinds == ["metrics", "metrics", "checkpoint", "metrics"]
+    (newest,) = [entry for entry in outbox.waiting() if entry.kind == "checkpoint"]
+    assert (newest.folder / "latest").read_text() == "three"
+
+
+def test_an_entry_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "box")
+    with pytest.raises(TypeError):
+        outbox.put("tags", {"no JSON": object()})
+    assert list((tmp_path / "box").iterdir()) == []

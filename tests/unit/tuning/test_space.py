@@ -1,0 +1,70 @@
+"""The notation in which users say what is searched."""
+
+import pytest
+
+from segmentation.config.training import option_name, searchable
+from segmentation.errors import ConfigError
+from segmentation.tuning.space import Choices, Range, check, parse
+
+ALL = {option_name(field): str(field.default) for field in searchable()}
+
+
+def test_values_ranges_and_choices_are_told_apart() -> None:
+    fixed, space = parse(
+        ALL | {"width": "8..32:8", "lr": "3e-4..3e-2", "depth": "3,4", "loss": "bce, bce+dice"}
+    )
+    assert space == {
+        "width": Range(low=8, high=32, step=8, log=False),
+        "depth": Choices(values=(3, 4)),
+        "lr": Range(low=3e-4, high=3e-2, step=None, log=True),
+        "loss": Choices(values=("bce", "bce+dice")),
+    }
+    assert fixed["augment"] == "strong"
+    assert fixed["batch_size"] == 8
+    assert set(fixed) | set(space) == set(ALL)
+
+
+def test_the_notation_of_a_dimension_reads_as_it_was_typed() -> None:
+    typed = {"width": "8..32:8", "lr": "0.0003..0.03", "depth": "3..5", "augment": "none,light"}
+    _, space = parse(ALL | typed)
+    assert {name: str(dimension) for name, dimension in space.items()} == typed
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("width", "8...32", "expected a whole number, LOW..HIGH"),
+        ("width", "32..8", "LOW below HIGH"),
+        ("width", "8..8", "LOW below HIGH"),
+        ("width", "8..32:7", "LOW plus a multiple of 7"),
+        ("width", "8..32:0", "a step above 0"),
+        ("width", "8,8", "different choices"),
+        ("width", "wide", "expected a whole number"),
+        ("lr", "0..1e-2", "its logarithm is searched"),
+        ("lr", "1e-3..nan", "LOW below HIGH"),
+        ("lr", "1e-3,", "expected a number"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_name(name: str, text: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse(ALL | {"lr": "1e-3..1e-2", name: text})
+    assert str(refused.value).startswith(f"{name}={text}: ")
+    assert reason in str(refused.value)
+
+
+def test_all_texts_that_cannot_be_read_are_named_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"(?s)width=a.*lr=b"):
+        parse(ALL | {"width": "a..b", "lr": "b"})
+
+
+def test_a_search_needs_something_to_search() -> None:
+    with pytest.raises(ConfigError, match="nothing to search"):
+        parse(ALL)
+
+
+def test_every_corner_of_the_space_must_be_a_possible_training() -> None:
+    _, space = parse(ALL | {"depth": "3..8", "loss": "bce,hinge"})
+    with pytest.raises(ConfigError) as refused:
+        check(space, {})
+    assert "loss=hinge: expected one of" in str(refused.value)
+    assert "depth=8: at image_size=128" in str(refused.value)
