@@ -33,13 +33,13 @@ def main(**options: Any) -> None:
     asked = BenchmarkRequest.of(own, options)
     # What follows takes seconds to import; --help and wrong parameters need none of it.
     from segmentation.benchmark.machine import Machine
-    from segmentation.data.sources import find_source
+    from segmentation.data.sources import resolve_source
     from segmentation.runtime.device import choose_compute
 
     compute = choose_compute(asked.config.training)
-    source = find_source(asked.config.data.source)
+    source = resolve_source(asked.config.data.source)
     machine = Machine.of(compute.device)
-    click.echo(source.line)
+    click.echo(source.summary)
     click.echo(f"{machine.line()}, {compute.amp}")
 
     from segmentation.benchmark.suites import run

@@ -14,7 +14,7 @@ import click
 
 from segmentation.errors import ConfigError, PeerLostError, TrainingError, explain
 from segmentation.runtime import exit_code as ending
-from segmentation.runtime.sharding import started_as
+from segmentation.runtime.sharding import shard_from_env
 
 if TYPE_CHECKING:
     from segmentation.training.callbacks import EpochReport, FitResult, Samples
@@ -73,7 +73,7 @@ def _end(message: str, code: int, error: BaseException) -> None:
 
     Of an error that all of these have alike the main one tells, which has rank 0.
     """
-    rank = started_as().rank
+    rank = shard_from_env().rank
     gone = isinstance(error, PeerLostError)
     if gone:  # their launcher may end this one meanwhile
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -31,7 +31,7 @@ def main(data: str, output: str, **options: Any) -> None:
     from segmentation.data.oxford_pets import read_list
     from segmentation.data.prepare.export import require_new, write_splits
     from segmentation.data.prepare.verification import verify
-    from segmentation.data.sources import find_source, prepared
+    from segmentation.data.sources import prepared_dataset, resolve_source
     from segmentation.data.splits import split
     from segmentation.errors import DataError
     from segmentation.tracking.store import connect, how_to_look
@@ -42,13 +42,13 @@ def main(data: str, output: str, **options: Any) -> None:
     if output:
         require_new(target)
     store = connect()
-    source = prepared() if data == "download" else find_source(data)
+    source = prepared_dataset() if data == "download" else resolve_source(data)
     if source is None:
         from segmentation.data.prepare.download import download
 
         download()
-        source = find_source("auto")
-    click.echo(source.line)
+        source = resolve_source("auto")
+    click.echo(source.summary)
     report = verify(source.root, ProgressBar("Verifying"))
     for line in report.lines():
         click.echo(line)

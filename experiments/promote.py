@@ -35,12 +35,12 @@ def main(model: str, force: bool, **options: Any) -> None:
             "models:/pet-unet@challenger"
         )
     # What follows takes seconds to import; --help and wrong parameters need none of it.
-    from segmentation.data.sources import find_source
+    from segmentation.data.sources import resolve_source
     from segmentation.runtime.device import choose_compute
 
     compute = choose_compute(config.training)
-    source = find_source(config.data.source)
-    click.echo(source.line)
+    source = resolve_source(config.data.source)
+    click.echo(source.summary)
 
     from segmentation.tracking.registry.loading import default_model, load
     from segmentation.tracking.registry.publish import VersionRef

@@ -22,13 +22,13 @@ def main(context: click.Context, **options: Any) -> None:
         connect,
         how_to_collect,
         how_to_look,
-        shown,
+        mask_password,
     )
     from segmentation.utils.paths import cache_folder
     from segmentation.workflows.shrink import shrink
 
     store = connect()
-    click.echo(f"Store: {shown(store)}  cache: {cache_folder()}")
+    click.echo(f"Store: {mask_password(store)}  cache: {cache_folder()}")
     done = shrink(asked, click.echo, ProgressBar("Deleting"))
     click.echo(done.verdict())
     click.echo(f"Look:  {how_to_look(store, done.run_id)}")

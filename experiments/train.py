@@ -12,7 +12,7 @@ from experiments.console import ConsoleCallback, ProgressBar, one_line_errors
 from experiments.options import Duration, config_options
 from segmentation.config.training import Config, require_model_name
 from segmentation.errors import TrainingError
-from segmentation.runtime.sharding import FULL, started_as
+from segmentation.runtime.sharding import FULL, shard_from_env
 
 if TYPE_CHECKING:
     from segmentation.runtime.process_group import ProcessGroup
@@ -67,9 +67,9 @@ def main(context: click.Context, processes: int, **options: Any) -> None:
     config = Config.from_options(options) if given else None
     require_model_name(options["model_name"])
     # What follows takes seconds to import; --help and wrong parameters need none of it.
-    from segmentation.runtime.process_group import together
+    from segmentation.runtime.process_group import init_process_group
 
-    if processes > 1 and started_as() == FULL:
+    if processes > 1 and shard_from_env() == FULL:
         from segmentation.runtime.device import choose_compute
         from segmentation.runtime.launcher import launch
 
@@ -79,13 +79,13 @@ def main(context: click.Context, processes: int, **options: Any) -> None:
                 "faster: several wait for each other in every layer"
             )
         context.exit(launch("experiments.train", sys.argv[1:], processes))
-    with together(options) as group:
-        if not group.main:
+    with init_process_group(options) as group:
+        if not group.is_main_process:
             _beside(group)
         elif asked := _asked(context, options, group.key):
             _train(asked, group)
         else:
-            group.from_main(None, patient=True)
+            group.broadcast(None, patient=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -162,7 +162,7 @@ def _train(asked: TrainRequest, group: "ProcessGroup") -> None:
         asked=settings,
         say=click.echo,
     )
-    warning = "" if outcome.evaluation.above_floors() else " - NOT above that"
+    warning = "" if outcome.evaluation.above_baselines() else " - NOT above that"
     click.echo(f"Score: {outcome.story.score()}; {outcome.story.floor()}{warning}")
     click.echo(outcome.decision)
     if earlier:
@@ -177,17 +177,17 @@ def _train(asked: TrainRequest, group: "ProcessGroup") -> None:
 
 def _beside(group: "ProcessGroup") -> None:
     """Train as one of several processes, of which the main one says what and how."""
-    asked = group.from_main(None, patient=True)
+    asked = group.broadcast(None, patient=True)
     if asked is None:
         return
     options, model_name, like = asked
     config, setup, _ = _prepared(options, model_name, like, group, lambda line: None)
-    from segmentation.workflows.session import keep_within, take_part
+    from segmentation.workflows.session import fit_within_budget, run_worker
 
-    budget = group.from_main(None, patient=True)
+    budget = group.broadcast(None, patient=True)
     if budget:
-        config, _ = keep_within(budget, config, setup)
-    take_part(config, setup)
+        config, _ = fit_within_budget(budget, config, setup)
+    run_worker(config, setup)
 
 
 def _prepared(
@@ -198,22 +198,22 @@ def _prepared(
     say: Callable[[str], None],
 ) -> tuple[Config, "TrainingSession", str]:
     """Return settings and data, the same in all processes, and the main one's tracking store."""
-    if group.main:
-        group.from_main([options, model_name, like], patient=True)
+    if group.is_main_process:
+        group.broadcast([options, model_name, like], patient=True)
     config = Config.from_options(options)
     require_model_name(model_name)
-    from segmentation.data.sources import find_source
+    from segmentation.data.sources import resolve_source
     from segmentation.runtime.device import choose_compute
 
     compute = choose_compute(config.training, group.local_rank)
-    with group.one_a_machine_first():
-        source = find_source(config.data.source)
-        say(source.line)
+    with group.local_main_process_first():
+        source = resolve_source(config.data.source)
+        say(source.summary)
         from segmentation.tracking.store import connect
         from segmentation.workflows.session import TrainingSession, load_data
 
-        store = connect() if group.main else ""
-        progress = ProgressBar("Reading images") if group.main else _unseen
+        store = connect() if group.is_main_process else ""
+        progress = ProgressBar("Reading images") if group.is_main_process else _unseen
         data = load_data(config.data, source, progress)
     for name, part in data.items():
         for problem in part.problems:
@@ -245,7 +245,7 @@ def _stopped(resume: str, context: click.Context, key: str) -> "ResumableRun":
             f"{stopped.trouble} - so ended {stopped.name}; choose another --rdzv-id to train anew"
         )
     kept = stopped.checkpoint()
-    course = read(kept).facts["course"] if kept else None
+    course = read(kept).metadata["course"] if kept else None
     where = (
         f"epoch {course['epoch']} of it is {'over' if course['over'] else 'under way'}"
         if course
@@ -259,19 +259,19 @@ def _paced(
     budget: float, config: Config, setup: "TrainingSession", stopped: "ResumableRun | None"
 ) -> tuple[Config, "Budget | None"]:
     """Return the settings with as many epochs as fit into a budget, and what keeps to it."""
-    setup.group.from_main(budget if budget and not stopped else 0, patient=True)
+    setup.group.broadcast(budget if budget and not stopped else 0, patient=True)
     if not budget:
         return config, None
     from segmentation.training.checkpoint import read
     from segmentation.training.time_budget import Budget
-    from segmentation.workflows.session import keep_within
+    from segmentation.workflows.session import fit_within_budget
 
     if stopped:  # measured anew, the number of epochs would be another
         kept = stopped.checkpoint()
         # A process that only took part knows nothing of it.
-        state = (read(kept).facts["budget"] if kept else None) or stopped.options[_PACE]
+        state = (read(kept).metadata["budget"] if kept else None) or stopped.options[_PACE]
         return config, Budget.restored(state)
-    config, pace = keep_within(budget, config, setup)
+    config, pace = fit_within_budget(budget, config, setup)
     click.echo(_plan_of(pace, config.training.epochs))
     return config, pace
 

@@ -48,13 +48,13 @@ def main(context: click.Context, model_name: str, **options: Any) -> None:
     settings = Config.from_options({**defaults, **plain, **fixed}).options()
     check(space, settings)
     # What follows takes seconds to import; --help and wrong parameters need none of it.
-    from segmentation.data.sources import find_source
+    from segmentation.data.sources import resolve_source
     from segmentation.runtime.device import choose_compute
 
     config = Config.from_options(settings)
     compute = choose_compute(config.training)
-    source = find_source(config.data.source)
-    click.echo(source.line)
+    source = resolve_source(config.data.source)
+    click.echo(source.summary)
 
     from segmentation.tracking.store import connect, how_to_look
     from segmentation.workflows.session import TrainingSession, load_data

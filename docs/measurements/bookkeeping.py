@@ -51,7 +51,7 @@ def main() -> None:
     study = searching.study()
     with studies.parent_run("bookkeeping", {"study": searching.name}, study.id, None) as run:
         with study.locked():
-            study.plan([({"width": width, "lr": 2e-3}, {}) for width in WIDTHS])
+            study.enqueue([({"width": width, "lr": 2e-3}, {}) for width in WIDTHS])
         start = time.perf_counter()
         worker = trials._Worker(
             searching.job(run, study.id), searching.setup, (), lambda message: None

@@ -7,7 +7,7 @@ from typing import Any
 
 from segmentation.config.search import DEFAULT_SPACE, SearchConfig
 from segmentation.config.training import Config, option_name, searchable
-from segmentation.data.sources import find_source
+from segmentation.data.sources import resolve_source
 from segmentation.runtime.device import choose_compute
 from segmentation.tuning.space import parse
 from segmentation.workflows.session import TrainingSession, load_data
@@ -33,7 +33,7 @@ def default_search(data: str) -> Callable[[SearchConfig], SearchPlan]:
     """Read the images of the folder `data`; return what makes a search of the default space."""
     options = Config.from_options({"data": data}).options()
     _, space = parse({option_name(f): str(f.default) for f in searchable()} | DEFAULT_SPACE)
-    config, source = Config.from_options(options), find_source(data)
+    config, source = Config.from_options(options), resolve_source(data)
     splits = load_data(config.data, source, lambda done, total: None)
     setup = TrainingSession.of(choose_compute(config.training), source, splits, "")
 

@@ -30,7 +30,7 @@ from segmentation.data.photo_folder import PhotoTask, PredictOptions, find_photo
 from segmentation.models.predictor import BATCH, Batched, one_thread_each, workers_for
 from segmentation.models.unet import Segmenter, build_unet, resize_image
 from segmentation.tracking.registry.photo_model import mask_png, read_photo
-from segmentation.utils.concurrency import ahead, batched
+from segmentation.utils.concurrency import batched, prefetch
 from segmentation.workflows.predict import predict
 
 _REPEATS, _PHOTOS, _SIZE = 7, 240, 128
@@ -81,7 +81,7 @@ def _compare(width: int, photos: Path) -> None:
     def in_threads(function: Callable[..., object], inputs: list[object]) -> Callable[[], None]:
         def run() -> None:
             with one_thread_each() as first:
-                for _ in ahead(function, inputs, workers_for(_CPU), first):
+                for _ in prefetch(function, inputs, workers_for(_CPU), first):
                     pass
 
         return run

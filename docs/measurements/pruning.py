@@ -14,7 +14,7 @@ from common import default_search
 
 from segmentation.config.search import SearchConfig
 from segmentation.data.oxford_pets import read_list
-from segmentation.data.sources import find_source
+from segmentation.data.sources import resolve_source
 from segmentation.data.splits import in_gate
 from segmentation.evaluation.scoring import evaluate
 from segmentation.metrics.significance import Spread, compare
@@ -45,7 +45,7 @@ def main() -> None:
     """Search with each pruner and compare."""
     data, pruners = sys.argv[1], sys.argv[2:] or ["none", "halving"]
     connect()
-    make, source = default_search(data), find_source(data)
+    make, source = default_search(data), resolve_source(data)
     others = [e for e in read_list(source.root, "trainval") if in_gate(e)]
     others += read_list(source.root, "test")
     scored = {}
@@ -54,7 +54,7 @@ def main() -> None:
         searching = make(asked)
         study = searching.study()
         with study.locked():
-            study.plan(drawn())
+            study.enqueue(drawn())
         began = time.perf_counter()
         search(searching, print)
         seconds = time.perf_counter() - began
@@ -62,7 +62,7 @@ def main() -> None:
         best = best_of(trials)
         if best is None:
             sys.exit(f"{pruner}: no trial is complete")
-        model = load(f"models:/{best.notes['model']}").model
+        model = load(f"models:/{best.user_attrs['model']}").model
         evaluation, _ = evaluate("gate and test", model, others, "pet")
         scored[pruner] = evaluation.counts.dice()
         epochs = sum(trial.reports for trial in trials)

@@ -9,19 +9,19 @@ import sys
 import numpy as np
 
 from segmentation.data.oxford_pets import read_list
-from segmentation.data.sources import find_source
+from segmentation.data.sources import resolve_source
 from segmentation.evaluation.scoring import evaluate
 from segmentation.tracking.registry.loading import load
 from segmentation.tracking.store import connect, studies_folder
 from segmentation.tuning.report import candidates, compare_with
-from segmentation.tuning.storage import find_place
+from segmentation.tuning.storage import study_location
 from segmentation.tuning.study import Study
 from segmentation.workflows.tune.job import DEFAULTS, confirmations
 
 name, data = sys.argv[1:]
 connect()
-root = find_source(data).root
-study = confirmations(Study(find_place(name, "file", studies_folder(), 10), {}, 0, None))
+root = resolve_source(data).root
+study = confirmations(Study(study_location(name, "file", studies_folder(), 10), {}, 0, None))
 numbers = sorted({int(trial.params["candidate"]) for trial in study.trials()})
 found = candidates(study.trials(), numbers)
 examples = read_list(root, "test")
@@ -29,7 +29,7 @@ scored = []
 for candidate in found:
     dice = []
     for training in candidate.trainings:
-        model = load(f"models:/{training.notes['model']}").model
+        model = load(f"models:/{training.user_attrs['model']}").model
         evaluation, _ = evaluate("test", model, examples, "pet")
         dice.append(evaluation.counts.dice())
     scored.append(dataclasses.replace(candidate, gate=np.array(dice)))

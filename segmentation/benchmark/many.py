@@ -12,7 +12,7 @@ from segmentation.data.oxford_pets import Example
 from segmentation.data.splits import in_gate
 from segmentation.data.synthetic.dataset import draw_pet, pet_name
 from segmentation.utils.concurrency import Progress
-from segmentation.utils.files import made_once
+from segmentation.utils.files import create_once
 from segmentation.utils.paths import cache_folder
 
 _VERSION = 1  # raised when what is drawn changes
@@ -31,7 +31,7 @@ def many_pets(count: int, progress: Progress) -> Path:
     def draw_all(folder: Path) -> None:
         _draw_all(folder, count + _VAL, progress)
 
-    return made_once(cache_folder() / f"benchmark-{_VERSION}-{count}", draw_all)
+    return create_once(cache_folder() / f"benchmark-{_VERSION}-{count}", draw_all)
 
 
 def _draw_all(folder: Path, count: int, progress: Progress) -> None:

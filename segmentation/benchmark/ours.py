@@ -12,7 +12,7 @@ from segmentation.data.loader import BatchLoader
 from segmentation.models.unet import build_unet
 from segmentation.runtime.device import Compute
 from segmentation.training.loop import fit
-from segmentation.training.rehearsal import within
+from segmentation.training.rehearsal import fit_to_budget
 from segmentation.training.trainer import Trainer
 from segmentation.workflows.session import Splits
 
@@ -52,7 +52,7 @@ def train_ours(
     training = dataclasses.replace(config.training, seed=seed)
     network, batches = build_unet(config.model, seed), _batches(splits, training)
     started = time.perf_counter()
-    training, budget = within(seconds, network, batches, training, compute)
+    training, budget = fit_to_budget(seconds, network, batches, training, compute)
     compute.wait()
     rehearsal = time.perf_counter() - started
     result = fit(network, batches, training, compute, budget=budget)
@@ -81,14 +81,14 @@ def trainer(
 def side_shares(one: Trainer) -> dict[int, float]:
     """Return which share of a training's epochs has images of which side, in pixels, rising."""
     epochs = range(1, one.plan.epochs + 1)
-    found = Counter(one.side(epoch) for epoch in epochs)
+    found = Counter(one.image_size(epoch) for epoch in epochs)
     return {side: found[side] / len(epochs) for side in sorted(found)}
 
 
 def train_epoch(one: Trainer, epoch: int, side: int) -> None:
     """Train one epoch at images of a given side, in pixels, whatever side the epoch would have."""
-    one.stages = [(1.0, side)]
-    one.train(epoch)
+    one.resolution_schedule = [(1.0, side)]
+    one.train_epoch(epoch)
 
 
 def _batches(splits: Splits, training: TrainingConfig) -> BatchLoader:
@@ -97,4 +97,4 @@ def _batches(splits: Splits, training: TrainingConfig) -> BatchLoader:
 
 def checkpoint(one: Trainer) -> dict[str, object]:
     """Copy the weights, as the loop does after each epoch that is the best so far."""
-    return copy.deepcopy(one.judged.state_dict())
+    return copy.deepcopy(one.eval_model.state_dict())

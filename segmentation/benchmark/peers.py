@@ -45,7 +45,7 @@ def measure(bench: BenchContext) -> Iterator[SuiteResult]:
     floors: dict[str, float] = {}
     for name, budget, seed, timed in _trainings(bench, splits):
         judged = _judge(name, timed, judges, bench)
-        floors = floors or judged.floors() | {"images": float(len(judged.counts))}
+        floors = floors or judged.baselines() | {"images": float(len(judged.counts))}
         results.append(
             Result(
                 name=name,

@@ -12,7 +12,7 @@ from pathlib import Path
 from segmentation.benchmark.ours import trainer
 from segmentation.benchmark.pairing import seconds
 from segmentation.config.training import Config
-from segmentation.data.sources import find_source
+from segmentation.data.sources import resolve_source
 from segmentation.runtime.device import choose_compute
 from segmentation.workflows.session import load_data
 
@@ -32,7 +32,7 @@ def main() -> None:
     found = {}
 
     def read() -> None:
-        found.update(load_data(config.data, find_source(folder), lambda *_: None))
+        found.update(load_data(config.data, resolve_source(folder), lambda *_: None))
 
     loading = seconds(read, compute.device)
     one = trainer(
@@ -44,7 +44,7 @@ def main() -> None:
         epochs=int(epochs) + 1,
     )
     one.validate()  # warms up
-    times = [len(found["train"]) / one.train(n)[1] for n in range(1, int(epochs) + 1)]
+    times = [len(found["train"]) / one.train_epoch(n)[1] for n in range(1, int(epochs) + 1)]
     own.stop()
     told = {"peak": _peak() / _MIB, "anonymous": own.peak / _MIB}
     print(json.dumps({"seconds": times, "loading": loading, **told}))

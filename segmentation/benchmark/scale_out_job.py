@@ -13,10 +13,10 @@ import sys
 
 from segmentation.config.training import Config
 from segmentation.data.loader import BatchLoader
-from segmentation.data.sources import find_source
+from segmentation.data.sources import resolve_source
 from segmentation.models.unet import build_unet
 from segmentation.runtime.device import choose_compute
-from segmentation.runtime.process_group import SINGLE_PROCESS, together
+from segmentation.runtime.process_group import SINGLE_PROCESS, init_process_group
 from segmentation.training.trainer import Trainer
 from segmentation.workflows.session import load_data
 
@@ -32,19 +32,23 @@ def main() -> None:
         {**options, "width": int(width), "batch_size": batch, "resizing": "fixed"}
     )
     training = config.training
-    with together({}) if how == "together" else contextlib.nullcontext(SINGLE_PROCESS) as group:
+    with (
+        init_process_group({})
+        if how == "together"
+        else contextlib.nullcontext(SINGLE_PROCESS) as group
+    ):
         compute = choose_compute(training, group.local_rank)
-        with group.one_a_machine_first():
-            found = load_data(config.data, find_source(folder), lambda *_: None)
+        with group.local_main_process_first():
+            found = load_data(config.data, resolve_source(folder), lambda *_: None)
         batches = BatchLoader(found["train"], found["val"], training, group.share)
         trainer = Trainer(build_unet(config.model, 0), batches, training, compute, group)
-        trainer.train(1)  # warms up
-        rates = [trainer.train(number)[1] for number in range(2, int(epochs) + 2)]
-        if how == "apart" or group.main:
+        trainer.train_epoch(1)  # warms up
+        rates = [trainer.train_epoch(number)[1] for number in range(2, int(epochs) + 2)]
+        if how == "apart" or group.is_main_process:
             # In one piece, so that what another process prints is not in between.
             sys.stdout.write(json.dumps({"rates": rates}) + "\n")
             sys.stdout.flush()
-        group.wait()
+        group.barrier()
 
 
 if __name__ == "__main__":

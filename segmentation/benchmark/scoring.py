@@ -8,7 +8,7 @@ from torch import nn
 from segmentation.config.training import Count
 from segmentation.data.oxford_pets import Example, read_list, read_trainval
 from segmentation.data.sources import Source
-from segmentation.data.splits import choose, gate_of
+from segmentation.data.splits import choose_subset, gate_of
 from segmentation.errors import DataError
 from segmentation.evaluation.scoring import Evaluation, evaluate
 from segmentation.models.predictor import Batched, Model, OneByOne
@@ -63,7 +63,7 @@ def gate_images(source: Source, count: Count) -> list[Example]:
 def _some(examples: Sequence[Example], count: Count) -> list[Example]:
     if count == "all" or count >= len(examples):
         return list(examples)
-    return choose(examples, count, seed=0)
+    return choose_subset(examples, count, seed=0)
 
 
 def score(

@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock
 
 from segmentation.errors import DataError
-from segmentation.utils.locks import SharedLock, unused
+from segmentation.utils.locks import SharedLock, exclusive
 
 _WAIT = 120.0  # seconds, for another process that writes
 _TABLE = (  # as SQLite itself writes it
@@ -236,7 +236,7 @@ def parts_of(path: Path) -> list[Path]:
 
 def remove_unused(path: Path) -> bool:
     """Remove a store, unless somebody has it open; return whether it was removed."""
-    with unused(path) as free:
+    with exclusive(path) as free:
         if not (free and path.exists()):
             return False
         with _lock(path):

@@ -22,7 +22,7 @@ from segmentation.data.dataset import Bytes, SplitDataset
 from segmentation.data.images.examples import COUNTS_SHIFT, PET_BIT
 from segmentation.errors import DataError
 from segmentation.runtime.sharding import FULL, Shard
-from segmentation.utils.concurrency import ahead, batched
+from segmentation.utils.concurrency import batched, prefetch
 
 # Bytes of the batches that are prepared in one call: in turns with the network's arithmetic, code
 # and tables would have left the processor's caches by each next one.
@@ -122,7 +122,7 @@ class BatchLoader:
         """Return the number of steps an epoch; the last batch may be smaller."""
         return len(self._sampler)
 
-    def whole(self, step: int) -> int:
+    def global_batch_size(self, step: int) -> int:
         """Return how many images a batch of an epoch has, all shares together."""
         return min(self.batch_size, self.train_size - step * self.batch_size)
 
@@ -144,7 +144,7 @@ class BatchLoader:
         if self._workers:
             prepared: Iterable[Batch | DataError] = self._loader
         elif self.ahead:
-            prepared = ahead(self._prepare, self._sampler, 1)
+            prepared = prefetch(self._prepare, self._sampler, 1)
         else:
             prepared = self._in_groups()
         for batch in prepared:

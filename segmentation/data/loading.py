@@ -18,11 +18,11 @@ from segmentation.data.cache_file import DamagedError
 from segmentation.data.dataset import FileBlobs, PixelArray, SplitDataset
 from segmentation.data.images.examples import BORDER, PET, ExampleError, decode, read_files
 from segmentation.data.oxford_pets import Example
-from segmentation.data.splits import check_pet_share, find_twins
+from segmentation.data.splits import check_pet_share, find_duplicates
 from segmentation.errors import DataError
 from segmentation.models.unet import resize_image
-from segmentation.utils.concurrency import CORES, Progress, ahead, batched
-from segmentation.utils.reading import read_plain
+from segmentation.utils.concurrency import CORES, Progress, batched, prefetch
+from segmentation.utils.reading import read_regular_file
 
 _AT_ONCE = 32  # examples of one transaction
 
@@ -81,7 +81,7 @@ def _load(
     store = PixelStore(config.image_size)
     files = FileBlobs()
     outcomes = _look_at(pairs, store, files, progress)
-    twins = _twins(outcomes, kept_apart)
+    twins = _duplicates(outcomes, kept_apart)
     outcomes = [
         dataclasses.replace(o, problem=twins.get(o.example.id, o.problem)) for o in outcomes
     ]
@@ -107,7 +107,7 @@ def _look_at(
         return _look_at_one(*pair, store, files)
 
     outcomes: list[_Outcome] = []
-    for some in batched(ahead(look, pairs, CORES), _AT_ONCE):
+    for some in batched(prefetch(look, pairs, CORES), _AT_ONCE):
         store.add((outcome.key, entry) for outcome, entry in some if entry is not None)
         outcomes += [outcome for outcome, _ in some]
         progress(len(outcomes), len(pairs))
@@ -142,7 +142,7 @@ def _look_at_one(
     return outcome, new
 
 
-def _twins(
+def _duplicates(
     outcomes: Sequence[_Outcome], kept_apart: Mapping[str, Sequence[Example]]
 ) -> dict[str, str]:
     """Find pictures that stand in two splits, comparing files byte by byte.
@@ -156,10 +156,10 @@ def _twins(
         for example in examples:
             with contextlib.suppress(OSError):  # what cannot be read is nobody's picture
                 if example.image.stat().st_size in sizes:
-                    digest = hashlib.sha256(read_plain(example.image)).hexdigest()
+                    digest = hashlib.sha256(read_regular_file(example.image)).hexdigest()
                     files.append((name, example, digest))
     files += [(outcome.split, outcome.example, outcome.image_digest) for outcome in good]
-    return find_twins(files)
+    return find_duplicates(files)
 
 
 def _decode_one(example: Example, files: tuple[bytes, bytes], size: int) -> Entry:

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from segmentation.errors import DataError
-from segmentation.utils.paths import alike
-from segmentation.utils.reading import read_plain
+from segmentation.utils.paths import casefold_key
+from segmentation.utils.reading import read_regular_file
 
 LISTS = ("trainval", "test")
 
@@ -81,7 +81,7 @@ def read_list(root: Path, name: str) -> list[Example]:
     """
     path = root / "annotations" / f"{name}.txt"
     try:
-        text = read_plain(path).decode("utf-8-sig")
+        text = read_regular_file(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: expected a readable UTF-8 list of examples ({error})") from error
     examples: dict[str, Example] = {}
@@ -92,10 +92,10 @@ def read_list(root: Path, name: str) -> list[Example]:
         parsed = _parse(root, line)
         if isinstance(parsed, str):
             problems.append(f"{path}:{number}: {parsed}")
-        elif first := examples.get(alike(parsed.id)):
+        elif first := examples.get(casefold_key(parsed.id)):
             problems.append(f"{path}:{number}: {_again(parsed.id, first.id)}")
         else:
-            examples[alike(parsed.id)] = parsed
+            examples[casefold_key(parsed.id)] = parsed
     if problems:
         raise DataError(f"{len(problems)} lines of {path.name} cannot be used:", problems)
     if not examples:
@@ -152,10 +152,10 @@ def listed_twice(trainval: Iterable[Example], test: Iterable[Example]) -> dict[s
     Returns:
         For each id of either list that the other has too: the name, as both lists write it.
     """
-    tested = {alike(example.id): example.id for example in test}
+    tested = {casefold_key(example.id): example.id for example in test}
     twice = {}
     for example in trainval:
-        if other := tested.get(alike(example.id)):
+        if other := tested.get(casefold_key(example.id)):
             same = example.id == other
             twice[other] = twice[example.id] = other if same else f"{example.id!a} and {other!a}"
     return twice

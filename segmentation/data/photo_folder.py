@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segmentation.errors import ConfigError
-from segmentation.utils.paths import alike
+from segmentation.utils.paths import casefold_key
 
 TABLE = "predictions.csv"
 #: What these endings promise is looked at; what a file is, its content tells.
@@ -138,8 +138,8 @@ def _results(names: Sequence[Path]) -> list[Path]:
     """
     results = [name.with_suffix("") for name in names]
     for number in range(len(names)):
-        counts = Counter(alike(str(result)) for result in results)
-        clashing = [i for i, result in enumerate(results) if counts[alike(str(result))] > 1]
+        counts = Counter(casefold_key(str(result)) for result in results)
+        clashing = [i for i, result in enumerate(results) if counts[casefold_key(str(result))] > 1]
         if not clashing:
             break
         for i in clashing:  # at first with their endings, then with a number as well

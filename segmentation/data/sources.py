@@ -27,22 +27,22 @@ class Source:
     """
 
     root: Path
-    drawn: bool
-    line: str
-    described: str
+    is_synthetic: bool
+    summary: str
+    description: str
 
     @property
     def name(self) -> str:
         """Return `synthetic` or the folder."""
-        return "synthetic" if self.drawn else printable(str(self.root))
+        return "synthetic" if self.is_synthetic else printable(str(self.root))
 
     @property
     def model_name(self) -> str:
         """Return the usual name of a model that is trained on it."""
-        return "pet-unet-synthetic" if self.drawn else "pet-unet"
+        return "pet-unet-synthetic" if self.is_synthetic else "pet-unet"
 
 
-def prepared() -> Source | None:
+def prepared_dataset() -> Source | None:
     """Return the data set that `prepare` laid down, or None.
 
     Raises:
@@ -58,32 +58,33 @@ def prepared() -> Source | None:
         )
     return Source(
         root=folder,
-        drawn=False,
-        line=f"Data: Oxford-IIIT Pet, prepared in {printable(str(folder))}",
-        described=f"Oxford-IIIT Pet {_CITED}",
+        is_synthetic=False,
+        summary=f"Data: Oxford-IIIT Pet, prepared in {printable(str(folder))}",
+        description=f"Oxford-IIIT Pet {_CITED}",
     )
 
 
-def find_source(data: str) -> Source:
+def resolve_source(data: str) -> Source:
     """Resolve `auto`, `synthetic` or a folder; never downloads.
 
     Raises:
         DataError: the folder has not the layout of Oxford-IIIT Pet.
     """
-    if data == "auto" and (source := prepared()):
+    if data == "auto" and (source := prepared_dataset()):
         return source
     if data in ("auto", "synthetic"):
         why = "no prepared data set found; " if data == "auto" else ""
         return Source(
             root=synthetic_folder(),
-            drawn=True,
-            line=f"Data: the built-in sample of drawn pets ({why}{_HOW_TO_GET_IT})",
-            described="the drawn sample that comes with the code: no photographs",
+            is_synthetic=True,
+            summary=f"Data: the built-in sample of drawn pets ({why}{_HOW_TO_GET_IT})",
+            description="the drawn sample that comes with the code: no photographs",
         )
     root = find_root(user_path(data, "data"))
     return Source(
         root=root,
-        drawn=False,
-        line=f"Data: {printable(str(root))}",
-        described=f"the folder `{printable(str(root))}`, in the layout of Oxford-IIIT Pet {_CITED}",
+        is_synthetic=False,
+        summary=f"Data: {printable(str(root))}",
+        description=f"the folder `{printable(str(root))}`, in the layout of Oxford-IIIT Pet "
+        f"{_CITED}",
     )

@@ -54,15 +54,15 @@ def split(trainval: Sequence[Example], config: DataConfig) -> Split:
     gate = gate_of(trainval)
     pool = [example for example in trainval if not in_gate(example)]
     val_count = _wanted("val_images", config.val_images, len(pool) - 1, max(1, len(pool) // 5))
-    val = choose(pool, val_count, config.split_seed)
+    val = choose_subset(pool, val_count, config.split_seed)
     taken = {example.id for example in val}
     rest = [example for example in pool if example.id not in taken]
     train_count = _wanted("train_images", config.train_images, len(rest), len(rest))
-    train = choose(rest, train_count, config.split_seed)
+    train = choose_subset(rest, train_count, config.split_seed)
     return Split(train=tuple(train), val=tuple(val), gate=gate)
 
 
-def choose(examples: Sequence[Example], count: int, seed: int) -> list[Example]:
+def choose_subset(examples: Sequence[Example], count: int, seed: int) -> list[Example]:
     """Draw `count` examples, every breed in proportion to its number, in a mixed order.
 
     Shares are rounded by the method of the largest remainder, ties by lot.
@@ -104,7 +104,7 @@ def check_pet_share(name: str, share: float) -> None:
         )
 
 
-def find_twins(files: Iterable[tuple[str, Example, str]]) -> dict[str, str]:
+def find_duplicates(files: Iterable[tuple[str, Example, str]]) -> dict[str, str]:
     """Find the pictures that stand in more than one split.
 
     Args:

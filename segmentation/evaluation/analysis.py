@@ -17,7 +17,7 @@ from segmentation.evaluation.scoring import (
     Pictures,
     ScoredImage,
     counts_of,
-    judge,
+    score_images,
 )
 from segmentation.metrics.boundary import boundary_f
 from segmentation.metrics.calibration import (
@@ -78,7 +78,7 @@ class Slice:
     iou: float
     accuracy: float
     interval: tuple[float, float] | None
-    floor: float
+    baseline: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -161,7 +161,7 @@ class Analysis:
         )
 
 
-def examine(
+def analyze(
     split: str,
     model: Model,
     examples: Sequence[Example],
@@ -188,7 +188,7 @@ def examine(
 
     good: list[ImageAnalysis[None]] = []
     problems = []
-    for done, one in enumerate(judge(model, examples, border, measure), 1):
+    for done, one in enumerate(score_images(model, examples, border, measure), 1):
         if isinstance(one, str):
             problems.append(one)
         else:
@@ -240,5 +240,5 @@ def _slice(kind: str, name: str, counts: Counts) -> Slice:
         iou=mean.iou,
         accuracy=mean.accuracy,
         interval=bootstrap_interval(counts.dice()) if len(counts) >= 5 else None,
-        floor=counts.all_pet().mean().dice,
+        baseline=counts.all_pet().mean().dice,
     )

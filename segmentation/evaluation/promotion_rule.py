@@ -37,7 +37,7 @@ class Contest:
     trouble: str = ""
     notes: tuple[str, ...] = ()
     unknown: bool = False
-    looks: int = 1
+    num_candidates: int = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Decision:
 
     promoted: bool
     reason: str
-    figures: dict[str, float]
+    metrics: dict[str, float]
 
 
 def decide(contest: Contest, *, force: bool = False) -> Decision:
@@ -68,16 +68,16 @@ def decide(contest: Contest, *, force: bool = False) -> Decision:
         return Decision(
             promoted=False,
             reason=f"Not champion: there is no image of the gate split to judge it by.{notes}",
-            figures={},
+            metrics={},
         )
-    figures = challenger.figures()
+    figures = challenger.metrics()
     seen = f"gate Dice {figures['gate/dice']:.3f} on {len(challenger.counts)} images"
     floors = (
         f"answering 'pet' everywhere scores {figures['gate/floor_dice']:.3f} there, answering "
         f"'background' everywhere accuracy {figures['gate/floor_accuracy']:.3f}"
     )
     better = ""
-    allowed = LEVEL / contest.looks
+    allowed = LEVEL / contest.num_candidates
     p_value = 1.0
     if champion is not None:
         differences = challenger.counts.dice() - champion.counts.dice()
@@ -91,10 +91,14 @@ def decide(contest: Contest, *, force: bool = False) -> Decision:
         better = (
             f" against {figures['gate/champion_dice']:.3f} of {contest.incumbent} "
             f"({figures['gate/difference']:+.3f}, p = {p_value:.4f}, level {allowed:.4g}"
-            + (f": {LEVEL:g} over {contest.looks} looks" if contest.looks > 1 else "")
+            + (
+                f": {LEVEL:g} over {contest.num_candidates} looks"
+                if contest.num_candidates > 1
+                else ""
+            )
             + ")"
         )
-    if not challenger.above_floors():
+    if not challenger.above_baselines():
         promoted, why = False, f"not above the floors: {floors}"
     elif force:
         promoted, why = True, "as `force` says"
@@ -112,5 +116,5 @@ def decide(contest: Contest, *, force: bool = False) -> Decision:
         promoted, why = False, "not shown to be better"
     word = "Champion" if promoted else "Not champion"
     return Decision(
-        promoted=promoted, reason=f"{word}: {seen}{better}; {why}.{notes}", figures=figures
+        promoted=promoted, reason=f"{word}: {seen}{better}; {why}.{notes}", metrics=figures
     )

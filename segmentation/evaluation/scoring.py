@@ -15,7 +15,7 @@ from segmentation.data.oxford_pets import Example
 from segmentation.errors import DataError
 from segmentation.metrics.segmentation import Counts, Scores, bootstrap_interval, count, join
 from segmentation.models.predictor import BATCH, Model, one_thread_each, workers_for
-from segmentation.utils.concurrency import ahead, batched
+from segmentation.utils.concurrency import batched, prefetch
 
 THRESHOLD = 0.5
 
@@ -58,7 +58,7 @@ class ScoredImage:
         return hashlib.sha256(self.content).hexdigest()
 
 
-def judge(
+def score_images(
     model: Model,
     examples: Iterable[Example],
     border: str,
@@ -99,7 +99,7 @@ def judge(
 
     with one_thread_each() as first:
         inputs = batched(map(contents, examples), BATCH)
-        for outcomes in ahead(work, inputs, workers_for(model.device), first):
+        for outcomes in prefetch(work, inputs, workers_for(model.device), first):
             yield from outcomes
 
 
@@ -186,7 +186,7 @@ class Evaluation:
     def _interval(self) -> tuple[float, float]:
         return bootstrap_interval(self.counts.dice())  # ten thousand resamples: once
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """Return the scores as they are tracked, by names such as `gate/dice`."""
         mean, (low, high) = self.counts.mean(), self.interval()
         found = {
@@ -201,7 +201,7 @@ class Evaluation:
         }
         return {f"{self.split}/{name}": value for name, value in found.items()}
 
-    def floors(self) -> dict[str, float]:
+    def baselines(self) -> dict[str, float]:
         """Return what trivial answers score on these images, by name of metric."""
         pet, background = self.counts.all_pet().mean(), self.counts.all_background().mean()
         return {
@@ -212,7 +212,7 @@ class Evaluation:
             "floor/accuracy_all_background": background.accuracy,
         }
 
-    def above_floors(self) -> bool:
+    def above_baselines(self) -> bool:
         """Tell whether Dice and accuracy both beat every trivial answer on these images."""
         mean = self.counts.mean()
         floors = [self.counts.all_pet().mean(), self.counts.all_background().mean()]
@@ -248,7 +248,7 @@ def evaluate(
         return judged.example, judged.counts, pictures.draw(judged) if pictures else None
 
     judged, problems = [], []
-    for one in judge(model, examples, border, measure, read):
+    for one in score_images(model, examples, border, measure, read):
         if isinstance(one, str):
             problems.append(one)
             continue

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from segmentation.errors import PeerLostError
 from segmentation.runtime.normalization import SyncedBatchNorm2d, synchronized
-from segmentation.runtime.sharding import FULL, Shard, started_as
+from segmentation.runtime.sharding import FULL, Shard, shard_from_env
 from segmentation.utils.environment import seconds_in
 
 #: The environment variable with the seconds after which a process that does not answer is given up.
@@ -44,26 +44,26 @@ class ProcessGroup:
         self.share, self.local_rank, self.key = share, local_rank, key
 
     @property
-    def main(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether this is the process that speaks for all of them."""
         return self.share.rank == 0
 
-    def network(self, model: nn.Module) -> tuple[nn.Module, nn.Module]:
+    def wrap_model(self, model: nn.Module) -> tuple[nn.Module, nn.Module]:
         """Return the model that holds the weights, and what is called in training."""
         return model, model
 
     def begin(self, images: int) -> None:
         """Begin a step with a batch of so many images, all shares together."""
 
-    def sum_later(self, tensor: Tensor) -> Callable[[], Tensor]:
+    def all_reduce_async(self, tensor: Tensor) -> Callable[[], Tensor]:
         """Begin to add a tensor up, in place; return what waits for it."""
         return lambda: tensor
 
-    def total(self, values: NDArray[Any]) -> NDArray[Any]:
+    def all_reduce(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return an array added up over all processes."""
         return values
 
-    def from_main(self, value: Any, *, patient: bool = False) -> Any:
+    def broadcast(self, value: Any, *, patient: bool = False) -> Any:
         """Return what the main process gave; of what JSON can hold.
 
         Args:
@@ -72,20 +72,20 @@ class ProcessGroup:
         """
         return value
 
-    def newest(self, content: bytes | None, age: tuple[int, ...]) -> bytes | None:
+    def broadcast_newest(self, content: bytes | None, age: tuple[int, ...]) -> bytes | None:
         """Return the content of the process with the highest age, the first one of equals."""
         return content
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Wait until all have come here."""
 
     @contextlib.contextmanager
-    def one_a_machine_first(self) -> Iterator[None]:
+    def local_main_process_first(self) -> Iterator[None]:
         """Let one process of each machine do something before the others of it."""
         yield
 
     @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
+    def translate_peer_errors(self) -> Iterator[None]:
         """Tell the loss of another process from other errors.
 
         Raises:
@@ -107,12 +107,12 @@ class DistributedGroup(ProcessGroup):
         # Of its own each: what is added up in the background keeps its order. Without its own
         # timeout a group has half an hour.
         patience = _patience()
-        with self.watched():
+        with self.translate_peer_errors():
             self._norms = cast(dist.ProcessGroup, dist.new_group(timeout=patience))
             self._words = _of_words(patience)
             self._patient = _of_words(_LONG)
 
-    def network(self, model: nn.Module) -> tuple[nn.Module, nn.Module]:
+    def wrap_model(self, model: nn.Module) -> tuple[nn.Module, nn.Module]:
         """Return a copy whose normalisation is over all processes, and what adds up its gradients.
 
         The means that `DistributedDataParallel` makes of gradients are for losses that are `size`
@@ -120,7 +120,7 @@ class DistributedGroup(ProcessGroup):
         """
         model = synchronized(model, self._norms)
         device = next(model.parameters()).device
-        with self.watched(), warnings.catch_warnings():
+        with self.translate_peer_errors(), warnings.catch_warnings():
             # Of `broadcast_buffers`, whose name will change.
             warnings.simplefilter("ignore", FutureWarning)
             parallel = nn.parallel.DistributedDataParallel(
@@ -134,36 +134,36 @@ class DistributedGroup(ProcessGroup):
         """Have normalisation leave this process out where its share of a batch is empty."""
         SyncedBatchNorm2d.empty = not self.share.of(range(images))
 
-    def sum_later(self, tensor: Tensor) -> Callable[[], Tensor]:
+    def all_reduce_async(self, tensor: Tensor) -> Callable[[], Tensor]:
         """Begin to add a tensor up over all processes."""
-        with self.watched():
+        with self.translate_peer_errors():
             work = dist.all_reduce(tensor, async_op=True)
 
         def summed() -> Tensor:
-            with self.watched():
+            with self.translate_peer_errors():
                 work.wait()
             return tensor
 
         return summed
 
-    def total(self, values: NDArray[Any]) -> NDArray[Any]:
+    def all_reduce(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return an array added up over all processes."""
         tensor = torch.from_numpy(values.copy())
-        with self.watched():
+        with self.translate_peer_errors():
             dist.all_reduce(tensor, group=self._words)
         return tensor.numpy()
 
-    def from_main(self, value: Any, *, patient: bool = False) -> Any:
+    def broadcast(self, value: Any, *, patient: bool = False) -> Any:
         """Return what the main process gave."""
-        own = json.dumps(value).encode() if self.main else b""
+        own = json.dumps(value).encode() if self.is_main_process else b""
         return json.loads(self._bytes(own, 0, self._patient if patient else self._words))
 
-    def newest(self, content: bytes | None, age: tuple[int, ...]) -> bytes | None:
+    def broadcast_newest(self, content: bytes | None, age: tuple[int, ...]) -> bytes | None:
         """Return the content of the process with the highest age."""
         ages = np.zeros((self.share.size, len(age) + 1), np.int64)
         if content is not None:
             ages[self.share.rank] = (1, *age)
-        known = [tuple(row) for row in self.total(ages).tolist()]
+        known = [tuple(row) for row in self.all_reduce(ages).tolist()]
         best = max(range(len(known)), key=lambda rank: (known[rank], -rank))
         if not known[best][0]:
             return None
@@ -172,7 +172,7 @@ class DistributedGroup(ProcessGroup):
     def _bytes(self, content: bytes, source: int, group: dist.ProcessGroup) -> bytes:
         """Return what one process has; not unpickled, whatever it is."""
         length = torch.tensor([len(content)])
-        with self.watched():
+        with self.translate_peer_errors():
             dist.broadcast(length, source, group=group)
             tensor = torch.zeros(int(length), dtype=torch.uint8)
             if self.share.rank == source:
@@ -180,22 +180,22 @@ class DistributedGroup(ProcessGroup):
             dist.broadcast(tensor, source, group=group)
         return tensor.numpy().tobytes()
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Wait until all have come here."""
-        with self.watched():
+        with self.translate_peer_errors():
             dist.barrier(group=self._patient)
 
     @contextlib.contextmanager
-    def one_a_machine_first(self) -> Iterator[None]:
+    def local_main_process_first(self) -> Iterator[None]:
         """Let one process of each machine do something before the others of it."""
         if self.local_rank:
-            self.wait()
+            self.barrier()
         yield
         if not self.local_rank:
-            self.wait()
+            self.barrier()
 
     @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
+    def translate_peer_errors(self) -> Iterator[None]:
         """Tell the loss of another process from other errors."""
         try:
             yield
@@ -206,7 +206,7 @@ class DistributedGroup(ProcessGroup):
 
 
 @contextlib.contextmanager
-def together(settings: Mapping[str, Any]) -> Iterator[ProcessGroup]:
+def init_process_group(settings: Mapping[str, Any]) -> Iterator[ProcessGroup]:
     """Join the processes that `torchrun` has started beside this one, if it has.
 
     Args:
@@ -215,7 +215,7 @@ def together(settings: Mapping[str, Any]) -> Iterator[ProcessGroup]:
     Raises:
         PeerLostError: they do not all come.
     """
-    share = started_as()
+    share = shard_from_env()
     if share == FULL:
         yield SINGLE_PROCESS
         return

@@ -33,7 +33,7 @@ class Shard:
 FULL = Shard()
 
 
-def started_as() -> Shard:
+def shard_from_env() -> Shard:
     """Return the part of the process that this is, as `torchrun` has started it; else all of it."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or "RANK" not in os.environ:

@@ -23,7 +23,7 @@ class StopSignal:
         self._kind, self._since = 0, 0.0
 
     @contextlib.contextmanager
-    def deferred(self) -> Iterator[None]:
+    def defer(self) -> Iterator[None]:
         """Only note the first signal; a second one ends the program at once. In the main thread.
 
         What comes behind it in another way is no second one: after a Ctrl-C, which all programs of

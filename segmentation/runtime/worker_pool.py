@@ -29,7 +29,7 @@ _GRACE = 30.0  # seconds to end in
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-class Pool:
+class WorkerPool:
     """Some processes that run one function until it returns."""
 
     def __init__(

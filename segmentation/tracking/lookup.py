@@ -7,7 +7,7 @@ from mlflow.exceptions import MlflowException
 from segmentation.errors import ConfigError
 
 
-def find_run(run_id: str, parameter: str, expected: str) -> Run:
+def get_run_or_fail(run_id: str, parameter: str, expected: str) -> Run:
     """Look a run up in the tracking store.
 
     Args:

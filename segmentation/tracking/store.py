@@ -52,7 +52,7 @@ def connect() -> str:
     try:
         # A server that does not answer is given up within seconds, not minutes.
         with (
-            alone(uri),
+            store_lock(uri),
             environment(
                 {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
             ),
@@ -80,7 +80,7 @@ def connect() -> str:
             else ("start the server or make the folder writable")
         )
         raise TrackingError(
-            f"the tracking store {shown(uri)} cannot be used ({reason}); {what}, or set "
+            f"the tracking store {mask_password(uri)} cannot be used ({reason}); {what}, or set "
             "MLFLOW_TRACKING_URI to one that works"
         ) from e
     return uri
@@ -111,10 +111,10 @@ def how_to_look(uri: str, run_id: str) -> str:
     # A browser that never was here opens MLflow's pages for language models, unless told.
     page = f"/#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning"
     if uri.startswith(("http:", "https:")):
-        return shown(uri).rstrip("/") + page
+        return mask_password(uri).rstrip("/") + page
     if path := _sqlite_path(uri):
         uri = f"sqlite:///{path}"
-    store = shlex.quote(shown(uri))
+    store = shlex.quote(mask_password(uri))
     return f"mlflow ui --backend-store-uri {store}  then http://127.0.0.1:5000{page}"
 
 
@@ -124,11 +124,11 @@ def how_to_collect(uri: str) -> str:
         uri = f"sqlite:///{path}"
     elif uri.startswith(("http:", "https:")):
         return "`mlflow gc`, where the server runs"
-    store = shlex.quote(shown(uri))
+    store = shlex.quote(mask_password(uri))
     return f"MLFLOW_TRACKING_URI={store} mlflow gc --backend-store-uri {store}"
 
 
-def every(search: Callable[[str | None], Any]) -> Iterator[Any]:
+def paginate(search: Callable[[str | None], Any]) -> Iterator[Any]:
     """Yield all that a search finds.
 
     Args:
@@ -179,7 +179,7 @@ def this_store() -> str:
 
 
 @contextlib.contextmanager
-def alone(uri: str) -> Iterator[None]:
+def store_lock(uri: str) -> Iterator[None]:
     """Let one process of this machine at a time change what others would change too.
 
     Several that create a database's tables at once fail, and several that look whether there is a
@@ -205,7 +205,7 @@ def _sqlite_path(uri: str) -> Path | None:
     return Path(sqlalchemy.make_url(uri).database or "mlflow.db").absolute()
 
 
-def shown(uri: str) -> str:
+def mask_password(uri: str) -> str:
     """Return an address without the password that it may hold."""
     return re.sub(r"(//[^/:@]*):[^/@]*@", r"\1:***@", uri)
 

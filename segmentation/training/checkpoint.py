@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.errors import CheckpointError
-from segmentation.utils.files import replaced
+from segmentation.utils.files import atomic_write
 
 FORMAT = 1
 _LONGEST = 64 * 2**20  # bytes of the first line
@@ -37,7 +37,7 @@ class Snapshot:
     """
 
     arrays: Mapping[str, NDArray[Any]]
-    facts: Mapping[str, Any]
+    metadata: Mapping[str, Any]
 
 
 def write(path: Path, snapshot: Snapshot) -> None:
@@ -48,7 +48,7 @@ def write(path: Path, snapshot: Snapshot) -> None:
     """
     arrays = io.BytesIO()
     np.savez(arrays, **snapshot.arrays)  # type: ignore[arg-type]  # no name of its own is passed
-    facts = json.dumps(snapshot.facts)
+    facts = json.dumps(snapshot.metadata)
     line = json.dumps(
         {
             "format": FORMAT,
@@ -58,7 +58,7 @@ def write(path: Path, snapshot: Snapshot) -> None:
         },
         separators=(",", ":"),  # no character of it is without a meaning
     )
-    with replaced(path) as stream:
+    with atomic_write(path) as stream:
         stream.write(line.encode() + b"\n")
         stream.write(arrays.getbuffer())
         stream.flush()
@@ -106,7 +106,7 @@ def parse(content: bytes, path: Path) -> Snapshot:
     try:
         with np.load(io.BytesIO(rest), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        return Snapshot(arrays=arrays, facts=json.loads(facts))
+        return Snapshot(arrays=arrays, metadata=json.loads(facts))
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path}: holds no arrays ({error})") from error
 

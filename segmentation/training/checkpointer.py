@@ -14,7 +14,7 @@ from segmentation.training import checkpoint
 from segmentation.training.checkpoint import Snapshot
 
 #: At most so often, in seconds, unless it is said otherwise.
-RHYTHM = 10.0
+INTERVAL = 10.0
 # Of the time at most this share is spent on it, however large the network is.
 _SHARE = 0.01
 
@@ -22,14 +22,14 @@ _SHARE = 0.01
 Extra = Callable[[], Mapping[str, NDArray[Any]]]
 
 
-def matching(path: Path, identity: Mapping[str, Any]) -> Snapshot:
+def load_matching(path: Path, identity: Mapping[str, Any]) -> Snapshot:
     """Read a checkpoint that is of this very training.
 
     Raises:
         CheckpointError: it is damaged, of a newer format, or of another training.
     """
     snapshot = checkpoint.read(path)
-    kept = snapshot.facts.get("identity", {})
+    kept = snapshot.metadata.get("identity", {})
     other = [
         f"{name} {kept.get(name)!r} there, {identity.get(name)!r} here"
         for name in {**kept, **identity}
@@ -60,7 +60,7 @@ class DiskCheckpointer:
         interruption: StopSignal,
         extra: Extra = dict,
         on_kept: Callable[[Path, bool], None] = lambda path, urgent: None,
-        rhythm: float = RHYTHM,
+        rhythm: float = INTERVAL,
     ) -> None:
         """Write nothing yet.
 
@@ -78,17 +78,17 @@ class DiskCheckpointer:
         self.seconds, self.kept = 0.0, 0
         self._last, self._took = time.monotonic(), 0.0
 
-    def found(self) -> Snapshot | None:
+    def load(self) -> Snapshot | None:
         """Return what was kept of this training, or None.
 
         Raises:
             CheckpointError: it is damaged, of a newer format, or of another training.
         """
         if self._found is None and self.path.exists():
-            self._found = matching(self.path, self._identity)
+            self._found = load_matching(self.path, self._identity)
         return self._found
 
-    def after_step(self, take: Callable[[], Snapshot]) -> None:
+    def on_step_end(self, take: Callable[[], Snapshot]) -> None:
         """Keep it if the user wants to stop.
 
         Raises:
@@ -98,13 +98,13 @@ class DiskCheckpointer:
             self._keep(take, urgent=True)
             raise KeyboardInterrupt
 
-    def after_epoch(self, take: Callable[[], Snapshot], *, now: bool) -> None:
+    def on_epoch_end(self, take: Callable[[], Snapshot], *, now: bool) -> None:
         """Keep it if it is time, or the user wants to stop, or it must be kept now.
 
         Raises:
             KeyboardInterrupt: so that training ends here.
         """
-        self.after_step(take)
+        self.on_step_end(take)
         wanted = self._rhythm and max(self._rhythm, self._took / _SHARE)
         if now or time.monotonic() - self._last >= wanted:
             self._keep(take, urgent=False)
@@ -113,8 +113,8 @@ class DiskCheckpointer:
         started, self._found = time.monotonic(), None
         snapshot = take()
         arrays = {**snapshot.arrays, **self._extra()}
-        facts = {**snapshot.facts, "identity": self._identity}
-        checkpoint.write(self.path, Snapshot(arrays=arrays, facts=facts))
+        facts = {**snapshot.metadata, "identity": self._identity}
+        checkpoint.write(self.path, Snapshot(arrays=arrays, metadata=facts))
         self._last = time.monotonic()
         self._took = self._last - started
         self.seconds, self.kept = self.seconds + self._took, self.kept + 1
@@ -138,7 +138,7 @@ class SharedCheckpointer:
         self._asked = False
         self._found: Snapshot | None = None
 
-    def found(self) -> Snapshot | None:
+    def load(self) -> Snapshot | None:
         """Return the newest of what the machines have kept; all processes ask at the same time.
 
         Raises:
@@ -150,25 +150,25 @@ class SharedCheckpointer:
 
     def _newest(self) -> Snapshot | None:
         keeper, content, age = self._keeper, None, (0, 0)
-        if keeper is not None and (own := keeper.found()):
+        if keeper is not None and (own := keeper.load()):
             content = checkpoint.content_of(keeper.path)
-            course, done = own.facts["course"], len(own.facts["trainer"]["sizes"])
+            course, done = own.metadata["course"], len(own.metadata["trainer"]["sizes"])
             age = (course["epoch"], 10**9 if course["over"] else done)
-        newest = self._group.newest(content, age)
+        newest = self._group.broadcast_newest(content, age)
         if newest is None:
             return None
         return checkpoint.parse(newest, Path("the checkpoint of another machine"))
 
-    def after_step(self, take: Callable[[], Snapshot]) -> None:
+    def on_step_end(self, take: Callable[[], Snapshot]) -> None:
         """Keep it if the user wants to stop; the main process decides that.
 
         Raises:
             KeyboardInterrupt: so that training ends here.
         """
-        if self._keeper is not None and self._group.main:
-            self._keeper.after_step(take)
+        if self._keeper is not None and self._group.is_main_process:
+            self._keeper.on_step_end(take)
 
-    def after_epoch(self, take: Callable[[], Snapshot], *, now: bool) -> None:
+    def on_epoch_end(self, take: Callable[[], Snapshot], *, now: bool) -> None:
         """Keep it if it is time, or it must be kept now.
 
         Raises:
@@ -176,4 +176,4 @@ class SharedCheckpointer:
         """
         self._found = None
         if self._keeper is not None:
-            self._keeper.after_epoch(take, now=now)
+            self._keeper.on_epoch_end(take, now=now)

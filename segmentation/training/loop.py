@@ -31,17 +31,17 @@ from segmentation.training.trainer import Trainer
 class Checkpointer(Protocol):
     """Keeps what it takes to go on, where and when it sees fit."""
 
-    def found(self) -> Snapshot | None:
+    def load(self) -> Snapshot | None:
         """Return what was kept of this very training by a process that was stopped, if any."""
 
-    def after_step(self, take: Callable[[], Snapshot]) -> None:
+    def on_step_end(self, take: Callable[[], Snapshot]) -> None:
         """Hear that a step is over; `take` tells how things stand.
 
         Raises:
             KeyboardInterrupt: training is to end here.
         """
 
-    def after_epoch(self, take: Callable[[], Snapshot], *, now: bool) -> None:
+    def on_epoch_end(self, take: Callable[[], Snapshot], *, now: bool) -> None:
         """Hear that an epoch is over, of which all observers have been told.
 
         Args:
@@ -120,7 +120,7 @@ class _Fit:
     def run(self, keeper: Checkpointer | None) -> FitResult:
         """Train to the end."""
         trainer = self._trainer
-        found = keeper.found() if keeper is not None else None
+        found = keeper.load() if keeper is not None else None
         if found is not None:
             self._restore(found)
         if self._budget is not None:
@@ -133,8 +133,8 @@ class _Fit:
         while not self._ended():
             if self._course.over:
                 self._course.epoch, self._course.over = self._course.epoch + 1, False
-            figures = trainer.train(
-                self._course.epoch, lambda: keeper.after_step(self._take) if keeper else None
+            figures = trainer.train_epoch(
+                self._course.epoch, lambda: keeper.on_step_end(self._take) if keeper else None
             )
             planned = trainer.plan.epochs
             report = self._judge(*figures)
@@ -144,7 +144,7 @@ class _Fit:
             self._course.last_step = time.time()
             if keeper is not None:
                 changed = trainer.plan.epochs != planned
-                keeper.after_epoch(self._take, now=self._ended() or changed)
+                keeper.on_epoch_end(self._take, now=self._ended() or changed)
         return self._end()
 
     def _ended(self) -> bool:
@@ -163,7 +163,7 @@ class _Fit:
         is_best = val.dice > course.best_dice
         if is_best:
             course.best_dice, course.best_epoch = val.dice, course.epoch
-            self._best = copy.deepcopy(trainer.judged.state_dict())
+            self._best = copy.deepcopy(trainer.eval_model.state_dict())
         if self._budget is not None:
             self._budget.correct(trainer.plan, course.epoch)
         return EpochReport(
@@ -192,7 +192,7 @@ class _Fit:
     def _agree(self) -> None:
         """Have of the main process what depends on a clock or an observer."""
         group, plan = self._trainer.group, self._trainer.plan
-        self._course.reason, state = group.from_main([self._course.reason, plan.state()])
+        self._course.reason, state = group.broadcast([self._course.reason, plan.state()])
         plan.restore(state)
 
     def _end(self) -> FitResult:
@@ -224,22 +224,22 @@ class _Fit:
         course = dataclasses.asdict(self._course) | {"seconds": self._seconds()}
         return Snapshot(
             arrays=arrays,
-            facts={
+            metadata={
                 "course": course,
-                "trainer": trainer.facts,
-                "random": generators.facts,
+                "trainer": trainer.metadata,
+                "random": generators.metadata,
                 "budget": self._budget.state() if self._budget else None,
             },
         )
 
     def _restore(self, snapshot: Snapshot) -> None:
         """Become the training that was stopped."""
-        facts = snapshot.facts
-        self._trainer.restore(Snapshot(arrays=snapshot.arrays, facts=facts["trainer"]))
-        self._best = copy.deepcopy(self._trainer.judged.state_dict())
+        facts = snapshot.metadata
+        self._trainer.restore(Snapshot(arrays=snapshot.arrays, metadata=facts["trainer"]))
+        self._best = copy.deepcopy(self._trainer.eval_model.state_dict())
         fill(self._best, snapshot.arrays, "best.")
         self._course = TrainingState(**facts["course"])
-        randomness.restore(Snapshot(arrays=_below("random.", snapshot), facts=facts["random"]))
+        randomness.restore(Snapshot(arrays=_below("random.", snapshot), metadata=facts["random"]))
 
 
 def _below(prefix: str, snapshot: Snapshot) -> dict[str, Any]:

@@ -23,14 +23,14 @@ def state() -> Snapshot:
         "python": [version, list(numbers), gauss],
         "numpy": [kind, position, has_gauss, cached],
     }
-    return Snapshot(arrays=arrays, facts=facts)
+    return Snapshot(arrays=arrays, metadata=facts)
 
 
 def restore(snapshot: Snapshot) -> None:
     """Let all generators go on as when `state` was taken; GPUs that are not there are left out."""
-    version, numbers, gauss = snapshot.facts["python"]
+    version, numbers, gauss = snapshot.metadata["python"]
     random.setstate((version, tuple(numbers), gauss))
-    kind, position, has_gauss, cached = snapshot.facts["numpy"]
+    kind, position, has_gauss, cached = snapshot.metadata["numpy"]
     np.random.set_state((kind, snapshot.arrays["numpy"], position, has_gauss, cached))
     torch.set_rng_state(torch.from_numpy(snapshot.arrays["torch"]))
     if torch.cuda.is_available():

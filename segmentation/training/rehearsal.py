@@ -19,7 +19,7 @@ _VALIDATED = 4  # batches
 _PATIENCE = 0.02  # of the budget, for the steps of one size
 
 
-def within(
+def fit_to_budget(
     seconds: float,
     model: nn.Module,
     batches: BatchLoader,
@@ -42,7 +42,7 @@ def within(
     started = time.perf_counter()
     trainer = Trainer(copy.deepcopy(model), batches, config, compute, group)
     costs = _costs(trainer, batches, compute, _PATIENCE * seconds)
-    budget = Budget(*group.from_main([seconds, costs, time.perf_counter() - started]))
+    budget = Budget(*group.broadcast([seconds, costs, time.perf_counter() - started]))
     return dataclasses.replace(config, epochs=budget.epochs()), budget
 
 
@@ -59,7 +59,7 @@ def _costs(
     _, counts = trainer.validate(most=_VALIDATED)
     validation = (time.perf_counter() - started) / len(counts) * batches.val_size
     costs = []
-    for until, side in trainer.stages:
+    for until, side in trainer.resolution_schedule:
         steps = itertools.chain.from_iterable(trainer.steps(n, side) for n in itertools.count())
         with batches.one_at_a_time():  # else some steps would have their data from before
             next(steps)
@@ -68,7 +68,7 @@ def _costs(
             for _, size in itertools.islice(steps, _STEPS):
                 images += size
                 compute.wait()
-                if trainer.group.from_main(time.perf_counter() - started > patience):
+                if trainer.group.broadcast(time.perf_counter() - started > patience):
                     break
             an_image = (time.perf_counter() - started) / images
         costs.append((until, batches.train_size * an_image + validation))

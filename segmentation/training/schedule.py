@@ -72,7 +72,7 @@ def between(start: float, end: float, share: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 
-def stages(image_size: int, stride: int) -> list[tuple[float, int]]:
+def resolution_schedule(image_size: int, stride: int) -> list[tuple[float, int]]:
     """Return (share of training, side in pixels): up to where images have which height and width.
 
     Sides are multiples of `stride`, so that nothing is padded, and at least two of it, so that the
@@ -90,6 +90,6 @@ def stages(image_size: int, stride: int) -> list[tuple[float, int]]:
     return [*found, (1.0, image_size)]
 
 
-def side_at(plan: list[tuple[float, int]], progress: float) -> int:
-    """Return the side of the images at a moment of training, of what `stages` gave."""
+def resolution_at(plan: list[tuple[float, int]], progress: float) -> int:
+    """Return the side of the images at a moment of training, of what `resolution_schedule` gave."""
     return next((side for until, side in plan if progress < until), plan[-1][1])

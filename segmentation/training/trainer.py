@@ -19,7 +19,7 @@ from segmentation.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from segmentation.training.checkpoint import Snapshot
 from segmentation.training.ema import EMA
 from segmentation.training.loss import SegmentationLoss
-from segmentation.training.schedule import Schedule, one_cycle, side_at, stages
+from segmentation.training.schedule import Schedule, one_cycle, resolution_at, resolution_schedule
 from segmentation.training.tensors import array, fill, like
 from segmentation.training.validation import ValidationTotals
 
@@ -43,7 +43,7 @@ class Trainer:
         self.group = group
         # Convolutions run fastest where the channels of a pixel lie side by side.
         model = model.to(compute.device).to(memory_format=torch.channels_last)
-        self._model, self._network = group.network(model)
+        self._model, self._network = group.wrap_model(model)
         self._average = EMA(self._model, config.ema) if config.ema else None
         self._criterion = SegmentationLoss(config.loss)
         # Fused: all weights in one pass.
@@ -57,19 +57,21 @@ class Trainer:
         # Of the epoch that is under way: the steps' losses and numbers of images.
         self._losses, self._sizes = torch.empty(0), list[int]()
         #: (share of training, side in pixels): up to where images have which size.
-        self.stages = [(1.0, batches.image_size)]
+        self.resolution_schedule = [(1.0, batches.image_size)]
         if config.resizing == "progressive":
-            self.stages = stages(batches.image_size, getattr(model, "stride", 1))
+            self.resolution_schedule = resolution_schedule(
+                batches.image_size, getattr(model, "stride", 1)
+            )
         #: How many epochs there are to be; it may be changed between them.
         self.plan = Schedule(config.epochs, len(batches))
         self.last_lr = 0.0
 
     @property
-    def judged(self) -> nn.Module:
+    def eval_model(self) -> nn.Module:
         """The weights that are validated and kept: the average, where there is one."""
         return self._model if self._average is None else self._average.module
 
-    def train(
+    def train_epoch(
         self, epoch: int, after_step: Callable[[], None] = lambda: None
     ) -> tuple[float, float]:
         """Run one epoch, or what is left of it; return the mean loss and the images per second.
@@ -104,20 +106,20 @@ class Trainer:
             skip: so many steps of it ran before.
         """
         self._model.train()
-        side = side or self.side(epoch)
+        side = side or self.image_size(epoch)
         for step, batch in enumerate(self._batches.epoch(epoch, side, skip), skip):
             self.last_lr = self._config.lr * one_cycle(self.plan.progress(epoch, step))
-            images = self._batches.whole(step)
-            with self.group.watched():
+            images = self._batches.global_batch_size(step)
+            with self.group.translate_peer_errors():
                 loss = self._step(batch.to(self._compute.device), images)
             yield loss, images
 
-    def side(self, epoch: int) -> int:
+    def image_size(self, epoch: int) -> int:
         """Return height and width, in pixels, of the images of an epoch.
 
         By where it ends: the last one is at full size, however few there are.
         """
-        return side_at(self.stages, self.plan.progress(epoch + 1))
+        return resolution_at(self.resolution_schedule, self.plan.progress(epoch + 1))
 
     def _step(self, batch: Batch, images: int) -> Tensor:
         """Update the weights once; return the loss of the whole batch, detached.
@@ -130,7 +132,11 @@ class Trainer:
             group["lr"] = self.last_lr
         self.group.begin(images)
         shares = self.group.share.size
-        counted = self.group.sum_later(batch.valid.sum(dtype=torch.float32)) if shares > 1 else None
+        counted = (
+            self.group.all_reduce_async(batch.valid.sum(dtype=torch.float32))
+            if shares > 1
+            else None
+        )
         with self._compute.autocast():
             logits = self._network(batch.image)
         loss: Any = self._criterion(
@@ -140,7 +146,7 @@ class Trainer:
             counted() if counted else None,
             images if shares > 1 else 0,
         )
-        whole = self.group.sum_later(loss.detach().clone()) if shares > 1 else loss.detach
+        whole = self.group.all_reduce_async(loss.detach().clone()) if shares > 1 else loss.detach
         self._optimizer.zero_grad()
         self._scaler.scale(loss * shares if shares > 1 else loss).backward()
         self._scaler.step(self._optimizer)
@@ -160,7 +166,7 @@ class Trainer:
         Returns:
             Mean loss and counts.
         """
-        judged = self.judged.eval()
+        judged = self.eval_model.eval()
         self._probabilities = []
         tally = ValidationTotals(self._batches.val_size)
         for positions, mine in itertools.islice(self._batches.validation_share(), most):
@@ -177,7 +183,7 @@ class Trainer:
             if first < _KEPT:
                 self._probabilities.append((first, torch.sigmoid(logits)[:, 0]))
         if self.group.share.size > 1:
-            tally.figures = self.group.total(tally.figures)
+            tally.figures = self.group.all_reduce(tally.figures)
             self._gather_probabilities()
         return tally.loss(), tally.counts()
 
@@ -188,7 +194,7 @@ class Trainer:
         for first, some in self._probabilities:
             values = some[: _KEPT - first].cpu().numpy()
             gathered[first : first + len(values)] = values
-        self._probabilities = [(0, torch.from_numpy(self.group.total(gathered)))]
+        self._probabilities = [(0, torch.from_numpy(self.group.all_reduce(gathered)))]
 
     def samples(self, number: int) -> NDArray[np.uint8]:
         """Return the last probabilities of the first validation images, at most 16."""
@@ -204,7 +210,7 @@ class Trainer:
         arrays["losses"] = array(self._losses)
         return Snapshot(
             arrays=arrays,
-            facts={
+            metadata={
                 "plan": self.plan.state(),
                 "scaler": self._scaler.state_dict(),
                 "sizes": list(self._sizes),
@@ -220,7 +226,7 @@ class Trainer:
         Raises:
             CheckpointError: it is of another network.
         """
-        arrays, facts = snapshot.arrays, snapshot.facts
+        arrays, facts = snapshot.arrays, snapshot.metadata
         fill(self._weights(), arrays, "model.")
         for number, parameter in enumerate(self._model.parameters()):
             self._optimizer.state[parameter] = {

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from segmentation.tuning.space import said
+from segmentation.tuning.space import format_params
 from segmentation.tuning.study import Trial
 
 
@@ -15,8 +15,8 @@ def plain(trial: Trial) -> dict[str, Any]:
         "value": trial.value,
         "epochs": trial.reports,
         "seconds": trial.seconds,
-        "run": trial.notes.get("run"),
-        "failure": trial.notes.get("failure"),
+        "run": trial.user_attrs.get("run"),
+        "failure": trial.user_attrs.get("failure"),
     }
 
 
@@ -26,22 +26,22 @@ def trial_line(trial: Trial, done: int, asked: int, best: Trial | None) -> str:
         "complete": f"Dice {trial.value:.3f}" if trial.value is not None else "",
         "pruned": f"pruned after epoch {trial.reports}"
         + (f" at {trial.value:.3f}" if trial.value is not None else ""),
-        "failed": f"failed: {trial.notes.get('failure')}",
+        "failed": f"failed: {trial.user_attrs.get('failure')}",
     }.get(trial.state, "lost with its process; tried again")
     so_far = f"best {best.value:.3f}: trial {best.number}" if best else "none complete yet"
     return (
-        f"Trial {trial.number}: {said(trial.params)}: {what}, {trial.seconds:.0f} s  "
+        f"Trial {trial.number}: {format_params(trial.params)}: {what}, {trial.seconds:.0f} s  "
         f"[{done}/{asked}; {so_far}]"
     )
 
 
 def confirmation_line(trial: Trial, done: int, total: int) -> str:
     """Return the line of a confirmation that has ended."""
-    label = trial.notes["plan"]["label"]
+    label = trial.user_attrs["plan"]["label"]
     what = (
         f"gate Dice {trial.value:.3f}"
         if trial.state == "complete"
-        else f"failed: {trial.notes.get('failure')}"
+        else f"failed: {trial.user_attrs.get('failure')}"
         if trial.state == "failed"
         else "lost with its process; tried again"
     )

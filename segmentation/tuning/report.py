@@ -63,14 +63,14 @@ def candidates(confirmed: Sequence[Trial], numbers: Sequence[int]) -> list[Candi
             key=lambda trial: trial.params["seed"],
         )
         if mine:
-            plan = mine[0].notes["plan"]
+            plan = mine[0].user_attrs["plan"]
             found.append(
                 Candidate(
                     number=number,
                     label=plan["label"],
                     params=plan["params"],
-                    val=float(np.mean([trial.notes["val"] for trial in mine])),
-                    gate=np.array([trial.notes["gate"] for trial in mine]),
+                    val=float(np.mean([trial.user_attrs["val"] for trial in mine])),
+                    gate=np.array([trial.user_attrs["gate"] for trial in mine]),
                     trainings=tuple(mine),
                 )
             )
@@ -90,7 +90,7 @@ def compare_with(defaults: Candidate, others: Sequence[Candidate]) -> dict[int, 
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Story:
+class StudyReport:
     """All that the report tells of.
 
     Attributes:
@@ -243,16 +243,16 @@ class Story:
             said.append(f"Pruned ({self.pruner}): {each}.")
         for trial in self.trials:
             if trial.state == "failed":
-                said.append(f"Trial {trial.number} failed: {trial.notes.get('failure')}.")
+                said.append(f"Trial {trial.number} failed: {trial.user_attrs.get('failure')}.")
         for trial in self.confirmed:
             if trial.state == "failed":
-                label = trial.notes["plan"]["label"]
+                label = trial.user_attrs["plan"]["label"]
                 said.append(
                     f"A confirmation of {label} failed, so it is not compared: "
-                    f"{trial.notes.get('failure')}."
+                    f"{trial.user_attrs.get('failure')}."
                 )
         ended = [t for t in [*self.trials, *self.confirmed] if t.state == "lost"]
-        stopped = sum(bool(trial.notes.get("stopped")) for trial in ended)
+        stopped = sum(bool(trial.user_attrs.get("stopped")) for trial in ended)
         for number, how in ((stopped, "stopped"), (len(ended) - stopped, "lost with a process")):
             if number:
                 said.append(f"Trainings that were {how}, and are not counted: {number}.")

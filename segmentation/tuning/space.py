@@ -151,7 +151,7 @@ def _number(text: str, kind: Any) -> Any:
         raise ValueError(f"expected {what}, LOW..HIGH, LOW..HIGH:STEP or A,B,C") from None
 
 
-def said(params: Mapping[str, Value]) -> str:
+def format_params(params: Mapping[str, Value]) -> str:
     """Return parameters in a few words, such as `width 16, lr 0.004`."""
     return ", ".join(
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"

@@ -23,7 +23,7 @@ _MISSED = 6
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Place:
+class StudyLocation:
     """Where one study is kept; can be sent to another process.
 
     Attributes:
@@ -42,7 +42,7 @@ class Place:
         return self.address.startswith("postgresql")
 
 
-def find_place(name: str, storage: str, folder: Path, heartbeat: int) -> Place:
+def study_location(name: str, storage: str, folder: Path, heartbeat: int) -> StudyLocation:
     """Say where a study is kept.
 
     Args:
@@ -52,10 +52,10 @@ def find_place(name: str, storage: str, folder: Path, heartbeat: int) -> Place:
         heartbeat: seconds between signs of life.
     """
     address = str(folder.absolute() / f"{name}.journal") if storage == "file" else storage
-    return Place(name=name, address=address, heartbeat=heartbeat)
+    return StudyLocation(name=name, address=address, heartbeat=heartbeat)
 
 
-def open_storage(place: Place) -> BaseStorage:
+def open_storage(place: StudyLocation) -> BaseStorage:
     """Open the storage, making it where it is new.
 
     Raises:
@@ -97,7 +97,7 @@ def open_storage(place: Place) -> BaseStorage:
 
 
 @contextlib.contextmanager
-def alone(place: Place) -> Iterator[None]:
+def study_lock(place: StudyLocation) -> Iterator[None]:
     """Let one process at a time, of all that share the study, decide what is done next."""
     if place.shared:
         with _advisory_lock(place, place.name):
@@ -113,13 +113,13 @@ class WorkerLock:
     Where the study is shared among machines, Optuna's heartbeats show it instead.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: StudyLocation) -> None:
         """Begin to show it."""
         self.id = uuid.uuid4().hex
         self._lock: FileLock | None = None
         if not place.shared:
             self._path = _presences(place) / self.id
-            with alone(place):  # or others would sweep it away before it is locked
+            with study_lock(place):  # or others would sweep it away before it is locked
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._lock = FileLock(self._path)
                 self._lock.acquire()
@@ -131,7 +131,7 @@ class WorkerLock:
             self._lock.release()
 
 
-def present(place: Place) -> set[str]:
+def live_workers(place: StudyLocation) -> set[str]:
     """Return the ids of the processes that live; for who holds the lock of a study in a file.
 
     What dead ones have left is swept away.
@@ -149,7 +149,7 @@ def present(place: Place) -> set[str]:
     return alive
 
 
-def _presences(place: Place) -> Path:
+def _presences(place: StudyLocation) -> Path:
     return Path(f"{place.address}.alive")
 
 
@@ -183,7 +183,7 @@ def _cut_torn_line(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _advisory_lock(place: Place, what: str) -> Iterator[None]:
+def _advisory_lock(place: StudyLocation, what: str) -> Iterator[None]:
     """Hold a lock of PostgreSQL's; it is released when this process or machine vanishes."""
     key = int.from_bytes(hashlib.sha256(f"petseg {what}".encode()).digest()[:8], "big", signed=True)
     engine = sqlalchemy.create_engine(

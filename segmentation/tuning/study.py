@@ -18,7 +18,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from segmentation.errors import ConfigError
 from segmentation.tuning.space import Choices, Dimension, Space, Value
-from segmentation.tuning.storage import Place, WorkerLock, alone, open_storage, present
+from segmentation.tuning.storage import (
+    StudyLocation,
+    WorkerLock,
+    live_workers,
+    open_storage,
+    study_lock,
+)
 
 #: So often the same parameters are tried when their process vanishes.
 TRIES = 3
@@ -56,7 +62,7 @@ class Trial:
     reports: int
     began: datetime.datetime | None
     ended: datetime.datetime | None
-    notes: dict[str, Any]
+    user_attrs: dict[str, Any]
 
     @property
     def counts(self) -> bool:
@@ -83,11 +89,11 @@ class RunningTrial:
         self.number = trial.number
         self.params = params
 
-    def plan(self) -> dict[str, Any]:
+    def enqueue(self) -> dict[str, Any]:
         """Return the notes with which it was planned."""
         return dict(self._trial.user_attrs["plan"])
 
-    def note(self, key: str, value: Any) -> None:
+    def set_attr(self, key: str, value: Any) -> None:
         """Keep something that JSON can hold with the trial."""
         self._trial.set_user_attr(key, value)
 
@@ -101,7 +107,11 @@ class Study:
     """One study in its storage."""
 
     def __init__(
-        self, place: Place, space: Space, seed: int, pruner: optuna.pruners.BasePruner | None
+        self,
+        place: StudyLocation,
+        space: Space,
+        seed: int,
+        pruner: optuna.pruners.BasePruner | None,
     ) -> None:
         """Open it, making it where it is new.
 
@@ -132,7 +142,7 @@ class Study:
         self.id = str(self._study.user_attrs["id"])
 
     @classmethod
-    def known(cls, place: Place) -> "Study | None":
+    def known(cls, place: StudyLocation) -> "Study | None":
         """Open a study as it was begun, to look at it; None if it is not there.
 
         Args:
@@ -144,7 +154,7 @@ class Study:
         if place.name not in optuna.get_all_study_names(storage=open_storage(place)):
             return None
         study = cls(place, {}, 0, None)
-        heartbeat = (study.recall("settings") or {}).get("heartbeat", place.heartbeat)
+        heartbeat = (study.get_attr("settings") or {}).get("heartbeat", place.heartbeat)
         return cls(dataclasses.replace(place, heartbeat=heartbeat), {}, 0, None)
 
     @property
@@ -162,7 +172,7 @@ class Study:
 
     def locked(self) -> AbstractContextManager[None]:
         """Let one process at a time, of all that share the study, decide what is done next."""
-        return alone(self.place)
+        return study_lock(self.place)
 
     def require_settings(self, settings: Mapping[str, Any]) -> None:
         """Keep the settings with a new study, or compare them with those of the first command.
@@ -186,11 +196,11 @@ class Study:
                 "on with its own, or give another `study`"
             )
 
-    def recall(self, key: str) -> Any:
+    def get_attr(self, key: str) -> Any:
         """Return what was kept with the study, or None."""
         return self._study.user_attrs.get(key)
 
-    def keep(self, key: str, value: Any) -> None:
+    def set_attr(self, key: str, value: Any) -> None:
         """Keep something that JSON can hold with the study."""
         self._study.set_user_attr(key, value)
 
@@ -198,7 +208,7 @@ class Study:
         """Return all trials by number."""
         return [_trial(frozen) for frozen in self._study.get_trials(deepcopy=False)]
 
-    def plan(self, wanted: Sequence[tuple[dict[str, Value], dict[str, Any]]]) -> None:
+    def enqueue(self, wanted: Sequence[tuple[dict[str, Value], dict[str, Any]]]) -> None:
         """Have some parameters tried, each with its notes; those planned already are not again.
 
         For who holds the lock.
@@ -211,26 +221,26 @@ class Study:
             if params not in planned:
                 self._study.enqueue_trial(params, user_attrs={"plan": notes})
 
-    def recover(self) -> None:
+    def requeue_lost_trials(self) -> None:
         """End trials whose process is gone and have them tried again. For who holds the lock."""
         optuna.storages.fail_stale_trials(self._study)  # what gives no sign of life any more
-        alive = set() if self.place.shared else present(self.place)
+        alive = set() if self.place.shared else live_workers(self.place)
         for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             # Without a worker it died while it was being claimed: who claims holds the lock.
             worker = frozen.user_attrs.get("worker")
             if worker is None or not (self.place.shared or worker in alive):
                 self._study.tell(frozen.number, state=TrialState.FAIL, skip_if_finished=True)
         trials = self.trials()
-        again = {trial.notes.get("retry_of") for trial in trials}
+        again = {trial.user_attrs.get("retry_of") for trial in trials}
         for trial in trials:
             if trial.state == "lost" and trial.number not in again:
-                kept = {key: trial.notes[key] for key in trial.notes if key == "plan"}
-                tries = _tries(trial.notes) + (0 if trial.notes.get("stopped") else 1)
+                kept = {key: trial.user_attrs[key] for key in trial.user_attrs if key == "plan"}
+                tries = _tries(trial.user_attrs) + (0 if trial.user_attrs.get("stopped") else 1)
                 self._study.enqueue_trial(
                     trial.params, user_attrs={**kept, "retry_of": trial.number, "tries": tries}
                 )
 
-    def run_one(
+    def run_next(
         self, total: int, presence: WorkerLock, run: Callable[[RunningTrial], float]
     ) -> Trial | None:
         """Claim a trial and run it, unless `total` are done or running.
@@ -247,7 +257,7 @@ class Study:
         number, ran = -1, False
         with ExitStack() as claim:
             claim.enter_context(self.locked())
-            self.recover()
+            self.requeue_lost_trials()
             if sum(trial.counts for trial in self.trials()) >= total:
                 return None
 
@@ -341,5 +351,5 @@ def _trial(frozen: FrozenTrial) -> Trial:
         reports=len(reported),
         began=frozen.datetime_start,
         ended=frozen.datetime_complete,
-        notes=notes,
+        user_attrs=notes,
     )

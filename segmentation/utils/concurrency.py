@@ -28,7 +28,7 @@ def in_parallel(
     return outputs
 
 
-def ahead(
+def prefetch(
     function: Callable[[_Input], _Output],
     inputs: Iterable[_Input],
     workers: int,

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 
 @contextlib.contextmanager
-def staged(target: Path) -> Iterator[Path]:
+def atomic_dir(target: Path) -> Iterator[Path]:
     """Yield an empty folder beside `target` that becomes `target` if all goes well.
 
     Raises:
@@ -30,7 +30,7 @@ def staged(target: Path) -> Iterator[Path]:
         raise
 
 
-def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
+def create_once(folder: Path, make: Callable[[Path], None]) -> Path:
     """Return a folder that is made the first time; others wait for who makes it.
 
     Args:
@@ -42,13 +42,13 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
         with FileLock(_lock(folder)):
             if not folder.exists():
                 remove_leftovers(folder)
-                with staged(folder) as stage:
+                with atomic_dir(folder) as stage:
                     make(stage)
     return folder
 
 
 @contextlib.contextmanager
-def replaced(target: Path, *, whatever_happens: bool = False) -> Iterator[BinaryIO]:
+def atomic_write(target: Path, *, whatever_happens: bool = False) -> Iterator[BinaryIO]:
     """Yield a new file that takes the place of `target` if all goes well.
 
     Args:
@@ -78,7 +78,7 @@ def _put(name: str, target: Path) -> None:
 
 
 def remove_leftovers(target: Path) -> None:
-    """Remove what killed calls of `staged` left; only for who holds a lock of `target`."""
+    """Remove what killed calls of `atomic_dir` left; only for who holds a lock of `target`."""
     for leftover in _leftovers(target):
         shutil.rmtree(leftover, ignore_errors=True)
 
@@ -87,8 +87,8 @@ def _leftovers(target: Path) -> list[Path]:
     return list(target.parent.glob(f"{glob.escape(_prefix(target))}*"))
 
 
-def left_behind(parent: Path) -> dict[Path, list[Path]]:
-    """Return what killed calls of `made_once` left in a folder, by what was to become of it."""
+def stale_partials(parent: Path) -> dict[Path, list[Path]]:
+    """Return what killed calls of `create_once` left in a folder, by what was to become of it."""
     found: dict[Path, list[Path]] = {}
     for folder in sorted(parent.glob(".*.partial-*")):
         match = re.fullmatch(r"\.(.+)\.partial-[^.]+", folder.name)
@@ -97,7 +97,7 @@ def left_behind(parent: Path) -> dict[Path, list[Path]]:
     return {target: folders for target, folders in found.items() if not _is_being_made(target)}
 
 
-def remove_left_behind(target: Path) -> bool:
+def remove_stale_partials(target: Path) -> bool:
     """Remove what killed calls left, unless somebody is making it anew; return whether."""
     try:
         with FileLock(_lock(target)).acquire(timeout=0):
@@ -109,7 +109,7 @@ def remove_left_behind(target: Path) -> bool:
 
 
 def _is_being_made(target: Path) -> bool:
-    """Tell whether `made_once` is at work on a folder."""
+    """Tell whether `create_once` is at work on a folder."""
     if not _lock(target).exists():
         return False
     try:

@@ -26,7 +26,7 @@ class SharedLock:
             fcntl.flock(number, fcntl.LOCK_SH)
 
 
-def used(path: Path) -> bool:
+def is_locked(path: Path) -> bool:
     """Tell whether somebody uses a file, without a trace."""
     try:
         number = os.open(_sign(path), os.O_RDONLY | _FLAGS)
@@ -44,7 +44,7 @@ def used(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def unused(path: Path) -> Iterator[bool]:
+def exclusive(path: Path) -> Iterator[bool]:
     """Tell whether nobody uses a file; if so, nobody begins to before the end of this."""
     try:
         number = _open(path)

@@ -25,7 +25,7 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def alike(name: str) -> str:
+def casefold_key(name: str) -> str:
     """Return what two names have in common that some file systems take for one, such as A and a."""
     return unicodedata.normalize("NFC", name).casefold()
 

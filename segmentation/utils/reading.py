@@ -6,7 +6,7 @@ from pathlib import Path
 _MAX_BYTES = 256 * 2**20
 
 
-def read_plain(path: Path) -> bytes:
+def read_regular_file(path: Path) -> bytes:
     """Return the bytes of a file, or of what a link leads to.
 
     Raises:

@@ -11,7 +11,7 @@ from segmentation.data.oxford_pets import Example, has_test_list, read_list, rea
 from segmentation.data.sources import Source
 from segmentation.data.splits import gate_of
 from segmentation.errors import ConfigError, DataError
-from segmentation.evaluation.analysis import Analysis, examine
+from segmentation.evaluation.analysis import Analysis, analyze
 from segmentation.evaluation.figures import encoded
 from segmentation.evaluation.report.plots import figures
 from segmentation.evaluation.report.report import ReportContext, markdown, metrics, page
@@ -36,8 +36,8 @@ class EvaluationResult:
     """
 
     run_id: str
-    examination: Analysis
-    about: ReportContext
+    analysis: Analysis
+    context: ReportContext
 
 
 def examples_of(split: str, source: Source, loaded: LoadedModel) -> list[Example]:
@@ -77,7 +77,7 @@ def examples_of(split: str, source: Source, loaded: LoadedModel) -> list[Example
     return [by_id[name] for name in known[split]]
 
 
-def appraise(
+def evaluate_model(
     loaded: LoadedModel, source: Source, split: str, config: DataConfig, progress: Progress
 ) -> EvaluationResult:
     """Examine a model on a split and log a run of it.
@@ -94,7 +94,7 @@ def appraise(
     """
     examples = examples_of(split, source, loaded)
     gallery = Gallery(lots=_lots(examples))
-    found = examine(split, loaded.model, examples, config.border, gallery, progress)
+    found = analyze(split, loaded.model, examples, config.border, gallery, progress)
     if found.problems and config.bad_examples == "stop":
         raise DataError(
             f"{len(found.problems)} of {len(examples)} examples cannot be used; mend them or "
@@ -120,7 +120,7 @@ def appraise(
     name = f"evaluate {loaded.label} on {split}"
     with lifecycle.tracked_run(name, tags, system_metrics=False) as run:
         figures_by_name = metrics(found)
-        evaluations.log_examination(found, loaded, source.root, settings, figures_by_name)
+        evaluations.log_analysis(found, loaded, source.root, settings, figures_by_name)
         evaluations.log_pictures(
             found, gallery, plots, page(found, about, pictures), markdown(found, about)
         )
@@ -132,7 +132,7 @@ def appraise(
             f"{len(found.examples)} images of {source.name}, border {config.border})",
             f"{score(found)}; {floors(found)}. Data: {source.name}, run `{run.id}`.",
         )
-    return EvaluationResult(run_id=run.id, examination=found, about=about)
+    return EvaluationResult(run_id=run.id, analysis=found, context=about)
 
 
 def _about(found: Analysis, loaded: LoadedModel, source: Source) -> ReportContext:
@@ -155,7 +155,7 @@ def _about(found: Analysis, loaded: LoadedModel, source: Source) -> ReportContex
             if number
         )
     return ReportContext(
-        model=loaded.label, uri=loaded.uri, data=source.described, seen=seen, chosen=chosen
+        model=loaded.label, uri=loaded.uri, data=source.description, seen=seen, chosen=chosen
     )
 
 

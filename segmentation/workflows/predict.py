@@ -15,10 +15,10 @@ from segmentation.evaluation.figures import encoded, overlay
 from segmentation.models.predictor import BATCH, Model, Photo, one_thread_each, workers_for
 from segmentation.tracking.registry.photo_model import PhotoError, mask_png, read_photo
 from segmentation.tracking.summaries.predictions import PredictionSummary
-from segmentation.utils.concurrency import Progress, ahead, batched
-from segmentation.utils.files import replaced
+from segmentation.utils.concurrency import Progress, batched, prefetch
+from segmentation.utils.files import atomic_write
 from segmentation.utils.paths import printable
-from segmentation.utils.reading import read_plain
+from segmentation.utils.reading import read_regular_file
 
 _COLUMNS = ("image", "mask", "width", "height", "pet_share", "problem")
 #: After these nothing further can be written.
@@ -68,14 +68,14 @@ def predict(
     problems: list[str] = []
     wanted.output.mkdir(parents=True, exist_ok=True)
     with (
-        replaced(wanted.output / TABLE, whatever_happens=True) as stream,
+        atomic_write(wanted.output / TABLE, whatever_happens=True) as stream,
         io.TextIOWrapper(stream, "utf-8", "surrogateescape", newline="") as text,
         one_thread_each() as first,
     ):
         table = csv.writer(text, lineterminator="\n")
         table.writerow(_COLUMNS)
         inputs = batched(map(_read, tasks), BATCH)
-        for rows, error in ahead(work, inputs, workers_for(model.device), first):
+        for rows, error in prefetch(work, inputs, workers_for(model.device), first):
             for row in rows:
                 table.writerow(dataclasses.astuple(row))
                 if row.pet_share is None:
@@ -96,7 +96,7 @@ def predict(
 def _read(task: PhotoTask) -> tuple[PhotoTask, bytes | str]:
     """Read a file, or say why that is not possible."""
     try:
-        return task, read_plain(task.photo)
+        return task, read_regular_file(task.photo)
     except OSError as error:
         return task, f"cannot be read ({error.strerror or error})"
 
@@ -145,7 +145,7 @@ def _written(
     targets = task.targets(wanted)
     for path, made in zip(targets, contents, strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replaced(path) as stream:
+        with atomic_write(path) as stream:
             stream.write(made)
     return Row(
         image=str(task.name),

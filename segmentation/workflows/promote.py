@@ -11,7 +11,7 @@ from segmentation.data.sources import Source
 from segmentation.data.splits import gate_of
 from segmentation.errors import DataError, ModelError
 from segmentation.evaluation.promotion_rule import Contest, Decision, decide
-from segmentation.evaluation.scoring import Evaluation, ScoredImage, judge
+from segmentation.evaluation.scoring import Evaluation, ScoredImage, score_images
 from segmentation.metrics.segmentation import Counts
 from segmentation.models.predictor import Model
 from segmentation.tracking.registry import publish
@@ -77,11 +77,11 @@ class GateEvaluator:
         self._border, self._progress, self.device = border, progress, device
         self.problems: tuple[str, ...] = ()
 
-    def judge(self, model: Model) -> list[_Mark]:
+    def evaluate(self, model: Model) -> list[_Mark]:
         """Judge a model on all of them that can be used."""
         marks: list[_Mark] = []
         problems = []
-        for done, one in enumerate(judge(model, self.gate, self._border, _mark), 1):
+        for done, one in enumerate(score_images(model, self.gate, self._border, _mark), 1):
             if isinstance(one, str):
                 problems.append(one)
             else:
@@ -113,31 +113,31 @@ def promote(
         ModelError: the challenger cannot be loaded.
         DataError: the champion changed again and again.
     """
-    known = publish.known_of(registered.name, registered.version)
+    known = publish.version_info(registered.name, registered.version)
     challenger = _Rival(
         model=model or load(registered.uri, arena.device).model,
         seen=seen_images(known.run_id),
     )
-    marks = arena.judge(challenger.model)
+    marks = arena.evaluate(challenger.model)
     for _ in range(_TRIES):
         rival = publish.champion_of(registered.name)
         if rival == registered.version:
-            return Decision(promoted=True, reason="Champion: it is so already.", figures={})
+            return Decision(promoted=True, reason="Champion: it is so already.", metrics={})
         contest = _contest(arena, challenger, marks, known, registered, rival)
         decision = decide(contest, force=force)
-        if publish.crown(
+        if publish.make_champion(
             registered,
             rival,
             promoted=decision.promoted,
             reason=decision.reason,
-            p_value=decision.figures.get("gate/p_value"),
+            p_value=decision.metrics.get("gate/p_value"),
             log=functools.partial(lifecycle.log_decision, decision),
         ):
             return decision
     raise DataError(f"the champion of {registered.name} changes too often; try again later")
 
 
-def contend(registered: publish.VersionRef, arena: GateEvaluator, model: Model) -> str:
+def try_promote(registered: publish.VersionRef, arena: GateEvaluator, model: Model) -> str:
     """Let a version contend, see `promote`; return how it went, in words.
 
     The model is registered by then: where the store goes away now, another time will do.
@@ -166,13 +166,13 @@ def _contest(
     others: list[_Mark] | None = None
     trouble = ""
     if rival is not None:
-        facts = publish.known_of(registered.name, rival)
+        facts = publish.version_info(registered.name, rival)
         digests = [of.tags.get("data.digest", "")[:12] for of in (facts, known)]
         if all(digests) and digests[0] != digests[1]:
             notes.append(f"Version {rival} was trained on other images.")
         try:
             address = f"models:/{registered.name}/{rival}"
-            others = arena.judge(load(address, arena.device).model)
+            others = arena.evaluate(load(address, arena.device).model)
         except ModelError as error:
             trouble = f"{error}; mend it, or promote another with force=true"
         images = seen_images(facts.run_id)
@@ -195,7 +195,7 @@ def _contest(
         trouble=trouble,
         notes=tuple(notes),
         unknown=challenger.seen is None,
-        looks=int(known.tags.get("gate.looks", "1")),
+        num_candidates=int(known.tags.get("gate.looks", "1")),
     )
 
 

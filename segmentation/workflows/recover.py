@@ -8,9 +8,9 @@ from segmentation.errors import ConfigError
 from segmentation.tracking.runs import pending_uploads, stale
 from segmentation.tracking.runs.training_run import how_to_go_on
 from segmentation.tracking.store import command, studies_folder
-from segmentation.tuning.storage import Place, find_place
+from segmentation.tuning.storage import StudyLocation, study_location
 from segmentation.tuning.study import COMMAND, Study
-from segmentation.workflows.tune.job import confirmations, give_back
+from segmentation.workflows.tune.job import confirmations, requeue_lost_trials
 
 #: Told one line at a time.
 Say = Callable[[str], None]
@@ -31,15 +31,15 @@ def recover(say: Say, storage: str, study: str, *, act: bool) -> tuple[int, int]
         How many things were found, and how many of them could not be mended.
     """
     found = failed = 0
-    for run_id, count in list(pending_uploads.waiting()):
+    for run_id, count in list(pending_uploads.pending()):
         found += 1
         failed += not _deliver(run_id, count, say, act=act)
-    if others := pending_uploads.foreign():
+    if others := pending_uploads.other_stores():
         say(
             f"Waits:  something of {others} run(s) of other tracking stores; set "
             "MLFLOW_TRACKING_URI to theirs and recover there"
         )
-    for suspect in stale.find(_patiently(say)):
+    for suspect in stale.find_running(_patiently(say)):
         if suspect.verdict == stale.ALIVE:
             say(f"Alive:  {suspect.name} ({suspect.id}): {suspect.why}; left alone")
         elif not suspect.dead:
@@ -53,7 +53,7 @@ def recover(say: Say, storage: str, study: str, *, act: bool) -> tuple[int, int]
     places = (
         list(_places())
         if storage == "file"
-        else [find_place(study, storage, studies_folder(), _HEARTBEAT)]
+        else [study_location(study, storage, studies_folder(), _HEARTBEAT)]
     )
     for place in places:
         found += _mend_study(place, say, act=act)
@@ -88,7 +88,7 @@ def _end(suspect: stale.RunningRun, say: Say, *, act: bool) -> None:
         say(f"  Go on: {how_to_go_on(suspect.id)}")
 
 
-def _mend_study(place: Place, say: Say, *, act: bool) -> int:
+def _mend_study(place: StudyLocation, say: Say, *, act: bool) -> int:
     """Have lost trials of a study tried again; return whether there were any."""
     study = Study.known(place)
     if study is None:
@@ -100,12 +100,12 @@ def _mend_study(place: Place, say: Say, *, act: bool) -> int:
     if not act:
         say(f"Study:  {place.name}: {sum(before)} trials say RUNNING; dead ones are to be ended")
         return 1
-    give_back(*both)
+    requeue_lost_trials(*both)
     lost = sum(before) - sum(_running(one) for one in both)
     living = sum(before) - lost
     alive = f"; {living} alive, left alone" if living else ""
     say(f"Study:  {place.name}: {lost} trials were lost, to be tried again{alive}")
-    if lost and (command := study.recall(COMMAND)):
+    if lost and (command := study.get_attr(COMMAND)):
         say(f"  Go on: {command}")
     return int(lost > 0)
 
@@ -114,11 +114,11 @@ def _running(study: Study) -> int:
     return sum(trial.state == "running" for trial in study.trials())
 
 
-def _places() -> Iterator[Place]:
+def _places() -> Iterator[StudyLocation]:
     """Yield the studies that lie beside the tracking store."""
     for path in sorted(studies_folder().glob("*.journal")):
         if not path.stem.endswith(CONFIRMATION):
-            yield find_place(path.stem, "file", path.parent, _HEARTBEAT)
+            yield study_location(path.stem, "file", path.parent, _HEARTBEAT)
 
 
 def _patiently(say: Say) -> Callable[[float], None]:

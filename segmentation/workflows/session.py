@@ -36,13 +36,13 @@ from segmentation.tracking.runs.training_run import (
 )
 from segmentation.tracking.summaries.gallery import Gallery
 from segmentation.training.callbacks import Callback, EarlyStopping, FitResult
-from segmentation.training.checkpointer import SharedCheckpointer, matching
+from segmentation.training.checkpointer import SharedCheckpointer, load_matching
 from segmentation.training.loop import fit
-from segmentation.training.rehearsal import within
+from segmentation.training.rehearsal import fit_to_budget
 from segmentation.training.time_budget import Budget
 from segmentation.utils.concurrency import Progress
 from segmentation.utils.paths import run_folder
-from segmentation.workflows.promote import GateEvaluator, contend
+from segmentation.workflows.promote import GateEvaluator, try_promote
 
 Splits = Mapping[str, SplitDataset]
 
@@ -107,7 +107,7 @@ class TrainingSession:
         """
         own = {f"{name} images": part.digest for name, part in self.data.items()}
         own["precision"] = self.compute.precision
-        main = self.group.from_main(own)
+        main = self.group.broadcast(own)
         if differ := [name for name in own if own[name] != main.get(name)]:
             raise ConfigError(
                 f"the processes of this training have not the same {' and '.join(differ)}; give "
@@ -144,12 +144,12 @@ class Trained:
     segmenter: Segmenter
     result: FitResult
     evaluation: Evaluation
-    story: model_card.Story
+    story: model_card.TrainingSummary
     gallery: Gallery
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Outcome:
+class TrainResult:
     """A finished, tracked, registered training.
 
     Attributes:
@@ -163,7 +163,7 @@ class Outcome:
 
     run_id: str
     evaluation: Evaluation
-    story: model_card.Story
+    story: model_card.TrainingSummary
     registered: publish.VersionRef
     aliases: tuple[str, ...]
     decision: str
@@ -196,7 +196,9 @@ def load_data(
     return load_splits(parts, apart, config, progress)
 
 
-def keep_within(seconds: float, config: Config, setup: TrainingSession) -> tuple[Config, Budget]:
+def fit_within_budget(
+    seconds: float, config: Config, setup: TrainingSession
+) -> tuple[Config, Budget]:
     """Return the configuration with as many epochs as fit into a time, and what keeps to it.
 
     Args:
@@ -204,7 +206,7 @@ def keep_within(seconds: float, config: Config, setup: TrainingSession) -> tuple
         config: all settings; its number of epochs is not used.
         setup: device and data.
     """
-    training, budget = within(
+    training, budget = fit_to_budget(
         seconds, *setup.start(config), config.training, setup.compute, setup.group
     )
     return dataclasses.replace(config, training=training), budget
@@ -219,7 +221,7 @@ def train_and_register(
     resume: str | None = None,
     asked: Mapping[str, Any] | None = None,
     say: Callable[[str], None] = lambda line: None,
-) -> Outcome:
+) -> TrainResult:
     """Train in an MLflow run of its own, judge the result, log and register it.
 
     Args:
@@ -239,7 +241,7 @@ def train_and_register(
     """
     tags = setup.tags() | {SETTINGS: json.dumps(dict(asked or {}))}
     if resume and (path := run_folder(resume) / CHECKPOINT).exists():
-        matching(path, _identity(config, setup))  # raises before anything is changed
+        load_matching(path, _identity(config, setup))  # raises before anything is changed
     with training_run(run_name(config, setup), tags, resume=resume, resumable=True, say=say) as run:
         export.rehearse()
         trained = fit_and_judge(run, config, setup, observers, budget=budget, durable=True)
@@ -248,25 +250,25 @@ def train_and_register(
         post_pictures(run, trained)
         run.deliver()
         registered = publish.registered_from(run.id, setup.model_name)
-        decision = publish.decided(registered)  # by a process that was stopped since
+        decision = publish.recorded_decision(registered)  # by a process that was stopped since
         if decision is None:
             arena = GateEvaluator(setup.source, config.data.border)
             model = Batched(trained.segmenter, torch.device("cpu"))
-            decision = contend(registered, arena, model)
+            decision = try_promote(registered, arena, model)
         drop_checkpoints(run.id, say)
     with contextlib.suppress(PeerLostError):  # all is done
-        setup.group.wait()  # for this the others wait: had this process died, they were needed
-    return Outcome(
+        setup.group.barrier()  # for this the others wait: had this process died, they were needed
+    return TrainResult(
         run_id=run.id,
         evaluation=trained.evaluation,
         story=trained.story,
         registered=registered,
-        aliases=publish.known_of(registered.name, registered.version).aliases,
+        aliases=publish.version_info(registered.name, registered.version).aliases,
         decision=decision,
     )
 
 
-def take_part(config: Config, setup: TrainingSession) -> None:
+def run_worker(config: Config, setup: TrainingSession) -> None:
     """Train as one of several processes, of which another one tracks and registers.
 
     Raises:
@@ -275,13 +277,13 @@ def take_part(config: Config, setup: TrainingSession) -> None:
         CheckpointError: what this machine has kept cannot be gone on from.
     """
     group = setup.group
-    run_id = group.from_main(None, patient=True)
+    run_id = group.broadcast(None, patient=True)
     with keeping_beside(run_id, _identity(config, setup), group) as keeper:
-        keeper.found()
+        keeper.load()
         network, batches = setup.start(config)
-        with StopSignal().deferred():  # the main process hears it, and this one of its end
+        with StopSignal().defer():  # the main process hears it, and this one of its end
             fit(network, batches, config.training, setup.compute, keeper=keeper, group=group)
-        group.wait()
+        group.barrier()
 
 
 def fit_and_judge(
@@ -320,14 +322,14 @@ def fit_and_judge(
         watchers.append(patience)
     if durable:
         own = keeper_of(run, _identity(config, setup), tracker)
-        setup.group.from_main(run.id, patient=True)
+        setup.group.broadcast(run.id, patient=True)
         keeper = own if setup.group is SINGLE_PROCESS else SharedCheckpointer(own, setup.group)
-        if kept := keeper.found():
-            course = kept.facts["course"]
+        if kept := keeper.load():
+            course = kept.metadata["course"]
             tracker.restore(kept.arrays, course["history"])
             if patience:
                 patience.restore(course["best_epoch"])
-        with own.interruption.deferred():
+        with own.interruption.defer():
             result = fit(
                 network, batches, training, setup.compute, watchers, budget, keeper, setup.group
             )
@@ -337,7 +339,7 @@ def fit_and_judge(
         result = fit(network, batches, training, setup.compute, watchers, budget)
     if budget is not None:
         ran = dataclasses.replace(training, epochs=result.epochs)
-        post.tags({"budget": str(budget)})
+        post.set_tags({"budget": str(budget)})
         post.rename(run_name(dataclasses.replace(config, training=ran), setup))
     segmenter = Segmenter(network, config.data.image_size).eval()
     gallery = Gallery(thumbnails=thumbnails)
@@ -345,9 +347,9 @@ def fit_and_judge(
     evaluation, _ = evaluate(
         val.name, model, val.examples, config.data.border, gallery, val.files.__getitem__
     )
-    story = model_card.Story(
+    story = model_card.TrainingSummary(
         config=config,
-        data=setup.source.described,
+        data=setup.source.description,
         amp=setup.compute.amp,
         sizes={name: len(part) for name, part in data.items()},
         result=result,
@@ -375,7 +377,7 @@ def post_model(
         best_epoch,
         registration,
     )
-    run.post.model(packed, facts)
+    run.post.log_model(packed, facts)
 
 
 def post_pictures(run: Training, trained: Trained, *, with_curves: bool = True) -> None:
@@ -384,7 +386,7 @@ def post_pictures(run: Training, trained: Trained, *, with_curves: bool = True) 
     if with_curves:
         floor = trained.evaluation.counts.all_pet().mean().dice
         figure = curves(trained.result.history, trained.result.best_epoch, floor)
-        run.post.figure(figure, "curves.png")
+        run.post.log_figure(figure, "curves.png")
 
 
 def _registration(trained: Trained, setup: TrainingSession, run_id: str) -> dict[str, Any]:
@@ -434,7 +436,7 @@ def _resolved(config: Config, setup: TrainingSession) -> dict[str, Any]:
 
 def run_name(config: Config, setup: TrainingSession) -> str:
     """Say in a few words what the run was."""
-    data = "synthetic" if setup.source.drawn else "pets"
+    data = "synthetic" if setup.source.is_synthetic else "pets"
     return (
         # What differs most between runs comes first: MLflow cuts long names.
         f"w{config.model.width} lr{config.training.lr:g} seed{config.training.seed} "

@@ -8,13 +8,13 @@ from segmentation.tracking.inventory.local_files import cache_kinds
 from segmentation.tracking.inventory.models import model_kinds
 from segmentation.tracking.inventory.runs import checkpoints, deleted_runs
 from segmentation.tracking.runs.lifecycle import tracked_run
-from segmentation.tracking.store import alone
+from segmentation.tracking.store import store_lock
 from segmentation.tracking.summaries.shrinks import log_shrink
 from segmentation.utils.inventory import Item, free, mib, table
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Outcome:
+class ShrinkResult:
     """What was found and done.
 
     Attributes:
@@ -43,7 +43,7 @@ class Outcome:
 
 def shrink(
     asked: ShrinkConfig, say: Callable[[str], None], progress: Callable[[int, int], None]
-) -> Outcome:
+) -> ShrinkResult:
     """Count what is kept and, if asked, delete what can go, in a run of its own.
 
     Args:
@@ -59,11 +59,13 @@ def shrink(
         gone: dict[str, list[Item]] = {}
         try:
             if asked.delete:
-                with alone("shrink"):  # one at a time: what two delete at once both would count
+                with store_lock(
+                    "shrink"
+                ):  # one at a time: what two delete at once both would count
                     free(kinds, gone, progress)
         finally:  # what was deleted is on record, however this ends
             log_shrink(kinds, gone)
     went = {id(thing) for things in gone.values() for thing in things}
     spare = [thing for kind in kinds for thing in kind.spare]
     left = [thing for thing in spare if id(thing) not in went]
-    return Outcome(run_id=run.id, gone=gone, left=left, deleted_runs=len(deleted.things))
+    return ShrinkResult(run_id=run.id, gone=gone, left=left, deleted_runs=len(deleted.things))

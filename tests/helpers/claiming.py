@@ -11,7 +11,7 @@ import sys
 import time
 
 from segmentation.tuning.space import Range, Space
-from segmentation.tuning.storage import Place, WorkerLock
+from segmentation.tuning.storage import StudyLocation, WorkerLock
 from segmentation.tuning.study import RunningTrial, Study
 
 SPACE: Space = {
@@ -22,7 +22,7 @@ SPACE: Space = {
 
 def open_study(address: str, heartbeat: int = 10, seed: int = 0, name: str = "shared") -> Study:
     """Open the study that these processes share."""
-    return Study(Place(name=name, address=address, heartbeat=heartbeat), SPACE, seed, None)
+    return Study(StudyLocation(name=name, address=address, heartbeat=heartbeat), SPACE, seed, None)
 
 
 def main() -> None:
@@ -38,12 +38,12 @@ def main() -> None:
         return -abs(float(attempt.params["lr"]) - 0.01)
 
     while True:
-        trial = study.run_one(int(total), presence, run)
+        trial = study.run_next(int(total), presence, run)
         if trial is not None:
             print(trial.number, trial.state, flush=True)
             continue
         with study.locked():
-            study.recover()
+            study.requeue_lost_trials()
             if not any(trial.state == "running" for trial in study.trials()):
                 break
         time.sleep(0.1)

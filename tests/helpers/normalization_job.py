@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from segmentation.runtime.normalization import SyncedBatchNorm2d, synchronized
-from segmentation.runtime.process_group import DistributedGroup, together
+from segmentation.runtime.process_group import DistributedGroup, init_process_group
 
 _CHANNELS = 6
 
@@ -30,7 +30,7 @@ def main() -> None:
     with torch.no_grad():
         layer.weight.copy_(torch.rand(_CHANNELS, generator=generator) + 0.5)
         layer.bias.copy_(torch.randn(_CHANNELS, generator=generator))
-    with together({}) as group:
+    with init_process_group({}) as group:
         assert isinstance(group, DistributedGroup)
         mine = synchronized(layer, group._norms)
         first = sizes[0] * group.share.rank
@@ -43,11 +43,11 @@ def main() -> None:
         if SyncedBatchNorm2d.empty:
             assert not found["image"].any()
             found = {name: one[:0] if one.ndim == 4 else one for name, one in found.items()}
-        if group.main:
+        if group.is_main_process:
             whole = through(layer, image, gradient)
             found |= {f"whole {name}": one for name, one in whole.items()}
         np.savez(folder / f"{group.share.rank}.npz", **found)  # type: ignore[arg-type]
-        group.wait()
+        group.barrier()
 
 
 def through(layer: nn.Module, image: Tensor, gradient: Tensor) -> dict[str, NDArray[np.float32]]:

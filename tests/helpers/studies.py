@@ -7,7 +7,7 @@ import mlflow
 from mlflow.entities import Run
 
 from segmentation.tuning.space import Space
-from segmentation.tuning.storage import Place
+from segmentation.tuning.storage import StudyLocation
 from segmentation.tuning.study import Study, Trial
 from tests.helpers.programs import TINY, Program
 
@@ -38,7 +38,7 @@ class Searched:
         """Return the trials of the search, or of the part `.confirmation`."""
         address = str(self.program.folder / "studies" / f"{self.name}{part}.journal")
         space: Space = {}
-        place = Place(name=f"{self.name}{part}", address=address, heartbeat=10)
+        place = StudyLocation(name=f"{self.name}{part}", address=address, heartbeat=10)
         return Study(place, space, 0, None).trials()
 
     def runs(self, **tags: str) -> list[Run]:
@@ -71,8 +71,8 @@ def assert_exact(searched: Searched, trials: int, confirmations: int) -> None:
         assert all(run.info.status != "RUNNING" for run in runs.values())
         ends = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
         for trial in found:
-            if trial.finished and "run" in trial.notes:
-                run = runs[trial.notes["run"]]
+            if trial.finished and "run" in trial.user_attrs:
+                run = runs[trial.user_attrs["run"]]
                 assert run.info.status == ends[trial.state]
                 assert run.data.tags["trial"] == str(trial.number)
         pruned = [run for run in runs.values() if "pruned" in run.data.tags]
@@ -81,6 +81,6 @@ def assert_exact(searched: Searched, trials: int, confirmations: int) -> None:
         assert len(finished) == sum(trial.state == "complete" for trial in found)
     assert searched.parent().info.status == "FINISHED"
     registered = [version.run_id for version in searched.versions(purpose="trial")]
-    complete = [t.notes["run"] for t in searched.trials() if t.state == "complete"]
+    complete = [t.user_attrs["run"] for t in searched.trials() if t.state == "complete"]
     assert sorted(registered) == sorted(complete)
     assert len(searched.versions(purpose="winner")) == (1 if confirmations else 0)

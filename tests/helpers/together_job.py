@@ -12,7 +12,7 @@ import torch
 from segmentation.data.loader import BatchLoader
 from segmentation.models.unet import UNet
 from segmentation.runtime.device import choose_compute
-from segmentation.runtime.process_group import together
+from segmentation.runtime.process_group import init_process_group
 from segmentation.training.loop import fit
 from tests.unit.data.test_loader import loaded
 from tests.unit.training.test_loop import QUICK, Notebook
@@ -21,7 +21,7 @@ from tests.unit.training.test_loop import QUICK, Notebook
 def main() -> None:
     folder, out, changes = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
     config = dataclasses.replace(QUICK, **changes)
-    with together({}) as group:
+    with init_process_group({}) as group:
         data = loaded(folder)
         batches = BatchLoader(data["train"], data["val"], config, group.share)
         seen = [
@@ -33,7 +33,7 @@ def main() -> None:
         torch.manual_seed(config.seed + group.share.rank)  # the main process's weights count
         network, notes = UNet(width=4, depth=3), Notebook()
         compute = choose_compute(config, group.local_rank)
-        observers = [notes] if group.main else []
+        observers = [notes] if group.is_main_process else []
         result = fit(network, batches, config, compute, observers, group=group)
         weights = b"".join(one.detach().numpy().tobytes() for one in network.state_dict().values())
         found = {
@@ -44,7 +44,7 @@ def main() -> None:
             "best": result.best_epoch,
         }
         (out / f"{group.share.rank}.json").write_text(json.dumps(found))
-        group.wait()
+        group.barrier()
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from segmentation.benchmark.script import ScriptTraining
 from segmentation.config.training import Config
 from segmentation.data.loader import BatchLoader
 from segmentation.data.oxford_pets import read_list, read_trainval
-from segmentation.data.sources import find_source
+from segmentation.data.sources import resolve_source
 from segmentation.data.splits import in_gate
 from segmentation.models.unet import UNet
 from segmentation.runtime.device import choose_compute
@@ -146,7 +146,7 @@ class _Clock:
 def test_the_script_goes_on_where_it_stopped_and_is_judged_on_unseen_images(
     pets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = find_source(str(pets))
+    source = resolve_source(str(pets))
     config = Config.from_options({"data": str(pets), "train_images": 12, "val_images": 6})
     splits = load_data(config.data, source, lambda *_: None)
     judges = unseen(source, splits, "all")
@@ -189,7 +189,7 @@ def test_a_time_limited_training_counts_what_it_saw_and_keeps_its_best_weights(
             "device": "cpu",
         }
     )
-    splits = load_data(config.data, find_source(str(discs)), lambda *_: None)
+    splits = load_data(config.data, resolve_source(str(discs)), lambda *_: None)
     compute = choose_compute(config.training)
     batches = BatchLoader(splits["train"], splits["val"], config.training)
     network = UNet(4, 3)
@@ -331,7 +331,7 @@ def test_peers_can_be_tried_at_other_learning_rates() -> None:
 def test_plain_batches_are_the_images_as_they_are_stored(pets: Path) -> None:
     options = {"data": str(pets), "train_images": 12, "val_images": 6, "device": "cpu"}
     config = Config.from_options(options)
-    splits = load_data(config.data, find_source(str(pets)), lambda *_: None)
+    splits = load_data(config.data, resolve_source(str(pets)), lambda *_: None)
     batches = PlainBatches(splits, config.training, choose_compute(config.training))
     stored = sorted(
         image.tobytes() for image, _ in map(splits["train"].pixels.__getitem__, range(12))
@@ -403,7 +403,7 @@ def test_tuning_counts_the_trials_of_real_searches(
     bench = BenchContext(
         asked=asked,
         compute=choose_compute(asked.config.training),
-        source=find_source("synthetic"),
+        source=resolve_source("synthetic"),
         run=Run(id="", experiment=""),
         say=said.append,
     )

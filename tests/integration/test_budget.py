@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from segmentation.config.training import Config, DataConfig, ModelConfig, TrainingConfig
-from segmentation.data.sources import find_source
+from segmentation.data.sources import resolve_source
 from segmentation.runtime.device import choose_compute
 from segmentation.training.loop import fit
-from segmentation.workflows.session import TrainingSession, keep_within, load_data
+from segmentation.workflows.session import TrainingSession, fit_within_budget, load_data
 from tests.helpers.discs import SMALL
 from tests.helpers.programs import Program
 
@@ -24,7 +24,7 @@ CONFIG = Config(
 
 @pytest.fixture
 def setup(pets: Path) -> TrainingSession:
-    source = find_source(str(pets))
+    source = resolve_source(str(pets))
     data = load_data(CONFIG.data, source, lambda *_: None)
     return TrainingSession.of(choose_compute(CONFIG.training), source, data, "")
 
@@ -36,14 +36,14 @@ def test_the_rehearsal_leaves_no_trace_in_the_training(setup: TrainingSession) -
         return network.state_dict()
 
     before = weights()
-    planned, _ = keep_within(2.0, CONFIG, setup)
+    planned, _ = fit_within_budget(2.0, CONFIG, setup)
     assert planned.training.epochs > CONFIG.training.epochs
     after = weights()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_more_time_is_more_epochs(setup: TrainingSession) -> None:
-    (one, _), (four, _) = (keep_within(seconds, CONFIG, setup) for seconds in (2.0, 8.0))
+    (one, _), (four, _) = (fit_within_budget(seconds, CONFIG, setup) for seconds in (2.0, 8.0))
     assert four.training.epochs > one.training.epochs  # by how much depends on what else runs
 
 

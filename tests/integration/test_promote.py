@@ -97,7 +97,7 @@ BROKEN = Contest(challenger=GOOD, champion=None, incumbent="version 1", trouble=
         (replace(AGAINST, challenger=FAIR), False, False, "not shown to be better"),
         (replace(AGAINST, challenger=FAIR), True, True, "as `force` says"),
         (replace(AGAINST, challenger=POOR), True, False, "not above the floors"),
-        (replace(AGAINST, looks=1000), False, False, "0.05 over 1000 looks"),
+        (replace(AGAINST, num_candidates=1000), False, False, "0.05 over 1000 looks"),
         (
             replace(AGAINST, challenger=evaluation(*[0.9] * 20), champion=evaluation(*[0.8] * 20)),
             False,

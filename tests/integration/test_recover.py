@@ -70,7 +70,7 @@ def test_lost_trials_are_ended_and_the_search_goes_on(program: Program, pets: Pa
     try:
         deadline = time.monotonic() + 120
         while not (program.folder / "studies").exists() or not any(
-            trial.state == "running" and "run" in trial.notes for trial in searched.trials()
+            trial.state == "running" and "run" in trial.user_attrs for trial in searched.trials()
         ):
             assert time.monotonic() < deadline
             assert process.poll() is None
@@ -118,9 +118,9 @@ def test_runs_of_other_machines_are_ended_only_after_long_silence_and_a_second_l
         waits.append(seconds)
         store.set_tag(slow, "process.seen", f"{time.time() - 3590:.0f}")  # its clock is behind
 
-    verdicts = {one.id: one.verdict for one in stale.find(wait)}
+    verdicts = {one.id: one.verdict for one in stale.find_running(wait)}
     assert verdicts == {
-        silent: stale.SILENT_ONE,
+        silent: stale.UNREACHABLE,
         slow: stale.ALIVE,
         fresh: stale.ALIVE,
         never: stale.UNKNOWN,
@@ -132,11 +132,11 @@ def test_runs_of_other_machines_are_ended_only_after_long_silence_and_a_second_l
 def test_a_process_is_known_by_more_than_its_number() -> None:
     sign = ProcessInfo.of(first_sign())
     assert sign is not None
-    assert sign.here()
-    assert sign.lives()
+    assert sign.is_local()
+    assert sign.is_alive()
     assert sign.host == this_host()
     another = ProcessInfo(host=sign.host, pid=sign.pid, started=sign.started - 100, seen=sign.seen)
-    assert not another.lives()
+    assert not another.is_alive()
     assert ProcessInfo.of({}) is None
     assert ProcessInfo.of({**first_sign(), "process.id": "x"}) is None
 

@@ -17,7 +17,7 @@ from segmentation.tracking.inventory.local_files import cache_kinds
 from segmentation.tracking.inventory.models import model_kinds
 from segmentation.tracking.inventory.runs import checkpoints
 from segmentation.tracking.registry.loading import load
-from segmentation.utils.files import made_once
+from segmentation.utils.files import create_once
 from segmentation.utils.inventory import Category, Item, free
 from tests.helpers.programs import PROJECT, TINY, Program, read_until
 from tests.helpers.stopped import OFTEN, tracking_server
@@ -389,7 +389,7 @@ def test_what_a_killed_download_has_left_goes_unless_somebody_makes_it_anew(
         left.mkdir()
         seen.append(cache_kinds(ShrinkConfig())[1].things)
 
-    made_once(tmp_path / "pets", make)
+    create_once(tmp_path / "pets", make)
     assert seen == [[]]  # while it is made nothing beside it is anybody else's
     left_behind = cache_kinds(ShrinkConfig())[1]
     assert [thing.name for thing in left_behind.spare] == ["unfinished pets"]
@@ -408,7 +408,7 @@ from segmentation.config.training import Config
 from segmentation.runtime.device import choose_compute
 from segmentation.workflows.session import TrainingSession, load_data, train_and_register
 from segmentation.training.callbacks import StopTraining
-from segmentation.data.sources import find_source
+from segmentation.data.sources import resolve_source
 from segmentation.tracking.store import connect
 class UntilTold:
     def on_fit_start(self, samples): pass
@@ -420,7 +420,7 @@ class UntilTold:
 decoded_splits.IN_MEMORY = 0  # its pixels are read from the store, as those of large splits are
 config = Config.from_options({"train_images": 12, "val_images": 6, "image_size": 32, "width": 4,
     "depth": 3, "epochs": 100000, "loader_workers": 1})
-source = find_source(sys.argv[1])
+source = resolve_source(sys.argv[1])
 connect()
 compute = choose_compute(config.training)
 data = load_data(config.data, source, lambda *_: None)

@@ -12,7 +12,7 @@ import pytest
 from segmentation.config.search import SearchConfig
 from segmentation.errors import ConfigError, TrackingError
 from segmentation.tuning.pruners import choose_pruner
-from segmentation.tuning.storage import Place, WorkerLock
+from segmentation.tuning.storage import StudyLocation, WorkerLock
 from segmentation.tuning.study import TRIES, Failed, Pruned, RunningTrial, Study
 from tests.helpers.claiming import SPACE, open_study
 from tests.helpers.programs import Program
@@ -29,7 +29,7 @@ def value(attempt: RunningTrial) -> float:
 
 def run(study: Study, total: int) -> None:
     presence = WorkerLock(study.place)
-    while study.run_one(total, presence, value):
+    while study.run_next(total, presence, value):
         pass
     presence.close()
 
@@ -65,16 +65,16 @@ def test_a_failed_trial_keeps_its_reason_counts_and_does_not_end_the_study(journ
     def fail(attempt: RunningTrial) -> float:
         raise Failed("the loss became nan")
 
-    trial = study.run_one(3, presence, fail)
+    trial = study.run_next(3, presence, fail)
     assert trial is not None
     assert (trial.state, trial.counts) == ("failed", True)
-    assert trial.notes["failure"] == "the loss became nan"
+    assert trial.user_attrs["failure"] == "the loss became nan"
     run(study, 3)
     assert [trial.state for trial in study.trials()] == ["failed", "complete", "complete"]
 
 
 def test_a_pruned_trial_keeps_what_it_reported(journal: str) -> None:
-    place = Place(name="shared", address=journal, heartbeat=10)
+    place = StudyLocation(name="shared", address=journal, heartbeat=10)
     study = Study(place, SPACE, 0, choose_pruner("halving", 8))
     presence = WorkerLock(place)
     levels = iter([0.8, 0.2, 0.9, 0.1])
@@ -86,7 +86,7 @@ def test_a_pruned_trial_keeps_what_it_reported(journal: str) -> None:
                 raise Pruned("others did better")
         return level
 
-    while study.run_one(4, presence, train):
+    while study.run_next(4, presence, train):
         pass
     trials = study.trials()
     assert [trial.state for trial in trials] == ["complete", "pruned", "complete", "pruned"]
@@ -101,7 +101,7 @@ def test_an_interrupted_trial_is_tried_again_with_its_parameters(journal: str) -
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        study.run_one(2, WorkerLock(study.place), interrupt)
+        study.run_next(2, WorkerLock(study.place), interrupt)
     run(study, 2)
     trials = open_study(journal).trials()
     assert [trial.state for trial in trials] == ["lost", "complete", "complete"]
@@ -117,10 +117,10 @@ def test_parameters_that_kill_every_process_are_given_up_in_the_end(
     for _ in range(TRIES):
         assert program.run(*deadly).returncode == -signal.SIGKILL
     study = open_study(journal)
-    assert study.run_one(1, WorkerLock(study.place), value) is None
+    assert study.run_next(1, WorkerLock(study.place), value) is None
     trials = study.trials()
     assert [trial.state for trial in trials] == ["lost"] * (TRIES - 1) + ["failed"]
-    assert f"vanished {TRIES} times" in trials[-1].notes["failure"]
+    assert f"vanished {TRIES} times" in trials[-1].user_attrs["failure"]
     assert all(trial.params == trials[0].params for trial in trials)
 
 
@@ -132,7 +132,7 @@ def test_being_stopped_often_is_not_held_against_a_trial(journal: str) -> None:
 
     for _ in range(TRIES + 2):
         with pytest.raises(KeyboardInterrupt):
-            study.run_one(1, WorkerLock(study.place), stop)
+            study.run_next(1, WorkerLock(study.place), stop)
     run(study, 1)
     trials = study.trials()
     assert [trial.state for trial in trials] == ["lost"] * (TRIES + 2) + ["complete"]
@@ -143,7 +143,7 @@ def test_what_was_planned_is_tried_again_though_it_was_not_drawn_yet(journal: st
     """A process may be killed between drawing one parameter and the next."""
     study = open_study(journal)
     with study.locked():
-        study.plan([({"width": 16, "lr": 0.02}, {})])
+        study.enqueue([({"width": 16, "lr": 0.02}, {})])
     study.optuna.ask().suggest_int("width", 8, 32, step=8)  # and no further
     run(study, 1)
     assert [(t.state, t.params) for t in open_study(journal).trials()] == [
@@ -167,19 +167,19 @@ def test_planned_trials_run_once_each_in_their_order(journal: str) -> None:
     wanted = [({"width": 8 * k, "lr": 1e-3 * k}, {"label": str(k)}) for k in (1, 2, 3)]
     for _ in range(2):  # planning again adds nothing
         with study.locked():
-            study.plan(wanted)  # type: ignore[arg-type]
+            study.enqueue(wanted)  # type: ignore[arg-type]
     labels = []
 
     def take(attempt: RunningTrial) -> float:
-        labels.append(attempt.plan()["label"])
+        labels.append(attempt.enqueue()["label"])
         if len(labels) == 1:
             raise KeyboardInterrupt
         return 0.0
 
     with pytest.raises(KeyboardInterrupt):
-        study.run_one(3, WorkerLock(study.place), take)
+        study.run_next(3, WorkerLock(study.place), take)
     presence = WorkerLock(study.place)
-    while study.run_one(3, presence, take):
+    while study.run_next(3, presence, take):
         pass
     assert sorted(labels) == ["1", "1", "2", "3"]
     assert [t.params for t in study.trials() if t.state == "complete"] == [
@@ -223,7 +223,7 @@ def test_settings_that_cannot_be_are_refused(changes: dict[str, Any], reason: st
 def test_a_storage_that_does_not_answer_or_is_damaged_is_told(tmp_path: Path) -> None:
     address = "postgresql://me@127.0.0.1:9/x"
     with pytest.raises(TrackingError, match=r"me@127.0.0.1:9/x cannot be used"):
-        Study(Place(name="s", address=address, heartbeat=10), SPACE, 0, None)
+        Study(StudyLocation(name="s", address=address, heartbeat=10), SPACE, 0, None)
     journal = tmp_path / "s.journal"
     journal.write_text("not a journal\nat all\n")
     with pytest.raises(TrackingError, match=r"s.journal is damaged"):
@@ -267,16 +267,18 @@ def test_processes_killed_at_random_leave_the_exact_number_of_trials(
     # Parameters whose process was killed each time that they were tried count as failed.
     failed = [trial for trial in trials if trial.state == "failed"]
     assert sum(trial.state == "complete" for trial in trials) + len(failed) == total
-    assert all(trial.notes["tries"] == TRIES for trial in failed)
+    assert all(trial.user_attrs["tries"] == TRIES for trial in failed)
     assert len(failed) * TRIES <= kills
     assert {trial.state for trial in trials} <= {"complete", "lost", "failed"}
-    retried = {trial.notes["retry_of"]: trial for trial in trials if "retry_of" in trial.notes}
+    retried = {
+        trial.user_attrs["retry_of"]: trial for trial in trials if "retry_of" in trial.user_attrs
+    }
     for trial in trials:
         if trial.state == "lost":
             assert retried[trial.number].params.items() >= trial.params.items()
     assert len(retried) == sum(trial.state == "lost" for trial in trials)
     with (study := open_study(journal)).locked():
-        study.recover()
+        study.requeue_lost_trials()
     assert not list(Path(f"{journal}.alive").iterdir())  # nothing is left behind
 
 
@@ -290,9 +292,9 @@ def test_what_lives_is_not_taken_for_dead(program: Program, journal: str) -> Non
         time.sleep(0.5)
         process.send_signal(signal.SIGSTOP)  # slow, but alive
         with study.locked():
-            study.recover()
+            study.requeue_lost_trials()
         assert [trial.state for trial in study.trials()] == ["running"]
-        assert study.run_one(1, WorkerLock(study.place), value) is None
+        assert study.run_next(1, WorkerLock(study.place), value) is None
     finally:
         process.kill()
         process.communicate()

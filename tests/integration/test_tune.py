@@ -101,21 +101,21 @@ def test_trials_are_registered_with_tags_and_without_alias_the_winner_with(tuned
     mine = [
         float(trial.value or 0)
         for trial in tuned.trials(".confirmation")
-        if trial.notes["plan"]["label"] == winner.tags["candidate"]
+        if trial.user_attrs["plan"]["label"] == winner.tags["candidate"]
     ]
     assert np.mean(mine) == pytest.approx(float(winner.tags["gate.dice"]), abs=1e-4)
     best = next(t for t in tuned.trials(".confirmation") if t.value == max(mine))
-    assert winner.run_id == best.notes["run"]
+    assert winner.run_id == best.user_attrs["run"]
 
 
 def test_the_winner_is_the_best_confirmed_by_the_gate_and_answers(tuned: Tuned) -> None:
     means: dict[str, list[float]] = {}
     for trial in tuned.trials(".confirmation"):
-        means.setdefault(trial.notes["plan"]["label"], []).append(float(trial.value or 0))
-        run = tuned.client.get_run(trial.notes["run"])
+        means.setdefault(trial.user_attrs["plan"]["label"], []).append(float(trial.value or 0))
+        run = tuned.client.get_run(trial.user_attrs["run"])
         assert run.data.metrics["gate/dice"] == pytest.approx(trial.value)
-        assert run.data.metrics["gate/images"] == len(trial.notes["gate"])
-        assert np.mean(trial.notes["gate"]) == pytest.approx(trial.value, abs=1e-6)
+        assert run.data.metrics["gate/images"] == len(trial.user_attrs["gate"])
+        assert np.mean(trial.user_attrs["gate"]) == pytest.approx(trial.value, abs=1e-6)
         assert run.data.params["training.epochs"] == "3"
         assert run.data.params["training.seed"] in ("1", "2")
     assert set(map(len, means.values())) == {2}
@@ -180,7 +180,7 @@ def test_more_trials_and_less_to_keep(tuned: Tuned, pets: Path) -> None:
     best = max(
         (t for t in tuned.trials() if t.state == "complete"), key=lambda t: float(t.value or 0)
     )
-    assert left[0].run_id == best.notes["run"]
+    assert left[0].run_id == best.user_attrs["run"]
     aliases: dict[str, int] = dict(tuned.client.get_registered_model("pet-unet").aliases)
     mlflow.set_tracking_uri(tuned.program.store)
     assert load(f"models:/pet-unet/{aliases['challenger']}") is not None

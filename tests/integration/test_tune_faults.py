@@ -51,7 +51,7 @@ def test_failed_trials_do_not_end_a_study_and_other_settings_are_refused(
     assert_exact(searched, trials=5, confirmations=0)
     failed = [trial for trial in searched.trials() if trial.state == "failed"]
     assert failed
-    assert all("loss became" in trial.notes["failure"] for trial in failed)
+    assert all("loss became" in trial.user_attrs["failure"] for trial in failed)
     assert all(trial.params["lr"] == 9.99 for trial in failed)
     assert "failed: the" in done.stdout
     runs = searched.runs(stage="search")

@@ -45,7 +45,7 @@ def wait_for_checkpoint(program: Program, epoch: int = 1) -> int:
     deadline = time.monotonic() + 120
     while True:
         for path in (program.cache / "runs").glob("*/checkpoint"):
-            kept = int(checkpoint.read(path).facts["course"]["epoch"])
+            kept = int(checkpoint.read(path).metadata["course"]["epoch"])
             if kept >= epoch:
                 return kept
         assert time.monotonic() < deadline
@@ -158,7 +158,7 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
     line = f"Go on: mlflow run {PROJECT} -e train --env-manager local -P resume={run_id}"
     assert line in out.splitlines()
     kept = program.cache / "runs" / run_id / "checkpoint"
-    assert checkpoint.read(kept).facts["course"]["epoch"] >= 1
+    assert checkpoint.read(kept).metadata["course"]["epoch"] >= 1
     sent = Path(client.download_artifacts(run_id, "checkpoint/latest", str(program.folder)))
     assert sent.read_bytes() == kept.read_bytes()
     # Another machine has nothing but the store.

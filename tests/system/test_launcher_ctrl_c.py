@@ -29,7 +29,7 @@ def test_ctrl_c_under_mlflow_run_writes_a_checkpoint_too(program: Program, pets:
     (run,) = mlflow.MlflowClient(program.store).search_runs(["0"])
     assert run.info.status in ("KILLED", "FAILED")  # whoever is the last to say
     kept = checkpoint.read(program.cache / "runs" / run.info.run_id / "checkpoint")
-    epoch = kept.facts["course"]["epoch"]
+    epoch = kept.metadata["course"]["epoch"]
     assert epoch >= 1
     again = program.start(*entry_command("train", resume=run.info.run_id))
     try:

@@ -13,7 +13,7 @@ import pytest
 from optuna.trial import TrialState
 
 from segmentation.benchmark.programs import entry as entry_command
-from segmentation.tuning.storage import Place, WorkerLock
+from segmentation.tuning.storage import StudyLocation, WorkerLock
 from segmentation.tuning.study import RunningTrial, Study
 from tests.helpers import postgres
 from tests.helpers.claiming import SPACE, open_study
@@ -63,14 +63,14 @@ def test_a_process_that_vanishes_gives_its_trial_back(program: Program, server: 
     trials = open_study(server).trials()
     assert sum(trial.state == "complete" for trial in trials) == total
     assert {trial.state for trial in trials} <= {"complete", "lost"}
-    retried = [trial.notes["retry_of"] for trial in trials if "retry_of" in trial.notes]
+    retried = [trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs]
     assert sorted(retried) == [trial.number for trial in trials if trial.state == "lost"]
 
 
 def test_recover_gives_back_what_a_dead_process_held_and_nothing_else(
     program: Program, server: str
 ) -> None:
-    place = Place(name="held", address=server, heartbeat=1)
+    place = StudyLocation(name="held", address=server, heartbeat=1)
     study = Study(place, SPACE, 0, None)
     study.require_settings({"heartbeat": 1})
     command = [sys.executable, "-m", "tests.helpers.claiming", server, "1", "2", "600", "held"]
@@ -102,13 +102,13 @@ def test_recover_gives_back_what_a_dead_process_held_and_nothing_else(
     typo = program.run(*entry_command("recover", storage=server, study="helt"))
     assert typo.returncode == 2
     assert f"study=helt: there is no such study in {server}" in typo.stderr
-    assert Study.known(Place(name="helt", address=server, heartbeat=1)) is None
+    assert Study.known(StudyLocation(name="helt", address=server, heartbeat=1)) is None
 
 
 @pytest.mark.parametrize("reports", [True, False])
 def test_a_machine_that_was_away_too_long_does_not_count_twice(server: str, reports: bool) -> None:
     """It is given up while it works, and comes back: its trial is another's by then."""
-    place = Place(name=f"away {reports}", address=server, heartbeat=1)
+    place = StudyLocation(name=f"away {reports}", address=server, heartbeat=1)
     study = Study(place, SPACE, 0, None)
 
     def be_away(attempt: RunningTrial) -> float:
@@ -116,26 +116,26 @@ def test_a_machine_that_was_away_too_long_does_not_count_twice(server: str, repo
         with other.locked():  # as `recover` does when heartbeats have been missed
             other.optuna.tell(attempt.number, state=TrialState.FAIL)
         presence = WorkerLock(place)
-        while other.run_one(1, presence, lambda attempt: 0.5):
+        while other.run_next(1, presence, lambda attempt: 0.5):
             pass
         if reports:
             attempt.report(1, 0.9)
         return 1.0
 
-    trial = study.run_one(1, WorkerLock(place), be_away)
+    trial = study.run_next(1, WorkerLock(place), be_away)
     assert trial is not None
     assert trial.state == "lost"
     assert [(t.state, t.value) for t in study.trials()] == [("lost", None), ("complete", 0.5)]
 
 
 def test_a_defect_in_a_trial_is_not_hidden(server: str) -> None:
-    study = Study(Place(name="defect", address=server, heartbeat=1), SPACE, 0, None)
+    study = Study(StudyLocation(name="defect", address=server, heartbeat=1), SPACE, 0, None)
 
     def defect(attempt: RunningTrial) -> float:
         raise ValueError("a defect")
 
     with pytest.raises(ValueError, match="a defect"):
-        study.run_one(1, WorkerLock(study.place), defect)
+        study.run_next(1, WorkerLock(study.place), defect)
 
 
 def test_three_machines_share_a_study_and_one_is_killed(
@@ -165,9 +165,11 @@ def test_three_machines_share_a_study_and_one_is_killed(
             _, err = survivor.communicate(timeout=600)
             assert survivor.returncode == 0, err
         for name, number in (("small", 9), ("small.confirmation", 4)):
-            trials = Study(Place(name=name, address=address, heartbeat=1), {}, 0, None).trials()
+            trials = Study(
+                StudyLocation(name=name, address=address, heartbeat=1), {}, 0, None
+            ).trials()
             assert sum(trial.counts for trial in trials) == number
-            runs = [trial.notes["run"] for trial in trials if trial.state == "complete"]
+            runs = [trial.user_attrs["run"] for trial in trials if trial.state == "complete"]
             assert len(set(runs)) == len(runs)
             assert all(t.state in ("complete", "pruned", "lost") for t in trials)
 
@@ -196,10 +198,10 @@ def test_two_commands_share_a_study_and_one_is_killed(
     (parent,) = [run for run in runs if run.data.tags["stage"] == "parent"]
     assert parent.info.status == "FINISHED"
     for name, stage, number in (("small", "search", 8), ("small.confirmation", "confirmation", 4)):
-        study = Study(Place(name=name, address=server, heartbeat=1), {}, 0, None)
+        study = Study(StudyLocation(name=name, address=server, heartbeat=1), {}, 0, None)
         trials = study.trials()
         assert sum(trial.counts for trial in trials) == number
-        complete = {t.notes["run"] for t in trials if t.state == "complete"}
+        complete = {t.user_attrs["run"] for t in trials if t.state == "complete"}
         finished = {
             run.info.run_id
             for run in runs

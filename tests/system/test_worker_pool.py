@@ -9,21 +9,21 @@ import psutil
 import pytest
 
 from segmentation.errors import PetsegError, TrainingError
-from segmentation.runtime.worker_pool import Pool
+from segmentation.runtime.worker_pool import WorkerPool
 from tests.helpers import pool_jobs
 from tests.helpers.programs import PROJECT, wait_until_gone
 
 
 def test_everything_that_is_told_arrives_once() -> None:
     heard: list[Any] = []
-    Pool(2, 1, pool_jobs.count_to_three).run(heard.append, heard.append)
+    WorkerPool(2, 1, pool_jobs.count_to_three).run(heard.append, heard.append)
     assert sorted(heard) == [0, 0, 1, 1, 2, 2]
 
 
 def test_a_process_that_dies_is_replaced_and_told(tmp_path: Path) -> None:
     heard: list[Any] = []
     deaths: list[str] = []
-    Pool(2, 1, pool_jobs.die_once, str(tmp_path)).run(heard.append, deaths.append)
+    WorkerPool(2, 1, pool_jobs.die_once, str(tmp_path)).run(heard.append, deaths.append)
     assert heard == ["done", "done"]
     assert len(deaths) == 1
     assert "SIGKILL" in deaths[0]
@@ -32,21 +32,21 @@ def test_a_process_that_dies_is_replaced_and_told(tmp_path: Path) -> None:
 def test_processes_that_always_die_end_with_a_sentence() -> None:
     deaths: list[str] = []
     with pytest.raises(TrainingError, match=r"died 10 times in a row .* lower `workers`"):
-        Pool(1, 1, pool_jobs.die).run(deaths.append, deaths.append)
+        WorkerPool(1, 1, pool_jobs.die).run(deaths.append, deaths.append)
     assert len(deaths) == 10
 
 
 def test_an_error_ends_the_others_and_reaches_the_parent_as_it_was() -> None:
     with pytest.raises(TrainingError, match=r"^the lamp went out$"):
-        Pool(2, 1, pool_jobs.fail).run(print, print)
+        WorkerPool(2, 1, pool_jobs.fail).run(print, print)
     with pytest.raises(PetsegError, match="No space left on device; free some space"):
-        Pool(1, 1, pool_jobs.fill).run(print, print)
+        WorkerPool(1, 1, pool_jobs.fill).run(print, print)
 
 
 def test_each_process_has_its_share_of_the_threads() -> None:
     heard: list[int] = []
-    Pool(1, 1, pool_jobs.threads).run(heard.append, print)
-    Pool(1, 2, pool_jobs.threads).run(heard.append, print)
+    WorkerPool(1, 1, pool_jobs.threads).run(heard.append, print)
+    WorkerPool(1, 2, pool_jobs.threads).run(heard.append, print)
     assert heard == [1, 2]
 
 
@@ -59,13 +59,14 @@ def test_a_parent_that_stops_or_is_killed_leaves_no_process_behind() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Pool(2, 1, pool_jobs.wait).run(hear, print)
+        WorkerPool(2, 1, pool_jobs.wait).run(hear, print)
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
     code = (
-        "from segmentation.runtime.worker_pool import Pool; from tests.helpers import pool_jobs\n"
+        "from segmentation.runtime.worker_pool import WorkerPool\n"
+        "from tests.helpers import pool_jobs\n"
         "def hear(pid): print(pid, flush=True)\n"
-        "if __name__ == '__main__': Pool(2, 1, pool_jobs.wait).run(hear, print)"
+        "if __name__ == '__main__': WorkerPool(2, 1, pool_jobs.wait).run(hear, print)"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", code], cwd=PROJECT, stdout=subprocess.PIPE, text=True

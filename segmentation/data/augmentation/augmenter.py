@@ -8,7 +8,7 @@ from segmentation.data.augmentation.transforms import (
     DRAWN,
     BasicTransform,
     Bytes,
-    Colour,
+    Color,
     Compose,
     Geometry,
     Vary,
@@ -70,18 +70,18 @@ def _pipeline(strength: str) -> list[BasicTransform]:
     """Return the transforms."""
     if strength == "none":
         still = Geometry(mirror=0, zoom=1, rotation=0, shear=0, shift=0)
-        as_it_is = Colour(brightness=0, contrast=0, saturation=0, hue=0, grey=0, share=0)
+        as_it_is = Color(brightness=0, contrast=0, saturation=0, hue=0, gray=0, share=0)
         return [Vary(still, as_it_is)]
     if strength == "light":
         return [
             Vary(
                 Geometry(mirror=0.5, zoom=1.28, rotation=15, shear=0, shift=0.1),
-                Colour(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03, grey=0, share=0.8),
+                Color(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03, gray=0, share=0.8),
             )
         ]
     return [
         Vary(
             Geometry(mirror=0.5, zoom=1.5, rotation=25, shear=0.15, shift=0.1),
-            Colour(brightness=0.4, contrast=0.4, saturation=0.5, hue=0.03, grey=0.1, share=0.8),
+            Color(brightness=0.4, contrast=0.4, saturation=0.5, hue=0.03, gray=0.1, share=0.8),
         )
     ]

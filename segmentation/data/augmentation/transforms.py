@@ -19,7 +19,7 @@ import numpy as np
 from albumentations import BasicTransform, Compose, DualTransform
 from numpy.typing import NDArray
 
-__all__ = ["DRAWN", "BasicTransform", "Bytes", "Colour", "Compose", "Geometry", "Vary"]
+__all__ = ["DRAWN", "BasicTransform", "Bytes", "Color", "Compose", "Geometry", "Vary"]
 
 # Images of this size gain nothing from OpenCV's threads, which would compete with the network's.
 cv2.setNumThreads(0)
@@ -86,7 +86,7 @@ class Geometry:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Colour:
+class Color:
     """How far colours may change; each amount is drawn evenly within its bounds.
 
     Attributes:
@@ -100,7 +100,7 @@ class Colour:
     contrast: float
     saturation: float
     hue: float
-    grey: float
+    gray: float
     share: float
 
     def matrix(self, draws: Draws, mean: Sequence[float]) -> NDArray[np.float32] | None:
@@ -118,7 +118,7 @@ class Colour:
         brightness = 1 + self.brightness * _both_ways(draws["brightness"])
         contrast = 1 + self.contrast * _both_ways(draws["contrast"])
         saturation = 1 + self.saturation * _both_ways(draws["saturation"])
-        if draws["grey"] < self.grey:
+        if draws["grey"] < self.gray:
             saturation = 0.0
         angle = 2 * math.pi * self.hue * _both_ways(draws["hue"])
         # Hue turns the two axes of colour and saturation stretches them: luma stays.
@@ -151,7 +151,7 @@ class Vary(DualTransform):  # type: ignore[misc]
     Then one multiplication changes brightness, contrast, saturation and hue.
     """
 
-    def __init__(self, geometry: Geometry, colour: Colour) -> None:
+    def __init__(self, geometry: Geometry, colour: Color) -> None:
         super().__init__(p=1)
         self._geometry, self._colour = geometry, colour
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from segmentation.data.images.reader import RefusedError, read_photo, read_values
 from segmentation.data.oxford_pets import Example
 from segmentation.utils.paths import printable
-from segmentation.utils.reading import read_plain
+from segmentation.utils.reading import read_regular_file
 
 PET, BACKGROUND, BORDER = 1, 2, 3
 #: The bits of a pixel's flags, made from a trimap: it is pet; it counts.
@@ -104,7 +104,7 @@ def read_files(example: Example) -> tuple[bytes, bytes]:
     contents, problems = [], []
     for path in (example.image, example.trimap):
         try:
-            contents.append(read_plain(path))
+            contents.append(read_regular_file(path))
         except OSError as error:
             problems.append(f"{path}: {error.strerror or error}")
             contents.append(b"")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segmentation.data.oxford_pets import missing_parts
 from segmentation.errors import PetsegError
-from segmentation.utils.files import made_once
+from segmentation.utils.files import create_once
 from segmentation.utils.paths import dataset_folder
 
 #: What an archive may end in that is not what it should be: besides its own errors those of the
@@ -36,7 +36,7 @@ def download() -> None:
     """
     folder = dataset_folder()
     try:
-        made_once(folder, _fetch)
+        create_once(folder, _fetch)
     except _BROKEN as error:
         raise PetsegError(
             f"the data set could not be downloaded to {folder} ({error}); nothing was left there. "

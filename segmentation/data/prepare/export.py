@@ -9,7 +9,7 @@ from PIL import Image
 from segmentation.data.images.examples import ExampleError, binary_mask, decode, read_files
 from segmentation.data.oxford_pets import Example
 from segmentation.errors import ConfigError, DataError
-from segmentation.utils.files import staged
+from segmentation.utils.files import atomic_dir
 
 #: Masks hold 0 (background), 1 (pet) and, with border=ignore, 2 (does not count); viewers show
 #: them black, white and grey.
@@ -46,7 +46,7 @@ def write_splits(splits: Mapping[str, Sequence[Example]], border: str, output: P
     problems = []
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        with staged(output) as stage:
+        with atomic_dir(output) as stage:
             for name, examples in splits.items():
                 for kind in ("images", "masks"):
                     (stage / name / kind).mkdir(parents=True)

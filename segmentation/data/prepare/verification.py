@@ -9,7 +9,7 @@ import numpy as np
 
 from segmentation.data.images.examples import BORDER, PET, ExampleError, decode, read_files
 from segmentation.data.oxford_pets import LISTS, Example, listed_twice, read_lists
-from segmentation.data.splits import breeds_of, find_twins, in_gate
+from segmentation.data.splits import breeds_of, find_duplicates, in_gate
 from segmentation.utils.concurrency import Progress, in_parallel
 from segmentation.utils.paths import printable
 
@@ -95,7 +95,7 @@ def verify(root: Path, progress: Progress) -> Report:
         printable(f"{root / 'annotations'}: {name} is in both lists")
         for name in sorted(set(both.values()))
     ]
-    problems += find_twins(
+    problems += find_duplicates(
         (_split(name, example), example, fact.digest)
         for (name, example), fact in zip(listed, facts, strict=True)
         if not fact.problem and example.id not in both

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from segmentation.data.synthetic.drawing import BREEDS, Breed, draw
-from segmentation.utils.files import made_once
+from segmentation.utils.files import create_once
 from segmentation.utils.paths import cache_folder
 
 #: Raised when the drawing changes, so that an older sample is not taken for this one.
@@ -20,7 +20,7 @@ def synthetic_folder() -> Path:
     def draw_all(folder: Path) -> None:
         write_dataset(folder, TRAINVAL, TEST, seed=0)
 
-    return made_once(cache_folder() / f"synthetic-{_VERSION}", draw_all)
+    return create_once(cache_folder() / f"synthetic-{_VERSION}", draw_all)
 
 
 def write_dataset(folder: Path, trainval: int, test: int, seed: int) -> None:

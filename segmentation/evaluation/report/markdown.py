@@ -76,7 +76,7 @@ def _slices(examination: Analysis) -> str:
 
 def _slice(one: Slice) -> list[str]:
     interval = f"{one.interval[0]:.3f} to {one.interval[1]:.3f}" if one.interval else "too few"
-    scores = [f"{value:.3f}" for value in (one.iou, one.accuracy, one.floor)]
+    scores = [f"{value:.3f}" for value in (one.iou, one.accuracy, one.baseline)]
     return [_cell(one.name), f"{one.images:,}", f"{one.dice:.3f}", interval, *scores]
 
 

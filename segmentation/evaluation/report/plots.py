@@ -212,7 +212,7 @@ def _draw_slice(axes: "Axes", y: int, one: Slice, colour: str, marker: str) -> N
         markersize=5,
         fillstyle="full" if one.interval else "none",
     )
-    axes.plot(one.floor, y, color="black", marker="|", markersize=10, markeredgewidth=1.5)
+    axes.plot(one.baseline, y, color="black", marker="|", markersize=10, markeredgewidth=1.5)
     axes.annotate(
         counted(one.images),
         (1, y),

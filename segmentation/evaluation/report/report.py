@@ -53,7 +53,7 @@ def metrics(examination: Analysis) -> dict[str, float]:
     for one in words.of_kind(examination, "species"):
         found |= {f"dice_{one.name}": one.dice, f"images_{one.name}": float(one.images)}
     more = {f"{examination.split}/{name}": value for name, value in found.items()}
-    return examination.evaluation.figures() | more
+    return examination.evaluation.metrics() | more
 
 
 def lines(examination: Analysis, about: ReportContext) -> list[str]:

@@ -234,7 +234,7 @@ def unseen(examination: Analysis, about: ReportContext) -> str:
 def warnings(examination: Analysis, about: ReportContext) -> list[str]:
     """Return what lowers the worth of the figures, a sentence each."""
     found = []
-    if not examination.evaluation.above_floors():
+    if not examination.evaluation.above_baselines():
         found.append(
             f"The model is not above the floors: {floors(examination)}. Dice and accuracy must "
             "both be higher than either answer's."

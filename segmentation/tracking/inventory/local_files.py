@@ -17,9 +17,9 @@ from filelock import FileLock, Timeout
 
 from segmentation.config.shrink import ShrinkConfig
 from segmentation.data.cache_file import parts_of, remove_unused
-from segmentation.utils.files import left_behind, remove_left_behind
+from segmentation.utils.files import remove_stale_partials, stale_partials
 from segmentation.utils.inventory import Category, Item
-from segmentation.utils.locks import used
+from segmentation.utils.locks import is_locked
 from segmentation.utils.paths import cache_folder, runs_folder
 
 # What lies in the folder of a run: see segmentation/tracking/logging/run_logger.py.
@@ -97,7 +97,7 @@ def _decoded(asked: ShrinkConfig) -> Category:
     things = []
     for path in stores:
         if path.stem.isdigit() and path.is_file() and not path.is_symlink():
-            spare = asked.caches and not used(path)
+            spare = asked.caches and not is_locked(path)
             things.append(
                 Item(
                     name=f"images of {path.stem} pixels",
@@ -115,9 +115,9 @@ def _partial(asked: ShrinkConfig) -> Category:
         Item(
             name=f"unfinished {target.name}",
             size=sum(map(size_of, folders)),
-            remove=functools.partial(remove_left_behind, target) if asked.caches else None,
+            remove=functools.partial(remove_stale_partials, target) if asked.caches else None,
         )
-        for target, folders in left_behind(cache_folder()).items()
+        for target, folders in stale_partials(cache_folder()).items()
     ]
     return Category(name="unfinished data", things=things, note="of nothing any use")
 

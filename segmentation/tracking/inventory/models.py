@@ -19,7 +19,7 @@ from segmentation.config.shrink import ShrinkConfig
 from segmentation.config.training import Count
 from segmentation.tracking.inventory.runs import every_run, has_ended_well, over_since
 from segmentation.tracking.inventory.storage import discard_unless_wanted, size_at
-from segmentation.tracking.store import every
+from segmentation.tracking.store import paginate
 from segmentation.tracking.summaries.studies import PARENT
 from segmentation.utils.inventory import Category, Item
 
@@ -124,9 +124,9 @@ def _forgotten(held: Iterable[_Held], asked: ShrinkConfig) -> Category:
 def _models() -> list[LoggedModel]:
     """Return the models that this program has logged, and none of another's."""
     client = mlflow.MlflowClient()
-    experiments = every(lambda page: client.search_experiments(page_token=page))
+    experiments = paginate(lambda page: client.search_experiments(page_token=page))
     ids = [experiment.experiment_id for experiment in experiments]
-    models = every(lambda page: client.search_logged_models(ids, page_token=page))
+    models = paginate(lambda page: client.search_logged_models(ids, page_token=page))
     return [model for model in models if model.source_run_id and "training.epochs" in model.params]
 
 
@@ -135,7 +135,7 @@ def _held(models: Iterable[LoggedModel], runs: Iterable[MlflowRun]) -> list[_Hel
     client = mlflow.MlflowClient()
     by_id = {run.info.run_id: run for run in runs}
     versions: dict[str, list[ModelVersion]] = {}
-    for version in every(lambda page: client.search_model_versions("", page_token=page)):
+    for version in paginate(lambda page: client.search_model_versions("", page_token=page)):
         versions.setdefault(version.run_id or "", []).append(version)
     return [
         _Held(
@@ -152,7 +152,7 @@ def _aliased() -> Versions:
     client = mlflow.MlflowClient()
     return frozenset(
         (model.name, str(number))
-        for model in every(lambda page: client.search_registered_models(page_token=page))
+        for model in paginate(lambda page: client.search_registered_models(page_token=page))
         for number in model.aliases.values()
     )
 

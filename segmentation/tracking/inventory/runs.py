@@ -12,7 +12,7 @@ from segmentation.config.shrink import ShrinkConfig
 from segmentation.tracking.inventory.local_files import RunFolder, run_folders, size_of
 from segmentation.tracking.inventory.storage import remove_at, size_at
 from segmentation.tracking.runs.training_run import CHECKPOINTS
-from segmentation.tracking.store import every
+from segmentation.tracking.store import paginate
 from segmentation.utils.inventory import Category, Item
 
 
@@ -21,10 +21,10 @@ def every_run(view: int) -> list[MlflowRun]:
     client = mlflow.MlflowClient()
     # Of deleted experiments too: their runs are not to be taken for unknown ones.
     everywhere = ViewType.ALL
-    experiments = every(lambda page: client.search_experiments(everywhere, page_token=page))
+    experiments = paginate(lambda page: client.search_experiments(everywhere, page_token=page))
     ids = [experiment.experiment_id for experiment in experiments]
     ours = "tags.`git.dirty` LIKE '%'"
-    return list(every(lambda page: client.search_runs(ids, ours, view, page_token=page)))
+    return list(paginate(lambda page: client.search_runs(ids, ours, view, page_token=page)))
 
 
 def has_ended_well(run: MlflowRun) -> bool:

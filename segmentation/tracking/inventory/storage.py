@@ -9,7 +9,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from segmentation.tracking.store import alone
+from segmentation.tracking.store import store_lock
 
 
 def size_at(address: str, path: str = "") -> int:
@@ -59,7 +59,7 @@ def discard_unless_wanted(model: LoggedModel, known: Set[tuple[str, str]]) -> bo
         goes on.
     """
     run_id = str(model.source_run_id)
-    with alone(mlflow.get_tracking_uri()):  # champions are made under the same lock
+    with store_lock(mlflow.get_tracking_uri()):  # champions are made under the same lock
         try:
             mlflow.MlflowClient().get_logged_model(model.model_id)  # raises if it was deleted
             versions = versions_of(run_id)

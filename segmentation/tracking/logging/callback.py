@@ -54,7 +54,7 @@ class TrackingCallback:
                 self._seen.setdefault(int(step), []).append(content.tobytes())
         names = list(history)
         for epoch, values in enumerate(zip(*history.values(), strict=True), 1):
-            self._post.metrics(dict(zip(names, values, strict=True)), epoch)
+            self._post.log_metrics(dict(zip(names, values, strict=True)), epoch)
 
     def on_fit_start(self, samples: Samples) -> None:
         """Post what the untrained network says: the sliders of MLflow's UI begin at step 0."""
@@ -62,7 +62,7 @@ class TrackingCallback:
 
     def on_epoch_end(self, report: EpochReport) -> None:
         """Post the epoch."""
-        self._post.metrics(epoch_metrics(report), report.epoch)
+        self._post.log_metrics(epoch_metrics(report), report.epoch)
         if report.epoch in self._moments or report.epoch == report.epochs:  # a budget moves the end
             self._post_pictures(report.samples, report.epoch)
 
@@ -75,11 +75,11 @@ class TrackingCallback:
         self._seen[step] = pictures
         for number, picture in enumerate(pictures, 1):
             # By number, so that a saved view can name them for all runs.
-            self._post.picture(picture, f"val/pet {number}", step)
+            self._post.log_image_step(picture, f"val/pet {number}", step)
 
     def on_fit_end(self, result: FitResult) -> None:
         """Note how it ended, and put the pictures of all moments into one."""
-        self._post.tags(
+        self._post.set_tags(
             {
                 "fit.reason": result.reason,
                 "fit.best_epoch": str(result.best_epoch),
@@ -89,7 +89,7 @@ class TrackingCallback:
         )
         names = [example.id for example in self._val.examples[:SAMPLES]]
         seen = {step: [_pixels(png) for png in pngs] for step, pngs in self._seen.items()}
-        self._post.image(progress(seen, names), "val/progress.jpg")
+        self._post.log_image(progress(seen, names), "val/progress.jpg")
 
 
 def _pixels(png: bytes) -> Picture:

@@ -66,7 +66,7 @@ class MlflowSink:
             "end": self._end,
         }
 
-    def take(self, entries: list[Entry]) -> list[Entry]:
+    def write(self, entries: list[Entry]) -> list[Entry]:
         """Bring the first entry, or the first few, to MLflow; see `courier.Delivery`."""
         first = entries[0]
         if first.kind != "metrics" and first.kind not in self._kinds:
@@ -95,7 +95,7 @@ class MlflowSink:
         except MlflowException as error:
             return bool(error.error_code == _GONE)
 
-    def doubt(self) -> None:
+    def invalidate(self) -> None:
         """Look again at what is there before anything else is written."""
         self._careful = True
         self._steps, self._pictures = {}, None
@@ -104,10 +104,10 @@ class MlflowSink:
         taken: list[Entry] = []
         points: list[Metric] = []
         for entry in entries:
-            if entry.kind != "metrics" or len(points) + len(entry.facts["points"]) > _MANY:
+            if entry.kind != "metrics" or len(points) + len(entry.metadata["points"]) > _MANY:
                 break
             taken.append(entry)
-            points += [Metric(*point) for point in entry.facts["points"]]
+            points += [Metric(*point) for point in entry.metadata["points"]]
         new: dict[tuple[str, int], Metric] = {}
         for point in points:  # one that was stopped and went on may say something twice
             if point.step not in self._known_steps(point.key):
@@ -132,12 +132,12 @@ class MlflowSink:
     def _params(self, entry: Entry) -> None:
         # What a training that goes on says otherwise, such as another device, cannot be changed.
         there = self._client.get_run(self._run_id).data.params if self._careful else {}
-        params = [Param(key, value) for key, value in entry.facts.items() if key not in there]
+        params = [Param(key, value) for key, value in entry.metadata.items() if key not in there]
         if params:
             self._client.log_batch(self._run_id, params=params)
 
     def _tags(self, entry: Entry) -> None:
-        tags = [RunTag(key, value) for key, value in entry.facts.items()]
+        tags = [RunTag(key, value) for key, value in entry.metadata.items()]
         self._client.log_batch(self._run_id, tags=tags)
 
     def _inputs(self, entry: Entry) -> None:
@@ -146,12 +146,12 @@ class MlflowSink:
                 dataset=Dataset(**{name: one["dataset"].get(name) for name in _OF_A_DATASET}),
                 tags=[InputTag(MLFLOW_DATASET_CONTEXT, one["context"])],
             )
-            for one in entry.facts["inputs"]
+            for one in entry.metadata["inputs"]
         ]
         self._client.log_inputs(self._run_id, inputs)
 
     def _picture(self, entry: Entry) -> None:
-        key, step = entry.facts["key"], entry.facts["step"]
+        key, step = entry.metadata["key"], entry.metadata["step"]
         if self._pictures is None:
             self._pictures = self._whole_pictures() if self._careful else set()
         if (key, step) in self._pictures:
@@ -163,28 +163,28 @@ class MlflowSink:
                 picture,
                 key=key,
                 step=step,
-                timestamp=entry.facts["timestamp"],
+                timestamp=entry.metadata["timestamp"],
                 synchronous=True,
             )
         self._pictures.add((key, step))
 
     def _file(self, entry: Entry) -> None:
-        folder, _, name = entry.facts["path"].rpartition("/")
+        folder, _, name = entry.metadata["path"].rpartition("/")
         self._client.log_artifact(self._run_id, str(entry.folder / name), folder or None)
 
     def _table(self, entry: Entry) -> None:
-        path = entry.facts["path"]
+        path = entry.metadata["path"]
         folder, _, name = path.rpartition("/")
         if self._careful and name in self._listed(folder):  # MLflow would add the rows to it
             return
         table = json.loads((entry.folder / "table.json").read_text())
-        for column, files in entry.facts["pictures"].items():
+        for column, files in entry.metadata["pictures"].items():
             table[column] = [mlflow.Image(str(entry.folder / file)) for file in files]
-        ordered = {column: table[column] for column in entry.facts["columns"]}
+        ordered = {column: table[column] for column in entry.metadata["columns"]}
         self._client.log_table(self._run_id, ordered, path)
 
     def _model(self, entry: Entry) -> None:
-        self._log_model(self._run_id, entry.facts, entry.folder)
+        self._log_model(self._run_id, entry.metadata, entry.folder)
 
     def _whole_pictures(self) -> set[tuple[str, int]]:
         """Return key and step of the pictures that are there; halves of others are removed."""
@@ -200,7 +200,7 @@ class MlflowSink:
     def _end(self, entry: Entry) -> None:
         # One that was finished elsewhere since stays so.
         if self._client.get_run(self._run_id).info.status != "FINISHED":
-            self._client.set_terminated(self._run_id, entry.facts["status"])
+            self._client.set_terminated(self._run_id, entry.metadata["status"])
 
     def _listed(self, folder: str) -> list[str]:
         """Return the names of what lies in a folder of the run's artifacts."""

@@ -29,7 +29,7 @@ class Entry:
 
     number: int
     kind: str
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
     folder: Path
 
 
@@ -86,31 +86,31 @@ class Outbox:
             shutil.rmtree(stage, ignore_errors=True)
             raise
         if instead:
-            for entry in self.waiting():
+            for entry in self.pending():
                 if entry.kind == kind and entry.number < number:
                     with self._lock:
                         if entry.number not in self._in_hand:
                             _remove(entry)
 
-    def waiting(self) -> list[Entry]:
+    def pending(self) -> list[Entry]:
         """Return all that waits, in order."""
         return entries_in(self.folder)
 
-    def hold(self, entries: list[Entry]) -> list[Entry]:
+    def lease(self, entries: list[Entry]) -> list[Entry]:
         """Take entries in hand, so that none is removed meanwhile; return those still there."""
         with self._lock:
             there = [entry for entry in entries if (entry.folder / _ENTRY).exists()]
             self._in_hand = {entry.number for entry in there}
         return there
 
-    def done(self, entries: list[Entry]) -> None:
+    def ack(self, entries: list[Entry]) -> None:
         """Remove what has arrived."""
         with self._lock:
             for entry in entries:
                 _remove(entry)
             self._in_hand = set()
 
-    def refuse(self, entry: Entry, reason: str) -> None:
+    def reject(self, entry: Entry, reason: str) -> None:
         """Put an entry aside that the store will never take, so that the others go on."""
         with self._lock:
             (entry.folder / "reason.txt").write_text(reason + "\n")
@@ -119,12 +119,12 @@ class Outbox:
             os.replace(entry.folder, aside / entry.folder.name)
             self._in_hand = set()
 
-    def drop(self, unwanted: Callable[[Entry], bool]) -> None:
+    def discard(self, unwanted: Callable[[Entry], bool]) -> None:
         """Remove entries that are not to be delivered any more, and what was put aside."""
-        self.done([entry for entry in self.waiting() if unwanted(entry)])
+        self.ack([entry for entry in self.pending() if unwanted(entry)])
         shutil.rmtree(self.folder / REFUSED, ignore_errors=True)
 
-    def refused(self) -> list[str]:
+    def rejected(self) -> list[str]:
         """Return the reasons of what was put aside."""
         aside = sorted((self.folder / REFUSED).glob("*/reason.txt"))
         return [path.read_text().strip() for path in aside]
@@ -141,7 +141,9 @@ def entries_in(folder: Path) -> list[Entry]:
         except ValueError:  # a power cut
             content = {"kind": "damaged", "facts": {}}
         found.append(
-            Entry(number=int(path.name), kind=content["kind"], facts=content["facts"], folder=path)
+            Entry(
+                number=int(path.name), kind=content["kind"], metadata=content["facts"], folder=path
+            )
         )
     return found
 

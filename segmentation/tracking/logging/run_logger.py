@@ -35,7 +35,7 @@ class BusyError(TrackingError):
 
 
 @contextlib.contextmanager
-def only_one(run_id: str) -> Iterator[None]:
+def run_lock(run_id: str) -> Iterator[None]:
     """Let one process at a time write for a run.
 
     Raises:
@@ -57,12 +57,12 @@ def only_one(run_id: str) -> Iterator[None]:
         lock.release()
 
 
-def written(run_id: str) -> bool:
+def is_locked(run_id: str) -> bool:
     """Tell whether a process of this machine and cache folder writes a run now."""
     if not (run_folder(run_id) / LOCK).exists():
         return False
     try:
-        with only_one(run_id):
+        with run_lock(run_id):
             return False
     except BusyError:
         return True
@@ -95,7 +95,7 @@ class RunLogger:
         """
         self._outbox = Outbox(run_folder(run_id) / OUTBOX)
         if going_on:  # what an earlier process has said of its end is no longer true
-            self._outbox.drop(lambda entry: entry.kind == "end" or FAILURE in entry.facts)
+            self._outbox.discard(lambda entry: entry.kind == "end" or FAILURE in entry.metadata)
         self._delivery, self._say = MlflowSink(run_id, log_model, careful=careful), say
         self.courier = Uploader(self._outbox, self._delivery, say)
 
@@ -103,72 +103,72 @@ class RunLogger:
         """Return the step behind all that wait of figures whose names begin so."""
         waiting = [
             step
-            for entry in self._outbox.waiting()
+            for entry in self._outbox.pending()
             if entry.kind == "metrics"
-            for name, _, _, step in entry.facts["points"]
+            for name, _, _, step in entry.metadata["points"]
             if name.startswith(prefix)
         ]
         return max(waiting, default=-1) + 1
 
-    def metrics(self, figures: Mapping[str, float], step: int = 0) -> None:
+    def log_metrics(self, figures: Mapping[str, float], step: int = 0) -> None:
         """Log figures of one step."""
         now = _now()
         points = [[name, float(value), now, step] for name, value in figures.items()]
         self._outbox.put("metrics", {"points": points})
 
-    def params(self, settings: Mapping[str, Any]) -> None:
+    def log_params(self, settings: Mapping[str, Any]) -> None:
         """Log settings; those there already must be equal."""
         self._outbox.put("params", {name: str(value) for name, value in settings.items()})
 
-    def tags(self, tags: Mapping[str, str]) -> None:
+    def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags."""
         self._outbox.put("tags", tags)
 
     def describe(self, markdown: str) -> None:
         """Set the run's description."""
-        self.tags({MLFLOW_RUN_NOTE: markdown})
+        self.set_tags({MLFLOW_RUN_NOTE: markdown})
 
     def rename(self, name: str) -> None:
         """Give the run another name."""
-        self.tags({MLFLOW_RUN_NAME: name})
+        self.set_tags({MLFLOW_RUN_NAME: name})
 
-    def inputs(self, datasets: Sequence[tuple[Dataset, str]]) -> None:
+    def log_inputs(self, datasets: Sequence[tuple[Dataset, str]]) -> None:
         """Log data sets, each with what it was used for."""
         told = [{"dataset": one.to_dict(), "context": context} for one, context in datasets]
         self._outbox.put("inputs", {"inputs": told})
 
-    def picture(self, png: bytes, key: str, step: int) -> None:
+    def log_image_step(self, png: bytes, key: str, step: int) -> None:
         """Log a picture of one step, which MLflow's UI shows behind a slider."""
         facts = {"key": key, "step": step, "timestamp": _now()}
         self._outbox.put("picture", facts, {"picture.png": png})
 
-    def file(self, content: bytes | Path, path: str) -> None:
+    def log_artifact(self, content: bytes | Path, path: str) -> None:
         """Log a file as the artifact `path`."""
         self._outbox.put("file", {"path": path}, {path.rpartition("/")[2]: content})
 
-    def json(self, content: Any, path: str) -> None:
+    def log_dict(self, content: Any, path: str) -> None:
         """Log what JSON can hold as the artifact `path`."""
-        self.file(json.dumps(content, indent=2).encode(), path)
+        self.log_artifact(json.dumps(content, indent=2).encode(), path)
 
-    def image(self, picture: Picture, path: str) -> None:
+    def log_image(self, picture: Picture, path: str) -> None:
         """Log a picture, uint8 (H, W, 3), as the artifact `path`, of the kind that its end says."""
         stream = io.BytesIO()
         kind = "PNG" if path.endswith(".png") else "JPEG"
         Image.fromarray(picture).save(stream, kind)
-        self.file(stream.getvalue(), path)
+        self.log_artifact(stream.getvalue(), path)
 
-    def figure(self, figure: "Figure", path: str) -> None:
+    def log_figure(self, figure: "Figure", path: str) -> None:
         """Log a figure of matplotlib's as the artifact `path`, a PNG."""
         stream = io.BytesIO()
         figure.savefig(stream, format="png")
-        self.file(stream.getvalue(), path)
+        self.log_artifact(stream.getvalue(), path)
 
-    def checkpoint(self, path: Path, name: str) -> None:
+    def log_checkpoint(self, path: Path, name: str) -> None:
         """Keep a checkpoint as an artifact, in the place of an older one."""
         files = {name.rpartition("/")[2]: path}
         self._outbox.put("checkpoint", {"path": name}, files, instead=True)
 
-    def table(
+    def log_table(
         self, columns: Mapping[str, Sequence[Any]], path: str, pictures: Mapping[str, list[bytes]]
     ) -> None:
         """Log a table as the artifact `path`.
@@ -187,7 +187,7 @@ class RunLogger:
         facts = {"path": path, "pictures": named, "columns": [*pictures, *columns]}
         self._outbox.put("table", facts, content)
 
-    def model(self, folder: Path, facts: Mapping[str, Any]) -> None:
+    def log_model(self, folder: Path, facts: Mapping[str, Any]) -> None:
         """Log a model that lies in a folder, as `facts` say, and register it where they say so."""
         self._outbox.put("model", facts, {"model": folder})
 
@@ -207,7 +207,7 @@ class RunLogger:
         if not self.courier.alive:  # this was posted after an earlier end
             self.courier = Uploader(self._outbox, self._delivery, self._say)
         arrived = self.courier.finish(patience)
-        if refused := self._outbox.refused():
+        if refused := self._outbox.rejected():
             raise TrackingError(
                 f"the tracking store has refused {len(refused)} entries, which lie in "
                 f"{self._outbox.folder / 'refused'}: {refused[0][:300]}"

@@ -21,7 +21,7 @@ class RefusedError(Exception):
 class Delivery(Protocol):
     """Knows how entries reach the store."""
 
-    def take(self, entries: list[Entry]) -> list[Entry]:
+    def write(self, entries: list[Entry]) -> list[Entry]:
         """Bring the first entry, or the first few, to the store; return those.
 
         Raises:
@@ -29,7 +29,7 @@ class Delivery(Protocol):
             Exception: it cannot be reached now, or it is not known whether that arrived.
         """
 
-    def doubt(self) -> None:
+    def invalidate(self) -> None:
         """Hear that nobody knows what of the last entries has arrived."""
 
 
@@ -86,14 +86,14 @@ class Uploader:
                 break
         self._stop.set()
         self._wake.set()
-        return not self._outbox.waiting()
+        return not self._outbox.pending()
 
     def _run(self) -> None:
         pause = _FIRST
         while not self._stop.is_set():
             arrived = self._round()
             self.busy = time.thread_time()
-            if arrived and self._closing.is_set() and not self._outbox.waiting():
+            if arrived and self._closing.is_set() and not self._outbox.pending():
                 return
             if arrived:
                 pause = _FIRST
@@ -109,24 +109,24 @@ class Uploader:
         """Bring all that waits; return whether it has arrived."""
         try:
             while not self._stop.is_set():
-                entries = self._outbox.hold(self._outbox.waiting())
+                entries = self._outbox.lease(self._outbox.pending())
                 if not entries:
                     return True
                 self._bring(entries)
         except Exception as error:  # whatever it is, what waits is kept
-            self._outbox.hold([])
-            self._delivery.doubt()
+            self._outbox.lease([])
+            self._delivery.invalidate()
             self._note(error)
         return False
 
     def _bring(self, entries: list[Entry]) -> None:
         try:
-            taken = self._delivery.take(entries)
+            taken = self._delivery.write(entries)
         except RefusedError as refused:
-            self._delivery.doubt()
-            self._outbox.refuse(entries[0], str(refused))
+            self._delivery.invalidate()
+            self._outbox.reject(entries[0], str(refused))
         else:
-            self._outbox.done(taken)
+            self._outbox.ack(taken)
         self._relieve()
 
     def _note(self, error: Exception) -> None:

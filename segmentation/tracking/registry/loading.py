@@ -24,7 +24,7 @@ from segmentation.errors import ModelError
 from segmentation.models.predictor import Batched, Model, OneByOne, same_answers
 from segmentation.models.unet import Segmenter, UNet
 from segmentation.tracking.registry import export as packing
-from segmentation.tracking.store import shown
+from segmentation.tracking.store import mask_password
 from segmentation.utils.environment import environment
 
 #: MLflow's own loaders of functions that refuse to unpickle when told so, and run no other code but
@@ -93,7 +93,7 @@ def load(
         except Exception as error:  # damaged files make MLflow and PyTorch raise anything
             raise _explained(uri, error) from error
     return LoadedModel(
-        uri=shown(uri),
+        uri=mask_password(uri),
         model=model,
         name=found.name if found else "",
         version=str(found.version) if found else "",
@@ -116,7 +116,7 @@ def default_model(alias: str, source: Source | None = None) -> str:
     there = {name for name in ("pet-unet", "pet-unet-synthetic") if _has(name, alias)}
     if source is None:
         return f"models:/{min(there, default='pet-unet')}@{alias}"
-    if source.drawn and there == {"pet-unet"}:
+    if source.is_synthetic and there == {"pet-unet"}:
         raise ModelError(
             f"the data is the drawn sample, but there is a @{alias} of real pets alone, pet-unet; "
             "give the `data` on which you trained, or the `model`"
@@ -177,7 +177,7 @@ def _version(uri: str) -> ModelVersion | None:
 
 def _explained(uri: str, error: Exception) -> ModelError:
     """Say what is wrong with an address."""
-    text, uri = str(error), shown(uri)
+    text, uri = str(error), mask_password(uri)
     if "pickle" in text.lower() and "MLFLOW_ALLOW_PICKLE_DESERIALIZATION" in text:
         return ModelError(
             f"model={uri}: needs pickle, which runs whatever code the model holds; say "
@@ -194,7 +194,7 @@ def _explained(uri: str, error: Exception) -> ModelError:
 
 def _registry() -> str:
     """Say which models there are, in a sentence."""
-    place = f"The registry of {shown(str(mlflow.get_tracking_uri()))}"
+    place = f"The registry of {mask_password(str(mlflow.get_tracking_uri()))}"
     there = []
     try:
         for model in mlflow.MlflowClient().search_registered_models(max_results=20):

@@ -17,7 +17,7 @@ _CALL = (
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Story:
+class TrainingSummary:
     """All that the descriptions tell of.
 
     Attributes:

@@ -22,7 +22,7 @@ from segmentation.errors import TrackingError
 from segmentation.models.unet import Segmenter
 from segmentation.tracking.registry import export
 from segmentation.tracking.registry.loading import load_export
-from segmentation.tracking.store import alone
+from segmentation.tracking.store import store_lock
 
 #: What is raised where the store cannot be reached, or cannot do what is asked.
 StoreError = MlflowException
@@ -160,7 +160,7 @@ def deliver(run_id: str, facts: Mapping[str, Any], folder: Path) -> None:
             registration["tags"],
         )
         _challenge_if_newest(registered)
-        introduce(registered.name, registration["introduction"])
+        describe_model(registered.name, registration["introduction"])
 
 
 def logged_model(run_id: str) -> str:
@@ -255,7 +255,7 @@ def challenge(registered: VersionRef) -> None:
     )
 
 
-def known_of(name: str, version: str) -> VersionInfo:
+def version_info(name: str, version: str) -> VersionInfo:
     """Return what the registry knows of a version.
 
     Raises:
@@ -276,7 +276,7 @@ def champion_of(name: str) -> str | None:
     return None if version is None else str(version)
 
 
-def crown(
+def make_champion(
     registered: VersionRef,
     rival: str | None,
     *,
@@ -302,7 +302,7 @@ def crown(
     """
     client = mlflow.MlflowClient()
     name, version = registered.name, registered.version
-    with alone(mlflow.get_tracking_uri()):
+    with store_lock(mlflow.get_tracking_uri()):
         if champion_of(name) != rival:
             return False
         log()
@@ -316,26 +316,26 @@ def crown(
     return True
 
 
-def decided(registered: VersionRef) -> str | None:
-    """Return the decision on a version in words; None where `crown` did not come to its end."""
-    known = known_of(registered.name, registered.version)
+def recorded_decision(registered: VersionRef) -> str | None:
+    """Return the decision on a version in words; None where `make_champion` did not end."""
+    known = version_info(registered.name, registered.version)
     word = known.tags.get("promotion")
     if word is None or (word == _CHAMPION and _CHAMPION not in known.aliases):
         return None
-    return told(registered)
+    return read_note(registered)
 
 
-def told(registered: VersionRef) -> str:
-    """Return the decision on a version, as `crown` wrote it down."""
+def read_note(registered: VersionRef) -> str:
+    """Return the decision on a version, as `make_champion` wrote it down."""
     version = mlflow.MlflowClient().get_model_version(registered.name, registered.version)
     paragraphs = (version.description or "").split("\n\n")
     found = [text for text in paragraphs if text.startswith(_PROMOTION)]
     return found[0].removeprefix(_PROMOTION).strip() if found else ""
 
 
-def tell(registered: VersionRef, head: str, text: str) -> None:
+def write_note(registered: VersionRef, head: str, text: str) -> None:
     """Put a paragraph into a version's description, in place of one with the same head."""
-    with alone(mlflow.get_tracking_uri()):
+    with store_lock(mlflow.get_tracking_uri()):
         _tell(registered, head, text)
 
 
@@ -350,7 +350,7 @@ def _tell(registered: VersionRef, head: str, text: str) -> None:
     )
 
 
-def introduce(name: str, description: str) -> None:
+def describe_model(name: str, description: str) -> None:
     """Describe the registered model itself, where nobody has yet."""
     client = mlflow.MlflowClient()
     if not client.get_registered_model(name).description:

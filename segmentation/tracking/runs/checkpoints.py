@@ -10,9 +10,9 @@ from typing import Any
 from segmentation.runtime.process_group import ProcessGroup
 from segmentation.runtime.signals import StopSignal
 from segmentation.tracking.logging.callback import TrackingCallback
-from segmentation.tracking.logging.run_logger import OUTBOX, BusyError, only_one
+from segmentation.tracking.logging.run_logger import OUTBOX, BusyError, run_lock
 from segmentation.tracking.runs.training_run import ARTIFACT, CHECKPOINT, Training
-from segmentation.training.checkpointer import RHYTHM, DiskCheckpointer, SharedCheckpointer
+from segmentation.training.checkpointer import INTERVAL, DiskCheckpointer, SharedCheckpointer
 from segmentation.utils.environment import seconds_in
 from segmentation.utils.paths import run_folder
 
@@ -39,7 +39,7 @@ def keeper_of(
         nonlocal last
         if urgent or time.monotonic() - last >= _SENT_EVERY:
             last = time.monotonic()
-            run.post.checkpoint(path, ARTIFACT)
+            run.post.log_checkpoint(path, ARTIFACT)
 
     return DiskCheckpointer(
         run.checkpoint,
@@ -47,7 +47,7 @@ def keeper_of(
         StopSignal(),
         tracker.state,
         send,
-        rhythm=seconds_in(VARIABLE, RHYTHM),
+        rhythm=seconds_in(VARIABLE, INTERVAL),
     )
 
 
@@ -68,8 +68,8 @@ def keeping_beside(
         own = None
         if not group.local_rank:
             with contextlib.suppress(BusyError):
-                held.enter_context(only_one(run_id))
-                path, rhythm = run_folder(run_id) / CHECKPOINT, seconds_in(VARIABLE, RHYTHM)
+                held.enter_context(run_lock(run_id))
+                path, rhythm = run_folder(run_id) / CHECKPOINT, seconds_in(VARIABLE, INTERVAL)
                 # Of an interruption the main process hears alone.
                 own = DiskCheckpointer(path, identity, StopSignal(), rhythm=rhythm)
         yield SharedCheckpointer(own, group)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mlflow.utils.git_utils import get_git_commit
 
-from segmentation.tracking.runs.lifecycle import dirty
+from segmentation.tracking.runs.lifecycle import has_uncommitted_changes
 from segmentation.tracking.runs.rerun import LoggedTraining
 
 #: Of digests and commits so many characters are shown.
@@ -54,7 +54,7 @@ def _code(tags: Mapping[str, str]) -> str:
     if not then or not now:
         where = "here" if then else "there"
         return f"the code cannot be compared: its commit {where} is unknown"
-    states = {"there": tags.get("git.dirty"), "here": dirty()}
+    states = {"there": tags.get("git.dirty"), "here": has_uncommitted_changes()}
     changed = " and ".join(where for where, state in states.items() if state == "true")
     if then != now:
         also = f"; uncommitted changes {changed}" if changed else ""

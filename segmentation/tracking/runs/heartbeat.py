@@ -14,9 +14,9 @@ import mlflow
 import psutil
 
 #: Seconds between two signs of life.
-BEAT = 30.0
+HEARTBEAT_INTERVAL = 30.0
 #: A process of another machine that was silent for so many seconds may be looked at more closely.
-SILENT = 10 * BEAT
+GRACE_PERIOD = 10 * HEARTBEAT_INTERVAL
 
 _HOST, _PID, _STARTED, _SEEN = "process.host", "process.id", "process.started", "process.seen"
 
@@ -51,11 +51,11 @@ class ProcessInfo:
         except (KeyError, ValueError):
             return None
 
-    def here(self) -> bool:
+    def is_local(self) -> bool:
         """Tell whether it is a process of this machine, whose list of processes can be asked."""
         return self.host == this_host()
 
-    def lives(self) -> bool:
+    def is_alive(self) -> bool:
         """Tell whether that very process of this machine lives: not another one with its id."""
         try:
             process = psutil.Process(self.pid)
@@ -121,7 +121,7 @@ class Heartbeat:
 
     def _beat(self) -> None:
         client = mlflow.MlflowClient()
-        while not self._stop.wait(BEAT):
+        while not self._stop.wait(HEARTBEAT_INTERVAL):
             with contextlib.suppress(Exception):  # the next one may arrive
                 client.set_tag(self._run_id, _SEEN, f"{time.time():.0f}")
             self.busy = time.thread_time()
@@ -132,7 +132,7 @@ class Heartbeat:
 
 
 @contextlib.contextmanager
-def beating(heartbeat: Heartbeat) -> Iterator[None]:
+def start_heartbeat(heartbeat: Heartbeat) -> Iterator[None]:
     """End a heartbeat in the end."""
     try:
         yield

@@ -20,7 +20,7 @@ from segmentation.evaluation.promotion_rule import Decision
 from segmentation.evaluation.scoring import Evaluation
 from segmentation.tracking.experiment_page import introduce_experiment
 from segmentation.tracking.logging.run_logger import RunLogger
-from segmentation.tracking.runs.heartbeat import Heartbeat, beating, first_sign
+from segmentation.tracking.runs.heartbeat import Heartbeat, first_sign, start_heartbeat
 from segmentation.tracking.store import despite_others, release_reserve
 from segmentation.utils.paths import printable
 
@@ -62,7 +62,7 @@ def tracked_run(
         system_metrics: whether to watch the machine.
     """
     opened = open_run(name, tags, parent, resume, system_metrics=system_metrics)
-    with ending_badly(), beating(Heartbeat(opened.id)):
+    with ending_badly(), start_heartbeat(Heartbeat(opened.id)):
         yield opened
     mlflow.end_run(opened.status)
 
@@ -76,7 +76,7 @@ def open_run(
     system_metrics: bool = False,
 ) -> Run:
     """Open a run, or attach to one, for who sees to its end; see `tracked_run`."""
-    begun = {**tags, **first_sign(), "mlflow.runName": name, "git.dirty": dirty()}
+    begun = {**tags, **first_sign(), "mlflow.runName": name, "git.dirty": has_uncommitted_changes()}
     if resume is not None:
         run = mlflow.start_run(run_id=resume, log_system_metrics=system_metrics, tags=begun)
     elif parent is None:
@@ -148,10 +148,10 @@ def log_setup(
     post: RunLogger, settings: Mapping[str, Any], splits: Mapping[str, SplitDataset], source: Path
 ) -> None:
     """Log the whole configuration, the data sets with their digests, and who is in which split."""
-    post.params(settings)
-    post.inputs(list(_inputs(splits, source)))
+    post.log_params(settings)
+    post.log_inputs(list(_inputs(splits, source)))
     # With digests, by which other runs know these pictures under whatever name.
-    post.json(
+    post.log_dict(
         {
             name: {
                 example.id: digest
@@ -163,7 +163,7 @@ def log_setup(
     )
     left_out = [problem for split in splits.values() for problem in split.problems]
     if left_out:
-        post.file(("\n".join(left_out) + "\n").encode(), "bad_examples.txt")
+        post.log_artifact(("\n".join(left_out) + "\n").encode(), "bad_examples.txt")
 
 
 def log_inputs(splits: Mapping[str, SplitDataset], source: Path) -> None:
@@ -198,7 +198,7 @@ def final_metrics(evaluation: Evaluation, best_epoch: int) -> dict[str, float]:
         "best/images": len(evaluation.counts),
         "best/pet_share": evaluation.counts.pet_share(),
         "best/epoch": best_epoch,
-        **evaluation.floors(),
+        **evaluation.baselines(),
     }
 
 
@@ -208,7 +208,7 @@ def log_decision(decision: Decision) -> None:
     if run is None:
         return
     there = mlflow.get_run(run.info.run_id).data  # by a process that was killed on the way
-    new = {name: value for name, value in decision.figures.items() if name not in there.metrics}
+    new = {name: value for name, value in decision.metrics.items() if name not in there.metrics}
     if new:
         mlflow.log_metrics(new)
     if "promotion" not in there.tags:
@@ -228,7 +228,7 @@ def described_dataset(split: str, digest: str, source: Path) -> MetaDataset:
     )
 
 
-def dirty() -> str:
+def has_uncommitted_changes() -> str:
     """Tell whether the code differs from its commit: `true`, `false` or `unknown`."""
     here = Path(__file__).parent
     try:

@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 
 from segmentation.errors import ConfigError, TrackingError
 from segmentation.tracking.logging.outbox import entries_in
-from segmentation.tracking.logging.run_logger import OUTBOX, STORE, BusyError, RunLogger, only_one
+from segmentation.tracking.logging.run_logger import OUTBOX, STORE, BusyError, RunLogger, run_lock
 from segmentation.tracking.registry import publish
 from segmentation.tracking.runs.training_run import CHECKPOINT, drop_checkpoints
 from segmentation.tracking.store import this_store
@@ -39,7 +39,7 @@ class UploadResult:
     registered: publish.VersionRef | None = None
 
 
-def waiting() -> Iterator[tuple[str, int]]:
+def pending() -> Iterator[tuple[str, int]]:
     """Yield the id of each run of which something waits on this machine, and how much.
 
     Those of living processes are left out: they deliver themselves.
@@ -47,13 +47,13 @@ def waiting() -> Iterator[tuple[str, int]]:
     for folder in sorted(runs_folder().glob("*")):
         count = 0
         if entries_in(folder / OUTBOX) and _is_ours(folder):
-            with contextlib.suppress(BusyError, ConfigError), only_one(folder.name):
+            with contextlib.suppress(BusyError, ConfigError), run_lock(folder.name):
                 count = len(entries_in(folder / OUTBOX))
         if count:
             yield folder.name, count
 
 
-def foreign() -> int:
+def other_stores() -> int:
     """Return of how many runs of other tracking stores something waits on this machine."""
     return sum(
         not _is_ours(folder) and bool(entries_in(folder / OUTBOX))
@@ -73,14 +73,14 @@ def deliver(run_id: str, say: Callable[[str], None]) -> UploadResult:
     """Deliver what waits of one run, unless its process still lives; see `UploadResult`."""
     folder = run_folder(run_id)
     entries = entries_in(folder / OUTBOX)
-    ends = [entry.facts["status"] for entry in entries if entry.kind == "end"]
+    ends = [entry.metadata["status"] for entry in entries if entry.kind == "end"]
     names = [
-        entry.facts["registration"]["name"]
+        entry.metadata["registration"]["name"]
         for entry in entries
-        if entry.kind == "model" and entry.facts["registration"]
+        if entry.kind == "model" and entry.metadata["registration"]
     ]
     try:
-        with only_one(run_id):
+        with run_lock(run_id):
             mlflow.MlflowClient().get_run(run_id)  # of this store, and there
             if not RunLogger(run_id, publish.deliver, say, careful=True).finish(_PATIENCE):
                 raise TrackingError("the store does not answer; try again when it does")

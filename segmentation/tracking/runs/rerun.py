@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from segmentation.config.training import Config, Count, fields, option_name
-from segmentation.data.sources import find_source
+from segmentation.data.sources import resolve_source
 from segmentation.errors import ConfigError, DataError
 from segmentation.runtime.device import choose_compute
-from segmentation.tracking.lookup import find_run
+from segmentation.tracking.lookup import get_run_or_fail
 
 _NUMBERS: dict[Any, type[int] | type[float]] = {int: int, Count: int, float: float}
 #: Only a training logs all of these; a search's own run has no name of a model.
@@ -125,7 +125,7 @@ class LoggedTraining:
         if "data" in given or settings["data"] == "synthetic":
             return
         try:
-            find_source(settings["data"])
+            resolve_source(settings["data"])
         except DataError as error:
             raise DataError(
                 f"{error}; this is the data of like={self.id}: give `data` to take other data"
@@ -138,7 +138,7 @@ def find(run_id: str) -> LoggedTraining:
     Raises:
         ConfigError: there is no such run, it was deleted, or it is no training.
     """
-    run = find_run(run_id, "like", _EXPECTED)
+    run = get_run_or_fail(run_id, "like", _EXPECTED)
     name, data = str(run.info.run_name), run.data
     if lacking := [param for param in _OF_A_TRAINING if param not in data.params]:
         raise ConfigError(

@@ -16,8 +16,8 @@ from segmentation.config.training import Config, option_name
 from segmentation.config.training import fields as settings_of
 from segmentation.errors import ConfigError, PeerLostError
 from segmentation.tracking.logging.run_logger import FAILURE
-from segmentation.tracking.lookup import find_run
-from segmentation.tracking.runs.heartbeat import SILENT, ProcessInfo
+from segmentation.tracking.lookup import get_run_or_fail
+from segmentation.tracking.runs.heartbeat import GRACE_PERIOD, ProcessInfo
 from segmentation.tracking.runs.training_run import ARTIFACT, CHECKPOINT
 from segmentation.utils.paths import run_folder
 
@@ -110,7 +110,7 @@ def find(run_id: str, key: str = "") -> ResumableRun:
         ConfigError: there is no such run, it was deleted, it is no training, or it still runs.
     """
     run_folder(run_id)  # raises where it could be no id
-    run = find_run(run_id, "resume", _EXPECTED)
+    run = get_run_or_fail(run_id, "resume", _EXPECTED)
     name = str(run.info.run_name)
     options = _options(run.data.tags.get(SETTINGS, ""))
     if not options:
@@ -130,16 +130,16 @@ def _require_dead(run_id: str, sign: ProcessInfo | None) -> None:
     """Raise a ConfigError where a process may still train."""
     if sign is None:
         return
-    if sign.here() and sign.lives():
+    if sign.is_local() and sign.is_alive():
         raise ConfigError(
             f"resume={run_id}: it is still trained, by process {sign.pid} of this machine; wait "
             "for its end, or end that process first"
         )
-    if not sign.here() and (silent := time.time() - sign.seen) < SILENT:
+    if not sign.is_local() and (silent := time.time() - sign.seen) < GRACE_PERIOD:
         raise ConfigError(
             f"resume={run_id}: it may still be trained, by process {sign.pid} of another machine "
             f"({sign.host}), which gave a sign of life {silent:.0f} s ago; if that was its last, "
-            f"go on {SILENT - silent:.0f} s from now"
+            f"go on {GRACE_PERIOD - silent:.0f} s from now"
         )
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 import mlflow
 from mlflow.entities import Run, ViewType
 
-from segmentation.tracking.logging.run_logger import written
-from segmentation.tracking.runs.heartbeat import BEAT, SILENT, ProcessInfo
-from segmentation.tracking.store import every
+from segmentation.tracking.logging.run_logger import is_locked
+from segmentation.tracking.runs.heartbeat import GRACE_PERIOD, HEARTBEAT_INTERVAL, ProcessInfo
+from segmentation.tracking.store import paginate
 
-ALIVE, GONE, SILENT_ONE, UNKNOWN = "alive", "gone", "silent", "unknown"
+ALIVE, DEAD, UNREACHABLE, UNKNOWN = "alive", "gone", "silent", "unknown"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,10 +39,10 @@ class RunningRun:
     @property
     def dead(self) -> bool:
         """Whether nobody writes it any more."""
-        return self.verdict in (GONE, SILENT_ONE)
+        return self.verdict in (DEAD, UNREACHABLE)
 
 
-def find(wait: Callable[[float], None]) -> list[RunningRun]:
+def find_running(wait: Callable[[float], None]) -> list[RunningRun]:
     """Return all runs that say RUNNING, each with what is known of its process.
 
     One of another machine that was silent for long is looked at twice: its clock may differ from
@@ -53,11 +53,11 @@ def find(wait: Callable[[float], None]) -> list[RunningRun]:
     """
     own = os.environ.get("MLFLOW_RUN_ID")  # opened by `mlflow run` for this very program
     suspects = [_judge(run) for run in _running() if run.info.run_id != own]
-    silent = {one.id for one in suspects if one.verdict == SILENT_ONE}
+    silent = {one.id for one in suspects if one.verdict == UNREACHABLE}
     if not silent:
         return suspects
     client = mlflow.MlflowClient()
-    wait(2.5 * BEAT)
+    wait(2.5 * HEARTBEAT_INTERVAL)
     found = []
     for one in suspects:
         if one.id in silent:
@@ -85,7 +85,7 @@ def end(suspect: RunningRun) -> bool:
 def _running() -> Iterator[Run]:
     client = mlflow.MlflowClient()
     experiments = [one.experiment_id for one in client.search_experiments(ViewType.ACTIVE_ONLY)]
-    return every(
+    return paginate(
         lambda token: client.search_runs(
             experiments, "attributes.status = 'RUNNING'", page_token=token
         )
@@ -112,10 +112,10 @@ def _verdict(run_id: str, sign: ProcessInfo | None) -> tuple[str, str]:
     heard = (
         f"last heard of {ago:.0f} s ago" if ago < 120 else f"last heard of {ago / 60:.0f} min ago"
     )
-    if sign.here():
-        if sign.lives() or written(run_id):
+    if sign.is_local():
+        if sign.is_alive() or is_locked(run_id):
             return ALIVE, f"process {sign.pid} of this machine writes it"
-        return GONE, f"process {sign.pid} of this machine is gone, {heard}"
-    if ago < SILENT:
+        return DEAD, f"process {sign.pid} of this machine is gone, {heard}"
+    if ago < GRACE_PERIOD:
         return ALIVE, f"process {sign.pid} of {sign.host} was {heard}"
-    return SILENT_ONE, f"process {sign.pid} of {sign.host} gives no sign of life, {heard}"
+    return UNREACHABLE, f"process {sign.pid} of {sign.host} gives no sign of life, {heard}"

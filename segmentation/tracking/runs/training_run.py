@@ -14,10 +14,10 @@ from mlflow.exceptions import MlflowException
 from segmentation.errors import CheckpointError, PeerLostError, TrackingError, TrainingError, full
 from segmentation.runtime.signals import StopSignal
 from segmentation.tracking.inventory.storage import remove_at
-from segmentation.tracking.logging.run_logger import FAILURE, STORE, RunLogger, only_one
+from segmentation.tracking.logging.run_logger import FAILURE, STORE, RunLogger, run_lock
 from segmentation.tracking.logging.system_metrics import MachineWatch
 from segmentation.tracking.registry import publish
-from segmentation.tracking.runs.heartbeat import Heartbeat, beating
+from segmentation.tracking.runs.heartbeat import Heartbeat, start_heartbeat
 from segmentation.tracking.runs.lifecycle import (
     Run,
     ending_badly,
@@ -134,17 +134,17 @@ def training_run(
         patience = seconds_in(VARIABLE, PATIENCE)
     with contextlib.ExitStack() as opened:
         if resume is not None:
-            opened.enter_context(only_one(resume))
+            opened.enter_context(run_lock(resume))
             # `mlflow run` opens a run of its own each time.
             leave_launchers_run(resume, f"{name} (went on)", f"Went on in run `{resume}`.")
         run = open_run(name, tags, parent, resume)
         with ending_badly():
             if resume is None:
-                opened.enter_context(only_one(run.id))
+                opened.enter_context(run_lock(run.id))
             quick = {key: value for key, value in _QUICK.items() if key not in os.environ}
             opened.enter_context(environment(quick))
             training, watch = _begin(run, patience, say, resumed=resume is not None)
-            opened.enter_context(beating(training.heartbeat))
+            opened.enter_context(start_heartbeat(training.heartbeat))
         try:
             yield training
             watch.finish()
@@ -154,7 +154,7 @@ def training_run(
             # A signal must not cut this short: MLflow would call the run FINISHED. One that says
             # once more what has ended it may.
             asked = isinstance(error, KeyboardInterrupt) or not _in_main_thread()
-            with contextlib.nullcontext() if asked else StopSignal().deferred():
+            with contextlib.nullcontext() if asked else StopSignal().defer():
                 watch.finish()
                 _end_badly(training, error)
             if resumable and not isinstance(error, _NOT_TO_GO_ON_FROM):
@@ -172,7 +172,7 @@ def _begin(
         with contextlib.suppress(MlflowException):  # it never failed
             mlflow.delete_tag("failure")
     post = RunLogger(run.id, publish.deliver, say, careful=resumed, going_on=resumed)
-    watch = MachineWatch(run.id, post.metrics, post.next_step("system/") if resumed else None)
+    watch = MachineWatch(run.id, post.log_metrics, post.next_step("system/") if resumed else None)
     watch.start()  # type: ignore[no-untyped-call]
     training = Training(
         id=run.id,
@@ -208,7 +208,7 @@ def _end_badly(training: Training, error: BaseException) -> None:
     status = training.status if undelivered else status_of(error)
     with contextlib.suppress(Exception):  # the error that ended the run matters more
         if not undelivered:
-            post.tags({FAILURE: reason_of(error)})
+            post.set_tags({FAILURE: reason_of(error)})
             arrived = post.finish(_SHORT)
         if not arrived:
             post.end(status)

@@ -14,13 +14,13 @@ from PIL import Image
 
 from segmentation.evaluation.analysis import Analysis
 from segmentation.tracking.registry.loading import LoadedModel
-from segmentation.tracking.registry.publish import VersionRef, tell
+from segmentation.tracking.registry.publish import VersionRef, write_note
 from segmentation.tracking.runs.lifecycle import describe, described_dataset
 from segmentation.tracking.store import despite_others
 from segmentation.tracking.summaries.gallery import Gallery
 
 
-def log_examination(
+def log_analysis(
     examination: Analysis,
     loaded: LoadedModel,
     source: Path,
@@ -93,7 +93,7 @@ def tell_version(loaded: LoadedModel, split: str, short: str, text: str) -> None
         return
     client = mlflow.MlflowClient()
     client.set_model_version_tag(loaded.name, loaded.version, f"{split}.dice", short)
-    tell(VersionRef(name=loaded.name, version=loaded.version), f"**On {split}.**", text)
+    write_note(VersionRef(name=loaded.name, version=loaded.version), f"**On {split}.**", text)
 
 
 def _table(examination: Analysis) -> pd.DataFrame:

@@ -103,8 +103,8 @@ class Gallery:
         """Post the same."""
         shown, columns = self.table(evaluation, {})
         pictures = {_THUMBNAILS: [png_of(one) for one in shown]} if shown else {}
-        post.table(columns, f"{evaluation.split}/images.json", pictures)
-        post.image(self.worst(), f"{evaluation.split}/worst.jpg")
+        post.log_table(columns, f"{evaluation.split}/images.json", pictures)
+        post.log_image(self.worst(), f"{evaluation.split}/worst.jpg")
 
     def table(
         self, evaluation: Evaluation, more: Mapping[str, Floats]

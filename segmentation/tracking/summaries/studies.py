@@ -22,7 +22,7 @@ from segmentation.tracking.runs.lifecycle import (
     log_inputs,
     tracked_run,
 )
-from segmentation.tracking.store import every
+from segmentation.tracking.store import paginate
 
 #: The stage of the run in which those of the trials are nested.
 PARENT = "parent"
@@ -72,7 +72,7 @@ def runs_of(study: str) -> list[MlflowRun]:
     client = mlflow.MlflowClient()
     experiments = [e.experiment_id for e in client.search_experiments()]
     wanted = f"tags.`study.id` = '{study}'"
-    return list(every(lambda page: client.search_runs(experiments, wanted, page_token=page)))
+    return list(paginate(lambda page: client.search_runs(experiments, wanted, page_token=page)))
 
 
 def trial_runs(study: str) -> list[MlflowRun]:
@@ -208,7 +208,7 @@ def _models(study: str) -> list[LoggedModel]:
     client = mlflow.MlflowClient()
     if not experiments:
         return []
-    models = every(lambda page: client.search_logged_models(experiments, page_token=page))
+    models = paginate(lambda page: client.search_logged_models(experiments, page_token=page))
     return [model for model in models if model.source_run_id in ids]
 
 

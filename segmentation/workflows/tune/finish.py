@@ -15,7 +15,7 @@ from segmentation.workflows.tune.plan import SearchPlan
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Outcome:
+class SearchResult:
     """A finished search.
 
     Attributes:
@@ -27,23 +27,23 @@ class Outcome:
     """
 
     run_id: str
-    story: study_report.Story
+    story: study_report.StudyReport
     registered: publish.VersionRef
     aliases: tuple[str, ...]
     decision: str
 
 
-class Ending:
+class SearchFinish:
     """Ends one search; done again, it changes nothing that is done."""
 
     def __init__(
-        self, searching: SearchPlan, job: SearchJob, study: Study, story: study_report.Story
+        self, searching: SearchPlan, job: SearchJob, study: Study, story: study_report.StudyReport
     ) -> None:
         """Take over from the search, all of whose trials and confirmations have ended."""
         self._searching, self._job, self._study, self._story = searching, job, study, story
         self._setup = searching.setup
 
-    def finish(self) -> Outcome:
+    def finish(self) -> SearchResult:
         """Do all of it.
 
         Raises:
@@ -54,7 +54,9 @@ class Ending:
         best = study_report.best_of(story.trials)
         if best is None:
             reasons = {
-                str(trial.notes["failure"]) for trial in story.trials if trial.state == "failed"
+                str(trial.user_attrs["failure"])
+                for trial in story.trials
+                if trial.state == "failed"
             }
             raise TrainingError(
                 f"study={job.place.name}: no trial came to its end"
@@ -79,24 +81,24 @@ class Ending:
             dropped=len(dropped(self._study)),
         )
         self._log(story, trial)
-        return Outcome(
+        return SearchResult(
             run_id=job.parent.id,
             story=story,
             registered=registered,
-            aliases=publish.known_of(registered.name, registered.version).aliases,
+            aliases=publish.version_info(registered.name, registered.version).aliases,
             decision=decision,
         )
 
     def _promote(self, registered: publish.VersionRef) -> str:
         """Let the winner contend, once; return how it went, in words."""
-        if (decision := publish.decided(registered)) is not None:
+        if (decision := publish.recorded_decision(registered)) is not None:
             return decision
         publish.challenge(registered)
         config = self._job.trial_config({})
         arena = GateEvaluator(self._setup.source, config.data.border)
         return promote(registered, arena).reason
 
-    def _register(self, story: study_report.Story, trial: Trial) -> publish.VersionRef:
+    def _register(self, story: study_report.StudyReport, trial: Trial) -> publish.VersionRef:
         """Register the winner's weights, if nobody has."""
         name, study = self._setup.model_name, self._study
         if not story.candidates:
@@ -109,7 +111,7 @@ class Ending:
             return found
         first = story.candidates[0]
         tags = {
-            **trial.notes["tags"],
+            **trial.user_attrs["tags"],
             "study": study.place.name,
             "study.id": study.id,
             "purpose": "winner",
@@ -120,14 +122,14 @@ class Ending:
         }
         text = (
             f"Winner of the study `{study.place.name}`. {story.verdict()}\n\n"
-            f"{trial.notes['described']}"
+            f"{trial.user_attrs['described']}"
         )
         with study.locked():
-            registered = publish.register(trial.notes["model"], name, text, tags)
-            publish.introduce(name, model_card.model(name, trial.notes["data"]))
+            registered = publish.register(trial.user_attrs["model"], name, text, tags)
+            publish.describe_model(name, model_card.model(name, trial.user_attrs["data"]))
         return registered
 
-    def _drop(self, story: study_report.Story) -> None:
+    def _drop(self, story: study_report.StudyReport) -> None:
         """Delete the models of losing trials, and of confirmations that are not their best."""
         keep, study = self._searching.asked.keep, self._study
         if keep == "all":
@@ -137,14 +139,14 @@ class Ending:
         losers = [trial for trial in complete if trial not in kept]
         best = [candidate.best for candidate in story.candidates]
         unused = [t for c in story.candidates for t in c.trainings if t not in best]
-        runs_of_losers = {trial.notes["run"] for trial in [*losers, *unused]}
+        runs_of_losers = {trial.user_attrs["run"] for trial in [*losers, *unused]}
         with study.locked():
             # Noted first: what is deleted is not to be registered again.
             gone = {*dropped(study), *(trial.number for trial in losers)}
-            study.keep("dropped", sorted(gone))
+            study.set_attr("dropped", sorted(gone))
             studies.drop_models(study.id, self._setup.model_name, runs_of_losers)
 
-    def _log(self, story: study_report.Story, winner: Trial) -> None:
+    def _log(self, story: study_report.StudyReport, winner: Trial) -> None:
         pictures = plots.pictures(self._study.optuna)
         page = plots.page(self._study.optuna, f"Study {story.name}")
         figures: dict[str, float] = {}
@@ -159,4 +161,4 @@ class Ending:
                 figures,
                 {"trials.json": [plain(trial) for trial in story.trials]},
             )
-            studies.link_model(self._job.parent, str(winner.notes["model"]))
+            studies.link_model(self._job.parent, str(winner.user_attrs["model"]))

@@ -11,7 +11,7 @@ from segmentation.tracking.runs import lifecycle
 from segmentation.tracking.summaries import studies
 from segmentation.tuning.pruners import choose_pruner
 from segmentation.tuning.space import Range, Space, Value
-from segmentation.tuning.storage import Place
+from segmentation.tuning.storage import StudyLocation
 from segmentation.tuning.study import Study, Trial
 
 #: With so many seeds, other than that of the trials, each finalist is trained again.
@@ -42,7 +42,7 @@ class SearchJob:
         model_name: of the registered model; empty for the usual one.
     """
 
-    place: Place
+    place: StudyLocation
     study_id: str
     space: Space
     options: Mapping[str, Any]
@@ -69,7 +69,7 @@ class SearchJob:
         return Config.from_options({**self.options, **params, "seed": seed})
 
 
-def open_study(place: Place, space: Space, seed: int, pruner: str, epochs: int) -> Study:
+def open_study(place: StudyLocation, space: Space, seed: int, pruner: str, epochs: int) -> Study:
     """Open the study of a search, making it where it is new.
 
     Args:
@@ -94,11 +94,11 @@ def confirmations(study: Study) -> Study:
     )
 
 
-def give_back(study: Study, confirmation: Study) -> None:
+def requeue_lost_trials(study: Study, confirmation: Study) -> None:
     """Have the trials of dead processes tried again, and end in MLflow what they have left open."""
     for one in (study, confirmation):
         with one.locked():
-            one.recover()
+            one.requeue_lost_trials()
     with study.locked():  # another command may find the same runs
         studies.reconcile(study.id, _state_teller(study, confirmation))
 
@@ -111,7 +111,7 @@ def _state_teller(
 
     def states() -> Callable[[str, int, str], str]:
         known = {
-            (stage, trial.number): (trial.state, trial.notes.get("run"))
+            (stage, trial.number): (trial.state, trial.user_attrs.get("run"))
             for stage, one in both.items()
             for trial in one.trials()
         }
@@ -137,7 +137,7 @@ def finalists(trials: list[Trial], number: int) -> list[Trial]:
 
 def planned(trials: list[Trial]) -> int:
     """Return how many trials of a study of confirmations are to count."""
-    return sum("retry_of" not in trial.notes for trial in trials)
+    return sum("retry_of" not in trial.user_attrs for trial in trials)
 
 
 def plan(job: SearchJob, study: Study, confirmation: Study) -> None:
@@ -151,7 +151,7 @@ def plan(job: SearchJob, study: Study, confirmation: Study) -> None:
     default = {name: job.options[name] for name in job.space}
     candidates.append((DEFAULTS, "train's defaults", default))
     first = int(job.options["seed"])
-    confirmation.plan(
+    confirmation.enqueue(
         [
             (
                 {"candidate": number, "seed": (first + 1 + step) % _SEEDS},
@@ -166,7 +166,7 @@ def plan(job: SearchJob, study: Study, confirmation: Study) -> None:
 def register(study: Study, trial: Trial, model_name: str) -> publish.VersionRef | None:
     """Register the model of a complete trial, if nobody has; None where it was dropped since."""
     tags = {
-        **trial.notes["tags"],
+        **trial.user_attrs["tags"],
         "study": study.place.name,
         "study.id": study.id,
         "trial": str(trial.number),
@@ -176,12 +176,12 @@ def register(study: Study, trial: Trial, model_name: str) -> publish.VersionRef 
         if trial.number in dropped(study):
             return None
         registered = publish.register(
-            trial.notes["model"], model_name, trial.notes["described"], tags
+            trial.user_attrs["model"], model_name, trial.user_attrs["described"], tags
         )
-        publish.introduce(model_name, model_card.model(model_name, trial.notes["data"]))
+        publish.describe_model(model_name, model_card.model(model_name, trial.user_attrs["data"]))
     return registered
 
 
 def dropped(study: Study) -> list[int]:
     """Return the numbers of the trials whose models were deleted on purpose."""
-    return list(study.recall("dropped") or [])
+    return list(study.get_attr("dropped") or [])

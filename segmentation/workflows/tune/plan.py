@@ -11,7 +11,7 @@ from segmentation.config.search import SearchConfig
 from segmentation.tracking.runs import lifecycle
 from segmentation.tracking.store import command, studies_folder
 from segmentation.tuning.space import Space
-from segmentation.tuning.storage import Place, find_place
+from segmentation.tuning.storage import StudyLocation, study_location
 from segmentation.tuning.study import Study
 from segmentation.workflows.session import TrainingSession
 from segmentation.workflows.tune.job import SearchJob, open_study
@@ -52,7 +52,7 @@ class SearchPlan:
         if self.asked.study != "auto":
             return self.asked.study
         text = json.dumps(self._settings(), sort_keys=True)
-        kind = "synthetic" if self.setup.source.drawn else "pets"
+        kind = "synthetic" if self.setup.source.is_synthetic else "pets"
         return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     def settings(self) -> dict[str, Any]:
@@ -80,10 +80,10 @@ class SearchPlan:
         """Return the digest of each split."""
         return {name: part.digest for name, part in self.setup.data.items()}
 
-    def place(self) -> Place:
+    def place(self) -> StudyLocation:
         """Say where the study is kept."""
         asked = self.asked
-        return find_place(self.name, asked.storage, studies_folder(), asked.heartbeat)
+        return study_location(self.name, asked.storage, studies_folder(), asked.heartbeat)
 
     def study(self) -> Study:
         """Open the study."""

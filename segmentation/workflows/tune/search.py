@@ -5,23 +5,23 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 from segmentation.config.training import Config
-from segmentation.runtime.worker_pool import Pool
+from segmentation.runtime.worker_pool import WorkerPool
 from segmentation.tracking.registry import publish
 from segmentation.tracking.runs import lifecycle
 from segmentation.tracking.summaries import studies
 from segmentation.tuning import report as study_report
 from segmentation.tuning.lines import confirmation_line, trial_line
 from segmentation.tuning.study import COMMAND, Study
-from segmentation.workflows.tune.finish import Ending, Outcome
+from segmentation.workflows.tune.finish import SearchFinish, SearchResult
 from segmentation.workflows.tune.job import (
     CONFIRMATIONS,
     DEFAULTS,
     SearchJob,
     confirmations,
     finalists,
-    give_back,
     planned,
     register,
+    requeue_lost_trials,
 )
 from segmentation.workflows.tune.plan import SearchPlan
 from segmentation.workflows.tune.worker import work
@@ -30,7 +30,7 @@ from segmentation.workflows.tune.worker import work
 Say = Callable[[str], None]
 
 
-def search(searching: SearchPlan, say: Say) -> Outcome:
+def search(searching: SearchPlan, say: Say) -> SearchResult:
     """Run what is missing of a study, confirm its finalists, register the winner.
 
     Args:
@@ -44,7 +44,7 @@ def search(searching: SearchPlan, say: Say) -> Outcome:
     """
     study = searching.study()
     study.require_settings(searching.settings())
-    study.keep(COMMAND, searching.command)
+    study.set_attr(COMMAND, searching.command)
     say(searching.line())
     confirmation = confirmations(study)
     if "gate" in searching.setup.data:
@@ -52,12 +52,12 @@ def search(searching: SearchPlan, say: Say) -> Outcome:
     tags = {"study": searching.name, **searching.setup.tags()}
     with ExitStack() as opened:
         with study.locked():  # of several commands at once only one makes the parent run
-            known = study.recall("parent")
+            known = study.get_attr("parent")
             parent = opened.enter_context(
                 studies.parent_run(f"tune {searching.name}", tags, study.id, known)
             )
             if parent.id != known:
-                study.keep("parent", parent.id)
+                study.set_attr("parent", parent.id)
         return _Searcher(
             searching, searching.job(parent, study.id), (study, confirmation), say
         ).run()
@@ -73,7 +73,7 @@ class _Searcher:
         self._study, self._confirmation = both
         self._setup = searching.setup
 
-    def run(self) -> Outcome:
+    def run(self) -> SearchResult:
         asked = self._searching
         settings = (
             {f"search.{name}": str(dimension) for name, dimension in asked.space.items()}
@@ -92,7 +92,7 @@ class _Searcher:
             if self._complete():
                 self._say(f"Nothing is left to run: {self._job.trials} trials were asked for")
             else:
-                pool = Pool(asked.workers(), asked.threads(), work, self._job)
+                pool = WorkerPool(asked.workers(), asked.threads(), work, self._job)
                 pool.run(self._hear, self._on_death)
         except BaseException:
             with suppress(Exception):  # what ended the search matters more
@@ -101,7 +101,7 @@ class _Searcher:
             raise
         self._mend()
         self._show()
-        return Ending(self._searching, self._job, self._study, self._story()).finish()
+        return SearchFinish(self._searching, self._job, self._study, self._story()).finish()
 
     def _complete(self) -> bool:
         """Tell whether nothing is left to run, so that no worker needs to start."""
@@ -138,11 +138,11 @@ class _Searcher:
 
     def _mend(self) -> None:
         """End in both stores what a killed process has left, and register what it had not."""
-        give_back(self._study, self._confirmation)
+        requeue_lost_trials(self._study, self._confirmation)
         name = self._setup.model_name
         there = publish.registered_runs(name, self._study.id)  # asked once, not for each trial
         for trial in self._study.trials():
-            if trial.state == "complete" and trial.notes["run"] not in there:
+            if trial.state == "complete" and trial.user_attrs["run"] not in there:
                 register(self._study, trial, name)
 
     def _show(self) -> None:
@@ -165,7 +165,7 @@ class _Searcher:
             studies.log_progress(self._job.parent, points)
             lifecycle.describe(self._story().markdown())
 
-    def _story(self) -> study_report.Story:
+    def _story(self) -> study_report.StudyReport:
         """Gather what is known now."""
         trials, confirmed = self._study.trials(), self._confirmation.trials()
         numbers = [trial.number for trial in finalists(trials, self._job.confirm)]
@@ -174,7 +174,7 @@ class _Searcher:
         found = [candidate for candidate in found if len(candidate.gate) == CONFIRMATIONS]
         defaults = next((one for one in found if one.number == DEFAULTS), None)
         others = [one for one in found if one.number != DEFAULTS]
-        return study_report.Story(
+        return study_report.StudyReport(
             name=self._job.place.name,
             space=self._job.space,
             trials=trials,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from segmentation.data.oxford_pets import Example
-from segmentation.data.sources import find_source
+from segmentation.data.sources import resolve_source
 from segmentation.errors import DataError, TrainingError, out_of_memory
 from segmentation.evaluation.scoring import evaluate
 from segmentation.models.predictor import Batched
@@ -22,7 +22,7 @@ from segmentation.tracking.runs.training_run import Training, training_run
 from segmentation.tracking.store import connect
 from segmentation.tracking.summaries.gallery import Gallery
 from segmentation.training.callbacks import EpochReport, FitResult, Samples, StopTraining
-from segmentation.tuning.space import said
+from segmentation.tuning.space import format_params
 from segmentation.tuning.storage import WorkerLock
 from segmentation.tuning.study import Failed, Pruned, RunningTrial, Study
 from segmentation.workflows.session import (
@@ -52,7 +52,7 @@ def work(tell: Callable[[Any], None], job: SearchJob) -> None:
     connect()
     config = job.trial_config({})
     compute = choose_compute(config.training)
-    source = find_source(config.data.source)
+    source = resolve_source(config.data.source)
     with_gate = "gate" in job.digests
     data = load_data(config.data, source, lambda done, total: None, with_gate=with_gate)
     changed = [name for name, part in data.items() if part.digest != job.digests[name]]
@@ -94,14 +94,14 @@ class _Worker:
             while True:
                 trial = None
                 if deadline is None or time.time() < deadline:
-                    trial = study.run_one(total(), presence, run)
+                    trial = study.run_next(total(), presence, run)
                 if trial is not None:
                     if trial.state == "complete" and stage == "search":
                         register(study, trial, self._setup.model_name)
                     self._tell((stage, trial.number))
                     continue
                 with study.locked():
-                    study.recover()
+                    study.requeue_lost_trials()
                     if not any(other.state == "running" for other in study.trials()):
                         return
                 time.sleep(_POLL)
@@ -112,17 +112,17 @@ class _Worker:
         """Run one trial of the search; return the validation Dice."""
         config = self._job.trial_config(attempt.params)
         pruning = _Pruning(attempt)
-        name = f"trial {attempt.number}: {said(attempt.params)}"
+        name = f"trial {attempt.number}: {format_params(attempt.params)}"
         with (
             _failures(),
             self._run(name, "search", attempt, {}) as run,
         ):
-            attempt.note("run", run.id)
+            attempt.set_attr("run", run.id)
             trained = fit_and_judge(run, config, self._setup, [pruning], thumbnails=False)
             if pruning.reason:
                 best_epoch = trained.result.best_epoch
-                run.post.metrics(lifecycle.final_metrics(trained.evaluation, best_epoch))
-                run.post.tags({"pruned": pruning.reason})
+                run.post.log_metrics(lifecycle.final_metrics(trained.evaluation, best_epoch))
+                run.post.set_tags({"pruned": pruning.reason})
                 run.status = "KILLED"
             else:
                 post_model(run, trained, self._setup)
@@ -137,25 +137,25 @@ class _Worker:
 
     def _confirmation(self, attempt: RunningTrial) -> float:
         """Train a finalist at full length with another seed; return its Dice on the gate split."""
-        candidate = attempt.plan()
+        candidate = attempt.enqueue()
         config = self._job.whole_config(candidate["params"], int(attempt.params["seed"]))
         name = (
             f"confirm {candidate['label']}, seed {config.training.seed}: "
-            f"{said(candidate['params'])}"
+            f"{format_params(candidate['params'])}"
         )
         more = {"candidate": candidate["label"]}
         with _failures(), self._run(name, "confirmation", attempt, more) as run:
-            attempt.note("run", run.id)
+            attempt.set_attr("run", run.id)
             trained = fit_and_judge(run, config, self._setup, [])
             gallery = Gallery()
             model = Batched(trained.segmenter, self._setup.compute.device)
             gate, problems = evaluate("gate", model, self._gate, config.data.border, gallery)
             if problems:
                 raise DataError("images of the gate split cannot be used:", problems)
-            run.post.metrics(gate.figures())
+            run.post.log_metrics(gate.metrics())
             gallery.post(run.post, gate)
-            attempt.note("gate", [round(float(dice), 6) for dice in gate.counts.dice()])
-            attempt.note("val", trained.evaluation.counts.mean().dice)
+            attempt.set_attr("gate", [round(float(dice), 6) for dice in gate.counts.dice()])
+            attempt.set_attr("val", trained.evaluation.counts.mean().dice)
             post_model(run, trained, self._setup)
             post_pictures(run, trained)
             run.deliver()
@@ -177,10 +177,10 @@ class _Worker:
 
     def _note_model(self, attempt: RunningTrial, trained: Trained, run_id: str) -> None:
         """Note what registering the model takes, whoever comes to do it."""
-        attempt.note("model", publish.logged_model(run_id))
-        attempt.note("described", trained.story.version(run_id))
-        attempt.note("tags", version_tags(trained, self._setup, run_id))
-        attempt.note("data", trained.story.data)
+        attempt.set_attr("model", publish.logged_model(run_id))
+        attempt.set_attr("described", trained.story.version(run_id))
+        attempt.set_attr("tags", version_tags(trained, self._setup, run_id))
+        attempt.set_attr("data", trained.story.data)
 
 
 class _Pruning:

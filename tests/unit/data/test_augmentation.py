@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from segmentation.data.augmentation.augmenter import Augmenter, MaskError
-from segmentation.data.augmentation.transforms import DRAWN, Colour, Compose, Geometry, Vary
+from segmentation.data.augmentation.transforms import DRAWN, Color, Compose, Geometry, Vary
 from segmentation.data.synthetic.drawing import BREEDS, draw
 
 
@@ -68,7 +68,7 @@ def test_none_changes_nothing() -> None:
 
 
 MIDDLE = dict.fromkeys(DRAWN, 0.5)
-NO_COLOUR = Colour(brightness=0, contrast=0, saturation=0, hue=0, grey=0, share=0)
+NO_COLOUR = Color(brightness=0, contrast=0, saturation=0, hue=0, gray=0, share=0)
 STILL = Geometry(mirror=0, zoom=2, rotation=90, shear=0, shift=0.25)
 
 
@@ -110,14 +110,14 @@ def test_a_mirror_by_hand() -> None:
     ids=["as it is", "brightness", "contrast", "grey"],
 )
 def test_a_recolouring_by_hand(drawn: dict[str, float], expected: tuple[int, ...]) -> None:
-    colour = Colour(brightness=0.5, contrast=0.5, saturation=0.5, hue=0.1, grey=0.5, share=1)
+    colour = Color(brightness=0.5, contrast=0.5, saturation=0.5, hue=0.1, gray=0.5, share=1)
     image = np.full((2, 2, 3), (100, 150, 50), np.uint8)
     variant, _ = varied(Vary(STILL, colour), image, **drawn)
     assert abs(variant.astype(int) - expected).max() <= 1
 
 
 def test_hue_turns_colours_and_leaves_grey_and_brightness() -> None:
-    colour = Colour(brightness=0, contrast=0, saturation=0, hue=0.5, grey=0, share=1)
+    colour = Color(brightness=0, contrast=0, saturation=0, hue=0.5, gray=0, share=1)
     half_a_turn = {**MIDDLE, "hue": 0.0}
     grey, red = colour.matrix(half_a_turn, (0, 0, 0)), np.array([255, 0, 0, 1])
     assert grey is not None

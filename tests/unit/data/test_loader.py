@@ -143,7 +143,7 @@ def test_the_model_is_judged_on_what_was_verified_whatever_became_of_the_files(
     assert not problems
     assert evaluation.examples == val.examples
     assert evaluation.counts.mean() == evaluation.counts.all_pet().mean()
-    assert not evaluation.above_floors()
+    assert not evaluation.above_baselines()
 
 
 def _all_pet(image: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ import pytest
 
 from segmentation.config.training import DataConfig
 from segmentation.data.oxford_pets import Example
-from segmentation.data.splits import check_pet_share, choose, find_twins, in_gate, split
+from segmentation.data.splits import check_pet_share, choose_subset, find_duplicates, in_gate, split
 from segmentation.errors import ConfigError, DataError
 
 
@@ -58,16 +58,16 @@ def test_another_seed_chooses_other_images_and_the_same_seed_the_same() -> None:
 
 
 def test_breeds_come_in_proportion() -> None:
-    chosen = Counter(e.breed for e in choose(examples(a=60, b=30, c=10), 20, seed=0))
+    chosen = Counter(e.breed for e in choose_subset(examples(a=60, b=30, c=10), 20, seed=0))
     assert chosen == {"a": 12, "b": 6, "c": 2}
-    thin = Counter(e.breed for e in choose(FULL, 20, seed=0))
+    thin = Counter(e.breed for e in choose_subset(FULL, 20, seed=0))
     assert set(thin.values()) == {1}  # 20 of 37 breeds, none twice
     assert len(Counter(e.breed for e in split(FULL, DataConfig()).train)) == 37
 
 
 def test_the_order_does_not_matter_and_is_mixed() -> None:
-    drawn = choose(FULL, 50, seed=0)
-    assert drawn == choose(FULL[::-1], 50, seed=0)
+    drawn = choose_subset(FULL, 50, seed=0)
+    assert drawn == choose_subset(FULL[::-1], 50, seed=0)
     assert [e.breed for e in drawn] != sorted(e.breed for e in drawn)
 
 
@@ -101,6 +101,6 @@ def test_usual_shares_of_pet_pass() -> None:
 
 def test_the_same_picture_in_two_splits_is_found_under_any_name() -> None:
     a, b, c = examples(x=3)
-    found = find_twins([("val", a, "same"), ("train", b, "same"), ("train", c, "other")])
+    found = find_duplicates([("val", a, "same"), ("train", b, "same"), ("train", c, "other")])
     assert list(found) == [b.id]
-    assert not find_twins([("train", a, "same"), ("train", b, "same")])
+    assert not find_duplicates([("train", a, "same"), ("train", b, "same")])

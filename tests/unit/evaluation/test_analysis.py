@@ -12,7 +12,7 @@ from PIL import Image
 
 from segmentation.data.oxford_pets import Example
 from segmentation.errors import DataError
-from segmentation.evaluation.analysis import BORDERS, Analysis, examine
+from segmentation.evaluation.analysis import BORDERS, Analysis, analyze
 from segmentation.evaluation.scoring import ScoredImage
 from segmentation.models.predictor import Photo, Probability
 
@@ -62,7 +62,7 @@ def write(folder: Path, name: str, species: str, trimap: object, probability: ob
 
 
 def judged(examples: Sequence[Example], border: str = "pet") -> Analysis:
-    return examine("test", Red(), examples, border, Drawings(), lambda done, total: None)
+    return analyze("test", Red(), examples, border, Drawings(), lambda done, total: None)
 
 
 def test_the_three_meanings_of_the_border_by_hand(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_slices_by_hand(tmp_path: Path) -> None:
     assert tabby.iou == pytest.approx((3 + 2 * 1 / 2) / 5)
     assert tabby.accuracy == pytest.approx((3 + 2 * 3 / 4) / 5)
     assert (dog.dice, pug.dice, smoke.dice) == pytest.approx((2 / 3, 2 / 3, 1))
-    assert [one.floor for one in found] == pytest.approx([2 / 3] * 5)  # half of each is pet
+    assert [one.baseline for one in found] == pytest.approx([2 / 3] * 5)  # half of each is pet
     assert [one.interval is None for one in found] == [False, True, True, False, True]
     assert tabby.interval is not None
     assert tabby.interval[0] < tabby.dice < tabby.interval[1]
@@ -167,7 +167,7 @@ def test_bad_examples_are_named_and_left_out_and_pictures_come_in_order(tmp_path
     examples[7].image.unlink()
     examples[20].trimap.write_bytes(b"")
     drawings, told = Drawings(), []
-    found = examine(
+    found = analyze(
         "gate", Red(), examples, "pet", drawings, lambda done, total: told.append((done, total))
     )
     good = [one for one in examples if one.id not in ("pug_7", "pug_20")]

@@ -17,13 +17,13 @@ class Store:
         self.arrived: list[int] = []
         self.asked = threading.Event()
 
-    def take(self, entries: list[Entry]) -> list[Entry]:
+    def write(self, entries: list[Entry]) -> list[Entry]:
         self.asked.set()
         if self.away:
             raise ConnectionError("nobody there")
-        if entries[0].facts.get("bad"):
+        if entries[0].metadata.get("bad"):
             raise RefusedError("never")
-        number = entries[0].facts["number"]
+        number = entries[0].metadata["number"]
         if number not in self.arrived:
             self.arrived.append(number)
         if self.mute:
@@ -31,7 +31,7 @@ class Store:
             raise TimeoutError("no answer")
         return entries[:1]
 
-    def doubt(self) -> None:
+    def invalidate(self) -> None:
         self.doubts += 1
 
 
@@ -58,7 +58,7 @@ def test_while_the_store_is_away_all_is_kept_and_it_is_said_once(tmp_path: Path)
     assert store.asked.wait(10)
     put(outbox, 2, 3)
     assert not courier.finish(0.2)
-    assert [entry.facts["number"] for entry in entries_in(tmp_path / "box")] == [1, 2, 3]
+    assert [entry.metadata["number"] for entry in entries_in(tmp_path / "box")] == [1, 2, 3]
     assert len(lines) == 1
     assert "nobody there" in lines[0]
     assert str(tmp_path / "box") in lines[0]
@@ -96,7 +96,7 @@ def test_what_the_store_will_never_take_is_put_aside_and_the_rest_goes_on(tmp_pa
     put(outbox, 2)
     assert Uploader(outbox, store).finish(10)
     assert store.arrived == [1, 2]
-    assert outbox.refused() == ["never"]
+    assert outbox.rejected() == ["never"]
 
 
 def test_half_written_and_half_removed_entries_do_not_count(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_half_written_and_half_removed_entries_do_not_count(tmp_path: Path) -> N
     outbox = Outbox(box)
     assert sorted(path.name for path in box.iterdir()) == ["00000002"]
     put(outbox, 3)
-    assert [entry.number for entry in outbox.waiting()] == [2, 3]
+    assert [entry.number for entry in outbox.pending()] == [2, 3]
 
 
 def test_a_newer_checkpoint_takes_the_place_of_one_that_waits(tmp_path: Path) -> None:
@@ -119,9 +119,9 @@ def test_a_newer_checkpoint_takes_the_place_of_one_that_waits(tmp_path: Path) ->
         file.write_text(content)
         outbox.put("checkpoint", {"path": "c/latest"}, {"latest": file}, instead=True)
         put(outbox, 1)
-    kinds = [entry.kind for entry in outbox.waiting()]
+    kinds = [entry.kind for entry in outbox.pending()]
     assert kinds == ["metrics", "metrics", "checkpoint", "metrics"]
-    (newest,) = [entry for entry in outbox.waiting() if entry.kind == "checkpoint"]
+    (newest,) = [entry for entry in outbox.pending() if entry.kind == "checkpoint"]
     assert (newest.folder / "latest").read_text() == "three"
 
 

@@ -18,7 +18,7 @@ SNAPSHOT = Snapshot(
         "nothing": np.zeros((0, 4), np.int64),
         "number": np.array(7, np.uint8),
     },
-    facts={"dice": 0.1 + 0.2, "worst": float("-inf"), "deep": {"list": [1, "zwei", None, True]}},
+    metadata={"dice": 0.1 + 0.2, "worst": float("-inf"), "deep": {"list": [1, "zwei", None, True]}},
 )
 
 
@@ -30,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_what_is_written_comes_back_to_the_last_bit(path: Path) -> None:
     found = checkpoint.read(path)
-    assert found.facts == SNAPSHOT.facts
+    assert found.metadata == SNAPSHOT.metadata
     assert set(found.arrays) == set(SNAPSHOT.arrays)
     for name, values in SNAPSHOT.arrays.items():
         assert found.arrays[name].dtype == values.dtype
@@ -84,7 +84,7 @@ def test_nothing_is_unpickled(path: Path) -> None:
 
 def test_an_older_one_stays_whole_where_a_new_one_cannot_be_written(path: Path) -> None:
     before = path.read_bytes()
-    broken = Snapshot(arrays={}, facts={"no JSON": object()})
+    broken = Snapshot(arrays={}, metadata={"no JSON": object()})
     with pytest.raises(TypeError):
         checkpoint.write(path, broken)
     assert path.read_bytes() == before

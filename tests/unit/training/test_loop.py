@@ -195,10 +195,10 @@ def test_after_each_epoch_the_average_has_all_of_its_steps(
     trainer = Trainer(
         network, BatchLoader(data["train"], data["val"], config), config, choose_compute(config)
     )
-    before = [weight.detach().clone() for weight in trainer.judged.parameters()]
+    before = [weight.detach().clone() for weight in trainer.eval_model.parameters()]
     for epoch in (1, 2):
-        trainer.train(epoch)
-        after = [weight.detach().clone() for weight in trainer.judged.parameters()]
+        trainer.train_epoch(epoch)
+        after = [weight.detach().clone() for weight in trainer.eval_model.parameters()]
         assert not any(torch.equal(old, new) for old, new in zip(before, after, strict=True))
         before = after
     assert trainer._average is not None

@@ -39,7 +39,7 @@ class Stopping(DiskCheckpointer):
         self.seen += 1
         if self.seen == self.steps:
             self.interruption.asked = True
-        super().after_step(take)
+        super().on_step_end(take)
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,7 @@ def test_a_checkpoint_comes_at_its_rhythm_and_at_the_end(
     often = DiskCheckpointer(path, {}, StopSignal(), rhythm=0)
     train(data, often, Notebook())
     assert often.kept == 4
-    assert checkpoint.read(path).facts["course"]["epoch"] == 4
+    assert checkpoint.read(path).metadata["course"]["epoch"] == 4
 
 
 def test_what_others_need_to_go_on_is_kept_with_it(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from segmentation.training.schedule import Schedule, one_cycle, side_at, stages
+from segmentation.training.schedule import Schedule, one_cycle, resolution_at, resolution_schedule
 from segmentation.training.time_budget import Budget
 
 
@@ -23,12 +23,16 @@ def test_one_cycle_is_pytorchs() -> None:
 
 
 def test_stages_by_hand() -> None:
-    assert stages(128, 16) == [(0.4, 64), (0.7, 96), (1.0, 128)]
-    assert stages(100, 16) == [(0.4, 64), (0.7, 80), (1.0, 100)]  # up to multiples of 16
-    assert stages(48, 16) == [(0.4, 32), (1.0, 48)]  # three quarters would be 48 again
-    assert stages(32, 16) == [(1.0, 32)]  # at half the size one pixel would be left
-    plan = stages(128, 16)
-    sides = [side_at(plan, progress) for progress in (0, 0.39, 0.4, 0.69, 0.7, 0.99, 1)]
+    assert resolution_schedule(128, 16) == [(0.4, 64), (0.7, 96), (1.0, 128)]
+    assert resolution_schedule(100, 16) == [
+        (0.4, 64),
+        (0.7, 80),
+        (1.0, 100),
+    ]  # up to multiples of 16
+    assert resolution_schedule(48, 16) == [(0.4, 32), (1.0, 48)]  # three quarters would be 48 again
+    assert resolution_schedule(32, 16) == [(1.0, 32)]  # at half the size one pixel would be left
+    plan = resolution_schedule(128, 16)
+    sides = [resolution_at(plan, progress) for progress in (0, 0.39, 0.4, 0.69, 0.7, 0.99, 1)]
     assert sides == [64, 64, 96, 96, 128, 128, 128]
 
 
