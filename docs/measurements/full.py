@@ -20,8 +20,7 @@ import mlflow
 import psutil
 
 from segmentation.benchmark.many import many_pets
-from segmentation.benchmark.programs import entry
-from tests.helpers.programs import Program
+from tests.helpers.programs import Program, entry_command
 
 _TRAIN, _TEST = 3680, 3569
 _COUNTS = (100, 1000, _TRAIN)
@@ -95,12 +94,12 @@ def main() -> None:
     here = Path.cwd()
     folder = drawn()
     program = Program(here / "work", here / "cache")
-    seconds, peak, out = watched(program, entry("prepare", data=folder))
+    seconds, peak, out = watched(program, entry_command("prepare", data=folder))
     print(next(line for line in out.splitlines() if "7,349" in line or "7349" in line))
     print(f"prepare: {seconds:.0f} s, {peak.resident:.0f} MiB ({peak.anonymous:.0f} anonymous)")
     for images, processes in itertools.product(_COUNTS, (1, 2)):
         options = {"data": folder, "train_images": images, "val_images": _VAL, "epochs": epochs}
-        command = entry("train", **options, resizing="fixed", processes=processes)
+        command = entry_command("train", **options, resizing="fixed", processes=processes)
         seconds, peak, _ = watched(program, command)
         client = mlflow.MlflowClient(program.store)
         (run, *_) = client.search_runs(["0"])

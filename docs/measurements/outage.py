@@ -14,8 +14,7 @@ from pathlib import Path
 
 import mlflow
 
-from segmentation.benchmark.programs import entry
-from tests.helpers.programs import Program, read_until
+from tests.helpers.programs import Program, entry_command, read_until
 from tests.helpers.stopped import tracking_server
 
 #: Some 100 s on two cores, at one size, so that epochs can be compared.
@@ -28,7 +27,9 @@ def train(folder: Path, away: float) -> tuple[dict[int, float], set[int], int, i
     """Train; return images/s by epoch, the epochs of the outage, points that are missing, twice."""
     program = Program(folder, folder / "cache")
     with tracking_server(folder / "server") as server:
-        process = program.start(*entry("train", **_TRAINING), MLFLOW_TRACKING_URI=server.uri)
+        process = program.start(
+            *entry_command("train", **_TRAINING), MLFLOW_TRACKING_URI=server.uri
+        )
         read_until(process, "Epoch 17/")
         since = until = time.time()
         if away:

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import mlflow
 
-from segmentation.benchmark.programs import entry
-from tests.helpers.programs import Program
+from tests.helpers.programs import Program, entry_command
 
 _FIGURES = ("train/loss", "val/loss", "val/dice", "val/accuracy")
 
@@ -33,7 +32,7 @@ def main() -> None:
     found = []
     for processes, seed in ((1, 0), (2, 0), (1, 1)):
         options = {"epochs": epochs, "precision": precision, "processes": processes, "seed": seed}
-        done = program.run(*entry("train", **options, data=data))
+        done = program.run(*entry_command("train", **options, data=data))
         if done.returncode:
             raise SystemExit(done.stderr)
         found.append(curves(program))

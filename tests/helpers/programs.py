@@ -12,8 +12,6 @@ from pathlib import Path
 
 import psutil
 
-from segmentation.benchmark.programs import entry as entry_command
-
 PROJECT = Path(__file__).parent.parent.parent
 README = PROJECT / "README.md"
 #: A training that takes seconds.
@@ -81,6 +79,12 @@ class Program:
     ) -> "subprocess.CompletedProcess[str]":
         """Do so with some environment variables besides."""
         return self.run(*entry_command(name, **options), **variables)
+
+
+def entry_command(name: str, **options: object) -> list[str]:
+    """Return the command line of an entry point, such as `tune`."""
+    pairs = [(f"--{option.replace('_', '-')}", str(value)) for option, value in options.items()]
+    return [sys.executable, "-m", f"experiments.{name}", *(word for pair in pairs for word in pair)]
 
 
 def readme_code(containing: str) -> str:

@@ -16,9 +16,8 @@ import mlflow
 import torch
 from mlflow.entities import Run
 
-from segmentation.benchmark.programs import entry as entry_command
 from segmentation.tracking.registry.loading import load_export
-from tests.helpers.programs import TINY, Program
+from tests.helpers.programs import TINY, Program, entry_command
 
 #: A training of some seconds, besides start and end.
 SHORT = {**TINY, "epochs": "40", "lr": "1e-2", "batch_size": "4"}

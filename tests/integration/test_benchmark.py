@@ -24,7 +24,6 @@ from segmentation.benchmark.loop import PlainBatches
 from segmentation.benchmark.pairing import Measurement, interleaved, weighted
 from segmentation.benchmark.peer_networks import build
 from segmentation.benchmark.peer_training import rate_and_momentum, train_within
-from segmentation.benchmark.programs import entry as entry_command
 from segmentation.benchmark.programs import place
 from segmentation.benchmark.scoring import gate_images, score, unseen
 from segmentation.benchmark.script import ScriptTraining
@@ -37,7 +36,7 @@ from segmentation.models.unet import UNet
 from segmentation.runtime.device import choose_compute
 from segmentation.tracking.runs.lifecycle import Run
 from segmentation.workflows.session import load_data
-from tests.helpers.programs import PROJECT, Program, read_until, wait_until_gone
+from tests.helpers.programs import PROJECT, Program, entry_command, read_until, wait_until_gone
 
 SMALL = {"train_images": "12", "val_images": "6", "image_size": "32"}
 

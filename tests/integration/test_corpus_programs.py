@@ -8,7 +8,6 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from segmentation.benchmark.programs import entry as entry_command
 from segmentation.data.oxford_pets import read_list
 from segmentation.data.splits import in_gate
 from tests.helpers.corpus import Case, put, write
@@ -17,7 +16,7 @@ from tests.helpers.corpus_cases import cases
 from tests.helpers.corpus_lists import ALL_BAD_LINES, BAD_LINES, Listed, lists
 from tests.helpers.corpus_refused import NO_PHOTO
 from tests.helpers.corpus_table import misnamed
-from tests.helpers.programs import TINY, Program
+from tests.helpers.programs import TINY, Program, entry_command
 
 ALL = TINY | {"train_images": "all", "val_images": "all", "epochs": "1"}
 

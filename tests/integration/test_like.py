@@ -8,12 +8,11 @@ import torch
 from mlflow.entities import Run
 
 from experiments import train
-from segmentation.benchmark.programs import entry as entry_command
 from segmentation.errors import ConfigError, DataError
 from segmentation.tracking.runs import launcher
 from segmentation.tracking.runs.differences import differences
 from segmentation.tracking.runs.rerun import LoggedTraining, find
-from tests.helpers.programs import PROJECT, TINY, Program
+from tests.helpers.programs import PROJECT, TINY, Program, entry_command
 
 #: Of the earlier run; none of them is train's default.
 OWN = {"lr": "1e-3", "seed": "5", "ema": "0.9"}

@@ -13,10 +13,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from segmentation.benchmark.programs import entry as entry_command
 from segmentation.data.photo_folder import ENDINGS, find_photos
 from segmentation.tracking.registry.photo_model import PhotoError, read_photo, run_lengths
-from tests.helpers.programs import Program
+from tests.helpers.programs import Program, entry_command
 
 ORIENTATION = 0x0112
 

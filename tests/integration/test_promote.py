@@ -11,13 +11,12 @@ import mlflow
 import numpy as np
 import pytest
 
-from segmentation.benchmark.programs import entry as entry_command
 from segmentation.evaluation.promotion_rule import LEVEL, Contest, decide
 from segmentation.evaluation.scoring import Evaluation
 from segmentation.metrics.segmentation import Counts
 from segmentation.metrics.significance import better_by_chance
 from tests.helpers.discs import SMALL, write_discs
-from tests.helpers.programs import Program
+from tests.helpers.programs import Program, entry_command
 
 
 def test_the_chance_of_so_good_a_difference_equals_the_one_counted_by_hand() -> None:

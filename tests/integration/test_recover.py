@@ -6,10 +6,9 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from segmentation.benchmark.programs import entry as entry_command
 from segmentation.tracking.runs import stale
 from segmentation.tracking.runs.heartbeat import ProcessInfo, first_sign, this_host
-from tests.helpers.programs import PROJECT, Program, read_until
+from tests.helpers.programs import PROJECT, Program, entry_command, read_until
 from tests.helpers.stopped import OFTEN, SHORT
 from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from segmentation.benchmark.programs import entry as entry_command
-from tests.helpers.programs import PROJECT, TINY, Program, read_until
+from tests.helpers.programs import PROJECT, TINY, Program, entry_command, read_until
 
 BAD = {
     "unknown choice": ({"border": "half"}, 2, "border=half: expected one of"),

@@ -9,8 +9,7 @@ import numpy as np
 import psutil
 import pytest
 
-from segmentation.benchmark.programs import entry as entry_command
-from tests.helpers.programs import PROJECT, Program, read_until, wait_until_gone
+from tests.helpers.programs import PROJECT, Program, entry_command, read_until, wait_until_gone
 from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
 
 BAD = {

@@ -9,9 +9,8 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from segmentation.benchmark.programs import entry as entry_command
 from segmentation.training import checkpoint
-from tests.helpers.programs import Program, read_until
+from tests.helpers.programs import Program, entry_command, read_until
 from tests.helpers.stopped import OFTEN, SHORT
 
 LONG = {**SHORT, "epochs": "100000"}

@@ -10,9 +10,8 @@ import mlflow
 import numpy as np
 import pytest
 
-from segmentation.benchmark.programs import entry as entry_command
 from segmentation.training import checkpoint
-from tests.helpers.programs import PROJECT, Program, read_until
+from tests.helpers.programs import PROJECT, Program, entry_command, read_until
 from tests.helpers.stopped import OFTEN, SHORT, Ended, ended, resume
 
 FULL = pytest.mark.full

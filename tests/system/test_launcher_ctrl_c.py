@@ -7,9 +7,8 @@ from pathlib import Path
 import mlflow
 import psutil
 
-from segmentation.benchmark.programs import entry as entry_command
 from segmentation.training import checkpoint
-from tests.helpers.programs import PROJECT, Program, read_until, wait_until_gone
+from tests.helpers.programs import PROJECT, Program, entry_command, read_until, wait_until_gone
 from tests.helpers.stopped import SHORT
 
 

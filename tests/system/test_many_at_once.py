@@ -8,13 +8,12 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from segmentation.benchmark.programs import entry as entry_command
 from segmentation.data.oxford_pets import read_trainval
 from segmentation.data.splits import gate_of
 from segmentation.tracking.registry.loading import load
 from segmentation.tracking.runs.lifecycle import described_dataset
 from segmentation.tracking.store import despite_others
-from tests.helpers.programs import TINY, Program
+from tests.helpers.programs import TINY, Program, entry_command
 from tests.helpers.stopped import tracking_server
 from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
 from tests.integration.test_cache_faults import is_whole

@@ -8,8 +8,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from segmentation.benchmark.programs import entry as entry_command
-from tests.helpers.programs import Program, read_until
+from tests.helpers.programs import Program, entry_command, read_until
 from tests.helpers.stopped import SHORT, TrackingServer, tracking_server
 
 EPOCHS = 400

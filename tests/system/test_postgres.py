@@ -12,13 +12,12 @@ import psutil
 import pytest
 from optuna.trial import TrialState
 
-from segmentation.benchmark.programs import entry as entry_command
 from segmentation.tuning.storage import StudyLocation, WorkerLock
 from segmentation.tuning.study import RunningTrial, Study
 from tests.helpers import postgres
 from tests.helpers.claiming import SPACE, open_study
 from tests.helpers.hosts import hosts
-from tests.helpers.programs import Program, read_until, wait_until_gone
+from tests.helpers.programs import Program, entry_command, read_until, wait_until_gone
 from tests.helpers.stopped import tracking_server
 from tests.helpers.studies import TINY_SEARCH
 from tests.integration.test_study import claiming

@@ -16,12 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmentation.benchmark.programs import entry as entry_command
 from segmentation.config.training import DataConfig
 from segmentation.data.oxford_pets import read_trainval
 from segmentation.data.splits import split
 from segmentation.runtime.sharding import Shard
-from tests.helpers.programs import TINY, Program, read_until, wait_until_gone
+from tests.helpers.programs import TINY, Program, entry_command, read_until, wait_until_gone
 from tests.helpers.stopped import OFTEN, SHORT
 
 # How far figures of a training may be from those of one process: sums are taken in another order.

@@ -10,8 +10,7 @@ import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
 
-from segmentation.benchmark.programs import entry as entry_command
-from tests.helpers.programs import TINY, Program, read_until
+from tests.helpers.programs import TINY, Program, entry_command, read_until
 from tests.helpers.stopped import OFTEN, SHORT
 from tests.helpers.studies import TINY_SEARCH
 from tests.helpers.team import RECIPE, Team, team_server

@@ -10,9 +10,8 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from segmentation.benchmark.programs import entry as entry_command
 from tests.helpers.hosts import Host, hosts
-from tests.helpers.programs import TINY, Program, read_until, readme_code
+from tests.helpers.programs import TINY, Program, entry_command, read_until, readme_code
 from tests.helpers.stopped import OFTEN, SHORT
 from tests.system.test_process_group import FP32, TOLERANCE, curve, wait_for_epoch
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from segmentation.benchmark.programs import entry as entry_command
-from tests.helpers.programs import PROJECT, TINY, Program
+from tests.helpers.programs import PROJECT, TINY, Program, entry_command
 
 
 @pytest.mark.slow
