@@ -43,13 +43,14 @@ def main(**options: Any) -> None:
     click.echo(f"{machine.line()}, {compute.amp}")
 
     from segmentation.benchmark.suites import run
-    from segmentation.tracking.store import connect, how_to_look
+    from segmentation.tracking.commands import view_run
+    from segmentation.tracking.store import connect
 
     store = connect()
     outcome = run(asked, compute, source, machine, click.echo)
     for line in outcome.lines:
         click.echo(f"Found: {line}")
-    click.echo(f"Look:  {how_to_look(store, outcome.run_id)}")
+    click.echo(f"Look:  {view_run(store, outcome.run_id)}")
 
 
 if __name__ == "__main__":

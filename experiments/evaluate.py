@@ -38,8 +38,9 @@ def main(model: str, split: str, allow_pickle: bool, **options: Any) -> None:
     click.echo(source.summary)
 
     from segmentation.evaluation.report.report import lines
+    from segmentation.tracking.commands import view_run
     from segmentation.tracking.registry.loading import default_model, load
-    from segmentation.tracking.store import connect, how_to_look
+    from segmentation.tracking.store import connect
     from segmentation.workflows.evaluate import evaluate_model
 
     store = connect()
@@ -51,7 +52,7 @@ def main(model: str, split: str, allow_pickle: bool, **options: Any) -> None:
         click.echo(f"Left out: {problem}")
     for line in lines(done.analysis, done.context):
         click.echo(line)
-    click.echo(f"Look:  {how_to_look(store, done.run_id)}")
+    click.echo(f"Look:  {view_run(store, done.run_id)}")
     click.echo(f"Mail:  {split}/report.html among that run's artifacts: one file, all within")
 
 

@@ -66,8 +66,9 @@ def main(
     require_free(tasks, wanted, overwrite=overwrite)
 
     from segmentation.runtime.device import choose_compute
+    from segmentation.tracking.commands import view_run
     from segmentation.tracking.registry.loading import default_model, load
-    from segmentation.tracking.store import connect, how_to_look
+    from segmentation.tracking.store import connect
     from segmentation.tracking.summaries.predictions import log_prediction
     from segmentation.workflows.predict import predict
 
@@ -95,7 +96,7 @@ def main(
             f"{done.photos / done.seconds:.0f} photos/s; on average {done.pet_share:.1%} is pet"
         )
     click.echo(f"Table: {printable(str(wanted.output / TABLE))}")
-    click.echo(f"Look:  {how_to_look(store, run_id)}")
+    click.echo(f"Look:  {view_run(store, run_id)}")
     if done.problems:
         raise DataError(
             f"{len(done.problems)} of {len(tasks)} photos could not be used (listed above); the "

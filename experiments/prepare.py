@@ -34,7 +34,8 @@ def main(data: str, output: str, **options: Any) -> None:
     from segmentation.data.sources import prepared_dataset, resolve_source
     from segmentation.data.splits import split
     from segmentation.errors import DataError
-    from segmentation.tracking.store import connect, how_to_look
+    from segmentation.tracking.commands import view_run
+    from segmentation.tracking.store import connect
     from segmentation.tracking.summaries.prepared import log_report
     from segmentation.utils.paths import user_path
 
@@ -59,7 +60,7 @@ def main(data: str, output: str, **options: Any) -> None:
         left_out = write_splits(splits, config.data.border, target)
         missing = f", without {len(left_out)} that cannot be used" if left_out else ""
         click.echo(f"Wrote the images and masks of train, val and gate to {target}{missing}")
-    click.echo(f"Look:  {how_to_look(store, run_id)}")
+    click.echo(f"Look:  {view_run(store, run_id)}")
     if report.problems:
         raise DataError(
             f"{len(report.problems)} of the listed examples cannot be used (listed above); train "

@@ -42,10 +42,11 @@ def main(model: str, force: bool, **options: Any) -> None:
     source = resolve_source(config.data.source)
     click.echo(source.summary)
 
+    from segmentation.tracking.commands import view_run
     from segmentation.tracking.registry.loading import default_model, load
     from segmentation.tracking.registry.publish import VersionRef
     from segmentation.tracking.runs.lifecycle import tracked_run
-    from segmentation.tracking.store import connect, how_to_look
+    from segmentation.tracking.store import connect
     from segmentation.workflows.promote import GateEvaluator, promote
 
     store = connect()
@@ -58,7 +59,7 @@ def main(model: str, force: bool, **options: Any) -> None:
     for problem in arena.problems:
         click.echo(f"Left out: {problem}")
     click.echo(decision.reason)
-    click.echo(f"Look:  {how_to_look(store, run.id)}")
+    click.echo(f"Look:  {view_run(store, run.id)}")
 
 
 if __name__ == "__main__":

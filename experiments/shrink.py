@@ -17,13 +17,8 @@ def main(context: click.Context, **options: Any) -> None:
     """Say what is kept and what of it can go; with delete=true, delete that."""
     asked = ShrinkConfig(**options)
     # What follows takes seconds to import; --help and wrong parameters need none of it.
-    from segmentation.tracking.store import (
-        command,
-        connect,
-        how_to_collect,
-        how_to_look,
-        mask_password,
-    )
+    from segmentation.tracking import commands
+    from segmentation.tracking.store import connect, mask_password
     from segmentation.utils.paths import cache_folder
     from segmentation.workflows.shrink import shrink
 
@@ -31,11 +26,13 @@ def main(context: click.Context, **options: Any) -> None:
     click.echo(f"Store: {mask_password(store)}  cache: {cache_folder()}")
     done = shrink(asked, click.echo, ProgressBar("Deleting"))
     click.echo(done.verdict())
-    click.echo(f"Look:  {how_to_look(store, done.run_id)}")
+    click.echo(f"Look:  {commands.view_run(store, done.run_id)}")
     if done.left:
-        click.echo(f"Next:  {command('shrink', {**differing(context), 'delete': 'true'})}")
+        click.echo(
+            f"Next:  {commands.mlflow_run('shrink', {**differing(context), 'delete': 'true'})}"
+        )
     if done.deleted_runs:
-        click.echo(f"Runs that were deleted in MLflow go with: {how_to_collect(store)}")
+        click.echo(f"Runs that were deleted in MLflow go with: {commands.collect_garbage(store)}")
 
 
 if __name__ == "__main__":

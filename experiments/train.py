@@ -139,7 +139,7 @@ def _begun(key: str) -> str:
 def _train(asked: TrainRequest, group: "ProcessGroup") -> None:
     """Train in this process, or as the main one of several."""
     config, setup, store = _prepared(asked.options, asked.model_name, asked.like, group, click.echo)
-    from segmentation.tracking.store import how_to_look
+    from segmentation.tracking.commands import view_run
     from segmentation.workflows.session import train_and_register
 
     earlier, stopped = asked.earlier, asked.stopped
@@ -168,7 +168,7 @@ def _train(asked: TrainRequest, group: "ProcessGroup") -> None:
     if earlier:
         click.echo(earlier.compare(outcome.evaluation.counts.mean().dice))
     aliases = " and ".join(f"@{alias}" for alias in outcome.aliases) or "a version"
-    click.echo(f"Look:  {how_to_look(store, outcome.run_id)}")
+    click.echo(f"Look:  {view_run(store, outcome.run_id)}")
     click.echo(
         f'Load:  mlflow.pytorch.load_model("{outcome.registered.uri}")  ({aliases} of '
         f"{outcome.registered.name})"

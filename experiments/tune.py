@@ -56,7 +56,8 @@ def main(context: click.Context, model_name: str, **options: Any) -> None:
     source = resolve_source(config.data.source)
     click.echo(source.summary)
 
-    from segmentation.tracking.store import connect, how_to_look
+    from segmentation.tracking.commands import view_run
+    from segmentation.tracking.store import connect
     from segmentation.workflows.session import TrainingSession, load_data
     from segmentation.workflows.tune.plan import SearchPlan
     from segmentation.workflows.tune.search import search
@@ -88,7 +89,7 @@ def main(context: click.Context, model_name: str, **options: Any) -> None:
     click.echo(outcome.decision)
     if story.command():
         click.echo(f"Again: {story.command()}")
-    click.echo(f"Look:  {how_to_look(store, outcome.run_id)}")
+    click.echo(f"Look:  {view_run(store, outcome.run_id)}")
     aliases = " and ".join(f"@{alias}" for alias in outcome.aliases) or "a version"
     click.echo(
         f'Load:  mlflow.pytorch.load_model("{outcome.registered.uri}")  ({aliases} of '

@@ -5,9 +5,8 @@ import hashlib
 import logging
 import os
 import re
-import shlex
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,10 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 import mlflow
 import sqlalchemy
 from filelock import FileLock
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from segmentation.errors import TrackingError
+from segmentation.errors import ConfigError, TrackingError
 from segmentation.utils.environment import environment
 from segmentation.utils.paths import cache_folder
 
@@ -57,7 +57,7 @@ def connect() -> str:
                 {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
             ),
         ):
-            if path := _sqlite_path(uri):
+            if path := sqlite_path(uri):
                 _let_readers_and_a_writer_work_together(path)
                 _keep_reserve(path)
             client = mlflow.MlflowClient()
@@ -88,7 +88,7 @@ def connect() -> str:
 
 def release_reserve() -> None:
     """Give back the space that was kept so that a full disk still takes how a run ended."""
-    if path := _sqlite_path(str(mlflow.get_tracking_uri())):
+    if path := sqlite_path(str(mlflow.get_tracking_uri())):
         with contextlib.suppress(OSError):
             _reserve(path).unlink()
 
@@ -105,29 +105,6 @@ def _reserve(path: Path) -> Path:
     return path.with_name(f"{path.name}-reserve")
 
 
-def how_to_look(uri: str, run_id: str) -> str:
-    """Return the command that shows a run, where one is needed, and the run's address."""
-    experiment = mlflow.MlflowClient().get_run(run_id).info.experiment_id
-    # A browser that never was here opens MLflow's pages for language models, unless told.
-    page = f"/#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning"
-    if uri.startswith(("http:", "https:")):
-        return mask_password(uri).rstrip("/") + page
-    if path := _sqlite_path(uri):
-        uri = f"sqlite:///{path}"
-    store = shlex.quote(mask_password(uri))
-    return f"mlflow ui --backend-store-uri {store}  then http://127.0.0.1:5000{page}"
-
-
-def how_to_collect(uri: str) -> str:
-    """Return the command by which MLflow removes for good what was deleted in it."""
-    if path := _sqlite_path(uri):
-        uri = f"sqlite:///{path}"
-    elif uri.startswith(("http:", "https:")):
-        return "`mlflow gc`, where the server runs"
-    store = shlex.quote(mask_password(uri))
-    return f"MLFLOW_TRACKING_URI={store} mlflow gc --backend-store-uri {store}"
-
-
 def paginate(search: Callable[[str | None], Any]) -> Iterator[Any]:
     """Yield all that a search finds.
 
@@ -139,6 +116,34 @@ def paginate(search: Callable[[str | None], Any]) -> Iterator[Any]:
         page = search(token)
         yield from page
         token = page.token or ""
+
+
+def get_run_or_fail(run_id: str, parameter: str, expected: str) -> Run:
+    """Look a run up in the tracking store.
+
+    Args:
+        run_id: as it was given.
+        parameter: the one that it was given for.
+        expected: a clause that says what was.
+
+    Raises:
+        ConfigError: there is no such run, or it was deleted.
+    """
+    try:
+        run: Run = mlflow.MlflowClient().get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        raise ConfigError(
+            f"{parameter}={run_id}: the tracking store has no such run; {expected}, which `mlflow "
+            "ui` shows; train in the folder of that run, or set MLFLOW_TRACKING_URI to its store"
+        ) from error
+    if run.info.lifecycle_stage != "active":
+        raise ConfigError(
+            f"{parameter}={run_id}: the run {run.info.run_name} was deleted; bring it back with "
+            f"`mlflow runs restore --run-id {run_id}`, or give another"
+        )
+    return run
 
 
 def despite_others(write: Callable[[], object]) -> None:
@@ -157,20 +162,8 @@ def despite_others(write: Callable[[], object]) -> None:
 
 def studies_folder() -> Path:
     """Return the folder for studies: beside the store's database, else in the working folder."""
-    path = _sqlite_path(str(mlflow.get_tracking_uri()))
+    path = sqlite_path(str(mlflow.get_tracking_uri()))
     return (path.parent if path else Path.cwd()) / "studies"
-
-
-def project() -> str:
-    """Return how `mlflow run` names this project where the user stands: `.`, or its folder."""
-    folder = Path(__file__).parent.parent.parent
-    return "." if studies_folder().parent == folder else shlex.quote(str(folder))
-
-
-def command(entry: str, parameters: Mapping[str, Any]) -> str:
-    """Return the command that a user types here for an entry point of this project."""
-    given = "".join(f" -P {shlex.quote(f'{name}={value}')}" for name, value in parameters.items())
-    return f"mlflow run {project()} -e {entry} --env-manager local{given}"
 
 
 def this_store() -> str:
@@ -193,12 +186,12 @@ def store_lock(uri: str) -> Iterator[None]:
 
 def _name_of(uri: str) -> str:
     """Name a store by its address, in a way that shows no password."""
-    if path := _sqlite_path(uri):  # the same relative address means other files in other folders
+    if path := sqlite_path(uri):  # the same relative address means other files in other folders
         uri = str(path)
     return hashlib.sha256(uri.encode()).hexdigest()[:16]
 
 
-def _sqlite_path(uri: str) -> Path | None:
+def sqlite_path(uri: str) -> Path | None:
     """Return the absolute path of an SQLite database's file, or None for other stores."""
     if not uri.startswith("sqlite:"):
         return None

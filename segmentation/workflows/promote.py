@@ -14,10 +14,10 @@ from segmentation.evaluation.promotion_rule import Contest, Decision, decide
 from segmentation.evaluation.scoring import Evaluation, ScoredImage, score_images
 from segmentation.metrics.segmentation import Counts
 from segmentation.models.predictor import Model
+from segmentation.tracking.commands import mlflow_run
 from segmentation.tracking.registry import publish
 from segmentation.tracking.registry.loading import load, seen_images
 from segmentation.tracking.runs import lifecycle
-from segmentation.tracking.store import command
 from segmentation.utils.concurrency import Progress
 
 _TRIES = 5
@@ -145,7 +145,7 @@ def try_promote(registered: publish.VersionRef, arena: GateEvaluator, model: Mod
     try:
         return promote(registered, arena, model).reason
     except publish.StoreError as error:
-        again = command("promote", {"model": registered.uri})
+        again = mlflow_run("promote", {"model": registered.uri})
         return f"Champion: not decided, since the tracking store failed ({error}); later: {again}"
 
 

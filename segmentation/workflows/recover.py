@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 
 from segmentation.config.search import CONFIRMATION
 from segmentation.errors import ConfigError
+from segmentation.tracking import commands
 from segmentation.tracking.runs import pending_uploads, stale
-from segmentation.tracking.runs.training_run import how_to_go_on
-from segmentation.tracking.store import command, studies_folder
+from segmentation.tracking.store import studies_folder
 from segmentation.tuning.storage import StudyLocation, study_location
 from segmentation.tuning.study import COMMAND, Study
 from segmentation.workflows.tune.job import confirmations, requeue_lost_trials
@@ -71,10 +71,10 @@ def _deliver(run_id: str, count: int, say: Say, *, act: bool) -> bool:
     end = f"; it is {done.status}" if done.status else ""
     say(f"Delivered: {done.entries} entries of run {run_id}{end}")
     if done.registered is not None:
+        promote = commands.mlflow_run("promote", {"model": done.registered.uri})
         say(
-            f"  Registered: {done.registered.uri}, @challenger; "
-            f"`{command('promote', {'model': done.registered.uri})}` lets it contend for champion "
-            "(give the `data` too, unless it is the default)"
+            f"  Registered: {done.registered.uri}, @challenger; `{promote}` lets it contend for "
+            "champion (give the `data` too, unless it is the default)"
         )
     return True
 
@@ -85,7 +85,7 @@ def _end(suspect: stale.RunningRun, say: Say, *, act: bool) -> None:
         return
     say(f"Dead:   {suspect.name} ({suspect.id}): {suspect.why}; {ended}")
     if suspect.training:
-        say(f"  Go on: {how_to_go_on(suspect.id)}")
+        say(f"  Go on: {commands.resume(suspect.id)}")
 
 
 def _mend_study(place: StudyLocation, say: Say, *, act: bool) -> int:

@@ -8,7 +8,7 @@ from segmentation.config.training import Config, Count, fields, option_name
 from segmentation.data.sources import resolve_source
 from segmentation.errors import ConfigError, DataError
 from segmentation.runtime.device import choose_compute
-from segmentation.tracking.lookup import get_run_or_fail
+from segmentation.tracking.store import get_run_or_fail
 
 _NUMBERS: dict[Any, type[int] | type[float]] = {int: int, Count: int, float: float}
 #: Only a training logs all of these; a search's own run has no name of a model.

@@ -16,9 +16,9 @@ from segmentation.config.training import Config, option_name
 from segmentation.config.training import fields as settings_of
 from segmentation.errors import ConfigError, PeerLostError
 from segmentation.tracking.logging.run_logger import FAILURE
-from segmentation.tracking.lookup import get_run_or_fail
 from segmentation.tracking.runs.heartbeat import GRACE_PERIOD, ProcessInfo
 from segmentation.tracking.runs.training_run import ARTIFACT, CHECKPOINT
+from segmentation.tracking.store import get_run_or_fail
 from segmentation.utils.paths import run_folder
 
 #: The tag with the parameters of a training, by their names, as JSON.

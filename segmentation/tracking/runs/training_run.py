@@ -13,6 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from segmentation.errors import CheckpointError, PeerLostError, TrackingError, TrainingError, full
 from segmentation.runtime.signals import StopSignal
+from segmentation.tracking import commands
 from segmentation.tracking.inventory.storage import remove_at
 from segmentation.tracking.logging.run_logger import FAILURE, STORE, RunLogger, run_lock
 from segmentation.tracking.logging.system_metrics import MachineWatch
@@ -26,7 +27,7 @@ from segmentation.tracking.runs.lifecycle import (
     reason_of,
     status_of,
 )
-from segmentation.tracking.store import command, release_reserve, this_store
+from segmentation.tracking.store import release_reserve, this_store
 from segmentation.utils.environment import environment, seconds_in
 from segmentation.utils.paths import run_folder
 
@@ -45,9 +46,6 @@ CHECKPOINT = "checkpoint"
 #: The artifacts' folder for checkpoints, and the one that lies there.
 CHECKPOINTS = "checkpoint"
 ARTIFACT = f"{CHECKPOINTS}/latest"
-
-#: The entry point that delivers later what could not be delivered.
-HOW_TO_DELIVER = "mlflow run . -e recover --env-manager local"
 
 
 @dataclasses.dataclass
@@ -83,14 +81,9 @@ class Training(Run):
         if not self.post.finish(self.patience):
             raise UndeliveredError(
                 f"the tracking store does not take what was written ({self.post.courier.trouble}); "
-                f"nothing is lost: it lies in {self.folder}, and `{HOW_TO_DELIVER}` delivers it "
+                f"nothing is lost: it lies in {self.folder}, and `{commands.RECOVER}` delivers it "
                 "when the store is back, and registers the model if the training came to its end"
             )
-
-
-def how_to_go_on(run_id: str) -> str:
-    """Return the command that goes on with a training."""
-    return command("train", {"resume": run_id})
 
 
 class UndeliveredError(TrackingError):
@@ -158,7 +151,7 @@ def training_run(
                 watch.finish()
                 _end_badly(training, error)
             if resumable and not isinstance(error, _NOT_TO_GO_ON_FROM):
-                say(f"Go on: {how_to_go_on(run.id)}")
+                say(f"Go on: {commands.resume(run.id)}")
             raise
         shutil.rmtree(training.folder, ignore_errors=True)
 
@@ -194,7 +187,7 @@ def _end_well(training: Training) -> None:
         mlflow.end_run(training.status)
     except MlflowException as error:
         raise UndeliveredError(
-            f"the tracking store went away before the run's end ({error}); `{HOW_TO_DELIVER}` "
+            f"the tracking store went away before the run's end ({error}); `{commands.RECOVER}` "
             "ends it when the store is back"
         ) from error
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from segmentation.config.search import SearchConfig
+from segmentation.tracking.commands import mlflow_run
 from segmentation.tracking.runs import lifecycle
-from segmentation.tracking.store import command, studies_folder
+from segmentation.tracking.store import studies_folder
 from segmentation.tuning.space import Space
 from segmentation.tuning.storage import StudyLocation, study_location
 from segmentation.tuning.study import Study
@@ -44,7 +45,7 @@ class SearchPlan:
     @property
     def command(self) -> str:
         """Return the command that goes on with the study."""
-        return command("tune", {**self.typed, "study": self.name})
+        return mlflow_run("tune", {**self.typed, "study": self.name})
 
     @property
     def name(self) -> str:

@@ -1,0 +1,49 @@
+"""The commands that are printed for a user to type next."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import mlflow
+
+from segmentation.tracking.store import mask_password, sqlite_path, studies_folder
+
+#: Uploads later what a training could not.
+RECOVER = "mlflow run . -e recover --env-manager local"
+
+
+def mlflow_run(name: str, parameters: Mapping[str, Any]) -> str:
+    """Return the command that runs an entry point of this project from where the user stands."""
+    project = Path(__file__).parent.parent.parent
+    where = "." if studies_folder().parent == project else shlex.quote(str(project))
+    given = "".join(f" -P {shlex.quote(f'{key}={value}')}" for key, value in parameters.items())
+    return f"mlflow run {where} -e {name} --env-manager local{given}"
+
+
+def resume(run_id: str) -> str:
+    """Return the command that goes on with a training."""
+    return mlflow_run("train", {"resume": run_id})
+
+
+def view_run(uri: str, run_id: str) -> str:
+    """Return a run's address in MLflow's UI, after the command that starts it where none runs."""
+    experiment = mlflow.MlflowClient().get_run(run_id).info.experiment_id
+    # A new browser opens MLflow's pages for language models, unless the address says otherwise.
+    page = f"/#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning"
+    if uri.startswith(("http:", "https:")):
+        return mask_password(uri).rstrip("/") + page
+    return f"mlflow ui --backend-store-uri {_quoted(uri)}  then http://127.0.0.1:5000{page}"
+
+
+def collect_garbage(uri: str) -> str:
+    """Return the command by which MLflow removes for good what was deleted in it."""
+    if uri.startswith(("http:", "https:")):
+        return "`mlflow gc`, where the server runs"
+    return f"MLFLOW_TRACKING_URI={_quoted(uri)} mlflow gc --backend-store-uri {_quoted(uri)}"
+
+
+def _quoted(uri: str) -> str:
+    """Return a database's address so that it holds in any folder."""
+    path = sqlite_path(uri)
+    return shlex.quote(f"sqlite:///{path}" if path else mask_password(uri))
