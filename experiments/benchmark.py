@@ -1,6 +1,5 @@
 """Measure what the platform costs and what it is worth on this machine, tracked in MLflow."""
 
-import dataclasses
 from typing import Any
 
 import click
@@ -8,8 +7,7 @@ import click
 from experiments.console import one_line_errors
 from experiments.options import benchmark_options, config_options
 from segmentation.benchmark.asked import BenchmarkConfig, BenchmarkRequest
-
-_OWN = [field.name for field in dataclasses.fields(BenchmarkConfig)]
+from segmentation.config.fields import from_options
 
 
 @click.command(context_settings={"show_default": True})
@@ -29,7 +27,7 @@ def main(**options: Any) -> None:
     tuning  trials an hour over workers
     start   seconds to the help, to the first step, to the prompt
     """  # noqa: D301 - \b keeps click from filling the lines that follow
-    own = BenchmarkConfig(**{name: options.pop(name) for name in _OWN})
+    own = from_options(BenchmarkConfig, options)
     asked = BenchmarkRequest.of(own, options)
     # What follows takes seconds to import; --help and wrong parameters need none of it.
     from segmentation.benchmark.machine import Machine

@@ -1,67 +1,45 @@
-"""Command-line options made from the settings, so that they are declared once."""
+"""Command-line options made from the settings, so that they are declared once.
 
-import dataclasses
+An option that is not given, or is given an empty text as `mlflow run` gives it, stays empty until
+the settings are built: so it is known what the user gave. The settings check all values at once.
+"""
+
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
 
 from segmentation.benchmark.asked import BenchmarkConfig
-from segmentation.config.durations import seconds_of
+from segmentation.config import fields
+from segmentation.config.fields import Setting, seconds_of
 from segmentation.config.search import DEFAULT_SPACE, SearchConfig
 from segmentation.config.shrink import ShrinkConfig
-from segmentation.config.training import Count, declared, option_name, searchable
+from segmentation.config.training import Config, declared, searchable
 
 Command = Callable[..., Any]
-Field = dataclasses.Field[Any]
 
-
-class CountType(click.ParamType):  # type: ignore[type-arg]
-    """A whole number, or the word `all`."""
-
-    name = "number|all"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Count:
-        """Turn text into a number or `all`."""
-        if isinstance(value, int) or value == "all":
-            return value  # type: ignore[no-any-return]
-        try:
-            return int(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a number nor 'all'.", param, ctx)
+_KINDS = {bool: "BOOLEAN", int: "INTEGER", float: "FLOAT", str: "TEXT"}
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
-    """A time, such as `90s`, `5m`, `1.5h` or a number of seconds; 0 or more."""
+    """A time, such as `90s`, `5m`, `1.5h` or a number of seconds, 0 or more; empty: None."""
 
     name = "duration"
 
-    def convert(
+    def convert(  # noqa: D102
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Turn text into seconds."""
-        if isinstance(value, float):
-            return value
+    ) -> float | None:
+        if isinstance(value, float) or not value:
+            return value or None
         seconds = seconds_of(str(value))
         if seconds is None:
             self.fail(f"{value!r} is no time; expected such as 90s, 5m or 1.5h.", param, ctx)
         return seconds
 
 
-_TYPES: dict[Any, Any] = {
-    Count: CountType(),
-    bool: click.BOOL,
-    int: click.INT,
-    float: click.FLOAT,
-    str: click.STRING,
-}
-
-
 def config_options(*names: str) -> Callable[[Command], Command]:
     """Add an option for each of the settings `names` of a training, or for all of them."""
-    return _adding(field for field in declared() if not names or option_name(field) in names)
+    return _adding(one for one in declared() if not names or one.option in names)
 
 
 def pickle_option(command: Command) -> Command:
@@ -77,63 +55,60 @@ def pickle_option(command: Command) -> Command:
 
 def benchmark_options(command: Command) -> Command:
     """Add the options that a benchmark has besides data and device."""
-    return _adding(dataclasses.fields(BenchmarkConfig))(command)
+    return _adding(fields.declared(BenchmarkConfig))(command)
 
 
 def shrink_options(command: Command) -> Command:
     """Add the options that say what can go."""
-    return _adding(dataclasses.fields(ShrinkConfig))(command)
+    return _adding(fields.declared(ShrinkConfig))(command)
 
 
 def search_options(command: Command) -> Command:
     """Add the options of a search: those of a training, some of them as ranges, and its own."""
     ranges = list(searchable())
-    others = [field for field in declared() if field not in ranges]
-    command = _adding(dataclasses.fields(SearchConfig))(command)
-    command = _adding(others)(command)
-    for field in reversed(ranges):
-        name = option_name(field)
-        default = DEFAULT_SPACE.get(name, field.default)
-        command = click.option(
-            _flag(name),
-            name,
-            default=f"{default:g}" if isinstance(default, float) else str(default),
-            show_default=True,
-            metavar="VALUE|RANGE|CHOICES",
-            help=field.metadata["text"],
-        )(command)
-    return command
+    others = [one for one in declared() if one not in ranges]
+    command = _adding([*others, *fields.declared(SearchConfig)])(command)
+    return _adding(ranges, "VALUE|RANGE|CHOICES", DEFAULT_SPACE)(command)
+
+
+def given(context: click.Context) -> dict[str, Any]:
+    """Return the parameters that the user gave, by name; those of a training as their type."""
+    texts = {str(name): value for name, value in context.params.items() if value not in ("", None)}
+    typed = Config.from_options(texts).options()
+    return {name: typed.get(name, value) for name, value in texts.items()}
 
 
 def differing(context: click.Context) -> dict[str, Any]:
-    """Return the parameters that differ from their defaults, by name."""
+    """Return the parameters that the user gave and that differ from their defaults, by name."""
+    groups = (BenchmarkConfig, SearchConfig, ShrinkConfig)
+    usual = {one.option: one.default for one in (*declared(), *fields.declared(*groups))}
+    usual |= DEFAULT_SPACE
+    usual |= {str(param.name): param.default for param in context.command.params if param.default}
     return {
-        str(param.name): context.params[param.name]
-        for param in context.command.params
-        if param.name in context.params and context.params[param.name] != param.default
+        name: value
+        for name, value in context.params.items()
+        if value not in ("", None) and str(value) != str(usual.get(name))
     }
 
 
-def _adding(settings: Iterable[Field]) -> Callable[[Command], Command]:
-    """Return the decorator that adds an option for each field."""
-    fields = list(settings)
+def _adding(
+    settings: Iterable[Setting], metavar: str = "", defaults: dict[str, str] | None = None
+) -> Callable[[Command], Command]:
+    """Return the decorator that adds an option for each setting."""
+    options = list(settings)
 
     def add(command: Command) -> Command:
-        for field in reversed(fields):  # decorators apply from the last to the first
-            name, choices = option_name(field), field.metadata.get("choices")
+        for one in reversed(options):  # decorators apply from the last to the first
+            default = (defaults or {}).get(one.option, one.default)
+            default = str(default).lower() if isinstance(default, bool) else default
             command = click.option(
-                _flag(name),
-                name,
-                type=_TYPES[field.type],
-                default=field.default,
-                show_default=True,
-                metavar="|".join(choices) if choices else None,
-                help=field.metadata["text"],
+                f"--{one.option.replace('_', '-')}",
+                one.option,
+                default="",
+                show_default=False,
+                metavar=metavar or "|".join(one.choices) or _KINDS[one.kind],
+                help=f"{one.text}  [default: {default}]",
             )(command)
         return command
 
     return add
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"

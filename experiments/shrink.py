@@ -6,6 +6,7 @@ import click
 
 from experiments.console import ProgressBar, one_line_errors
 from experiments.options import differing, shrink_options
+from segmentation.config.fields import from_options
 from segmentation.config.shrink import ShrinkConfig
 
 
@@ -15,7 +16,7 @@ from segmentation.config.shrink import ShrinkConfig
 @one_line_errors
 def main(context: click.Context, **options: Any) -> None:
     """Say what is kept and what of it can go; with delete=true, delete that."""
-    asked = ShrinkConfig(**options)
+    asked = from_options(ShrinkConfig, options)
     # What follows takes seconds to import; --help and wrong parameters need none of it.
     from segmentation.tracking import commands
     from segmentation.tracking.store import connect, mask_password

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from experiments.console import ConsoleCallback, ProgressBar, one_line_errors
-from experiments.options import Duration, config_options
+from experiments.options import Duration, config_options, given
 from segmentation.config.training import Config, require_model_name
 from segmentation.errors import TrainingError
 from segmentation.runtime.sharding import FULL, shard_from_env
@@ -36,7 +35,7 @@ _KEPT = 0.1  # a budget's time is kept within this share of it, or it is said be
 @click.option(
     "--budget",
     type=Duration(),
-    default=0.0,
+    default="",
     help="Time for training, such as 90s, 5m or 1.5h: as many epochs as fit into it, whatever "
     "'epochs' says; 0: as many as 'epochs' says.",
 )
@@ -63,8 +62,8 @@ _KEPT = 0.1  # a budget's time is kept within this share of it, or it is said be
 @one_line_errors
 def main(context: click.Context, processes: int, **options: Any) -> None:
     """Train a U-Net that tells pet from background."""
-    given = not (options["like"] or options["resume"])
-    config = Config.from_options(options) if given else None
+    named = options["like"] or options["resume"]
+    config = None if named else Config.from_options(options)
     require_model_name(options["model_name"])
     # What follows takes seconds to import; --help and wrong parameters need none of it.
     from segmentation.runtime.process_group import init_process_group
@@ -79,6 +78,7 @@ def main(context: click.Context, processes: int, **options: Any) -> None:
                 "faster: several wait for each other in every layer"
             )
         context.exit(launch("experiments.train", sys.argv[1:], processes))
+    options["budget"] = options["budget"] or 0.0
     with init_process_group(options) as group:
         if not group.is_main_process:
             _beside(group)
@@ -238,8 +238,7 @@ def _stopped(resume: str, context: click.Context, key: str) -> "ResumableRun":
     if stopped.finished:
         return stopped
     if context.params["resume"]:
-        given = _given(resume, context)
-        stopped.require_same({name: value for name, value in given.items() if name != "resume"})
+        stopped.require_same(given(context))
     elif stopped.trouble:
         raise TrainingError(
             f"{stopped.trouble} - so ended {stopped.name}; choose another --rdzv-id to train anew"
@@ -292,35 +291,10 @@ def _look_up(like: str, context: click.Context) -> tuple["LoggedTraining", dict[
 
     connect()
     earlier = find(like)
-    settings, lines = earlier.settings(_given(earlier.id, context, earlier.say))
+    settings, lines = earlier.settings(given(context))
     for line in lines:
         click.echo(line)
     return earlier, settings
-
-
-def _given(run_id: str, context: click.Context, say: Callable[[str], str] = str) -> dict[str, Any]:
-    """Return the parameters that the user gave.
-
-    Args:
-        run_id: given for `like` or `resume`, by which the command of `mlflow run` is known.
-        context: of this command.
-        say: makes a line of a note.
-    """
-    from segmentation.tracking.runs import launcher
-
-    values = context.params
-    names = {
-        name for name in values if context.get_parameter_source(name) is not ParameterSource.DEFAULT
-    }
-    if names == set(values) and launcher.launched():  # `mlflow run` passes the defaults on too
-        typed = launcher.typed(run_id)
-        if typed is None:
-            told = "a parameter given at train's own default does not override it: what started "
-            click.echo(say(f"{told}this program does not tell it from one not given"))
-            defaults = {option.name: option.default for option in context.command.params}
-            typed = {name for name in values if values[name] != defaults[name]}
-        names &= typed
-    return {name: values[name] for name in names}
 
 
 def _differences(earlier: "LoggedTraining", setup: "TrainingSession") -> list[str]:

@@ -1,6 +1,5 @@
 """Search width, learning rate and more; confirm the finalists; register the winner."""
 
-import dataclasses
 import time
 from typing import Any
 
@@ -8,19 +7,12 @@ import click
 
 from experiments.console import ProgressBar, one_line_errors
 from experiments.options import differing, search_options
+from segmentation.config.fields import from_options
 from segmentation.config.search import SearchConfig
-from segmentation.config.training import (
-    Config,
-    declared,
-    option_name,
-    require_model_name,
-    searchable,
-)
+from segmentation.config.training import Config, require_model_name, searchable
 from segmentation.tuning.space import check, parse
 
-_RANGES = [option_name(field) for field in searchable()]
-_PLAIN = [option_name(field) for field in declared() if option_name(field) not in _RANGES]
-_OWN = [field.name for field in dataclasses.fields(SearchConfig)]
+_RANGES = [one.option for one in searchable()]
 
 
 @click.command(context_settings={"show_default": True})
@@ -40,12 +32,11 @@ def main(context: click.Context, model_name: str, **options: Any) -> None:
     width=8..32:8 in steps of 8) or CHOICES (loss=bce,bce+dice). The same command again goes on
     with the same study.
     """
-    asked = SearchConfig(**{name: options[name] for name in _OWN})
+    asked = from_options(SearchConfig, options)
     require_model_name(model_name)
     fixed, space = parse({name: options[name] for name in _RANGES})
-    defaults = {option_name(field): field.default for field in searchable()}
-    plain = {name: options[name] for name in _PLAIN}
-    settings = Config.from_options({**defaults, **plain, **fixed}).options()
+    plain = {name: text for name, text in options.items() if name not in _RANGES}
+    settings = Config.from_options({**plain, **fixed}).options()
     check(space, settings)
     # What follows takes seconds to import; --help and wrong parameters need none of it.
     from segmentation.data.sources import resolve_source

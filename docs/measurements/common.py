@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from segmentation.config.search import DEFAULT_SPACE, SearchConfig
-from segmentation.config.training import Config, option_name, searchable
+from segmentation.config.search import SearchConfig
+from segmentation.config.training import Config, searchable
 from segmentation.data.sources import resolve_source
 from segmentation.runtime.device import choose_compute
 from segmentation.tuning.space import parse
@@ -32,7 +32,7 @@ def timed(spent: dict[str, float], owner: Any, name: str, key: str = "") -> None
 def default_search(data: str) -> Callable[[SearchConfig], SearchPlan]:
     """Read the images of the folder `data`; return what makes a search of the default space."""
     options = Config.from_options({"data": data}).options()
-    _, space = parse({option_name(f): str(f.default) for f in searchable()} | DEFAULT_SPACE)
+    _, space = parse({one.option: "" for one in searchable()})
     config, source = Config.from_options(options), resolve_source(data)
     splits = load_data(config.data, source, lambda done, total: None)
     setup = TrainingSession.of(choose_compute(config.training), source, splits, "")

@@ -50,7 +50,7 @@ def main() -> None:
     others += read_list(source.root, "test")
     scored = {}
     for pruner in pruners:
-        asked = SearchConfig(trials=TRIALS, confirm=0, pruner=pruner, study=f"list-{pruner}")
+        asked = SearchConfig(trials=TRIALS, confirm=0, pruner=pruner, study=f"list-{pruner}")  # type: ignore[arg-type]
         searching = make(asked)
         study = searching.study()
         with study.locked():

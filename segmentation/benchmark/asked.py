@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from segmentation.benchmark.peer_table import Peer, choose
-from segmentation.config.training import Config, Count, ModelConfig, problems, setting
+from segmentation.config.fields import Count, Text, setting, settings
+from segmentation.config.training import Config, ModelConfig
 from segmentation.errors import ConfigError
 
 #: Those that `all` stands for, which take 20 minutes, and all that there are.
@@ -17,52 +18,45 @@ SUITES = (*USUAL, "scale-out")
 WIDTHS = {"step": (8, 16, 32, 64), "loop": (16, 32, 64), "scale-out": (8, 16, 32)}
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@settings
 class BenchmarkConfig:
     """The parameters that a benchmark has besides data and device; valid once it exists."""
 
-    suite: str = setting(
+    suite: Text = setting(
         "all",
         f"Suites to run, separated by commas: all ({', '.join(USUAL)}), or some of these and "
         "scale-out.",
     )
-    widths: str = setting(
+    widths: Text = setting(
         "auto",
         "step, loop, scale-out: widths of the U-Net; auto: 8,16,32,64, of `loop` 16,32,64, of "
         "`scale-out` 8,16,32.",
     )
-    sizes: str = setting("96,128,192,256", "step: heights and widths of the images, in pixels.")
+    sizes: Text = setting("96,128,192,256", "step: heights and widths of the images, in pixels.")
     repeats: int = setting(
         5,
         "step, loop, start, scale-out: measurements of each figure, of which the median counts.",
-        low=2,
+        ge=2,
     )
-    seconds: str = setting("30", "peers: seconds of training, each for every peer and seed.")
-    our_seconds: str = setting(
+    seconds: Text = setting("30", "peers: seconds of training, each for every peer and seed.")
+    our_seconds: Text = setting(
         "auto", "peers: seconds of training of ours, where they are to be others; auto: `seconds`."
     )
-    seeds: int = setting(1, "peers: trainings of each; the seeds are 0, 1, and so on.", low=1)
-    peers: str = setting(
+    seeds: int = setting(1, "peers: trainings of each; the seeds are 0, 1, and so on.", ge=1)
+    peers: Text = setting(
         "auto", "peers: which ones, separated by commas; auto: all whose packages are installed."
     )
-    peer_lrs: str = setting(
+    peer_lrs: Text = setting(
         "auto",
         "peers: learning rates, separated by commas, at each of which every peer is trained, and "
         "judged by gate images, to find its best; auto: the one it has, judged by unseen images.",
     )
     judged: Count = setting(
-        1000, "peers: images, never trained on, by which all are judged; or 'all'.", low=2
+        1000, "peers: images, never trained on, by which all are judged; or 'all'."
     )
-    images: str = setting("100,1000,4000", "scale: numbers of drawn images to train on.")
+    images: Text = setting("100,1000,4000", "scale: numbers of drawn images to train on.")
 
     def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            ConfigError: a value is impossible; says which and what was expected.
-        """
-        if found := problems(self):
-            raise ConfigError("; ".join(found))
         _ = self.suites, self.widths_of("step"), self.size_list, self.count_list
         _ = self.second_list, self.our_second_list, self.peer_lr_list
 

@@ -5,6 +5,7 @@ import dataclasses
 import gc
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from segmentation.benchmark.bare import BareStep
 from segmentation.benchmark.contest import OURS, Result
@@ -112,7 +113,8 @@ def _script(peer: Peer, seed: int, splits: Splits, bench: BenchContext) -> Scrip
 def _train_peer(peer: Peer, budget: int, seed: int, splits: Splits, bench: BenchContext) -> Timed:
     config = bench.asked.config
     training = dataclasses.replace(config.training, seed=seed)
-    compute = choose_compute(dataclasses.replace(training, precision=peer.precision))
+    precise: Any = {"precision": peer.precision}
+    compute = choose_compute(dataclasses.replace(training, **precise))
     batches = BatchLoader(splits["train"], splits["val"], training)
     network = build(peer.network, seed)
     # What PyTorch prepares at a first step is no part of a training; ours has its trial for that,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from segmentation.config.training import Count
+from segmentation.config.fields import Count
 from segmentation.data.oxford_pets import Example, read_list, read_trainval
 from segmentation.data.sources import Source
 from segmentation.data.splits import choose_subset, gate_of

@@ -1,11 +1,10 @@
 """The settings of a search, besides those of the trainings that it is made of."""
 
-import dataclasses
 import re
+from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
-from segmentation.config.durations import seconds_of
-from segmentation.config.training import Count, problems, setting
+from segmentation.config.fields import Count, Text, seconds_of, setting, settings
 from segmentation.errors import ConfigError
 
 #: What `tune` searches when nothing is said.
@@ -17,33 +16,32 @@ CONFIRMATION = ".confirmation"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@settings
 class SearchConfig:
     """How a search goes; valid once it exists."""
 
     trials: int = setting(
-        20, "Trials in all, those of earlier commands on the same study included.", low=1
+        20, "Trials in all, those of earlier commands on the same study included.", ge=1
     )
-    timeout: str = setting(
+    timeout: Text = setting(
         "none", "Begin no further trial after so long, such as 90s, 20m or 8h; or 'none'."
     )
-    trial_epochs: int = setting(20, "Passes over the training images in a trial.", low=1)
-    pruner: str = setting(
+    trial_epochs: int = setting(20, "Passes over the training images in a trial.", ge=1)
+    pruner: Literal["halving", "median", "none"] = setting(
         "halving",
         "Stops trials early: 'halving' those outside the better half at a quarter and at half of "
         "their epochs, 'median' those below the median from a quarter on.",
-        choices=("halving", "median", "none"),
     )
     confirm: int = setting(
         3,
         "Finalists that are trained again at full length, with two new seeds each, and compared "
         "with train's defaults on the gate split; 0: none.",
-        low=0,
-        high=100,
+        ge=0,
+        le=100,
     )
-    keep: Count = setting("all", "So many of the best trials keep their models, or 'all'.", low=1)
-    study: str = setting("auto", "Name of the study; 'auto' makes one from the settings.")
-    storage: str = setting(
+    keep: Count = setting("all", "So many of the best trials keep their models, or 'all'.")
+    study: Text = setting("auto", "Name of the study; 'auto' makes one from the settings.")
+    storage: Text = setting(
         "file",
         "Where the study is kept: 'file', beside the tracking store, or "
         "postgresql://USER@HOST/DATABASE for several machines.",
@@ -52,24 +50,19 @@ class SearchConfig:
         10,
         "Seconds between a machine's signs of life in PostgreSQL; after six missing ones others "
         "take its trials over.",
-        low=1,
-        high=3600,
+        ge=1,
+        le=3600,
     )
     workers: int = setting(
         0,
         "Trials at once on this machine, each with its share of the threads; 0: two on a CPU with "
         "two cores or more, else one.",
-        low=0,
-        high=256,
+        ge=0,
+        le=256,
     )
 
     def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            ConfigError: names every impossible value at once.
-        """
-        found = problems(self)
+        found = []
         if self.timeout != "none" and seconds_of(self.timeout) is None:
             found.append(f"timeout={self.timeout}: expected such as 90s, 20m, 8h or none")
         if not _NAME.fullmatch(self.study) or self.study.endswith(CONFIRMATION):

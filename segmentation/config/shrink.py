@@ -1,15 +1,12 @@
 """What `shrink` is asked for, besides whether it is to delete anything at all."""
 
-import dataclasses
-
-from segmentation.config.durations import seconds_of
-from segmentation.config.training import Count, problems, setting
+from segmentation.config.fields import Count, Text, seconds_of, setting, settings
 from segmentation.errors import ConfigError
 
 _DAY = 86400.0
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@settings
 class ShrinkConfig:
     """What may go; valid once it exists."""
 
@@ -18,7 +15,6 @@ class ShrinkConfig:
         10,
         "Newest versions of each registered model that stay, besides those with an alias; or "
         "'all'.",
-        low=1,
     )
     checkpoints: bool = setting(
         True, "Whether checkpoints of trainings that ended well, or were deleted, can go."
@@ -26,23 +22,15 @@ class ShrinkConfig:
     caches: bool = setting(
         True, "Whether decoded images can go, which are decoded again where they are needed."
     )
-    older: str = setting(
+    older: Text = setting(
         "30d",
         "After so long what unfinished or failed trainings have left can go as well; at least 1d.",
     )
 
     def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            ConfigError: names every impossible value at once.
-        """
-        found = problems(self)
         # A training that runs writes far more often than once a day.
         if (seconds_of(self.older) or 0) < _DAY:
-            found.append(f"older={self.older}: expected a time of at least a day, such as 30d")
-        if found:
-            raise ConfigError("; ".join(found))
+            raise ConfigError(f"older={self.older}: expected a time of at least a day, such as 30d")
 
     @property
     def seconds(self) -> float:

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from segmentation.config.training import Count, DataConfig
+from segmentation.config.fields import Count
+from segmentation.config.training import DataConfig
 from segmentation.data.oxford_pets import Example
 from segmentation.errors import ConfigError, DataError
 from segmentation.utils.paths import printable

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from segmentation.config.training import Config, option_name
-from segmentation.config.training import fields as settings_of
+from segmentation.config.training import Config
 from segmentation.metrics.significance import Comparison, compare, seed_spread
 from segmentation.tuning.space import Space
 from segmentation.tuning.study import Trial
@@ -300,9 +299,9 @@ def train_command(config: Config) -> str:
     """Return the command that trains with these settings."""
     words = ["mlflow run . -e train --env-manager local"]
     words += [
-        f"-P {shlex.quote(f'{option_name(field)}={_exact(value)}')}"
-        for _, field, value in settings_of(config)
-        if value != field.default
+        f"-P {shlex.quote(f'{setting.option}={_exact(value)}')}"
+        for _, setting, value in config.items()
+        if value != setting.default
     ]
     return " ".join(words)
 

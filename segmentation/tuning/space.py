@@ -12,7 +12,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from segmentation.config.training import Config, option_name, searchable
+from segmentation.config.search import DEFAULT_SPACE
+from segmentation.config.training import Config, searchable
 from segmentation.errors import ConfigError
 
 Value = int | float | str
@@ -66,7 +67,7 @@ def parse(texts: Mapping[str, str]) -> tuple[dict[str, Value], Space]:
     """Separate the values that are given from the dimensions to search.
 
     Args:
-        texts: for each searchable parameter what the user said.
+        texts: for each searchable parameter what the user said; empty: its default.
 
     Returns:
         The fixed values and the space, by the parameters' names.
@@ -78,11 +79,11 @@ def parse(texts: Mapping[str, str]) -> tuple[dict[str, Value], Space]:
     fixed: dict[str, Value] = {}
     space: Space = {}
     problems = []
-    for field in searchable():
-        name = option_name(field)
-        text = texts[name].strip()
+    for setting in searchable():
+        name = setting.option
+        text = texts[name].strip() or DEFAULT_SPACE.get(name, str(setting.default))
         try:
-            parsed = _parse(text, field.type, log=field.metadata["search"] == "log")
+            parsed = _parse(text, setting.kind, log=setting.search == "log")
         except (ValueError, OverflowError) as error:
             problems.append(f"{name}={text}: {error}")
             continue

@@ -282,12 +282,12 @@ def test_several_suites_are_nested_in_one_run(program: Program, pets: Path) -> N
     [
         ({"suite": "speed"}, "suite=speed: expected all or some of step, loop"),
         ({"suite": "step", "widths": "8,x"}, "widths=8,x: expected whole numbers"),
-        ({"suite": "step", "sizes": "8"}, "image_size=8: expected at least 16"),
+        ({"suite": "step", "sizes": "8"}, "image_size=8: expected a whole number, at least 16"),
         ({"suite": "peers", "peers": "unet"}, "peers=unet: expected auto or some of script"),
         ({"suite": "peers", "peer_lrs": "1e-3,fast"}, "peer_lrs=1e-3,fast: expected auto, or num"),
         ({"suite": "peers", "our_seconds": "1h"}, "our_seconds=1h: expected"),
         ({"suite": "peers", "peer_lrs": "0"}, "peer_lrs=0: expected auto, or numbers above 0"),
-        ({"suite": "step", "repeats": "1"}, "repeats=1: expected at least 2"),
+        ({"suite": "step", "repeats": "1"}, "repeats=1: expected a whole number, at least 2"),
     ],
 )
 def test_a_wrong_parameter_is_one_sentence(

@@ -7,9 +7,7 @@ import pytest
 import torch
 from mlflow.entities import Run
 
-from experiments import train
 from segmentation.errors import ConfigError, DataError
-from segmentation.tracking.runs import launcher
 from segmentation.tracking.runs.differences import differences
 from segmentation.tracking.runs.rerun import LoggedTraining, find
 from tests.helpers.programs import PROJECT, TINY, Program, entry_command
@@ -204,22 +202,3 @@ def test_each_thing_that_differs_has_a_line(lab: Lab) -> None:
         elsewhere = {**{name: tags[name] for name in tags if name != commit}, **there}
         other = LoggedTraining(**{**vars(earlier), "tags": elsewhere})
         assert f"the code {text}" in differences(other, tags, digest)[0]
-
-
-def test_where_nothing_tells_what_was_typed_other_values_than_defaults_override(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """As when a program calls `mlflow.projects.run`."""
-    given = {"seed": "7", "like": lab.id}
-    words = [
-        word
-        for option in train.main.params
-        for word in (option.opts[0], given.get(str(option.name), str(option.default)))
-    ]
-    context = train.main.make_context("train", words)
-    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
-    assert launcher.typed(lab.id) is None
-    assert set(train._given(lab.id, context)) == {"seed", "like"}
-    assert "does not override it" in capsys.readouterr().out
-    monkeypatch.delenv("MLFLOW_RUN_ID")
-    assert len(train._given(lab.id, context)) == len(train.main.params)

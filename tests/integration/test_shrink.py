@@ -166,8 +166,8 @@ def test_runs_deleted_in_mlflow_go_with_the_command_that_is_told(store: Store) -
     [
         ({"older": "2h"}, "older=2h: expected a time of at least a day"),
         ({"older": "soon"}, "older=soon: expected a time"),
-        ({"versions": "0"}, "versions=0: expected at least 1"),
-        ({"delete": "maybe"}, "'maybe' is not a valid boolean"),
+        ({"versions": "0"}, "versions=0: expected a whole number, at least 1"),
+        ({"delete": "maybe"}, "delete=maybe: expected true or false"),
     ],
 )
 def test_a_mistake_deletes_nothing(program: Program, wrong: dict[str, str], message: str) -> None:

@@ -210,7 +210,7 @@ def test_a_torn_last_line_of_the_journal_is_dropped(journal: str) -> None:
         ({"storage": "postgresql://a:secret@b/c"}, "holds a password"),
         ({"storage": "postgresql://a@b/c?password=secret"}, "holds a password"),
         ({"timeout": "1 day"}, "timeout=1 day: expected such as 90s"),
-        ({"trials": 0}, "trials=0: expected at least 1"),
+        ({"trials": 0}, "trials=0: expected a whole number, at least 1"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(changes: dict[str, Any], reason: str) -> None:

@@ -13,8 +13,8 @@ from tests.helpers.programs import PROJECT, TINY, Program, entry_command, read_u
 
 BAD = {
     "unknown choice": ({"border": "half"}, 2, "border=half: expected one of"),
-    "no number": ({"epochs": "ten"}, 2, "'ten' is not a valid integer"),
-    "out of range": ({"lr": "nan", "width": "0"}, 2, "width=0: expected at least 1"),
+    "no number": ({"epochs": "ten"}, 2, "epochs=ten: expected a whole number, at least 1"),
+    "out of range": ({"lr": "nan", "width": "0"}, 2, "width=0: expected a whole number"),
     "seed too large": ({"seed": "99999999999999999999"}, 2, "seed=99999999999999999999: expected"),
     "model name": ({"model_name": "a/b"}, 2, "model_name=a/b: expected a name without"),
     "no such home": ({"data": "~nobody-of-this-name/x"}, 2, "give an absolute path"),

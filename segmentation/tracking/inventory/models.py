@@ -15,8 +15,8 @@ from mlflow.entities import LoggedModel, ViewType
 from mlflow.entities import Run as MlflowRun
 from mlflow.entities.model_registry import ModelVersion
 
+from segmentation.config.fields import Count
 from segmentation.config.shrink import ShrinkConfig
-from segmentation.config.training import Count
 from segmentation.tracking.inventory.runs import every_run, has_ended_well, over_since
 from segmentation.tracking.inventory.storage import discard_unless_wanted, size_at
 from segmentation.tracking.store import paginate

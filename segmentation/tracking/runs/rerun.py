@@ -4,13 +4,12 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from segmentation.config.training import Config, Count, fields, option_name
+from segmentation.config.training import Config
 from segmentation.data.sources import resolve_source
 from segmentation.errors import ConfigError, DataError
 from segmentation.runtime.device import choose_compute
 from segmentation.tracking.store import get_run_or_fail
 
-_NUMBERS: dict[Any, type[int] | type[float]] = {int: int, Count: int, float: float}
 #: Only a training logs all of these; a search's own run has no name of a model.
 _OF_A_TRAINING = ("data.source", "training.epochs", "training.seed", "model.name")
 #: The names that a model has where none is given, by the data.
@@ -53,14 +52,14 @@ class LoggedTraining:
         """
         found: dict[str, Any] = {}
         changed, notes = [], []
-        for option, logged_as, kind, default in _parameters():
+        for option, logged_as, default in _parameters():
             logged = self.params.get(logged_as)
             if option in given:
                 found[option] = given[option]
                 if str(given[option]) != logged:
                     changed.append(f"{option}={given[option]} (it had {logged or 'none'})")
             elif logged is not None:
-                found[option] = self._converted(option, kind, logged)
+                found[option] = logged
             else:
                 found[option] = default
                 notes.append(
@@ -89,16 +88,6 @@ class LoggedTraining:
         if self.dice == dice:
             return self.say(f"best/dice {dice!r} again, equal to the last digit")
         return self.say(f"best/dice {self.dice!r} there, {dice!r} here ({dice - self.dice:+.2g})")
-
-    def _converted(self, option: str, kind: Any, text: str) -> Any:
-        """Turn a logged text into a field's type."""
-        try:
-            plain = kind is str or (kind == Count and text == "all")
-            return text if plain else _NUMBERS[kind](text)
-        except ValueError as error:
-            raise ConfigError(
-                f"like={self.id}: the run's {option}={text} is no number; give {option} yourself"
-            ) from error
 
     def _computable(
         self, settings: Mapping[str, Any], given: Mapping[str, Any]
@@ -158,8 +147,8 @@ def find(run_id: str) -> LoggedTraining:
     )
 
 
-def _parameters() -> Iterator[tuple[str, str, Any, Any]]:
-    """Yield (parameter, the name under which it is logged, type, default) of each."""
-    for part, field, default in fields(Config()):
-        yield option_name(field), f"{part}.{field.name}", field.type, default
-    yield "model_name", "model.name", str, ""
+def _parameters() -> Iterator[tuple[str, str, Any]]:
+    """Yield (parameter, the name under which it is logged, default) of each."""
+    for part, setting, default in Config().items():
+        yield setting.option, f"{part}.{setting.name}", default
+    yield "model_name", "model.name", ""

@@ -12,8 +12,7 @@ from typing import Any
 
 import mlflow
 
-from segmentation.config.training import Config, option_name
-from segmentation.config.training import fields as settings_of
+from segmentation.config.training import Config
 from segmentation.errors import ConfigError, PeerLostError
 from segmentation.tracking.logging.run_logger import FAILURE
 from segmentation.tracking.runs.heartbeat import GRACE_PERIOD, ProcessInfo
@@ -149,5 +148,5 @@ def _options(text: str) -> dict[str, Any]:
         found = json.loads(text)
     except ValueError:
         return {}
-    names = {option_name(field) for _, field, _ in settings_of(Config())}
+    names = set(Config().options())
     return found if isinstance(found, dict) and names <= set(found) else {}

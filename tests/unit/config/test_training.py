@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from segmentation.config.training import Config, DataConfig, ModelConfig, TrainingConfig
+from segmentation.config.training import Config, ModelConfig, TrainingConfig
 from segmentation.errors import ConfigError
 
 
@@ -17,17 +17,24 @@ def test_defaults_are_valid_and_flat_names_are_dotted() -> None:
 
 def test_every_impossible_value_is_named_at_once() -> None:
     with pytest.raises(ConfigError) as raised:
-        Config(
-            data=DataConfig(border="half", train_images=0),
-            model=ModelConfig(width=0),
-            training=TrainingConfig(lr=-1.0, ema=1.0, precision="int8"),
+        Config.from_options(
+            {
+                "border": "half",
+                "train_images": 0,
+                "width": 0,
+                "epochs": "ten",
+                "lr": -1.0,
+                "ema": 1.0,
+                "precision": "int8",
+            }
         )
     for part in (
         "border=half: expected one of pet, background, ignore",
-        "train_images=0: expected at least 1",
-        "width=0: expected at least 1 and at most 1024",
-        "lr=-1.0: expected more than 0 and less than 10",
-        "ema=1.0: expected at least 0 and less than 1",
+        "train_images=0: expected a whole number, at least 1, or 'all'",
+        "epochs=ten: expected a whole number, at least 1",
+        "width=0: expected a whole number, at least 1 and at most 1024",
+        "lr=-1.0: expected a number, more than 0 and less than 10",
+        "ema=1.0: expected a number, at least 0 and less than 1",
         "precision=int8: expected one of auto, bf16, fp16, fp32",
     ):
         assert part in str(raised.value)
@@ -46,7 +53,9 @@ def test_a_depth_that_leaves_no_pixels_is_refused_by_name() -> None:
 
 
 def test_options_use_the_names_that_users_type() -> None:
-    config = Config.from_options({"data": "synthetic", "val_images": "all", "seed": 3})
+    texts = {"data": "synthetic", "val_images": "all", "seed": "3", "width": "", "lr": "1e-3"}
+    config = Config.from_options(texts)
     assert config.data.source == "synthetic"
     assert config.data.val_images == "all"
-    assert config.training.seed == 3
+    assert (config.training.seed, config.training.lr) == (3, 1e-3)
+    assert config.model.width == 16  # an empty text stands for the default

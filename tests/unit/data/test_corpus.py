@@ -97,7 +97,7 @@ def test_what_is_left_has_exactly_its_own_pixels_and_labels(
 ) -> None:
     root, made = corpus
     examples = examples_of(root)
-    config = DataConfig(image_size=32, border=border, bad_examples="skip")
+    config = DataConfig(image_size=32, border=border, bad_examples="skip")  # type: ignore[arg-type]
     decoded = load_splits({"train": list(examples.values())}, {}, config, silent)["train"]
     used = {case.id: case for case in made if not case.refusals}
     assert {example.id for example in decoded.examples} == set(used)

@@ -2,11 +2,11 @@
 
 import pytest
 
-from segmentation.config.training import option_name, searchable
+from segmentation.config.training import searchable
 from segmentation.errors import ConfigError
 from segmentation.tuning.space import Choices, Range, check, parse
 
-ALL = {option_name(field): str(field.default) for field in searchable()}
+ALL = {one.option: str(one.default) for one in searchable()}
 
 
 def test_values_ranges_and_choices_are_told_apart() -> None:
