@@ -26,7 +26,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
 
     name = "duration"
 
-    def convert(  # noqa: D102
+    def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float | None:
         if isinstance(value, float) or not value:
