@@ -3,6 +3,7 @@
 import functools
 import gc
 import io
+import logging
 import signal
 import sys
 import time
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 
 #: Of so many epochs or parts of a long work a log hears.
 _LINES = 11
+
+
+class _Printer(logging.Handler):
+    """Prints what the project logs, unchanged."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(record.getMessage(), err=record.levelno >= logging.WARNING)
 
 
 class _Failure(click.ClickException):
@@ -42,6 +50,9 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         if isinstance(sys.stdout, io.TextIOWrapper):  # names may hold what it cannot show
             sys.stdout.reconfigure(errors="backslashreplace")
+        log = logging.getLogger("segmentation")
+        log.handlers = [_Printer()]
+        log.setLevel(logging.INFO)
         # Importing and exporting make millions of objects that stay; looking for garbage among
         # them as often as Python does by default takes more than a second of every command.
         gc.set_threshold(100_000, 20, 50)

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from segmentation.benchmark.asked import BenchmarkConfig
 from segmentation.config import fields
+from segmentation.config.benchmark import BenchmarkConfig
 from segmentation.config.fields import Setting, seconds_of
 from segmentation.config.search import DEFAULT_SPACE, SearchConfig
 from segmentation.config.shrink import ShrinkConfig

@@ -21,7 +21,7 @@ from segmentation.tracking.registry.loading import load
 from segmentation.utils.paths import run_folder
 from tests.helpers.programs import PROJECT, Program
 
-FOLDERS = ("segmentation", "experiments", ".ci", "docs/measurements")
+FOLDERS = ("segmentation", "experiments", "docs/benchmarks")
 CODE = [path for folder in FOLDERS for path in sorted((PROJECT / folder).rglob("*.py"))]
 DOCUMENTS = [
     *PROJECT.glob("*.md"),

@@ -1,20 +1,70 @@
-"""A benchmark as MLflow runs, and what it reads back from the stores of programs it measures."""
+"""What a suite of measurements has found: figures, table, chart and description of its run."""
 
-import csv
-import io
+import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow
+import numpy as np
+from numpy.typing import NDArray
 
-from segmentation.tracking.runs.lifecycle import describe as describe_run
+from segmentation.tracking.runs.lifecycle import describe
 from segmentation.utils.markdown import row, rule
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+_HEADS = ("figure", "median", "lowest", "highest")
 
-#: Heads and rows.
-Table = tuple[Sequence[str], Sequence[Sequence[str]]]
+
+@dataclasses.dataclass
+class SuiteSummary:
+    """What is known so far in the current run; it is added to and logged again and again.
+
+    Attributes:
+        suite: its name, which table and chart have too.
+        metrics: figures by name.
+        lines: the findings, a sentence each.
+    """
+
+    suite: str
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    lines: Sequence[str] = ()
+    _logged: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def add(self, name: str, rounds: NDArray[np.float64]) -> None:
+        """Add the median under `name`, lowest and highest under that with `_low` and `_high`."""
+        found = float(np.median(rounds)), float(rounds.min()), float(rounds.max())
+        self.metrics |= zip((name, f"{name}_low", f"{name}_high"), found, strict=True)
+
+    def log(self) -> None:
+        """Log what is new, so that a suite that is interrupted keeps what it has measured."""
+        new = dict(self.metrics.items() - self._logged.items())
+        self._logged |= new
+        mlflow.log_metrics(new)
+        table = [
+            (name, *(f"{self.metrics[one]:.4g}" for one in _spread(name) if one in self.metrics))
+            for name in self.metrics
+            if not name.endswith(("_low", "_high"))
+        ]
+        lines = [",".join(cells) for cells in (_HEADS, *table)]
+        mlflow.log_text("\n".join(lines) + "\n", f"{self.suite}.csv")
+        describe_findings(self.lines, [row(_HEADS), rule(len(_HEADS)), *map(row, table)])
+
+    def log_chart(self) -> None:
+        """Draw the figures that have a spread, a panel for each kind; that takes a second."""
+        from matplotlib.figure import Figure  # without pyplot there is nothing to close
+
+        names = sorted(name for name in self.metrics if f"{name}_low" in self.metrics)
+        kinds = {kind: list(some) for kind, some in itertools.groupby(names, _kind)}
+        figure = Figure(figsize=(10, 1 + sum(1 + 0.3 * len(some) for some in kinds.values())))
+        ratios = [2 + len(some) for some in kinds.values()]
+        panels = figure.subplots(len(kinds), squeeze=False, height_ratios=ratios).flat
+        for axes, (kind, some) in zip(panels, kinds.items(), strict=True):
+            middle, low, high = np.array([[self.metrics[o] for o in _spread(n)] for n in some]).T
+            labels = [name.partition("/")[2] for name in some]
+            axes.barh(labels, middle, xerr=[middle - low, high - middle])
+            axes.set_title(kind)
+        figure.set_layout_engine("tight")
+        mlflow.log_figure(figure, f"{self.suite}.png")
 
 
 def log_settings(settings: Mapping[str, Any]) -> None:
@@ -22,69 +72,19 @@ def log_settings(settings: Mapping[str, Any]) -> None:
     mlflow.log_params(dict(settings))
 
 
-def log_findings(
-    suite: str,
-    metrics: Mapping[str, float],
-    table: Table,
-    lines: Sequence[str],
-    precision: str,
-) -> None:
-    """Log what a suite knows so far into the current run, in place of what it knew before.
-
-    Args:
-        suite: its name, which the table has too.
-        metrics: the figures that are new.
-        table: as CSV and in the run's description.
-        lines: the findings, for the description.
-        precision: the arithmetic that was measured.
-    """
-    columns, rows = table
-    mlflow.log_metrics(dict(metrics))
+def log_precision(precision: str) -> None:
+    """Tag the current run with the arithmetic that is measured, such as `fp32, bf16`."""
     mlflow.set_tag("precision", precision)
-    text = io.StringIO()
-    csv.writer(text).writerows([columns, *rows])
-    mlflow.log_text(text.getvalue(), f"{suite}.csv")
-    listed = [row(columns), rule(len(columns)), *(row(cells) for cells in rows)]
-    describe_run("\n".join([*(f"- {line}" for line in lines), "", *listed]))
 
 
-def log_chart(suite: str, figure: "Figure") -> None:
-    """Log a suite's chart into the current run, as `SUITE.png`."""
-    mlflow.log_figure(figure, f"{suite}.png")
+def describe_findings(lines: Sequence[str], table: Sequence[str] = ()) -> None:
+    """Describe the current run by findings and a table in Markdown."""
+    describe("\n".join([*(f"- {line}" for line in lines), "", *table]))
 
 
-def describe(lines: Sequence[str]) -> None:
-    """Describe the current run by findings."""
-    describe_run("\n".join(f"- {line}" for line in lines))
+def _spread(name: str) -> tuple[str, str, str]:
+    return name, f"{name}_low", f"{name}_high"
 
 
-def step_times(store: str) -> tuple[float, float] | None:
-    """Return when the latest training of another store took its first and its last step.
-
-    Args:
-        store: its address.
-
-    Returns:
-        Seconds since 1970, or None if its run does not tell.
-    """
-    (run,) = mlflow.MlflowClient(store).search_runs(["0"], max_results=1)
-    tags = run.data.tags
-    if not {"time.first_step", "time.last_step"} <= set(tags):
-        return None
-    return float(tags["time.first_step"]), float(tags["time.last_step"])
-
-
-def trial_span(store: str) -> tuple[int, float]:
-    """Return how many trials the one search of another store has, and how long they took.
-
-    Args:
-        store: its address.
-
-    Returns:
-        Their number, and the seconds from the first one's start to the last one's end.
-    """
-    runs = mlflow.MlflowClient(store).search_runs(["0"])
-    trials = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
-    began = min(run.info.start_time for run in trials)
-    ended = max(run.info.end_time for run in trials)
-    return len(trials), (ended - began) / 1000
+def _kind(name: str) -> str:
+    return name.partition("/")[0]

@@ -1,13 +1,12 @@
 """How long the pages of a team's server take when it holds many runs with many points.
 
-python docs/measurements/team.py [RUNS] [EPOCHS]      in an empty folder
+python docs/benchmarks/team.py [RUNS] [EPOCHS]      in an empty folder
 
 PostgreSQL and `mlflow server` as docs/team-server.md says, on loopback; real client calls, a batch
 for ten epochs, as a training sends what has gathered; then what a user opens, in Debian's Chromium,
 and what programs ask.
 """
 
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -18,8 +17,8 @@ import numpy as np
 from mlflow.entities import Metric, Param, RunTag
 from playwright.sync_api import HttpCredentials
 
-from segmentation.benchmark.pairing import Measurement
 from segmentation.utils.environment import environment
+from segmentation.workflows.benchmark.measuring import Rounds, text
 from tests.helpers.team import ADMIN, Team, team_server
 from tests.helpers.ui import browsing, expect
 
@@ -48,7 +47,7 @@ def fill(client: mlflow.MlflowClient, runs: int, epochs: int) -> list[str]:
     return ids
 
 
-def seconds(work: Callable[[], object]) -> Measurement:
+def seconds(work: Callable[[], object]) -> Rounds:
     """Measure some calls after a first one."""
     work()
     times = []
@@ -56,10 +55,10 @@ def seconds(work: Callable[[], object]) -> Measurement:
         started = time.perf_counter()
         work()
         times.append(time.perf_counter() - started)
-    return Measurement(tuple(times))
+    return np.array(times)
 
 
-def pages(team: Team, ids: list[str]) -> dict[str, Measurement]:
+def pages(team: Team, ids: list[str]) -> dict[str, Rounds]:
     """Open what a user opens, each in a new tab, until it shows what it is for."""
     found = {}
     credentials: HttpCredentials = {"username": ADMIN, "password": team.password}
@@ -112,8 +111,8 @@ def main() -> None:
             **pages(team, ids),
         }
     for name, times in found.items():
-        print(f"{name}: {times.text(2)} s")
-    print(f"median of all: {statistics.median(one.median for one in found.values()):.2f} s")
+        print(f"{name}: {text(times, '.2f')} s")
+    print(f"median of all: {np.median([np.median(one) for one in found.values()]):.2f} s")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Compares `predict` with the bare network, and with what its parts allow; and its memory.
 
-python docs/measurements/predict.py PATH [WIDTH ...]     (needs no store: the weights are random)
+python docs/benchmarks/predict.py PATH [WIDTH ...]     (needs no store: the weights are random)
 
 For each width (16 and 64 unless given) the turns are taken in one process, several times: masks for
 the photos of PATH as `predict` makes and writes them, and, on as many images as tensors in memory,

@@ -1,0 +1,1 @@
+"""What the platform costs on this machine: suites of measurements, each of them a run."""

@@ -1,0 +1,70 @@
+"""A whole benchmark: its suites one after the other, each as a run."""
+
+import contextlib
+import platform
+import re
+from pathlib import Path
+
+import torch
+
+from segmentation.config.benchmark import BenchmarkConfig
+from segmentation.config.training import Config
+from segmentation.data.sources import Source
+from segmentation.runtime.device import Compute
+from segmentation.tracking.runs.lifecycle import tracked_run
+from segmentation.tracking.summaries.benchmarks import SuiteSummary, describe_findings, log_settings
+from segmentation.workflows.benchmark.loop import measure_loop
+from segmentation.workflows.benchmark.step import measure_step
+
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def machine(device: torch.device) -> dict[str, str]:
+    """Return tags that say what computes."""
+    told = _CPUINFO.read_text(errors="replace") if _CPUINFO.exists() else ""
+    names = re.findall(r"^model name\s*: (.+)$", told, re.M) or [platform.processor()]
+    on_gpu = device.type == "cuda"
+    return {
+        "processor": torch.cuda.get_device_name(device) if on_gpu else names[0],
+        "threads": str(torch.get_num_threads()),
+        "torch": str(torch.__version__),
+        "device": device.type,
+    }
+
+
+def run(
+    own: BenchmarkConfig, config: Config, compute: Compute, source: Source
+) -> tuple[str, list[str]]:
+    """Run the suites that were asked for; what each has measured is in its run at once.
+
+    Args:
+        own: what to measure.
+        config: a training's settings, at their defaults but for data and device.
+        compute: the device and its default arithmetic.
+        source: the data set.
+
+    Returns:
+        The id of the run, in which those of several suites are nested, and the findings.
+    """
+    alone = len(own.suites) == 1
+    tags = machine(compute.device) | {"precision": compute.precision, "data.source": source.name}
+    lines: list[str] = []
+    name = f"benchmark {own.suite}" if alone else "benchmark"
+    with tracked_run(name, tags, system_metrics=False) as parent:
+        log_settings(own.flat() | config.flat())
+        for suite in own.suites:
+            nested = tracked_run(f"benchmark {suite}", tags, parent, system_metrics=False)
+            summary = SuiteSummary(suite)
+            with contextlib.nullcontext(parent) if alone else nested as opened:
+                try:
+                    if suite == "step":
+                        measure_step(own, config, compute, summary)
+                    else:
+                        measure_loop(own, config, compute, source, opened, summary)
+                finally:  # also of what was interrupted
+                    if summary.metrics:
+                        summary.log_chart()
+            lines += [f"{suite}: {line}" for line in summary.lines]
+            if not alone:
+                describe_findings(lines)
+    return parent.id, lines
