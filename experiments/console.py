@@ -7,14 +7,12 @@ import logging
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from segmentation.errors import ConfigError, PeerLostError, TrainingError, explain
-from segmentation.runtime import exit_code as ending
 from segmentation.runtime.sharding import shard_from_env
 
 if TYPE_CHECKING:
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
 
 #: Of so many epochs or parts of a long work a log hears.
 _LINES = 11
+_AFTER_OTHERS = 5.0  # seconds
 
 
 class _Printer(logging.Handler):
@@ -56,7 +55,6 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
         # Importing and exporting make millions of objects that stay; looking for garbage among
         # them as often as Python does by default takes more than a second of every command.
         gc.set_threshold(100_000, 20, 50)
-        ending.forget()
         try:
             command(*args, **kwargs)
         except KeyboardInterrupt as error:
@@ -64,9 +62,6 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
             _end(text, 1, error)
         except Exception as error:
             message = explain(error)
-            if message is None and ending.note(1):
-                traceback.print_exc()
-                return
             if message is None:
                 raise
             _end(message, 2 if isinstance(error, ConfigError) else 1, error)
@@ -80,26 +75,19 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _end(message: str, code: int, error: BaseException) -> None:
-    """End the program with a message and an exit code; one of several processes as `ending` says.
+    """End the program with a message and an exit code.
 
-    Of an error that all of these have alike the main one tells, which has rank 0.
+    What all processes of a training meet alike the main one tells, which has rank 0.
     """
     rank = shard_from_env().rank
-    gone = isinstance(error, PeerLostError)
-    if gone:  # their launcher may end this one meanwhile
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        if ending.noted() is not None:  # the other one has told why
-            return
-    alike = gone or isinstance(error, (TrainingError, KeyboardInterrupt))
-    if rank:
-        message = "" if alike else f"process {rank}: {message}"
-    if not gone and ending.note(code):
-        if message:
-            _Failure(message, code).show()
-        return
-    if message:
-        raise _Failure(message, code) from error
-    sys.exit(code)
+    if isinstance(error, PeerLostError):
+        # Who has gone is to end first, since its exit code says why; the launcher then ends this
+        # process.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if rank else signal.SIG_IGN)
+        time.sleep(_AFTER_OTHERS if rank else 0.0)
+    if rank and isinstance(error, (PeerLostError, TrainingError, KeyboardInterrupt)):
+        sys.exit(code)
+    raise _Failure(f"process {rank}: {message}" if rank else message, code) from error
 
 
 class ProgressBar:

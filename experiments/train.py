@@ -85,7 +85,7 @@ def main(context: click.Context, processes: int, **options: Any) -> None:
         elif asked := _asked(context, options, group.key):
             _train(asked, group)
         else:
-            group.broadcast(None, patient=True)
+            group.broadcast(None, long_timeout=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -146,7 +146,7 @@ def _train(asked: TrainRequest, group: "ProcessGroup") -> None:
     for line in _differences(earlier, setup) if earlier else ():
         click.echo(line)
     sizes = ", ".join(f"{len(part)} {name}" for name, part in reversed(list(setup.data.items())))
-    by = f" by {group.share.size} processes" if group.share.size > 1 else ""
+    by = f" by {group.shard.size} processes" if group.shard.size > 1 else ""
     click.echo(f"Training on {setup.compute.device.type}, {setup.compute.amp}: {sizes} images{by}")
     config, pace = _paced(asked.budget, config, setup, stopped)
     settings = {**config.options(), "model_name": asked.model_name, "budget": asked.budget}
@@ -177,14 +177,14 @@ def _train(asked: TrainRequest, group: "ProcessGroup") -> None:
 
 def _beside(group: "ProcessGroup") -> None:
     """Train as one of several processes, of which the main one says what and how."""
-    asked = group.broadcast(None, patient=True)
+    asked = group.broadcast(None, long_timeout=True)
     if asked is None:
         return
     options, model_name, like = asked
     config, setup, _ = _prepared(options, model_name, like, group, lambda line: None)
     from segmentation.workflows.session import fit_within_budget, run_worker
 
-    budget = group.broadcast(None, patient=True)
+    budget = group.broadcast(None, long_timeout=True)
     if budget:
         config, _ = fit_within_budget(budget, config, setup)
     run_worker(config, setup)
@@ -199,7 +199,7 @@ def _prepared(
 ) -> tuple[Config, "TrainingSession", str]:
     """Return settings and data, the same in all processes, and the main one's tracking store."""
     if group.is_main_process:
-        group.broadcast([options, model_name, like], patient=True)
+        group.broadcast([options, model_name, like], long_timeout=True)
     config = Config.from_options(options)
     require_model_name(model_name)
     from segmentation.data.sources import resolve_source
@@ -258,7 +258,7 @@ def _paced(
     budget: float, config: Config, setup: "TrainingSession", stopped: "ResumableRun | None"
 ) -> tuple[Config, "Budget | None"]:
     """Return the settings with as many epochs as fit into a budget, and what keeps to it."""
-    setup.group.broadcast(budget if budget and not stopped else 0, patient=True)
+    setup.group.broadcast(budget if budget and not stopped else 0, long_timeout=True)
     if not budget:
         return config, None
     from segmentation.training.checkpoint import read

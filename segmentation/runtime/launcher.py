@@ -1,4 +1,4 @@
-"""Start a training as several processes of this machine, with PyTorch's elastic launcher.
+"""Start a training as several processes of this machine, as `torchrun` does.
 
 The library's documentation: "torchrun (Elastic Launch)" and `torch.distributed.launcher.api`.
 """
@@ -10,24 +10,22 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
 
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from segmentation.errors import TrainingError
-from segmentation.runtime import exit_code
 from segmentation.utils.environment import environment
 
-#: So often processes are started anew after one of them has died.
+#: So often processes are started anew after one of them was killed.
 RESTARTS = 3
 
 
 def launch(module: str, arguments: Sequence[str], processes: int) -> int:
     """Run a module in several processes that find each other; return the exit code.
 
-    If one of them dies, all are started anew, a few times.
+    If one of them is killed, all are started anew, a few times.
 
     Args:
         module: as after `python -m`.
@@ -35,54 +33,52 @@ def launch(module: str, arguments: Sequence[str], processes: int) -> int:
         processes: how many, at least 1.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C or SIGTERM; the processes have ended.
-        TrainingError: one of them died again and again.
+        TrainingError: one of them was killed again and again.
     """
-    # What its processes say is enough; the launcher's words are for who debugs it. Each of its
-    # modules has a level of its own.
-    for name in list(logging.root.manager.loggerDict):
-        if name.startswith("torch.distributed"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-    threads = max(1, (os.cpu_count() or 1) // processes)
-    with tempfile.TemporaryDirectory(prefix="petseg-") as folder:
-        code = Path(folder) / "ending"
-        settings = {exit_code.VARIABLE: str(code)}
-        # Else processes that are started anew may find the addresses of dead ones in the store by
-        # which they meet (PyTorch's issue 135712).
-        settings["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
-        usual = {"OMP_NUM_THREADS": str(threads)}
-        if sys.platform == "linux":
-            usual["GLOO_SOCKET_IFNAME"] = "lo"  # whatever the host's name stands for
-        settings |= {name: text for name, text in usual.items() if name not in os.environ}
+    _silence_torch()
+    defaults = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes))}
+    if sys.platform == "linux":
+        defaults["GLOO_SOCKET_IFNAME"] = "lo"  # whatever the host's name stands for
+    unset = {name: value for name, value in defaults.items() if name not in os.environ}
+    with environment(unset), tempfile.TemporaryDirectory(prefix="petseg-") as folder:
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
             nproc_per_node=processes,
-            run_id=uuid.uuid4().hex,
+            run_id=uuid.uuid4().hex,  # the same at each start: the training's run is found by it
             rdzv_backend="c10d",
             rdzv_endpoint="127.0.0.1:0",
             local_addr="127.0.0.1",
-            max_restarts=RESTARTS,
+            max_restarts=0,  # torchrun would restart a process that has said what is wrong, too
             logs_specs=DefaultLogsSpecs(log_dir=folder),
-            signals_to_handle=",".join(_heard()),
+            signals_to_handle=",".join(_signals()),
         )
-        try:
-            with environment(settings):
+        for _ in range(1 + RESTARTS):
+            try:
                 elastic_launch(config, sys.executable)("-m", module, *arguments)
-        except SignalException as error:
-            if code.exists():  # the main process has told of it
-                return int(code.read_text())
-            raise KeyboardInterrupt from error
-        except ChildFailedError as error:
-            rank, failure = error.get_first_failure()
-            raise TrainingError(
-                f"process {rank} of the training ended with {failure.exitcode}, and did so after "
-                f"{RESTARTS} new starts; go on from the last checkpoint with resume"
-            ) from error
-        return int(code.read_text()) if code.exists() else 0
+                return 0
+            except SignalException:
+                return 1  # the main process has said so
+            except ChildFailedError as error:
+                codes = [failure.exitcode for failure in error.failures.values()]
+                # SIGTERM is how the others are ended.
+                killed = [code for code in codes if code < 0 and code != -signal.SIGTERM]
+                if not killed:
+                    return max(1, *codes)
+    raise TrainingError(
+        f"a process of the training was killed by {signal.Signals(-killed[0]).name}, and so was "
+        f"one after each of {RESTARTS} new starts; go on from the last checkpoint with resume"
+    )
 
 
-def _heard() -> list[str]:
+def _silence_torch() -> None:
+    """Let only the processes say what is wrong; each module of the launcher has a level."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("torch.distributed"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _signals() -> list[str]:
     """Return the signals that end it; `nohup` has it ignore one of them."""
     names = ["SIGTERM", "SIGINT", "SIGHUP"]
     return [name for name in names if signal.getsignal(getattr(signal, name)) != signal.SIG_IGN]

@@ -8,7 +8,6 @@ from typing import Any
 from numpy.typing import NDArray
 
 from segmentation.errors import CheckpointError
-from segmentation.runtime.process_group import ProcessGroup
 from segmentation.runtime.signals import StopSignal
 from segmentation.training import checkpoint
 from segmentation.training.checkpoint import Snapshot
@@ -119,61 +118,3 @@ class DiskCheckpointer:
         self._took = self._last - started
         self.seconds, self.kept = self.seconds + self._took, self.kept + 1
         self._on_kept(self.path, urgent)
-
-
-class SharedCheckpointer:
-    """Keeps a training of several processes: each machine its own copy, all the same.
-
-    So a machine may be lost with what it kept; the others go on from the newest that is left.
-    """
-
-    def __init__(self, keeper: DiskCheckpointer | None, group: ProcessGroup) -> None:
-        """Write nothing yet.
-
-        Args:
-            keeper: that of this machine; None where another process has it.
-            group: the processes.
-        """
-        self._keeper, self._group = keeper, group
-        self._asked = False
-        self._found: Snapshot | None = None
-
-    def load(self) -> Snapshot | None:
-        """Return the newest of what the machines have kept; all processes ask at the same time.
-
-        Raises:
-            CheckpointError: what this machine has is damaged, or of another training.
-        """
-        if not self._asked:
-            self._asked, self._found = True, self._newest()
-        return self._found
-
-    def _newest(self) -> Snapshot | None:
-        keeper, content, age = self._keeper, None, (0, 0)
-        if keeper is not None and (own := keeper.load()):
-            content = checkpoint.content_of(keeper.path)
-            course, done = own.metadata["course"], len(own.metadata["trainer"]["sizes"])
-            age = (course["epoch"], 10**9 if course["over"] else done)
-        newest = self._group.broadcast_newest(content, age)
-        if newest is None:
-            return None
-        return checkpoint.parse(newest, Path("the checkpoint of another machine"))
-
-    def on_step_end(self, take: Callable[[], Snapshot]) -> None:
-        """Keep it if the user wants to stop; the main process decides that.
-
-        Raises:
-            KeyboardInterrupt: so that training ends here.
-        """
-        if self._keeper is not None and self._group.is_main_process:
-            self._keeper.on_step_end(take)
-
-    def on_epoch_end(self, take: Callable[[], Snapshot], *, now: bool) -> None:
-        """Keep it if it is time, or it must be kept now.
-
-        Raises:
-            KeyboardInterrupt: so that training ends here.
-        """
-        self._found = None
-        if self._keeper is not None:
-            self._keeper.on_epoch_end(take, now=now)

@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -130,12 +130,9 @@ class Trainer:
         """
         for group in self._optimizer.param_groups:
             group["lr"] = self.last_lr
-        self.group.begin(images)
-        shares = self.group.share.size
+        shards = self.group.shard.size
         counted = (
-            self.group.all_reduce_async(batch.valid.sum(dtype=torch.float32))
-            if shares > 1
-            else None
+            self.group.all_reduce(batch.valid.sum(dtype=torch.float32)) if shards > 1 else None
         )
         with self._compute.autocast():
             logits = self._network(batch.image)
@@ -143,18 +140,17 @@ class Trainer:
             logits,
             batch.mask,
             batch.valid,
-            counted() if counted else None,
-            images if shares > 1 else 0,
+            counted,
+            images if shards > 1 else 0,
         )
-        whole = self.group.all_reduce_async(loss.detach().clone()) if shares > 1 else loss.detach
         self._optimizer.zero_grad()
-        self._scaler.scale(loss * shares if shares > 1 else loss).backward()
+        self._scaler.scale(loss * shards if shards > 1 else loss).backward()
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._steps += 1
         if self._average is not None and self._steps - self._average.steps == _AVERAGED_EVERY:
             self._average.update(self._steps)
-        return cast(Tensor, whole())
+        return self.group.all_reduce(loss.detach())
 
     @torch.inference_mode()
     def validate(self, most: int | None = None) -> tuple[float, Counts]:
@@ -167,6 +163,7 @@ class Trainer:
             Mean loss and counts.
         """
         judged = self.eval_model.eval()
+        self.group.sync_buffers(judged)
         self._probabilities = []
         tally = ValidationTotals(self._batches.val_size)
         for positions, mine in itertools.islice(self._batches.validation_share(), most):
@@ -177,13 +174,13 @@ class Trainer:
             with self._compute.autocast():
                 logits = judged(batch.image)
             logits = logits.float()
-            first = positions[self.group.share.start(len(positions))]
+            first = positions[self.group.shard.start(len(positions))]
             tally.add(first, self._criterion.parts(logits, batch.mask, batch.valid))
             tally.count(first, count(logits > 0, batch.mask, batch.valid))
             if first < _KEPT:
                 self._probabilities.append((first, torch.sigmoid(logits)[:, 0]))
-        if self.group.share.size > 1:
-            tally.figures = self.group.all_reduce(tally.figures)
+        if self.group.shard.size > 1:
+            tally.figures = self.group.all_reduce(torch.from_numpy(tally.figures)).numpy()
             self._gather_probabilities()
         return tally.loss(), tally.counts()
 
@@ -194,7 +191,7 @@ class Trainer:
         for first, some in self._probabilities:
             values = some[: _KEPT - first].cpu().numpy()
             gathered[first : first + len(values)] = values
-        self._probabilities = [(0, torch.from_numpy(self.group.all_reduce(gathered)))]
+        self._probabilities = [(0, self.group.all_reduce(torch.from_numpy(gathered)))]
 
     def samples(self, number: int) -> NDArray[np.uint8]:
         """Return the last probabilities of the first validation images, at most 16."""

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ from segmentation.runtime.signals import StopSignal
 from segmentation.tracking.logging.callback import TrackingCallback
 from segmentation.tracking.registry import export, model_card, publish
 from segmentation.tracking.runs import lifecycle
-from segmentation.tracking.runs.checkpoints import keeper_of, keeping_beside
+from segmentation.tracking.runs.checkpoints import keeper_of
 from segmentation.tracking.runs.resume import GROUP, SETTINGS
 from segmentation.tracking.runs.training_run import (
     CHECKPOINT,
@@ -36,7 +37,8 @@ from segmentation.tracking.runs.training_run import (
 )
 from segmentation.tracking.summaries.gallery import Gallery
 from segmentation.training.callbacks import Callback, EarlyStopping, FitResult
-from segmentation.training.checkpointer import SharedCheckpointer, load_matching
+from segmentation.training.checkpoint import Snapshot, content_of, parse
+from segmentation.training.checkpointer import load_matching
 from segmentation.training.loop import fit
 from segmentation.training.rehearsal import fit_to_budget
 from segmentation.training.time_budget import Budget
@@ -97,22 +99,27 @@ class TrainingSession:
         """Return a new network, and the batches to train it on."""
         network = build_unet(config.model, config.training.seed)
         train, val = self.data["train"], self.data["val"]
-        return network, BatchLoader(train, val, config.training, self.group.share)
+        return network, BatchLoader(train, val, config.training, self.group.shard)
 
     def require_alike(self) -> None:
         """Compare what the processes of a training have.
 
         Raises:
-            ConfigError: this one has other images than the main one, or another precision.
+            ConfigError: one has other images than the main one, or another precision.
         """
         own = {f"{name} images": part.digest for name, part in self.data.items()}
         own["precision"] = self.compute.precision
         main = self.group.broadcast(own)
-        if differ := [name for name in own if own[name] != main.get(name)]:
+        others = self.group.all_reduce(
+            torch.tensor([own[name] != main[name] for name in own]).int()
+        )
+        differ = [name for name, number in zip(own, others, strict=True) if number]
+        if differ and self.group.is_main_process:  # all others learn that it has gone
             raise ConfigError(
                 f"the processes of this training have not the same {' and '.join(differ)}; give "
                 "each machine the same data, and say precision=fp32 or bf16 where they are unlike"
             )
+        self.group.barrier()
 
     def tags(self) -> dict[str, str]:
         """Return what describes a run besides its settings."""
@@ -123,7 +130,7 @@ class TrainingSession:
             "amp": self.compute.amp,
             "threads": str(torch.get_num_threads()),
             "torch": str(torch.__version__),
-            "processes": str(self.group.share.size),
+            "processes": str(self.group.shard.size),
             **({"like": self.like} if self.like else {}),
             **({GROUP: self.group.key} if self.group.key else {}),
         }
@@ -277,13 +284,29 @@ def run_worker(config: Config, setup: TrainingSession) -> None:
         CheckpointError: what this machine has kept cannot be gone on from.
     """
     group = setup.group
-    run_id = group.broadcast(None, patient=True)
-    with keeping_beside(run_id, _identity(config, setup), group) as keeper:
-        keeper.load()
-        network, batches = setup.start(config)
-        with StopSignal().defer():  # the main process hears it, and this one of its end
-            fit(network, batches, config.training, setup.compute, keeper=keeper, group=group)
-        group.barrier()
+    group.broadcast(None, long_timeout=True)
+    keeper = _Received(group)
+    network, batches = setup.start(config)
+    with StopSignal().defer():  # the main process hears it, and this one of its end
+        fit(network, batches, config.training, setup.compute, keeper=keeper, group=group)
+    group.barrier()
+
+
+class _Received:
+    """The checkpoint that the main process has sent; keeps nothing itself."""
+
+    def __init__(self, group: ProcessGroup) -> None:
+        content = group.broadcast_bytes(b"")
+        self._found = parse(content, Path("the main process's checkpoint")) if content else None
+
+    def load(self) -> Snapshot | None:
+        return self._found
+
+    def on_step_end(self, take: Callable[[], Snapshot]) -> None:
+        pass
+
+    def on_epoch_end(self, take: Callable[[], Snapshot], *, now: bool) -> None:
+        pass
 
 
 def fit_and_judge(
@@ -322,9 +345,11 @@ def fit_and_judge(
         watchers.append(patience)
     if durable:
         own = keeper_of(run, _identity(config, setup), tracker)
-        setup.group.broadcast(run.id, patient=True)
-        keeper = own if setup.group is SINGLE_PROCESS else SharedCheckpointer(own, setup.group)
-        if kept := keeper.load():
+        setup.group.broadcast(None, long_timeout=True)
+        keeper = own
+        kept = keeper.load()
+        setup.group.broadcast_bytes(content_of(own.path) if kept else b"")
+        if kept:
             course = kept.metadata["course"]
             tracker.restore(kept.arrays, course["history"])
             if patience:

@@ -23,14 +23,14 @@ def main() -> None:
     config = dataclasses.replace(QUICK, **changes)
     with init_process_group({}) as group:
         data = loaded(folder)
-        batches = BatchLoader(data["train"], data["val"], config, group.share)
+        batches = BatchLoader(data["train"], data["val"], config, group.shard)
         seen = [
             hashlib.sha256(np.ascontiguousarray(image.numpy()).tobytes()).hexdigest()
             for batch in batches.epoch(1)
             for image, valid in zip(batch.image, batch.valid, strict=True)
             if valid.any()
         ]
-        torch.manual_seed(config.seed + group.share.rank)  # the main process's weights count
+        torch.manual_seed(config.seed + group.shard.rank)  # the main process's weights count
         network, notes = UNet(width=4, depth=3), Notebook()
         compute = choose_compute(config, group.local_rank)
         observers = [notes] if group.is_main_process else []
@@ -43,7 +43,7 @@ def main() -> None:
             "samples": [report.samples(5).tolist() for report in notes.reports[-1:]],
             "best": result.best_epoch,
         }
-        (out / f"{group.share.rank}.json").write_text(json.dumps(found))
+        (out / f"{group.shard.rank}.json").write_text(json.dumps(found))
         group.barrier()
 
 

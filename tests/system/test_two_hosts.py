@@ -13,7 +13,7 @@ import pytest
 from tests.helpers.hosts import Host, hosts
 from tests.helpers.programs import TINY, Program, entry_command, read_until, readme_code
 from tests.helpers.stopped import OFTEN, SHORT
-from tests.system.test_process_group import FP32, TOLERANCE, curve, wait_for_epoch
+from tests.system.test_process_group import FP32, LOSSES, TOLERANCE, curve, wait_for_epoch
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +65,7 @@ def test_two_machines_train_one_model_with_the_curve_of_one(
     ends = [part.communicate(timeout=300) for part in parts]
     assert [part.returncode for part in parts] == [0, 0], ends
     assert sum("Score:" in out for out, _ in ends) == 1
-    for name in ("train/loss", "val/loss", "val/dice", "val/accuracy"):
+    for name in LOSSES:
         expected, found = curve(one, name), curve(both, name)
         assert [step for step, _ in found] == [step for step, _ in expected]
         values = [value for _, value in expected]

@@ -1,20 +1,15 @@
 """A training's checkpoints: on this machine often, in the tracking store now and then."""
 
-import contextlib
-import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from segmentation.runtime.process_group import ProcessGroup
 from segmentation.runtime.signals import StopSignal
 from segmentation.tracking.logging.callback import TrackingCallback
-from segmentation.tracking.logging.run_logger import OUTBOX, BusyError, run_lock
-from segmentation.tracking.runs.training_run import ARTIFACT, CHECKPOINT, Training
-from segmentation.training.checkpointer import INTERVAL, DiskCheckpointer, SharedCheckpointer
+from segmentation.tracking.runs.training_run import ARTIFACT, Training
+from segmentation.training.checkpointer import INTERVAL, DiskCheckpointer
 from segmentation.utils.environment import seconds_in
-from segmentation.utils.paths import run_folder
 
 #: Seconds between two checkpoints that go to the tracking store, so that others can go on.
 _SENT_EVERY = 120.0
@@ -49,31 +44,3 @@ def keeper_of(
         send,
         rhythm=seconds_in(VARIABLE, INTERVAL),
     )
-
-
-@contextlib.contextmanager
-def keeping_beside(
-    run_id: str, identity: Mapping[str, Any], group: ProcessGroup
-) -> Iterator[SharedCheckpointer]:
-    """Keep a training that another process tracks: a copy on this machine, while it is needed.
-
-    None where another process of this machine, or of one that shares its cache folder, has one.
-
-    Args:
-        run_id: of the training.
-        identity: see `keeper_of`.
-        group: the processes that train together.
-    """
-    with contextlib.ExitStack() as held:
-        own = None
-        if not group.local_rank:
-            with contextlib.suppress(BusyError):
-                held.enter_context(run_lock(run_id))
-                path, rhythm = run_folder(run_id) / CHECKPOINT, seconds_in(VARIABLE, INTERVAL)
-                # Of an interruption the main process hears alone.
-                own = DiskCheckpointer(path, identity, StopSignal(), rhythm=rhythm)
-        yield SharedCheckpointer(own, group)
-        if own is not None:
-            own.path.unlink(missing_ok=True)
-            if not (own.path.parent / OUTBOX).exists():  # what it was to deliver as the main one
-                shutil.rmtree(own.path.parent, ignore_errors=True)
