@@ -12,6 +12,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # each of several test processes, and w
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from segmentation.data.images.examples import DecodedExample, decode
 from segmentation.data.oxford_pets import Example

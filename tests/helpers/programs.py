@@ -1,4 +1,4 @@
-"""Runs the project's programs as a user does: as processes of their own."""
+"""Runs the project's programs as a user does: in this process, or as processes of their own."""
 
 import dataclasses
 import os
@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.helpers.in_process import run_entry
+
 PROJECT = Path(__file__).parent.parent.parent
 README = PROJECT / "README.md"
 #: A training that takes seconds.
@@ -23,6 +25,8 @@ TINY = {
     "depth": "3",
     "epochs": "3",
 }
+# What MLflow reads when it is imported, and keeps.
+_QUIET = ("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "MLFLOW_DISABLE_TELEMETRY")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +38,11 @@ class Program:
 
     def environment(self, **extra: str) -> dict[str, str]:
         """The user's environment, with this project first on the path and a cache of its own."""
-        names = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "PYTHONPATH")
-        rest = {name: value for name, value in os.environ.items() if name not in names}
+        rest = {
+            name: value
+            for name, value in os.environ.items()
+            if name in _QUIET or not name.startswith("MLFLOW_")
+        }
         binaries = str(Path(sys.executable).parent)
         return rest | {
             "PATH": f"{binaries}{os.pathsep}{rest['PATH']}",
@@ -71,14 +78,19 @@ class Program:
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     def entry(self, name: str, **options: object) -> "subprocess.CompletedProcess[str]":
-        """Run `python -m experiments.NAME --option value ...`."""
-        return self.run(*entry_command(name, **options))
+        """Run `python -m experiments.NAME --option value ...`, but in this process."""
+        return self.entry_with(name, {}, **options)
 
     def entry_with(
         self, name: str, variables: Mapping[str, str], **options: object
     ) -> "subprocess.CompletedProcess[str]":
         """Do so with some environment variables besides."""
-        return self.run(*entry_command(name, **options), **variables)
+        arguments = entry_command(name, **options)[3:]
+        return run_entry(name, arguments, self.folder, self.environment(**variables))
+
+    def process(self, name: str, **options: object) -> "subprocess.CompletedProcess[str]":
+        """Run `python -m experiments.NAME --option value ...`, which takes seconds to begin."""
+        return self.run(*entry_command(name, **options))
 
 
 def entry_command(name: str, **options: object) -> list[str]:

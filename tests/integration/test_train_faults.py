@@ -147,7 +147,9 @@ def test_a_git_address_runs_from_a_temporary_clone_and_leaves_all_behind(
     """Drawn data, store and models outlive the clone in which the code lay."""
     origin = program.folder.parent / "origin"
     shutil.copytree(
-        PROJECT, origin, ignore=shutil.ignore_patterns(".git", ".venv", "*cache*", "mlruns")
+        PROJECT,
+        origin,
+        ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", "mlruns"),
     )
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all"]):
         identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
