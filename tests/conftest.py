@@ -71,9 +71,9 @@ def program(tmp_path: Path) -> Program:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file of pixels in an empty cache of the test's own."""
+    """The folder of the decoded images of 32 pixels, in an empty cache of the test's own."""
     monkeypatch.setenv("PETSEG_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "decoded" / "32.sqlite"
+    return tmp_path / "cache" / "decoded" / "32"
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(example.id)
         return decode(example, image, trimap)
 
-    monkeypatch.setattr("segmentation.data.loading.decode", noted)
+    monkeypatch.setattr("segmentation.data.cache.decode", noted)
     return names
 
 

@@ -1,130 +1,119 @@
-"""What was decoded, kept on disk: one SQLite file for each working size, shared by all runs.
+"""The decoded cache: one .npz file for each decoded example, shared by all runs and processes.
 
-An example is kept under a key made of the contents of its two files, so it cannot go stale: changed
-files have another key. Each entry carries a checksum, looked at whenever it is read: what fails it
-is decoded again.
+A file's name is a hash of what it was decoded from, so it cannot go stale: changed files have
+another name. Files are replaced whole, so no process waits for another: two that decode the same
+example write the same file. Nothing depends on the cache; what cannot be read is decoded again.
 """
 
-import dataclasses
 import hashlib
 import logging
-import zlib
-from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import PIL
 import torch
 from numpy.typing import NDArray
 
-from segmentation.data.cache_file import DamagedError, PixelFile
+from segmentation.data.images.examples import DecodedExample, decode
+from segmentation.data.oxford_pets import Example
+from segmentation.models.unet import resize_image
+from segmentation.utils.files import atomic_write
 from segmentation.utils.paths import cache_folder
 
-_LAYOUT = 2  # raised when what is stored changes
+_LAYOUT = 3  # raised when what is stored changes
 _log = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Entry:
-    """A decoded example.
-
-    Attributes:
-        pixels: uint8 (4, S, S) as bytes: RGB as (S, S, 3), then the trimap as (S, S).
-        pet: pixels of value 1 in that trimap.
-        border: pixels of value 3 in it.
-    """
-
-    pixels: bytes
-    pet: int
-    border: int
+def decoded_folder() -> Path:
+    """Return the folder of all that is cached; it may be removed at any time."""
+    return cache_folder() / "decoded"
 
 
-class PixelStore:
+class DecodedCache:
     """The examples that were decoded to one size."""
 
     def __init__(self, size: int) -> None:
-        """Open it, or make it.
+        """Take the height and width of the decoded images, in pixels."""
+        self.size = size
+        self._folder = decoded_folder() / str(size)
+        self._logged: set[str] = set()
+
+    def load(self, example: Example, files: tuple[bytes, bytes]) -> tuple[str, DecodedExample]:
+        """Return an example's key and pixels; decode it if it is not cached.
 
         Args:
-            size: height and width, in pixels.
+            example: names the files in errors.
+            files: the contents of image and trimap.
 
         Raises:
-            DataError: the cache folder cannot be written.
-            DamagedError: the file was damaged; an empty one stands there now.
+            ExampleError: it cannot be used.
         """
-        self.size = size
-        self.path = cache_folder() / "decoded" / f"{size}.sqlite"
-        self._file = PixelFile(self.path)
+        key = self._key(files)
+        found = self.read(key)
+        if found is None:
+            found = resize(decode(example, *files), self.size)
+            self._write(key, found)
+        return key, found
 
-    def key(self, files: tuple[bytes, bytes]) -> bytes:
-        """Return the key of an example, 32 bytes, from the contents of image and trimap."""
+    def read(self, key: str) -> DecodedExample | None:
+        """Return cached pixels, or None if there are none or they are damaged."""
+        path = self._path(key)
+        try:
+            # Reading an array to its end compares its checksum. Its name is the key, so the
+            # file of one example is not taken for that of another.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                pixels = arrays[key]
+            if pixels.shape != (self.size, self.size, 4) or pixels.dtype != np.uint8:
+                raise ValueError(f"holds {pixels.dtype} {pixels.shape}")
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # bytes that NumPy did not write make it raise almost anything
+            self._log_once(
+                "%s: cannot be used (%s); it is decoded again from its files", path, error
+            )
+            return None
+        return DecodedExample(image=pixels[..., :3], trimap=pixels[..., 3])
+
+    def _write(self, key: str, example: DecodedExample) -> None:
+        path = self._path(key)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with atomic_write(path) as stream:
+                np.savez(stream, **{key: np.dstack((example.image, example.trimap))})  # type: ignore[arg-type]
+        except OSError as error:
+            self._log_once(
+                "%s: decoded images cannot be kept there (%s), so each run decodes them again; "
+                "free some space or make it writable, or set PETSEG_CACHE to another folder",
+                self._folder,
+                error,
+            )
+
+    def _key(self, files: tuple[bytes, bytes]) -> str:
         # How files become pixels depends on these libraries too.
         made_by = f"{_LAYOUT} {PIL.__version__} {torch.__version__} {self.size}"
         parts = (made_by.encode(), *files)
-        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
+        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
-    def find(self, key: bytes) -> Entry | None:
-        """Return an example, or None if it is not there or damaged.
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{key}.npz"
 
-        Raises:
-            DataError: the file cannot be read.
-            DamagedError: the whole file was damaged; an empty one stands there now.
-        """
-        row = self._file.row(key)
-        if row is None:
-            return None
-        if not self._sound(key, *row):
-            _log.warning(
-                "%s: a decoded image was damaged; it is decoded again from its file", self.path
-            )
-            return None
-        _, pet, border, pixels = row
-        return Entry(pixels=pixels, pet=pet, border=border)
-
-    def add(self, entries: Iterable[tuple[bytes, Entry]]) -> None:
-        """Keep examples, in one transaction: all of them or none.
-
-        Raises:
-            DataError: the file cannot be written, or the disk is full.
-            DamagedError: it was damaged or replaced, so what was added or found before may have
-                gone; this is noticed also where there is nothing to add.
-        """
-        self._file.add([_row(key, entry) for key, entry in entries])
-
-    def read(self, key: bytes) -> NDArray[np.uint8]:
-        """Return the pixels of an example that is there: uint8 (4 * S * S,), not writable.
-
-        Raises:
-            DataError: the file cannot be read.
-            DamagedError: it is damaged, or not there any more.
-        """
-        row = self._file.row(key)
-        while row is None or not self._sound(key, *row):
-            if not self._file.reopened():
-                self._file.examine()
-                what = "has gone from it" if row is None else "was damaged"
-                raise DamagedError(
-                    f"{self.path}: a decoded image {what} while it was in use; run again, it is "
-                    "decoded anew"
-                )
-            row = self._file.row(key)
-        return np.frombuffer(row[3], np.uint8)
-
-    def _sound(
-        self, key: bytes, checksum: object, pet: object, border: object, pixels: object
-    ) -> bool:
-        """Tell whether a row is as it was written."""
-        return (
-            isinstance(pixels, bytes)
-            and len(pixels) == 4 * self.size**2
-            and checksum == _checksum(key, pixels, pet, border)
-        )
+    def _log_once(self, message: str, *arguments: object) -> None:
+        """Warn of the first file alone: of a full disk or a damaged folder all would be named."""
+        if message not in self._logged:
+            self._logged.add(message)
+            _log.warning(message, *arguments)
 
 
-def _row(key: bytes, entry: Entry) -> tuple[bytes, int, int, int, bytes]:
-    checksum = _checksum(key, entry.pixels, entry.pet, entry.border)
-    return key, checksum, entry.pet, entry.border, entry.pixels
+def resize(example: DecodedExample, size: int) -> DecodedExample:
+    """Resize image and trimap to (size, size), as the segmenter resizes photos."""
+    image = resize_image(torch.from_numpy(example.image).permute(2, 0, 1)[None], size)
+    rounded = image[0].round().clamp(0, 255).byte().permute(1, 2, 0)
+    return DecodedExample(image=rounded.numpy(), trimap=nearest(example.trimap, size))
 
 
-def _checksum(key: bytes, pixels: bytes, pet: object, border: object) -> int:
-    """Return what tells damage; with the key, as a damaged index leads to another key's row."""
-    return zlib.crc32(pixels, zlib.crc32(key + f"{len(pixels)} {pet} {border}".encode()))
+def nearest(trimap: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Resize uint8 (H, W) to (size, size), taking the pixel under each new one's center."""
+    rows = ((np.arange(size) + 0.5) * trimap.shape[0] / size).astype(np.intp)
+    columns = ((np.arange(size) + 0.5) * trimap.shape[1] / size).astype(np.intp)
+    resized: NDArray[np.uint8] = trimap[rows[:, None], columns]
+    return resized

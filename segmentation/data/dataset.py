@@ -11,78 +11,90 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from segmentation.data.cache import PixelStore
-from segmentation.data.images.examples import flags_of
+from segmentation.data.cache import DecodedCache
+from segmentation.data.images.examples import DecodedExample, ExampleError, flags_of, read_files
 from segmentation.data.oxford_pets import Example
+from segmentation.errors import DataError
 
 Bytes = NDArray[np.uint8]
 
-#: Pixels up to so many bytes are held in memory; more are read from the store as they are needed.
+#: A split's pixels up to so many bytes are held in memory; more are read as they are needed.
 IN_MEMORY = 64 * 2**20
+
+
+def fits_in_memory(count: int, size: int) -> bool:
+    """Tell whether the pixels of `count` examples of a size are held in memory."""
+    return count * 4 * size**2 <= IN_MEMORY
 
 
 class PixelArray:
     """The pixels of N examples, in order."""
 
-    def __init__(self, store: PixelStore, keys: Sequence[bytes], border: str) -> None:
-        """Read few examples into memory; leave many where they are.
+    def __init__(
+        self,
+        cache: DecodedCache,
+        examples: Sequence[tuple[Example, str]],
+        border: str,
+        held: Sequence[DecodedExample] | None,
+    ) -> None:
+        """Put few examples together in memory; leave many where they are.
 
         Args:
-            store: holds all of them.
-            keys: of each.
+            cache: has them, or had them.
+            examples: N of them, each with its key in the cache.
             border: what the trimap's border counts as.
+            held: their pixels, if these fit into memory.
         """
-        self.size = store.size
-        self._store, self._keys = store, tuple(keys)
+        self.size = cache.size
+        self._cache, self._examples = cache, tuple(examples)
         self._flags = flags_of(border)
-        self._held: torch.Tensor | None = None
-        if self.nbytes <= IN_MEMORY:
-            # A tensor reaches loader processes as shared memory, not as a copy.
-            self._held = torch.empty((len(keys), 4 * self.size**2), dtype=torch.uint8)
-            held = self._held.numpy()
-            for position, key in enumerate(self._keys):
-                held[position] = self._read(key)
-
-    @property
-    def nbytes(self) -> int:
-        """Return how much memory all of them take."""
-        return len(self._keys) * 4 * self.size**2
+        self._held: tuple[torch.Tensor, torch.Tensor] | None = None
+        if held is not None:
+            # Tensors reach loader processes as shared memory, not as copies.
+            images = np.stack([pixels.image for pixels in held])
+            flags = self._flags[np.stack([pixels.trimap for pixels in held])]
+            self._held = torch.from_numpy(images), torch.from_numpy(flags)
 
     def __len__(self) -> int:
-        """Return N."""
-        return len(self._keys)
+        return len(self._examples)
 
     def __getitem__(self, position: int) -> tuple[Bytes, Bytes]:
         """Return an image, uint8 (S, S, 3) RGB, and its flags, uint8 (S, S).
 
         Raises:
-            DataError: the store was changed from outside.
+            DataError: it is not in memory or cache any more, and its files were changed.
         """
-        if self._held is None:
-            pixels = self._read(self._keys[position])
-        else:
-            pixels = self._held[position].numpy()
-        colours, size = 3 * self.size**2, self.size
-        return pixels[:colours].reshape(size, size, 3), pixels[colours:].reshape(size, size)
-
-    def _read(self, key: bytes) -> Bytes:
-        """Read an example, its trimap turned into flags: uint8 (4 * S * S,)."""
-        pixels = self._store.read(key).copy()
-        flags = pixels[3 * self.size**2 :]
-        np.take(self._flags, flags, out=flags, mode="clip")  # clipping is the mode without a buffer
-        return pixels
+        images, flags = self.gather([position])
+        return images[0], flags[0]
 
     def gather(self, positions: Sequence[int]) -> tuple[Bytes, Bytes]:
-        """Return uint8 (K, S, S, 3) and uint8 (K, S, S) of some of them."""
-        images, flags = zip(*(self[position] for position in positions), strict=True)
-        return np.stack(images), np.stack(flags)
+        """Return uint8 (K, S, S, 3) and uint8 (K, S, S) of some of them; raises the same."""
+        if self._held is not None:
+            images, flags = self._held
+            return images.numpy()[positions], flags.numpy()[positions]
+        read = [self._read(*self._examples[position]) for position in positions]
+        trimaps = np.stack([pixels.trimap for pixels in read])
+        return np.stack([pixels.image for pixels in read]), self._flags[trimaps]
+
+    def _read(self, example: Example, key: str) -> DecodedExample:
+        pixels = self._cache.read(key)
+        if pixels is not None:
+            return pixels
+        try:
+            new_key, pixels = self._cache.load(example, read_files(example))
+        except ExampleError as error:
+            raise DataError(f"{error}; it was usable when this began") from error
+        if new_key != key:
+            raise DataError(
+                f"{example.image}: it or its trimap was changed while it was in use; run again"
+            )
+        return pixels
 
 
 class FileBlobs:
     """The contents of files, N pairs: in memory while they are small, else in a nameless file."""
 
     def __init__(self) -> None:
-        """Begin with none."""
         spooled = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - see below
         self._file = cast(BinaryIO, spooled)
         weakref.finalize(self, spooled.close)
@@ -130,5 +142,4 @@ class SplitDataset:
     problems: tuple[str, ...]
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(self.examples)

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from segmentation.errors import DataError
+from segmentation.utils.files import read_regular_file
 from segmentation.utils.paths import casefold_key
-from segmentation.utils.reading import read_regular_file
 
 LISTS = ("trainval", "test")
 

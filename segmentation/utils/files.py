@@ -1,16 +1,70 @@
-"""Write a folder or a file whole or not at all."""
+"""Files and folders that are written whole or not at all; files that are read whole."""
 
 import contextlib
 import glob
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from filelock import FileLock, Timeout
+
+from segmentation.utils.locks import is_held
+
+_MAX_BYTES = 256 * 2**20
+
+
+def read_regular_file(path: Path) -> bytes:
+    """Return the bytes of a file, or of what a link leads to.
+
+    Raises:
+        OSError: it cannot be read, is empty, larger than 256 MiB, or no plain file.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):  # a pipe or a device would be read for ever
+        raise OSError("is not a plain file")
+    if not 0 < found.st_size <= _MAX_BYTES:
+        size = "empty" if not found.st_size else f"larger than {_MAX_BYTES:,} bytes"
+        raise OSError(f"the file is {size}")
+    return path.read_bytes()
+
+
+@contextlib.contextmanager
+def atomic_write(target: Path, *, whatever_happens: bool = False) -> Iterator[BinaryIO]:
+    """Yield a new file that takes the place of `target` if all goes well.
+
+    Args:
+        target: the file.
+        whatever_happens: also after an error, with what was written by then.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    # Not of the target's name, which may be as long as names can be.
+    number, name = tempfile.mkstemp(prefix=".partial-", dir=target.parent)
+    keep = whatever_happens
+    try:
+        with os.fdopen(number, "wb") as stream:
+            yield stream
+        keep = True
+    finally:
+        if keep:
+            _put(name, target)
+        else:
+            os.unlink(name)
+
+
+def _put(name: str, target: Path) -> None:
+    os.chmod(name, 0o644)  # mkstemp lets nobody else read
+    try:
+        os.replace(name, target)
+    except OSError:
+        os.unlink(name)
+        raise
 
 
 @contextlib.contextmanager
@@ -41,50 +95,10 @@ def create_once(folder: Path, make: Callable[[Path], None]) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(_lock(folder)):
             if not folder.exists():
-                remove_leftovers(folder)
+                _remove_partials(folder)
                 with atomic_dir(folder) as stage:
                     make(stage)
     return folder
-
-
-@contextlib.contextmanager
-def atomic_write(target: Path, *, whatever_happens: bool = False) -> Iterator[BinaryIO]:
-    """Yield a new file that takes the place of `target` if all goes well.
-
-    Args:
-        target: the file.
-        whatever_happens: also after an error, with what was written by then.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    # Not of the target's name, which may be as long as names can be.
-    number, name = tempfile.mkstemp(prefix=".partial-", dir=target.parent)
-    try:
-        with os.fdopen(number, "wb") as stream:
-            yield stream
-    except BaseException:
-        if not whatever_happens:
-            os.unlink(name)
-            raise
-        _put(name, target)
-        raise
-    _put(name, target)
-
-
-def _put(name: str, target: Path) -> None:
-    os.chmod(name, 0o644)  # mkstemp lets nobody else read
-    os.replace(name, target)
-
-
-def remove_leftovers(target: Path) -> None:
-    """Remove what killed calls of `atomic_dir` left; only for who holds a lock of `target`."""
-    for leftover in _leftovers(target):
-        shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _leftovers(target: Path) -> list[Path]:
-    return list(target.parent.glob(f"{glob.escape(_prefix(target))}*"))
 
 
 def stale_partials(parent: Path) -> dict[Path, list[Path]]:
@@ -94,29 +108,24 @@ def stale_partials(parent: Path) -> dict[Path, list[Path]]:
         match = re.fullmatch(r"\.(.+)\.partial-[^.]+", folder.name)
         if match and folder.is_dir() and not folder.is_symlink():
             found.setdefault(parent / match[1], []).append(folder)
-    return {target: folders for target, folders in found.items() if not _is_being_made(target)}
+    return {target: folders for target, folders in found.items() if not is_held(_lock(target))}
 
 
 def remove_stale_partials(target: Path) -> bool:
     """Remove what killed calls left, unless somebody is making it anew; return whether."""
     try:
         with FileLock(_lock(target)).acquire(timeout=0):
-            there = bool(_leftovers(target))
-            remove_leftovers(target)
+            return _remove_partials(target)
     except Timeout:
         return False
-    return there
 
 
-def _is_being_made(target: Path) -> bool:
-    """Tell whether `create_once` is at work on a folder."""
-    if not _lock(target).exists():
-        return False
-    try:
-        with FileLock(_lock(target)).acquire(timeout=0):
-            return False
-    except Timeout:
-        return True
+def _remove_partials(target: Path) -> bool:
+    """Remove what killed calls left; only for who holds the target's lock."""
+    partials = list(target.parent.glob(f"{glob.escape(_prefix(target))}*"))
+    for partial in partials:
+        shutil.rmtree(partial, ignore_errors=True)
+    return bool(partials)
 
 
 def _lock(target: Path) -> Path:

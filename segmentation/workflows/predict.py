@@ -16,9 +16,8 @@ from segmentation.models.predictor import BATCH, Model, Photo, one_thread_each, 
 from segmentation.tracking.registry.photo_model import PhotoError, mask_png, read_photo
 from segmentation.tracking.summaries.predictions import PredictionSummary
 from segmentation.utils.concurrency import Progress, batched, prefetch
-from segmentation.utils.files import atomic_write
+from segmentation.utils.files import atomic_write, read_regular_file
 from segmentation.utils.paths import printable
-from segmentation.utils.reading import read_regular_file
 
 _COLUMNS = ("image", "mask", "width", "height", "pet_share", "problem")
 #: After these nothing further can be written.

@@ -72,7 +72,7 @@ def test_two_machines_train_one_model_with_the_curve_of_one(
         assert [value for _, value in found] == pytest.approx(values, abs=TOLERANCE)
     # Each machine decoded for itself, once, and nothing is left of the checkpoints.
     for host in two:
-        assert list((both.cache / host.name / "decoded").glob("*.sqlite"))
+        assert list((both.cache / host.name / "decoded").glob("*/*.npz"))
         assert not list((both.cache / host.name / "runs").glob("*/checkpoint"))
 
 

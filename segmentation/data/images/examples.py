@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from segmentation.data.images.reader import RefusedError, read_photo, read_values
 from segmentation.data.oxford_pets import Example
+from segmentation.utils.files import read_regular_file
 from segmentation.utils.paths import printable
-from segmentation.utils.reading import read_regular_file
 
 PET, BACKGROUND, BORDER = 1, 2, 3
 #: The bits of a pixel's flags, made from a trimap: it is pet; it counts.

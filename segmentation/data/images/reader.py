@@ -10,20 +10,24 @@ mend without a word, such as wrong bytes in the middle of a JPEG, is not seen.
 
 import contextlib
 import io
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from segmentation.data.images.jpeg import is_cut_off
-from segmentation.data.images.png import MAGIC, damage_of
-
 #: A larger image is refused before it is decoded; the data set's largest has 12 million pixels.
 MAX_PIXELS = 64_000_000
 
-_BEGINNINGS = {"JPEG": (b"\xff\xd8\xff",), "PNG": (MAGIC,), "GIF": (b"GIF87a", b"GIF89a")}
+_BEGINNINGS = {
+    "JPEG": (b"\xff\xd8\xff",),
+    "PNG": (b"\x89PNG\r\n\x1a\n",),
+    "GIF": (b"GIF87a", b"GIF89a"),
+}
 _PHOTO_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")
 
 # Our own limit is lower and an error; half-broken metadata does not matter to pixels.
@@ -88,13 +92,50 @@ def _opened(content: bytes, formats: tuple[str, ...], modes: tuple[str, ...]) ->
     image = Image.open(io.BytesIO(content), formats=formats)
     if problem := _unusable(image, modes):
         raise RefusedError(problem)
-    damage = damage_of(content) if image.format == "PNG" else None
-    if image.format in ("JPEG", "MPO") and is_cut_off(content):
-        damage = "it is cut off"
-    if damage:
-        raise RefusedError(f"cannot be decoded ({damage})")
+    if image.format == "PNG":
+        _require_whole_png(content)
+    elif image.format in ("JPEG", "MPO"):
+        _require_whole_jpeg(content)
     image.load()
     return image
+
+
+def _require_whole_png(content: bytes) -> None:
+    """Refuse a PNG of which pixels are missing or wrong.
+
+    Pillow does not compare checksums of pixels, takes missing rows for black, and does not miss
+    palette or end. OpenCV does; but it prints on stderr what it thinks of checksums and of parts
+    that have nothing to do with pixels, so it is given the others alone, and no wrong ones.
+    """
+    at = 8
+    critical = [content[:at]]
+    while critical[-1][4:8] != b"IEND":
+        (length,) = struct.unpack_from(">I", content, at)
+        part = content[at : at + 12 + length]
+        if not part[4] & 0x20:  # PNG's own mark: the first letter of the name is a capital
+            if zlib.crc32(part[4:-4]) != int.from_bytes(part[-4:], "big"):
+                raise RefusedError("cannot be decoded (it is cut off or has a wrong checksum)")
+            critical.append(part)
+        at += len(part)
+    pixels = np.frombuffer(b"".join(critical), np.uint8)
+    if cv2.imdecode(pixels, cv2.IMREAD_UNCHANGED) is None:
+        raise RefusedError("cannot be decoded (its pixels are not all there)")
+
+
+def _require_whole_jpeg(content: bytes) -> None:
+    """Refuse a JPEG that has no end behind the beginning of its pixels.
+
+    Pillow misses the end or not, as the last bits of the pixels happen to fall. OpenCV does, but
+    prints on stderr what it thinks of wrong bytes within pixels, which are borne with here.
+    """
+    at, pixels, end = 2, b"\xff\xda", b"\xff\xd9"
+    # Part by part, since a small picture within the head has marks of its own. Where a head is not
+    # as it should be, this ends early, and Pillow alone decides.
+    while content[at : at + 1] == b"\xff" and content[at : at + 2] != pixels:
+        is_filling = content[at + 1 : at + 2] == b"\xff"
+        at += 1 if is_filling else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    if content[at : at + 2] == pixels and content.find(end, at) < 0:
+        raise RefusedError("cannot be decoded (it is cut off)")
 
 
 def _unusable(image: Image.Image, modes: tuple[str, ...]) -> str | None:

@@ -16,10 +16,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from segmentation.config.shrink import ShrinkConfig
-from segmentation.data.cache_file import parts_of, remove_unused
+from segmentation.data.cache import decoded_folder
 from segmentation.utils.files import remove_stale_partials, stale_partials
 from segmentation.utils.inventory import Category, Item
-from segmentation.utils.locks import is_locked
+from segmentation.utils.locks import is_held
 from segmentation.utils.paths import cache_folder, runs_folder
 
 # What lies in the folder of a run: see segmentation/tracking/logging/run_logger.py.
@@ -78,7 +78,7 @@ def run_folders() -> list[RunFolder]:
             run_id=match["run"] or match["going"],
             changed=_changed(path),
             undelivered=_undelivered(path),
-            written=_is_written(path),
+            written=is_held(path / _LOCK),
             going=match["going"] is not None,
         )
         for path in _folders(runs_folder())
@@ -92,21 +92,19 @@ def cache_kinds(asked: ShrinkConfig) -> list[Category]:
 
 
 def _decoded(asked: ShrinkConfig) -> Category:
-    folder = cache_folder() / "decoded"
-    stores = [] if folder.is_symlink() else sorted(folder.glob("*.sqlite"))
+    folder = decoded_folder()
     things = []
-    for path in stores:
-        if path.stem.isdigit() and path.is_file() and not path.is_symlink():
-            spare = asked.caches and not is_locked(path)
-            things.append(
-                Item(
-                    name=f"images of {path.stem} pixels",
-                    size=sum(part.lstat().st_size for part in parts_of(path) if part.exists()),
-                    remove=functools.partial(remove_unused, path) if spare else None,
-                )
-            )
-    note = "makes trainings start sooner; decoded again when needed; what is in use stays"
+    if folder.is_dir() and not folder.is_symlink():
+        remove = functools.partial(_remove, folder) if asked.caches else None
+        things = [Item(name=folder.name, size=size_of(folder), remove=remove)]
+    note = "makes trainings start sooner; decoded again when needed"
     return Category(name="decoded images", things=things, note=note)
+
+
+def _remove(folder: Path) -> bool:
+    there = folder.exists()
+    shutil.rmtree(folder, ignore_errors=True)
+    return there
 
 
 def _partial(asked: ShrinkConfig) -> Category:
@@ -160,17 +158,6 @@ def _folders(parent: Path) -> list[Path]:
     if parent.is_symlink() or not parent.is_dir():
         return []
     return sorted(path for path in parent.iterdir() if path.is_dir() and not path.is_symlink())
-
-
-def _is_written(folder: Path) -> bool:
-    """Tell whether a process holds the lock of a run's folder."""
-    if not (folder / _LOCK).is_file():
-        return False
-    try:
-        with FileLock(folder / _LOCK).acquire(timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 def _undelivered(folder: Path) -> bool:

@@ -18,6 +18,7 @@ from segmentation.evaluation.figures import Picture
 from segmentation.tracking.logging.mlflow_sink import MlflowSink, Models
 from segmentation.tracking.logging.outbox import Outbox
 from segmentation.tracking.logging.uploader import Uploader
+from segmentation.utils.locks import is_held
 from segmentation.utils.paths import run_folder
 
 if TYPE_CHECKING:
@@ -59,13 +60,7 @@ def run_lock(run_id: str) -> Iterator[None]:
 
 def is_locked(run_id: str) -> bool:
     """Tell whether a process of this machine and cache folder writes a run now."""
-    if not (run_folder(run_id) / LOCK).exists():
-        return False
-    try:
-        with run_lock(run_id):
-            return False
-    except BusyError:
-        return True
+    return is_held(run_folder(run_id) / LOCK)
 
 
 class RunLogger:

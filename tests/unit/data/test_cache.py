@@ -1,21 +1,23 @@
-"""Decoded images are kept between runs, noticed when damaged, and shared by processes."""
+"""Decoded images are kept between runs, never used when damaged, and never needed."""
 
 import os
-import sqlite3
-import sys
-from collections.abc import Callable
+import resource
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from segmentation.data import dataset as decoded_splits
-from segmentation.data.cache import Entry, PixelStore
+from segmentation.config.training import TrainingConfig
+from segmentation.data.cache import nearest
 from segmentation.data.dataset import SplitDataset
+from segmentation.data.loader import BatchLoader
 from segmentation.errors import DataError
-from tests.helpers.programs import Program
 from tests.unit.data.test_loader import loaded
+
+DAMAGED = "cannot be used ("
 
 
 def pixels_of(parts: dict[str, SplitDataset]) -> list[np.ndarray]:
@@ -25,6 +27,21 @@ def pixels_of(parts: dict[str, SplitDataset]) -> list[np.ndarray]:
 def same(one: dict[str, SplitDataset], other: dict[str, SplitDataset]) -> bool:
     pairs = zip(pixels_of(one), pixels_of(other), strict=True)
     return all(np.array_equal(a, b) for a, b in pairs)
+
+
+@pytest.fixture
+def on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pixels are read when they are used, as those of large splits are."""
+    monkeypatch.setattr("segmentation.data.dataset.IN_MEMORY", 0)
+
+
+@pytest.fixture
+def files_of_1000_bytes() -> Iterator[None]:
+    """Whatever writes more into a file fails, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_second_run_decodes_nothing(cache: Path, pets: Path, decoded: list[str]) -> None:
@@ -54,9 +71,7 @@ def test_a_changed_file_is_decoded_again(cache: Path, own_pets: Path, decoded: l
     changed = loaded(own_pets)["train"].examples[0]
     decoded.clear()
     before = changed.image.stat()
-    with Image.open(changed.image) as photo:
-        size = photo.size
-    Image.new("RGB", size, "red").save(changed.image)
+    repaint(changed.image)
     os.utime(changed.image, ns=(before.st_atime_ns, before.st_mtime_ns))  # as if nothing happened
     image, _ = loaded(own_pets)["train"].pixels[0]
     assert decoded == [changed.id]
@@ -64,30 +79,54 @@ def test_a_changed_file_is_decoded_again(cache: Path, own_pets: Path, decoded: l
     assert image[..., 1:].max() < 10
 
 
+def repaint(path: Path) -> None:
+    with Image.open(path) as photo:
+        size = photo.size
+    Image.new("RGB", size, "red").save(path)
+
+
+def flipped(path: Path) -> None:
+    """Change one bit in the middle, as a failing disk does."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def garbage(path: Path) -> None:
-    path.write_bytes(np.random.default_rng(0).bytes(100_000))
 
 
 def emptied(path: Path) -> None:
     path.write_bytes(b"")
 
 
-def flipped(path: Path) -> None:
-    """Change one byte in the middle of a stored picture, as a failing disk does."""
-    with sqlite3.connect(path) as connection:
-        (pixels,) = connection.execute("SELECT pixels FROM examples LIMIT 1").fetchone()
-    connection.close()
-    content = bytearray(path.read_bytes())
-    content[content.index(pixels[2000:2030]) + 15] ^= 0xFF
-    path.write_bytes(content)
+def prose(path: Path) -> None:
+    path.write_text("no archive, but a sentence of some length. " * 100)
 
 
-@pytest.mark.parametrize("damage", [cut, garbage, emptied, flipped])
-def test_a_damaged_store_is_noticed_and_made_again(
+def array_of_objects(path: Path) -> None:
+    """NumPy would unpickle it, and so run whatever it says."""
+    write_array(path, np.array([path], dtype=object))
+
+
+def of_another_size(path: Path) -> None:
+    write_array(path, np.zeros((48, 48, 4), np.uint8))
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    with path.open("wb") as file:
+        np.savez(file, **{path.stem: array})  # type: ignore[arg-type]
+
+
+def of_another_example(path: Path) -> None:
+    shutil.copy(next(other for other in sorted(path.parent.iterdir()) if other != path), path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [flipped, cut, emptied, prose, array_of_objects, of_another_size, of_another_example],
+)
+def test_a_damaged_file_is_replaced_and_never_used(
     cache: Path,
     pets: Path,
     decoded: list[str],
@@ -95,14 +134,26 @@ def test_a_damaged_store_is_noticed_and_made_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     first = loaded(pets)
-    damage(cache)
+    names = sorted(path.name for path in cache.iterdir())
+    damage(cache / names[3])
     decoded.clear()
     assert same(loaded(pets), first)
-    assert len(decoded) == (1 if damage is flipped else 17)
-    assert damage is emptied or "damaged" in caplog.text
+    assert len(decoded) == 1
+    assert [record.getMessage().count(DAMAGED) for record in caplog.records] == [1]
     decoded.clear()
     assert same(loaded(pets), first)
     assert decoded == []
+    assert sorted(path.name for path in cache.iterdir()) == names
+
+
+def test_of_a_folder_of_damaged_files_the_first_is_named(
+    cache: Path, pets: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = loaded(pets)
+    for path in cache.iterdir():
+        flipped(path)
+    assert same(loaded(pets), first)
+    assert caplog.text.count(DAMAGED) == 1
 
 
 def test_what_does_not_fit_into_memory_is_read_as_it_is_needed(
@@ -117,70 +168,61 @@ def test_what_does_not_fit_into_memory_is_read_as_it_is_needed(
     assert [unheld["val"].files[example] for example in examples] == files
 
 
-def test_an_image_that_vanishes_in_use_is_said(
-    cache: Path, pets: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("damage", [flipped, Path.unlink])
+def test_what_is_damaged_or_removed_in_use_is_decoded_again(
+    cache: Path, pets: Path, decoded: list[str], on_disk: None, damage: Callable[[Path], None]
 ) -> None:
-    monkeypatch.setattr("segmentation.data.dataset.IN_MEMORY", 0)
-    train = loaded(pets)["train"]
-    with sqlite3.connect(cache) as connection:
-        connection.execute("DELETE FROM examples")
-    connection.close()
-    with pytest.raises(DataError, match=r"32\.sqlite: a decoded image has gone .* run again"):
-        train.pixels[0]
+    parts = loaded(pets)
+    before = pixels_of(parts)
+    for path in cache.iterdir():
+        damage(path)
+    decoded.clear()
+    for _ in range(2):
+        assert all(np.array_equal(a, b) for a, b in zip(before, pixels_of(parts), strict=True))
+    assert len(decoded) == 17
 
 
-def test_a_store_that_is_damaged_in_use_is_said(
-    cache: Path, pets: Path, monkeypatch: pytest.MonkeyPatch
+def test_loader_processes_say_without_a_traceback_what_was_changed_in_use(
+    cache: Path, own_pets: Path, on_disk: None
 ) -> None:
-    monkeypatch.setattr("segmentation.data.dataset.IN_MEMORY", 0)
-    train = loaded(pets)["train"]
-    garbage(cache)
-    with pytest.raises(
-        DataError, match=r"32\.sqlite: the decoded images were damaged .* run again"
-    ):
-        train.pixels[0]
-    assert len(loaded(pets)["train"].pixels) == 12
+    parts = loaded(own_pets)
+    shutil.rmtree(cache)
+    repaint(parts["train"].examples[0].image)
+    config = TrainingConfig(batch_size=5, loader_workers=1)
+    with pytest.raises(DataError, match=r"^\S.*\.jpg: it or its trimap was changed .* run again$"):
+        list(BatchLoader(parts["train"], parts["val"], config).epoch(1))
+    parts["train"].examples[0].image.unlink()
+    with pytest.raises(DataError, match=r"\.jpg: No such file .*it was usable when this began"):
+        parts["train"].pixels[0]
 
 
-def test_a_cache_that_cannot_be_made_is_said(
-    tmp_path: Path, pets: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_full_disk_stops_no_run(
+    cache: Path,
+    pets: Path,
+    decoded: list[str],
+    caplog: pytest.LogCaptureFixture,
+    on_disk: None,
+    files_of_1000_bytes: None,
+) -> None:
+    parts = loaded(pets)
+    assert len(decoded) == 17
+    assert caplog.text.count("decoded images cannot be kept there") == 1
+    assert "set PETSEG_CACHE to another folder" in caplog.text
+    assert len(pixels_of(parts)[0]) == 5
+    assert list(cache.iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_made_stops_no_run(
+    tmp_path: Path, pets: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("PETSEG_CACHE", str(tmp_path / "file"))
-    with pytest.raises(DataError, match=r"cannot be kept there .*set PETSEG_CACHE"):
-        loaded(pets)
+    assert [len(part) for part in loaded(pets).values()] == [5, 12]
+    assert caplog.text.count("decoded images cannot be kept there") == 1
 
 
-def test_an_entry_comes_back_as_it_was(cache: Path) -> None:
-    store = PixelStore(2)
-    entry = Entry(pixels=bytes(range(12)) + bytes([1, 2, 3, 1]), pet=2, border=1)
-    key = store.key((b"image", b"trimap"))
-    assert store.find(key) is None
-    store.add([(key, entry)])
-    assert store.find(key) == entry
-    assert key != store.key((b"imaget", b"rimap"))
-    image, flags = decoded_splits.PixelArray(store, [key], "ignore")[0]
-    assert image.tolist() == [[[0, 1, 2], [3, 4, 5]], [[6, 7, 8], [9, 10, 11]]]
-    assert flags.tolist() == [[3, 2], [0, 3]]
-
-
-_LOAD = """
-import sys
-from pathlib import Path
-from tests.unit.data.test_loader import loaded
-parts = loaded(Path(sys.argv[1]))
-print(*(part.digest for part in parts.values()))
-"""
-
-
-def test_processes_that_fill_one_store_at_once_agree(cache: Path, pets: Path) -> None:
-    program = Program(cache.parent.parent.parent, cache.parent.parent)
-    command = (sys.executable, "-c", _LOAD, str(pets))
-    processes = [program.start(*command) for _ in range(4)]
-    outputs = [process.communicate(timeout=120) for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4, outputs
-    assert {error for _, error in outputs} == {""}
-    assert len({output for output, _ in outputs}) == 1
-    connection = sqlite3.connect(cache)
-    assert connection.execute("SELECT COUNT(*) FROM examples").fetchone() == (17,)
-    connection.close()
+def test_nearest_takes_the_pixel_under_the_center() -> None:
+    masks = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    assert nearest(masks, 2).tolist() == [[5, 7], [13, 15]]
+    assert np.array_equal(nearest(masks, 4), masks)
+    assert nearest(masks, 8)[0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]

@@ -15,7 +15,7 @@ from segmentation.config.training import DataConfig, TrainingConfig
 from segmentation.data.dataset import SplitDataset
 from segmentation.data.images.examples import COUNTS_BIT, PET_BIT
 from segmentation.data.loader import BatchLoader
-from segmentation.data.loading import load_splits, nearest
+from segmentation.data.loading import load_splits
 from segmentation.data.oxford_pets import read_list, read_trainval
 from segmentation.data.splits import split
 from segmentation.errors import DataError
@@ -52,13 +52,6 @@ def test_an_ignored_border_does_not_count(pets: Path) -> None:
     assert np.array_equal(ignore, np.where(ignore < COUNTS_BIT, 0, pet))
     counted = ignore[ignore >= COUNTS_BIT]
     assert splits[1].pet_share == (counted & PET_BIT == 1).mean()
-
-
-def test_nearest_takes_the_pixel_under_the_centre() -> None:
-    masks = np.arange(16, dtype=np.uint8).reshape(4, 4)
-    assert nearest(masks, 2).tolist() == [[5, 7], [13, 15]]
-    assert np.array_equal(nearest(masks, 4), masks)
-    assert nearest(masks, 8)[0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
 def test_the_digest_follows_the_content(own_pets: Path) -> None:
