@@ -1,6 +1,7 @@
 """What the tests share: a small drawn data set, a cache folder and a store of their own."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -55,11 +56,19 @@ def home(tmp_path_factory: pytest.TempPathFactory, discs: Path) -> Program:
     return program
 
 
+@pytest.fixture(scope="session")
+def fewer_pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn data set of 40 + 10 pets; not to be changed."""
+    folder = tmp_path_factory.mktemp("data") / "pets"
+    write_dataset(folder, 40, 10, seed=3)
+    return folder
+
+
 @pytest.fixture
-def own_pets(tmp_path: Path) -> Path:
+def own_pets(tmp_path: Path, fewer_pets: Path) -> Path:
     """A drawn data set of 40 + 10 pets that a test may break."""
     folder = tmp_path / "own pets"  # a space, as users have them
-    write_dataset(folder, 40, 10, seed=3)
+    shutil.copytree(fewer_pets, folder)
     return folder
 
 
