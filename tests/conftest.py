@@ -4,10 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # each of several test processes, and what they start
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -18,8 +19,11 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 from segmentation.data.images.examples import DecodedExample, decode
 from segmentation.data.oxford_pets import Example
 from segmentation.data.synthetic.dataset import write_dataset
-from tests.helpers.discs import SMALL, write_discs
+from tests.helpers.discs import write_discs
+from tests.helpers.home import Home
 from tests.helpers.programs import Program
+
+Make = Callable[[Path], object]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,37 +35,48 @@ def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 
 
 @pytest.fixture(scope="session")
-def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Make], Path]:
+    """Returns a folder of this name, which one of the test processes has made for all."""
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def share(name: str, make: Make) -> Path:
+        folder, made = root / name, root / f"{name} is made"
+        with FileLock(root / f"{name}.lock"):
+            if not made.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # what a failure left
+                make(folder)
+                made.touch()
+        return folder
+
+    return share
+
+
+@pytest.fixture(scope="session")
+def pets(shared: Callable[[str, Make], Path]) -> Path:
     """A drawn data set of 60 + 12 pets; not to be changed."""
-    folder = tmp_path_factory.mktemp("data") / "pets"
-    write_dataset(folder, 60, 12, seed=7)
-    return folder
+    return shared("pets", lambda folder: write_dataset(folder, 60, 12, seed=7))
 
 
 @pytest.fixture(scope="session")
-def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def discs(shared: Callable[[str, Make], Path]) -> Path:
     """A data set of 170 + 20 bright discs, learned within seconds; not to be changed."""
-    folder = tmp_path_factory.mktemp("data") / "discs"
-    write_discs(folder, 170, 20, seed=1)
-    return folder
+    return shared("discs", lambda folder: write_discs(folder, 170, 20, seed=1))
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory, discs: Path) -> Program:
-    """Where a good model of discs is version 1 of `pet-unet` and its champion."""
-    folder = tmp_path_factory.mktemp("home")
-    program = Program(folder / "work", folder / "cache")
-    done = program.entry("train", **SMALL, epochs=14, data=discs)
-    assert done.returncode == 0, done.stderr
-    return program
-
-
-@pytest.fixture(scope="session")
-def fewer_pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fewer_pets(shared: Callable[[str, Make], Path]) -> Path:
     """A drawn data set of 40 + 10 pets; not to be changed."""
-    folder = tmp_path_factory.mktemp("data") / "pets"
-    write_dataset(folder, 40, 10, seed=3)
-    return folder
+    return shared("fewer pets", lambda folder: write_dataset(folder, 40, 10, seed=3))
+
+
+@pytest.fixture(scope="session")
+def home(shared: Callable[[str, Make], Path], discs: Path) -> Home:
+    """Where a good model of discs is version 1 of `pet-unet` and its champion.
+
+    One short training for all tests; they may add runs, and change nothing that they did not make.
+    """
+    return Home.at(shared("home", lambda folder: Home.make(folder, discs)), discs)
 
 
 @pytest.fixture

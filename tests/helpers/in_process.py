@@ -29,7 +29,7 @@ def run_entry(
     """
     main = importlib.import_module(f"experiments.{name}").main
     program = f"python -m experiments.{name}"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     with isolated(folder, environment), _arguments([program, *arguments]):
         runner = CliRunner(capture="fd", catch_exceptions=False)
         result = runner.invoke(main, arguments, prog_name=program)

@@ -58,7 +58,7 @@ class Program:
 
     def start(self, *command: str, **extra: str) -> "subprocess.Popen[str]":
         """Start a command in the folder."""
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         return subprocess.Popen(
             command,
             cwd=self.folder,
@@ -97,6 +97,12 @@ def entry_command(name: str, **options: object) -> list[str]:
     """Return the command line of an entry point, such as `tune`."""
     pairs = [(f"--{option.replace('_', '-')}", str(value)) for option, value in options.items()]
     return [sys.executable, "-m", f"experiments.{name}", *(word for pair in pairs for word in pair)]
+
+
+def mlflow_run(name: str, project: str = str(PROJECT), **parameters: object) -> list[str]:
+    """Return the command by which MLflow runs an entry point in this environment."""
+    command = ["mlflow", "run", project, "-e", name, "--env-manager", "local"]
+    return [*command, *(f"-P{name}={value}" for name, value in parameters.items())]
 
 
 def readme_code(containing: str) -> str:

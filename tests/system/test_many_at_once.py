@@ -1,5 +1,6 @@
 """Eight commands at once, on a store, a study and a cache that none of them has seen before."""
 
+import sys
 import threading
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.helpers.stopped import tracking_server
 from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
 
 
+@pytest.mark.slow
 def test_runs_that_begin_at_once_all_know_their_data_set(tmp_path: Path) -> None:
     """MLflow keeps one entry for those of an experiment, and lets two make it at a time."""
     runs, rounds, begins = 4, 15, threading.Barrier(4)
@@ -39,6 +41,16 @@ def test_runs_that_begin_at_once_all_know_their_data_set(tmp_path: Path) -> None
             thread.join()
         known = [client.get_run(run_id).inputs for run_id in ids]
     assert [inputs and len(inputs.dataset_inputs) for inputs in known] == [rounds] * runs
+
+
+def test_several_may_make_a_store_and_an_experiment_at_once(program: Program) -> None:
+    code = "from segmentation.tracking.store import connect; connect()"
+    processes = [
+        program.start(sys.executable, "-c", code, MLFLOW_EXPERIMENT_NAME="new") for _ in range(4)
+    ]
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, outputs
+    assert mlflow.MlflowClient(program.store).get_experiment_by_name("new") is not None
 
 
 @pytest.mark.slow

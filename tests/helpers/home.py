@@ -1,0 +1,57 @@
+"""A store with one finished training, which all tests of a test run share."""
+
+import dataclasses
+from pathlib import Path
+
+import mlflow
+from mlflow.entities import Run
+
+from tests.helpers.discs import SMALL
+from tests.helpers.programs import Program
+
+_EPOCHS = 14
+
+
+@dataclasses.dataclass(frozen=True)
+class Home(Program):
+    """Where the training is, and what it left.
+
+    Attributes:
+        data: the data set.
+        run_id: of the training.
+        out: what it printed.
+    """
+
+    data: Path
+    run_id: str
+    out: str
+
+    @staticmethod
+    def make(folder: Path, data: Path) -> None:
+        """Train in a new folder."""
+        program = Program(folder / "work", folder / "cache")
+        done = program.entry("train", **SMALL, epochs=_EPOCHS, data=data)
+        assert done.returncode == 0, done.stderr
+        (folder / "out").write_text(done.stdout)
+
+    @classmethod
+    def at(cls, folder: Path, data: Path) -> "Home":
+        """Return what `make` has made."""
+        program = Program(folder / "work", folder / "cache")
+        version = mlflow.MlflowClient(program.store).get_model_version("pet-unet", "1")
+        out = (folder / "out").read_text()
+        return cls(program.folder, program.cache, data, str(version.run_id), out)
+
+    @property
+    def client(self) -> mlflow.MlflowClient:
+        """A client of the store."""
+        return mlflow.MlflowClient(self.store)
+
+    @property
+    def training(self) -> Run:
+        """Its run."""
+        return self.client.get_run(self.run_id)
+
+    def artifact(self, path: str) -> Path:
+        """Return the path of an artifact of the training."""
+        return Path(self.client.download_artifacts(self.run_id, path))

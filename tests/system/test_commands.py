@@ -1,0 +1,91 @@
+"""Commands as their user types them: they answer at once, and run by `mlflow run`."""
+
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from tests.helpers.programs import PROJECT, TINY, Program, mlflow_run
+
+
+def test_help_and_wrong_parameters_need_neither_torch_nor_mlflow(program: Program) -> None:
+    code = (
+        "import sys, runpy\n"
+        "sys.argv = ['train', {}]\n"
+        "try:\n    runpy.run_module('experiments.train', run_name='__main__')\n"
+        "except SystemExit as end:\n    print('exit', end.code)\n"
+        "print(sorted({{'torch', 'mlflow', 'numpy', 'albumentations'}} & set(sys.modules)))"
+    )
+    shown = program.run(sys.executable, "-c", code.format("'--help'"))
+    assert shown.stdout.endswith("exit 0\n[]\n")
+    assert "--train-images" in shown.stdout
+    refused = program.run(sys.executable, "-c", code.format("'--width=0'"))
+    assert refused.stdout.endswith("exit 2\n[]\n")
+
+
+def test_mlflow_run_trains_and_logs_what_was_typed_beside_what_it_means(
+    program: Program, pets: Path
+) -> None:
+    done = program.run(*mlflow_run("train", data=pets, **TINY, lr="1e-3"))
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    known = ("mlflow.projects", "mlflow.store.db")
+    assert [line for line in lines if not any(name in line for name in known)] == []
+    client = mlflow.MlflowClient(program.store)
+    (run,) = client.search_runs(["0"])
+    assert run.info.status == "FINISHED"
+    assert (run.data.params["lr"], run.data.params["training.lr"]) == ("1e-3", "0.001")
+    assert client.get_model_version("pet-unet", "1").run_id == run.info.run_id
+
+
+def test_our_sentence_is_the_last_before_mlflows_own(program: Program, pets: Path) -> None:
+    done = program.run(*mlflow_run("train", data=pets, border="half"))
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    ours = next(i for i, line in enumerate(lines) if line.startswith("Error: border=half"))
+    assert all("mlflow" in line.lower() for line in lines[ours + 1 :])
+    (run,) = mlflow.MlflowClient(program.store).search_runs(["0"])
+    assert run.info.status == "FAILED"
+
+
+@pytest.mark.slow
+def test_a_git_address_runs_from_a_temporary_clone_and_leaves_all_behind(
+    program: Program,
+) -> None:
+    """Drawn data, store and models outlive the clone in which the code lay."""
+    origin = program.folder.parent / "origin"
+    shutil.copytree(
+        PROJECT,
+        origin,
+        ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", "mlruns"),
+    )
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all"]):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        assert program.run("git", "-C", str(origin), *identity, *words).returncode == 0
+    started = time.time()
+    command = mlflow_run("train", f"file://{origin}", data="synthetic", **TINY)
+    done = program.run(*command, "--experiment-name=cats")
+    assert done.returncode == 0, done.stderr
+    assert list(program.cache.glob("synthetic-*/images"))
+    client = mlflow.MlflowClient(program.store)
+    experiment = client.get_experiment_by_name("cats")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.start_time > started * 1000 - 1000
+    assert run.data.tags["data.source"] == "synthetic"
+    assert client.get_model_version("pet-unet-synthetic", "1").run_id == run.info.run_id
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_uv_builds_the_environment_and_trains(program: Program) -> None:
+    command = [*mlflow_run("train", data="synthetic", **TINY), "--env-manager", "uv"]
+    done = program.run(*command)
+    assert done.returncode == 0, done.stderr[-3000:]
+    client = mlflow.MlflowClient(program.store)
+    (run,) = client.search_runs(["0"])
+    assert run.info.status == "FINISHED"
+    assert client.get_model_version("pet-unet-synthetic", "1").run_id == run.info.run_id
