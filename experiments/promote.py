@@ -45,7 +45,7 @@ def main(model: str, force: bool, **options: Any) -> None:
     from segmentation.tracking.commands import view_run
     from segmentation.tracking.registry.loading import default_model, load
     from segmentation.tracking.registry.publish import VersionRef
-    from segmentation.tracking.runs.lifecycle import tracked_run
+    from segmentation.tracking.runs.run import tracked_run
     from segmentation.tracking.store import connect
     from segmentation.workflows.promote import GateEvaluator, promote
 
@@ -55,7 +55,7 @@ def main(model: str, force: bool, **options: Any) -> None:
     arena = GateEvaluator(source, config.data.border, ProgressBar("Judging"), compute.device)
     tags = {"data.source": source.name, "model": loaded.label}
     with tracked_run(f"promote {loaded.label}", tags, system_metrics=False) as run:
-        decision = promote(challenger, arena, loaded.model, force=force)
+        decision = promote(challenger, arena, loaded.model, run=run, force=force)
     for problem in arena.problems:
         click.echo(f"Left out: {problem}")
     click.echo(decision.reason)

@@ -146,20 +146,6 @@ def get_run_or_fail(run_id: str, parameter: str, expected: str) -> Run:
     return run
 
 
-def despite_others(write: Callable[[], object]) -> None:
-    """Write what another process may write at the same moment, such as a data set's entry.
-
-    MLflow looks whether it is there and then adds it; of two that have both found nothing, the
-    database refuses one, which finds it there when it looks again.
-    """
-    try:
-        write()
-    except MlflowException as error:
-        if error.error_code != "BAD_REQUEST":  # what it makes of all that its database refuses
-            raise
-        write()
-
-
 def studies_folder() -> Path:
     """Return the folder for studies: beside the store's database, else in the working folder."""
     path = sqlite_path(str(mlflow.get_tracking_uri()))

@@ -17,7 +17,7 @@ from segmentation.evaluation.report.plots import figures
 from segmentation.evaluation.report.report import ReportContext, markdown, metrics, page
 from segmentation.evaluation.report.text import floors, score
 from segmentation.tracking.registry.loading import LoadedModel
-from segmentation.tracking.runs import lifecycle
+from segmentation.tracking.runs.run import tracked_run
 from segmentation.tracking.summaries import evaluations
 from segmentation.tracking.summaries.gallery import Gallery
 from segmentation.utils.concurrency import Progress
@@ -118,11 +118,11 @@ def evaluate_model(
     }
     tags = {"data.source": source.name, "model": loaded.label}
     name = f"evaluate {loaded.label} on {split}"
-    with lifecycle.tracked_run(name, tags, system_metrics=False) as run:
+    with tracked_run(name, tags, system_metrics=False) as run:
         figures_by_name = metrics(found)
-        evaluations.log_analysis(found, loaded, source.root, settings, figures_by_name)
+        evaluations.log_analysis(run, found, loaded, source.root, settings, figures_by_name)
         evaluations.log_pictures(
-            found, gallery, plots, page(found, about, pictures), markdown(found, about)
+            run, found, gallery, plots, page(found, about, pictures), markdown(found, about)
         )
         low, high = found.evaluation.interval()
         evaluations.tell_version(

@@ -17,7 +17,7 @@ from segmentation.models.predictor import Model
 from segmentation.tracking.commands import mlflow_run
 from segmentation.tracking.registry import publish
 from segmentation.tracking.registry.loading import load, seen_images
-from segmentation.tracking.runs import lifecycle
+from segmentation.tracking.runs.run import Run
 from segmentation.utils.concurrency import Progress
 
 _TRIES = 5
@@ -96,17 +96,19 @@ def promote(
     arena: GateEvaluator,
     model: Model | None = None,
     *,
+    run: Run,
     force: bool = False,
 ) -> Decision:
     """Let a version contend with the champion of its name, and write down how it went.
 
-    The decision goes on the version and on the current run. Whoever else becomes champion in the
+    The decision goes on the version and on the run. Whoever else becomes champion in the
     meantime is contended with, too.
 
     Args:
         registered: the challenger.
         arena: where.
         model: the challenger, if it is at hand; else it is loaded.
+        run: in which that is done.
         force: whether it takes over even if it is not shown to be better.
 
     Raises:
@@ -131,19 +133,21 @@ def promote(
             promoted=decision.promoted,
             reason=decision.reason,
             p_value=decision.metrics.get("gate/p_value"),
-            log=functools.partial(lifecycle.log_decision, decision),
+            log=functools.partial(run.log_decision, decision),
         ):
             return decision
     raise DataError(f"the champion of {registered.name} changes too often; try again later")
 
 
-def try_promote(registered: publish.VersionRef, arena: GateEvaluator, model: Model) -> str:
+def try_promote(
+    registered: publish.VersionRef, arena: GateEvaluator, model: Model, run: Run
+) -> str:
     """Let a version contend, see `promote`; return how it went, in words.
 
     The model is registered by then: where the store goes away now, another time will do.
     """
     try:
-        return promote(registered, arena, model).reason
+        return promote(registered, arena, model, run=run).reason
     except publish.StoreError as error:
         again = mlflow_run("promote", {"model": registered.uri})
         return f"Champion: not decided, since the tracking store failed ({error}); later: {again}"

@@ -26,15 +26,12 @@ from segmentation.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from segmentation.runtime.signals import StopSignal
 from segmentation.tracking.logging.callback import TrackingCallback
 from segmentation.tracking.registry import export, model_card, publish
-from segmentation.tracking.runs import lifecycle
+from segmentation.tracking.runs import inputs
 from segmentation.tracking.runs.checkpoints import keeper_of
 from segmentation.tracking.runs.resume import GROUP, SETTINGS
-from segmentation.tracking.runs.training_run import (
-    CHECKPOINT,
-    Training,
-    drop_checkpoints,
-    training_run,
-)
+from segmentation.tracking.runs.run import final_metrics
+from segmentation.tracking.runs.run_folder import RunFolder
+from segmentation.tracking.runs.training_run import TrainingRun, drop_checkpoints, training_run
 from segmentation.tracking.summaries.gallery import Gallery
 from segmentation.training.callbacks import Callback, EarlyStopping, FitResult
 from segmentation.training.checkpoint import Snapshot, content_of, parse
@@ -43,7 +40,6 @@ from segmentation.training.loop import fit
 from segmentation.training.rehearsal import fit_to_budget
 from segmentation.training.time_budget import Budget
 from segmentation.utils.concurrency import Progress
-from segmentation.utils.paths import run_folder
 from segmentation.workflows.promote import GateEvaluator, try_promote
 
 Splits = Mapping[str, SplitDataset]
@@ -247,7 +243,7 @@ def train_and_register(
         CheckpointError: what a stopped training has left cannot be gone on from.
     """
     tags = setup.tags() | {SETTINGS: json.dumps(dict(asked or {}))}
-    if resume and (path := run_folder(resume) / CHECKPOINT).exists():
+    if resume and (path := RunFolder(resume).checkpoint).exists():
         load_matching(path, _identity(config, setup))  # raises before anything is changed
     with training_run(run_name(config, setup), tags, resume=resume, resumable=True, say=say) as run:
         export.rehearse()
@@ -261,7 +257,7 @@ def train_and_register(
         if decision is None:
             arena = GateEvaluator(setup.source, config.data.border)
             model = Batched(trained.segmenter, torch.device("cpu"))
-            decision = try_promote(registered, arena, model)
+            decision = try_promote(registered, arena, model, run)
         drop_checkpoints(run.id, say)
     with contextlib.suppress(PeerLostError):  # all is done
         setup.group.barrier()  # for this the others wait: had this process died, they were needed
@@ -310,7 +306,7 @@ class _Received:
 
 
 def fit_and_judge(
-    run: Training,
+    run: TrainingRun,
     config: Config,
     setup: TrainingSession,
     observers: Sequence[Callback],
@@ -334,11 +330,12 @@ def fit_and_judge(
         TrainingError: the loss is not finite.
         CheckpointError: there is a checkpoint that cannot be gone on from.
     """
-    data, training, post = setup.data, config.training, run.post
+    data, training = setup.data, config.training
     val = data["val"]
-    lifecycle.log_setup(post, _resolved(config, setup), data, setup.source.root)
+    run.log_params(_resolved(config, setup))
+    inputs.log_splits(run, data, setup.source.root)
     network, batches = setup.start(config)
-    tracker = TrackingCallback(post, val, training.epochs)
+    tracker = TrackingCallback(run, val, training.epochs)
     watchers = [tracker, *observers]
     patience = EarlyStopping(training.patience) if training.patience else None
     if patience:
@@ -364,8 +361,8 @@ def fit_and_judge(
         result = fit(network, batches, training, setup.compute, watchers, budget)
     if budget is not None:
         ran = dataclasses.replace(training, epochs=result.epochs)
-        post.set_tags({"budget": str(budget)})
-        post.rename(run_name(dataclasses.replace(config, training=ran), setup))
+        run.set_tags({"budget": str(budget)})
+        run.rename(run_name(dataclasses.replace(config, training=ran), setup))
     segmenter = Segmenter(network, config.data.image_size).eval()
     gallery = Gallery(thumbnails=thumbnails)
     model = Batched(segmenter, setup.compute.device)
@@ -380,38 +377,38 @@ def fit_and_judge(
         result=result,
         evaluation=evaluation,
     )
-    post.describe(story.run())
+    run.describe(story.run())
     return Trained(
         segmenter=segmenter, result=result, evaluation=evaluation, story=story, gallery=gallery
     )
 
 
 def post_model(
-    run: Training,
+    run: TrainingRun,
     trained: Trained,
     setup: TrainingSession,
     registration: Mapping[str, Any] | None = None,
 ) -> None:
     """Pack the model, and post it with its figures and what registering it takes."""
-    best_epoch = trained.result.best_epoch
-    packed = run.folder / "model"
+    best_epoch, val = trained.result.best_epoch, setup.data["val"]
+    packed = run.folder.path / "model"
     publish.pack(trained.segmenter, trained.story.config.model, packed)
     facts = publish.as_posted(
-        lifecycle.final_metrics(trained.evaluation, best_epoch),
-        lifecycle.dataset(setup.data["val"], setup.source.root),
+        final_metrics(trained.evaluation, best_epoch),
+        inputs.dataset(val.name, val.digest, setup.source.root),
         best_epoch,
         registration,
     )
-    run.post.log_model(packed, facts)
+    run.log_model(packed, facts)
 
 
-def post_pictures(run: Training, trained: Trained, *, with_curves: bool = True) -> None:
+def post_pictures(run: TrainingRun, trained: Trained, *, with_curves: bool = True) -> None:
     """Post the pictures and the table of the validation images, and a picture of the curves."""
-    trained.gallery.post(run.post, trained.evaluation)
+    trained.gallery.log(run, trained.evaluation)
     if with_curves:
         floor = trained.evaluation.counts.all_pet().mean().dice
         figure = curves(trained.result.history, trained.result.best_epoch, floor)
-        run.post.log_figure(figure, "curves.png")
+        run.log_figure(figure, "curves.png")
 
 
 def _registration(trained: Trained, setup: TrainingSession, run_id: str) -> dict[str, Any]:

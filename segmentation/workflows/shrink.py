@@ -7,7 +7,7 @@ from segmentation.config.shrink import ShrinkConfig
 from segmentation.tracking.inventory.local_files import cache_kinds
 from segmentation.tracking.inventory.models import model_kinds
 from segmentation.tracking.inventory.runs import checkpoints, deleted_runs
-from segmentation.tracking.runs.lifecycle import tracked_run
+from segmentation.tracking.runs.run import tracked_run
 from segmentation.tracking.store import store_lock
 from segmentation.tracking.summaries.shrinks import log_shrink
 from segmentation.utils.inventory import Item, free, mib, table
@@ -64,7 +64,7 @@ def shrink(
                 ):  # one at a time: what two delete at once both would count
                     free(kinds, gone, progress)
         finally:  # what was deleted is on record, however this ends
-            log_shrink(kinds, gone)
+            log_shrink(run, kinds, gone)
     went = {id(thing) for things in gone.values() for thing in things}
     spare = [thing for kind in kinds for thing in kind.spare]
     left = [thing for thing in spare if id(thing) not in went]

@@ -2,7 +2,6 @@
 
 import sys
 import threading
-from functools import partial
 from pathlib import Path
 
 import mlflow
@@ -10,9 +9,10 @@ import pytest
 
 from segmentation.data.oxford_pets import read_trainval
 from segmentation.data.splits import gate_of
+from segmentation.tracking.logging.mlflow_sink import MlflowSink
+from segmentation.tracking.logging.run_logger import RunLogger
 from segmentation.tracking.registry.loading import load
-from segmentation.tracking.runs.lifecycle import described_dataset
-from segmentation.tracking.store import despite_others
+from segmentation.tracking.runs.inputs import dataset
 from tests.helpers.programs import TINY, Program, entry_command
 from tests.helpers.stopped import tracking_server
 from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
@@ -27,11 +27,11 @@ def test_runs_that_begin_at_once_all_know_their_data_set(tmp_path: Path) -> None
         client = mlflow.MlflowClient(server.uri)
 
         def log(run_id: str) -> None:
-            with mlflow.start_run(run_id=run_id):
-                for number in range(rounds):
-                    images = described_dataset("train", f"{number:036d}", tmp_path)
-                    begins.wait(timeout=60)
-                    despite_others(partial(mlflow.log_input, images))
+            run = RunLogger(run_id, MlflowSink(run_id))
+            for number in range(rounds):
+                images = dataset("train", f"{number:036d}", tmp_path)
+                begins.wait(timeout=60)
+                run.log_inputs([(images, "training")])
 
         ids = [client.create_run("0").info.run_id for _ in range(runs)]
         threads = [threading.Thread(target=log, args=(run_id,)) for run_id in ids]

@@ -17,8 +17,8 @@ from mlflow.entities.model_registry import ModelVersion
 
 from segmentation.config.fields import Count
 from segmentation.config.shrink import ShrinkConfig
+from segmentation.tracking.artifacts import discard_unless_wanted, size_at
 from segmentation.tracking.inventory.runs import every_run, has_ended_well, over_since
-from segmentation.tracking.inventory.storage import discard_unless_wanted, size_at
 from segmentation.tracking.store import paginate
 from segmentation.tracking.summaries.studies import PARENT
 from segmentation.utils.inventory import Category, Item

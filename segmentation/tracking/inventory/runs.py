@@ -9,8 +9,8 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.entities import ViewType
 
 from segmentation.config.shrink import ShrinkConfig
+from segmentation.tracking.artifacts import remove_at, size_at
 from segmentation.tracking.inventory.local_files import RunFolder, run_folders, size_of
-from segmentation.tracking.inventory.storage import remove_at, size_at
 from segmentation.tracking.runs.training_run import CHECKPOINTS
 from segmentation.tracking.store import paginate
 from segmentation.utils.inventory import Category, Item

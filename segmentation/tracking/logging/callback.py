@@ -23,9 +23,9 @@ _KEY = "pictures/{step}/{number}"
 class TrackingCallback:
     """Posts each epoch's figures, and what some validation pets look like by then."""
 
-    def __init__(self, post: RunLogger, val: SplitDataset, epochs: int) -> None:
+    def __init__(self, run: RunLogger, val: SplitDataset, epochs: int) -> None:
         """Choose the pets to show: the first of the validation split, whose order is mixed."""
-        self._post, self._val = post, val
+        self._run, self._val = run, val
         moments = min(MOMENTS, max(3, epochs // 10))
         #: As PNG, by epoch.
         self._seen: dict[int, list[bytes]] = {}
@@ -54,19 +54,19 @@ class TrackingCallback:
                 self._seen.setdefault(int(step), []).append(content.tobytes())
         names = list(history)
         for epoch, values in enumerate(zip(*history.values(), strict=True), 1):
-            self._post.log_metrics(dict(zip(names, values, strict=True)), epoch)
+            self._run.log_metrics(dict(zip(names, values, strict=True)), epoch)
 
     def on_fit_start(self, samples: Samples) -> None:
         """Post what the untrained network says: the sliders of MLflow's UI begin at step 0."""
-        self._post_pictures(samples, 0)
+        self._log_images(samples, 0)
 
     def on_epoch_end(self, report: EpochReport) -> None:
         """Post the epoch."""
-        self._post.log_metrics(epoch_metrics(report), report.epoch)
+        self._run.log_metrics(epoch_metrics(report), report.epoch)
         if report.epoch in self._moments or report.epoch == report.epochs:  # a budget moves the end
-            self._post_pictures(report.samples, report.epoch)
+            self._log_images(report.samples, report.epoch)
 
-    def _post_pictures(self, samples: Samples, step: int) -> None:
+    def _log_images(self, samples: Samples, step: int) -> None:
         pictures = []
         for position, probability in enumerate(samples(SAMPLES)):
             image, flags = self._val.pixels[position]
@@ -75,11 +75,11 @@ class TrackingCallback:
         self._seen[step] = pictures
         for number, picture in enumerate(pictures, 1):
             # By number, so that a saved view can name them for all runs.
-            self._post.log_image_step(picture, f"val/pet {number}", step)
+            self._run.log_image_step(picture, f"val/pet {number}", step)
 
     def on_fit_end(self, result: FitResult) -> None:
         """Note how it ended, and put the pictures of all moments into one."""
-        self._post.set_tags(
+        self._run.set_tags(
             {
                 "fit.reason": result.reason,
                 "fit.best_epoch": str(result.best_epoch),
@@ -89,7 +89,7 @@ class TrackingCallback:
         )
         names = [example.id for example in self._val.examples[:SAMPLES]]
         seen = {step: [_pixels(png) for png in pngs] for step, pngs in self._seen.items()}
-        self._post.log_image(progress(seen, names), "val/progress.jpg")
+        self._run.log_image(progress(seen, names), "val/progress.jpg")
 
 
 def _pixels(png: bytes) -> Picture:

@@ -2,81 +2,97 @@
 
 import json
 import re
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    LoggedModelInput,
+    Metric,
+    Param,
+    RunTag,
+)
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
 
-from segmentation.tracking.inventory.storage import remove_at
-from segmentation.tracking.logging.outbox import Entry
+from segmentation.tracking.artifacts import remove_at
+from segmentation.tracking.logging.outbox import Entry, Files, write_files
 from segmentation.tracking.logging.uploader import RefusedError
 
-_MANY = 900  # figures; MLflow takes 1,000 at a time
+_MAX_METRICS = 900  # MLflow takes 1,000 at a time
 #: Of an answer of the store with one of these, no later try will have another.
 _FINAL = ("INVALID_PARAMETER_VALUE",)
 _GONE = "RESOURCE_DOES_NOT_EXIST"
 # What is neither the store's doing nor the network's is tried so often.
 _TRIES = 3
 _IMAGES = "images"
-_OF_A_DATASET = ("name", "digest", "source_type", "source", "schema", "profile")
-#: MLflow's names of pictures with steps, where ~ stands for /: first NAME.png is written, then
+_DATASET_FIELDS = ("name", "digest", "source_type", "source", "schema", "profile")
+#: MLflow's names of images with steps, where ~ stands for /: it writes NAME.png first, then
 #: NAME+compressed.webp.
-_PICTURE = re.compile(r"(?P<key>.*)\+step\+(?P<step>\d+)\+.*")
+_IMAGE_NAME = re.compile(r"(?P<key>.*)\+step\+(?P<step>\d+)\+.*")
 _FIRST, _SECOND = ".png", "+compressed.webp"
 
-#: Brings a model to the store, given its entry's facts and folder.
-Models = Callable[[str, dict[str, Any], Path], None]
+#: Brings a model to the store, never twice; given the run's id, an entry's metadata and its folder.
+LogModel = Callable[[str, dict[str, Any], Path], None]
 
 
 class MlflowSink:
-    """Brings the entries of one run to MLflow.
+    """Brings entries to one run in MLflow: those of an `Outbox` by `write`, or at once by `put`.
 
-    An entry may have arrived before: an earlier process was killed, or a server's answer was lost.
-    What MLflow would take twice, figures, pictures and tables, is then looked for first.
+    An entry of an outbox may have arrived before: an earlier process was killed, or a server's
+    answer was lost. What MLflow would take twice (metrics, images and tables) is then looked for
+    first.
     """
 
-    def __init__(self, run_id: str, log_model: Models, *, careful: bool) -> None:
+    def __init__(
+        self, run_id: str, log_model: LogModel | None = None, *, careful: bool = False
+    ) -> None:
         """Look at nothing yet.
 
         Args:
             run_id: MLflow's.
-            log_model: brings a model to the store, and never twice.
+            log_model: see `LogModel`; None where no model will be logged.
             careful: whether an earlier process may have delivered something.
         """
         self._run_id, self._log_model, self._careful = run_id, log_model, careful
         self._client = mlflow.MlflowClient()
         self._steps: dict[str, set[int]] = {}
         self._tries: dict[int, int] = {}
-        self._pictures: set[tuple[str, int]] | None = None
-        self._kinds: dict[str, Callable[[Entry], None]] = {
-            "params": self._params,
-            "tags": self._tags,
-            "inputs": self._inputs,
-            "picture": self._picture,
-            "file": self._file,
-            "checkpoint": self._file,
-            "table": self._table,
-            "model": self._model,
-            "end": self._end,
-        }
+        self._images: set[tuple[str, int]] | None = None
+
+    def put(
+        self,
+        kind: str,
+        metadata: Mapping[str, Any],
+        files: Files | None = None,
+        *,
+        replace: bool = False,
+    ) -> None:
+        """Write one thing straight to MLflow; as `Outbox.put`, whose arguments it takes.
+
+        Raises:
+            MlflowException: the store does not take it.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            write_files(Path(folder), files or {})
+            entry = Entry(number=0, kind=kind, metadata=dict(metadata), folder=Path(folder))
+            self._steps = {}  # here a step that is logged again has a newer value
+            self._send([entry])
 
     def write(self, entries: list[Entry]) -> list[Entry]:
-        """Bring the first entry, or the first few, to MLflow; see `courier.Delivery`."""
+        """Bring the first entry, or the first few, to MLflow; see `uploader.Sink`."""
         first = entries[0]
-        if first.kind != "metrics" and first.kind not in self._kinds:
-            raise RefusedError(f"{first.kind}: the entry {first.number} cannot be read")
         try:
-            if first.kind == "metrics":
-                return self._metrics(entries)
-            self._kinds[first.kind](first)
+            return self._send(entries)
         except MlflowException as error:
-            if error.error_code in _FINAL or (error.error_code == _GONE and self._is_gone()):
+            if error.error_code in _FINAL or (error.error_code == _GONE and self._run_is_gone()):
                 raise RefusedError(f"{first.kind}: {error}") from error
             raise
         except (OSError, SQLAlchemyError):  # also all that the network's library raises
@@ -86,42 +102,74 @@ class MlflowSink:
             if self._tries[first.number] >= _TRIES:
                 raise RefusedError(f"{first.kind}: {error}") from error
             raise
+
+    def invalidate(self) -> None:
+        """Look again at what is there before anything else is written."""
+        self._careful = True
+        self._steps, self._images = {}, None
+
+    def _send(self, entries: list[Entry]) -> list[Entry]:
+        first = entries[0]
+        match first.kind:
+            case "metrics":
+                return self._send_metrics(entries)
+            case "params":
+                self._send_params(first)
+            case "tags":
+                tags = [RunTag(key, value) for key, value in first.metadata.items()]
+                self._client.log_batch(self._run_id, tags=tags)
+            case "inputs":
+                self._send_inputs(first)
+            case "picture":
+                self._send_image(first)
+            case "file" | "checkpoint":
+                folder, _, name = first.metadata["path"].rpartition("/")
+                self._client.log_artifact(self._run_id, str(first.folder / name), folder or None)
+            case "table":
+                self._send_table(first)
+            case "model" if self._log_model is not None:
+                self._log_model(self._run_id, first.metadata, first.folder)
+            case "end":
+                # A run that was finished elsewhere since stays so.
+                if self._client.get_run(self._run_id).info.status != "FINISHED":
+                    self._client.set_terminated(self._run_id, first.metadata["status"])
+            case _:
+                raise RefusedError(f"{first.kind}: the entry {first.number} cannot be read")
         return [first]
 
-    def _is_gone(self) -> bool:
-        """Tell whether the run itself was deleted."""
+    def _run_is_gone(self) -> bool:
         try:
             return bool(self._client.get_run(self._run_id).info.lifecycle_stage != "active")
         except MlflowException as error:
             return bool(error.error_code == _GONE)
 
-    def invalidate(self) -> None:
-        """Look again at what is there before anything else is written."""
-        self._careful = True
-        self._steps, self._pictures = {}, None
-
-    def _metrics(self, entries: list[Entry]) -> list[Entry]:
-        taken: list[Entry] = []
+    def _send_metrics(self, entries: list[Entry]) -> list[Entry]:
+        """Write the metrics of as many entries as one call takes: a call costs 10 to 70 ms."""
+        batch: list[Entry] = []
         points: list[Metric] = []
         for entry in entries:
-            if entry.kind != "metrics" or len(points) + len(entry.metadata["points"]) > _MANY:
+            if (
+                entry.kind != "metrics"
+                or len(points) + len(entry.metadata["points"]) > _MAX_METRICS
+            ):
                 break
-            taken.append(entry)
-            points += [Metric(*point) for point in entry.metadata["points"]]
+            batch.append(entry)
+            links = entry.metadata.get("links", {})
+            points += [Metric(*point, **links) for point in entry.metadata["points"]]
         new: dict[tuple[str, int], Metric] = {}
-        for point in points:  # one that was stopped and went on may say something twice
+        for point in points:  # a training that was stopped and went on may log an epoch twice
             if point.step not in self._known_steps(point.key):
                 new.setdefault((point.key, point.step), point)
         try:
             if new:
                 self._client.log_batch(self._run_id, metrics=list(new.values()))
         except MlflowException as error:
-            if error.error_code in _FINAL and len(taken) > 1:  # it may be one of them
-                return self._metrics(entries[:1])
+            if error.error_code in _FINAL and len(batch) > 1:  # it may be one of them
+                return self._send_metrics(entries[:1])
             raise
         for key, step in new:
             self._steps[key].add(step)
-        return taken
+        return batch
 
     def _known_steps(self, key: str) -> set[int]:
         if key not in self._steps:
@@ -129,53 +177,64 @@ class MlflowSink:
             self._steps[key] = {point.step for point in there}
         return self._steps[key]
 
-    def _params(self, entry: Entry) -> None:
-        # What a training that goes on says otherwise, such as another device, cannot be changed.
+    def _send_params(self, entry: Entry) -> None:
+        # MLflow refuses another value of a param, such as the device of a run that goes on.
         there = self._client.get_run(self._run_id).data.params if self._careful else {}
         params = [Param(key, value) for key, value in entry.metadata.items() if key not in there]
         if params:
             self._client.log_batch(self._run_id, params=params)
 
-    def _tags(self, entry: Entry) -> None:
-        tags = [RunTag(key, value) for key, value in entry.metadata.items()]
-        self._client.log_batch(self._run_id, tags=tags)
-
-    def _inputs(self, entry: Entry) -> None:
-        inputs = [
+    def _send_inputs(self, entry: Entry) -> None:
+        datasets = [
             DatasetInput(
-                dataset=Dataset(**{name: one["dataset"].get(name) for name in _OF_A_DATASET}),
+                dataset=Dataset(**{name: one["dataset"].get(name) for name in _DATASET_FIELDS}),
                 tags=[InputTag(MLFLOW_DATASET_CONTEXT, one["context"])],
             )
             for one in entry.metadata["inputs"]
         ]
-        self._client.log_inputs(self._run_id, inputs)
+        models = [LoggedModelInput(model_id=model) for model in entry.metadata.get("models", ())]
+        try:
+            self._client.log_inputs(self._run_id, datasets, models)
+        except MlflowException as error:
+            # MLflow looks whether a data set is there and then adds it. Of two processes that have
+            # both found nothing the database refuses one, which finds it when it looks again.
+            if error.error_code != "BAD_REQUEST":
+                raise
+            self._client.log_inputs(self._run_id, datasets, models)
 
-    def _picture(self, entry: Entry) -> None:
+    def _send_image(self, entry: Entry) -> None:
         key, step = entry.metadata["key"], entry.metadata["step"]
-        if self._pictures is None:
-            self._pictures = self._whole_pictures() if self._careful else set()
-        if (key, step) in self._pictures:
+        if self._images is None:
+            self._images = self._whole_images() if self._careful else set()
+        if (key, step) in self._images:
             return
-        with Image.open(entry.folder / "picture.png", formats=("PNG",)) as picture:
-            # At once: MLflow's queue for pictures makes the end of a run wait for up to 2 s.
+        with Image.open(entry.folder / "picture.png", formats=("PNG",)) as image:
+            # At once: MLflow's queue for images makes the end of a run wait for up to 2 s.
             self._client.log_image(
                 self._run_id,
-                picture,
+                image,
                 key=key,
                 step=step,
                 timestamp=entry.metadata["timestamp"],
                 synchronous=True,
             )
-        self._pictures.add((key, step))
+        self._images.add((key, step))
 
-    def _file(self, entry: Entry) -> None:
-        folder, _, name = entry.metadata["path"].rpartition("/")
-        self._client.log_artifact(self._run_id, str(entry.folder / name), folder or None)
+    def _whole_images(self) -> set[tuple[str, int]]:
+        """Return key and step of the images that are there; what is half there is removed."""
+        names = self._names_in(_IMAGES)
+        whole = {name.removesuffix(_SECOND) for name in names if name.endswith(_SECOND)}
+        for name in names:
+            if name.endswith(_FIRST) and name.removesuffix(_FIRST) not in whole:
+                address = self._client.get_run(self._run_id).info.artifact_uri
+                remove_at(address, f"{_IMAGES}/{name}")
+        found = [match for name in whole if (match := _IMAGE_NAME.fullmatch(name))]
+        return {(one["key"].replace("~", "/"), int(one["step"])) for one in found}
 
-    def _table(self, entry: Entry) -> None:
+    def _send_table(self, entry: Entry) -> None:
         path = entry.metadata["path"]
         folder, _, name = path.rpartition("/")
-        if self._careful and name in self._listed(folder):  # MLflow would add the rows to it
+        if self._careful and name in self._names_in(folder):  # MLflow would add the rows to it
             return
         table = json.loads((entry.folder / "table.json").read_text())
         for column, files in entry.metadata["pictures"].items():
@@ -183,26 +242,7 @@ class MlflowSink:
         ordered = {column: table[column] for column in entry.metadata["columns"]}
         self._client.log_table(self._run_id, ordered, path)
 
-    def _model(self, entry: Entry) -> None:
-        self._log_model(self._run_id, entry.metadata, entry.folder)
-
-    def _whole_pictures(self) -> set[tuple[str, int]]:
-        """Return key and step of the pictures that are there; halves of others are removed."""
-        names = self._listed(_IMAGES)
-        whole = {name.removesuffix(_SECOND) for name in names if name.endswith(_SECOND)}
-        for name in names:
-            if name.endswith(_FIRST) and name.removesuffix(_FIRST) not in whole:
-                address = self._client.get_run(self._run_id).info.artifact_uri
-                remove_at(address, f"{_IMAGES}/{name}")
-        found = [match for name in whole if (match := _PICTURE.fullmatch(name))]
-        return {(one["key"].replace("~", "/"), int(one["step"])) for one in found}
-
-    def _end(self, entry: Entry) -> None:
-        # One that was finished elsewhere since stays so.
-        if self._client.get_run(self._run_id).info.status != "FINISHED":
-            self._client.set_terminated(self._run_id, entry.metadata["status"])
-
-    def _listed(self, folder: str) -> list[str]:
+    def _names_in(self, folder: str) -> list[str]:
         """Return the names of what lies in a folder of the run's artifacts."""
         there = self._client.list_artifacts(self._run_id, folder or None)
         return [item.path.rpartition("/")[2] for item in there]

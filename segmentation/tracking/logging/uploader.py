@@ -1,4 +1,4 @@
-"""Brings what is to be tracked to the store, in the background and for as long as it takes."""
+"""Brings what waits in an outbox to the store, in the background and for as long as it takes."""
 
 import contextlib
 import threading
@@ -6,19 +6,20 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from segmentation.tracking.logging.outbox import Entry, Outbox
+from segmentation.errors import TrackingError
+from segmentation.tracking.logging.outbox import REJECTED, Entry, Outbox
 
 # Seconds between two rounds: each call that writes costs about as much as a training step.
-_RHYTHM = 4.0
+_INTERVAL = 4.0
 # Seconds between two tries while the store does not answer: the first, and the longest.
-_FIRST, _LONGEST = 1.0, 8.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 8.0
 
 
 class RefusedError(Exception):
     """The store has answered, and will never take the entry; the message is its reason."""
 
 
-class Delivery(Protocol):
+class Sink(Protocol):
     """Knows how entries reach the store."""
 
     def write(self, entries: list[Entry]) -> list[Entry]:
@@ -26,36 +27,38 @@ class Delivery(Protocol):
 
         Raises:
             RefusedError: it will never take the first one.
-            Exception: it cannot be reached now, or it is not known whether that arrived.
+            Exception: it cannot be reached now, or nobody knows whether that arrived.
         """
 
     def invalidate(self) -> None:
-        """Hear that nobody knows what of the last entries has arrived."""
+        """Forget what has arrived, since nobody knows of the last entries: look before writing."""
 
 
 class Uploader:
     """A thread that empties an outbox.
+
+    An entry is removed once the store has confirmed it. Where that confirmation is lost, by a
+    failure of the network or a kill, the entry is written again, and the sink first looks whether
+    it is there: so each arrives exactly once.
 
     Attributes:
         busy: seconds of a processor that it has taken.
     """
 
     def __init__(
-        self, outbox: Outbox, delivery: Delivery, say: Callable[[str], None] = lambda line: None
+        self, outbox: Outbox, sink: Sink, say: Callable[[str], None] = lambda line: None
     ) -> None:
-        """Begin.
-
-        Args:
-            outbox: what is to be brought.
-            delivery: how.
-            say: told when the store does not answer, and when it does again.
-        """
-        self._outbox, self._delivery, self._say = outbox, delivery, say
+        self._outbox, self._sink, self._say = outbox, sink, say
         self._wake, self._closing, self._stop = (threading.Event() for _ in range(3))
         self._trouble: tuple[float, str] | None = None  # since when, by the clock, and what
         self.busy = 0.0
+        self._start()
+
+    def _start(self) -> None:
+        self._closing.clear()
+        self._stop.clear()
         # Not joined where the program ends: a call that hangs holds nobody up.
-        self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="uploader", daemon=True)
         self._thread.start()
 
     @property
@@ -64,17 +67,17 @@ class Uploader:
         trouble = self._trouble
         return trouble[1] if trouble else ""
 
-    @property
-    def alive(self) -> bool:
-        """Whether it still works."""
-        return self._thread.is_alive()
-
     def finish(self, patience: float) -> bool:
-        """Bring all that is left; return whether all has arrived.
+        """Bring all that is left; return whether all has arrived. May be called again.
 
         Args:
             patience: for so many seconds a store that does not answer is waited for.
+
+        Raises:
+            TrackingError: the store has refused something for good.
         """
+        if not self._thread.is_alive():
+            self._start()
         began = time.monotonic()
         self._closing.set()
         self._wake.set()
@@ -86,65 +89,65 @@ class Uploader:
                 break
         self._stop.set()
         self._wake.set()
+        if refused := self._outbox.rejected():
+            raise TrackingError(
+                f"the tracking store has refused {len(refused)} entries, which lie in "
+                f"{self._outbox.folder / REJECTED}: {refused[0][:300]}"
+            )
         return not self._outbox.pending()
 
     def _run(self) -> None:
-        pause = _FIRST
+        pause = _FIRST_PAUSE
         while not self._stop.is_set():
-            arrived = self._round()
+            arrived = self._upload_all()
             self.busy = time.thread_time()
-            if arrived and self._closing.is_set() and not self._outbox.pending():
+            closing = self._closing.is_set()
+            if arrived and closing and not self._outbox.pending():
                 return
-            if arrived:
-                pause = _FIRST
-            if not self._closing.is_set():
-                self._wake.wait(_RHYTHM if arrived else pause)
-            elif not arrived:
-                self._stop.wait(min(pause, _FIRST))
+            if closing and not arrived:
+                self._stop.wait(min(pause, _FIRST_PAUSE))
+            elif not closing:
+                self._wake.wait(_INTERVAL if arrived else pause)
             self._wake.clear()
-            if not arrived:
-                pause = min(2 * pause, _LONGEST)
+            pause = _FIRST_PAUSE if arrived else min(2 * pause, _LONGEST_PAUSE)
 
-    def _round(self) -> bool:
+    def _upload_all(self) -> bool:
         """Bring all that waits; return whether it has arrived."""
         try:
             while not self._stop.is_set():
-                entries = self._outbox.lease(self._outbox.pending())
+                entries = self._outbox.lease()
                 if not entries:
                     return True
-                self._bring(entries)
+                self._upload(entries)
         except Exception as error:  # whatever it is, what waits is kept
-            self._outbox.lease([])
-            self._delivery.invalidate()
-            self._note(error)
+            self._outbox.release()
+            self._sink.invalidate()
+            self._note_trouble(error)
         return False
 
-    def _bring(self, entries: list[Entry]) -> None:
+    def _upload(self, entries: list[Entry]) -> None:
         try:
-            taken = self._delivery.write(entries)
+            written = self._sink.write(entries)
         except RefusedError as refused:
-            self._delivery.invalidate()
+            self._sink.invalidate()
             self._outbox.reject(entries[0], str(refused))
         else:
-            self._outbox.ack(taken)
-        self._relieve()
+            self._outbox.ack(written)
+        if self._trouble is not None:
+            lasted = time.monotonic() - self._trouble[0]
+            self._trouble = None
+            self._log(f"Tracking: the store answers again, after {lasted:.0f} s")
 
-    def _note(self, error: Exception) -> None:
+    def _note_trouble(self, error: Exception) -> None:
         reason = next(iter(str(error).splitlines()), "")[:300] or type(error).__name__
         if self._trouble is None:
             self._trouble = time.monotonic(), reason
-            self._tell(
+            self._log(
                 f"Tracking: the store does not take what is written ({reason}); training goes on, "
                 f"and what is to be tracked waits in {self._outbox.folder}"
             )
         self._trouble = self._trouble[0], reason
 
-    def _relieve(self) -> None:
-        if self._trouble is not None:
-            lasted = time.monotonic() - self._trouble[0]
-            self._trouble = None
-            self._tell(f"Tracking: the store answers again, after {lasted:.0f} s")
-
-    def _tell(self, line: str) -> None:
+    def _log(self, line: str) -> None:
         with contextlib.suppress(OSError):  # nobody may be listening any more
             self._say(line)

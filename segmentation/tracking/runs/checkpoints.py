@@ -7,7 +7,7 @@ from typing import Any
 
 from segmentation.runtime.signals import StopSignal
 from segmentation.tracking.logging.callback import TrackingCallback
-from segmentation.tracking.runs.training_run import ARTIFACT, Training
+from segmentation.tracking.runs.training_run import ARTIFACT, TrainingRun
 from segmentation.training.checkpointer import INTERVAL, DiskCheckpointer
 from segmentation.utils.environment import seconds_in
 
@@ -19,7 +19,7 @@ VARIABLE = "PETSEG_CHECKPOINT_SECONDS"
 
 
 def keeper_of(
-    run: Training, identity: Mapping[str, Any], tracker: TrackingCallback
+    run: TrainingRun, identity: Mapping[str, Any], tracker: TrackingCallback
 ) -> DiskCheckpointer:
     """Return what keeps a training in its run's folder, and sends some of that to the store.
 
@@ -34,10 +34,10 @@ def keeper_of(
         nonlocal last
         if urgent or time.monotonic() - last >= _SENT_EVERY:
             last = time.monotonic()
-            run.post.log_checkpoint(path, ARTIFACT)
+            run.log_checkpoint(path, ARTIFACT)
 
     return DiskCheckpointer(
-        run.checkpoint,
+        run.folder.checkpoint,
         identity,
         StopSignal(),
         tracker.state,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from mlflow.utils.git_utils import get_git_commit
 
-from segmentation.tracking.runs.lifecycle import has_uncommitted_changes
 from segmentation.tracking.runs.rerun import LoggedTraining
+from segmentation.tracking.runs.run import has_uncommitted_changes
 
 #: Of digests and commits so many characters are shown.
 _SHOWN = 8

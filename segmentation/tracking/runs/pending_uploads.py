@@ -2,27 +2,25 @@
 
 import contextlib
 import dataclasses
-import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import mlflow
 from mlflow.exceptions import MlflowException
 
-from segmentation.errors import ConfigError, TrackingError
-from segmentation.tracking.logging.outbox import entries_in
-from segmentation.tracking.logging.run_logger import OUTBOX, STORE, BusyError, RunLogger, run_lock
+from segmentation.errors import TrackingError
+from segmentation.tracking.logging.mlflow_sink import MlflowSink
+from segmentation.tracking.logging.outbox import Outbox
+from segmentation.tracking.logging.uploader import Uploader
 from segmentation.tracking.registry import publish
-from segmentation.tracking.runs.training_run import CHECKPOINT, drop_checkpoints
-from segmentation.tracking.store import this_store
-from segmentation.utils.paths import run_folder, runs_folder
+from segmentation.tracking.runs.run_folder import BusyError, RunFolder, run_folders
+from segmentation.tracking.runs.training_run import drop_checkpoints
 
 _PATIENCE = 15.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class UploadResult:
-    """What came of one run's leftovers.
+    """What came of the entries of one run.
 
     Attributes:
         run_id: MLflow's.
@@ -44,35 +42,24 @@ def pending() -> Iterator[tuple[str, int]]:
 
     Those of living processes are left out: they deliver themselves.
     """
-    for folder in sorted(runs_folder().glob("*")):
+    for folder in run_folders():
         count = 0
-        if entries_in(folder / OUTBOX) and _is_ours(folder):
-            with contextlib.suppress(BusyError, ConfigError), run_lock(folder.name):
-                count = len(entries_in(folder / OUTBOX))
+        if folder.pending() and folder.is_of_this_store():
+            with contextlib.suppress(BusyError), folder.lock():
+                count = len(folder.pending())
         if count:
-            yield folder.name, count
+            yield folder.run_id, count
 
 
 def other_stores() -> int:
     """Return of how many runs of other tracking stores something waits on this machine."""
-    return sum(
-        not _is_ours(folder) and bool(entries_in(folder / OUTBOX))
-        for folder in runs_folder().glob("*")
-    )
-
-
-def _is_ours(folder: Path) -> bool:
-    """Tell whether a run's folder is of this tracking store."""
-    try:
-        return (folder / STORE).read_text() == this_store()
-    except OSError:
-        return False
+    return sum(bool(folder.pending()) and not folder.is_of_this_store() for folder in run_folders())
 
 
 def deliver(run_id: str, say: Callable[[str], None]) -> UploadResult:
     """Deliver what waits of one run, unless its process still lives; see `UploadResult`."""
-    folder = run_folder(run_id)
-    entries = entries_in(folder / OUTBOX)
+    folder = RunFolder(run_id)
+    entries = folder.pending()
     ends = [entry.metadata["status"] for entry in entries if entry.kind == "end"]
     names = [
         entry.metadata["registration"]["name"]
@@ -80,16 +67,17 @@ def deliver(run_id: str, say: Callable[[str], None]) -> UploadResult:
         if entry.kind == "model" and entry.metadata["registration"]
     ]
     try:
-        with run_lock(run_id):
+        with folder.lock():
             mlflow.MlflowClient().get_run(run_id)  # of this store, and there
-            if not RunLogger(run_id, publish.deliver, say, careful=True).finish(_PATIENCE):
+            sink = MlflowSink(run_id, publish.deliver, careful=True)
+            if not Uploader(Outbox(folder.outbox), sink, say).finish(_PATIENCE):
                 raise TrackingError("the store does not answer; try again when it does")
             registered = publish.registered_from(run_id, names[-1]) if names else None
             status = ends[-1] if ends else ""
             if status == "FINISHED":
                 drop_checkpoints(run_id, say)
-            if status == "FINISHED" or not (folder / CHECKPOINT).exists():
-                shutil.rmtree(folder, ignore_errors=True)
+            if status == "FINISHED" or not folder.checkpoint.exists():
+                folder.remove()
     except (TrackingError, MlflowException) as error:
         problem = next(iter(str(error).splitlines()), "")
         return UploadResult(run_id=run_id, entries=len(entries), problem=problem)

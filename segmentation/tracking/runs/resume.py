@@ -14,9 +14,10 @@ import mlflow
 
 from segmentation.config.training import Config
 from segmentation.errors import ConfigError, PeerLostError
-from segmentation.tracking.logging.run_logger import FAILURE
 from segmentation.tracking.runs.heartbeat import GRACE_PERIOD, ProcessInfo
-from segmentation.tracking.runs.training_run import ARTIFACT, CHECKPOINT
+from segmentation.tracking.runs.run import FAILURE
+from segmentation.tracking.runs.run_folder import RunFolder
+from segmentation.tracking.runs.training_run import ARTIFACT
 from segmentation.tracking.store import get_run_or_fail
 from segmentation.utils.paths import run_folder
 
@@ -75,7 +76,7 @@ class ResumableRun:
 
     def checkpoint(self) -> Path | None:
         """Return where its checkpoint lies on this machine, fetched from the store if need be."""
-        path = run_folder(self.id) / CHECKPOINT
+        path = RunFolder(self.id).checkpoint
         if path.exists():
             return path
         folder, _, name = ARTIFACT.rpartition("/")

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import mlflow
 from mlflow.entities import Run, ViewType
 
-from segmentation.tracking.logging.run_logger import is_locked
 from segmentation.tracking.runs.heartbeat import GRACE_PERIOD, HEARTBEAT_INTERVAL, ProcessInfo
+from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.store import paginate
 
 ALIVE, DEAD, UNREACHABLE, UNKNOWN = "alive", "gone", "silent", "unknown"
@@ -113,7 +113,7 @@ def _verdict(run_id: str, sign: ProcessInfo | None) -> tuple[str, str]:
         f"last heard of {ago:.0f} s ago" if ago < 120 else f"last heard of {ago / 60:.0f} min ago"
     )
     if sign.is_local():
-        if sign.is_alive() or is_locked(run_id):
+        if sign.is_alive() or RunFolder(run_id).is_locked():
             return ALIVE, f"process {sign.pid} of this machine writes it"
         return DEAD, f"process {sign.pid} of this machine is gone, {heard}"
     if ago < GRACE_PERIOD:

@@ -1,12 +1,9 @@
-"""A training's run: what it says arrives, though the store be slow or away for a while."""
+"""A training's run: what it logs arrives, though the store be slow or away for a while."""
 
 import contextlib
-import dataclasses
 import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 
 import mlflow
 from mlflow.exceptions import MlflowException
@@ -14,12 +11,15 @@ from mlflow.exceptions import MlflowException
 from segmentation.errors import CheckpointError, PeerLostError, TrackingError, TrainingError, full
 from segmentation.runtime.signals import StopSignal
 from segmentation.tracking import commands
-from segmentation.tracking.inventory.storage import remove_at
-from segmentation.tracking.logging.run_logger import FAILURE, STORE, RunLogger, run_lock
+from segmentation.tracking.artifacts import remove_at
+from segmentation.tracking.logging.mlflow_sink import MlflowSink
+from segmentation.tracking.logging.outbox import Outbox
 from segmentation.tracking.logging.system_metrics import MachineWatch
+from segmentation.tracking.logging.uploader import Uploader
 from segmentation.tracking.registry import publish
 from segmentation.tracking.runs.heartbeat import Heartbeat, start_heartbeat
-from segmentation.tracking.runs.lifecycle import (
+from segmentation.tracking.runs.run import (
+    FAILURE,
     Run,
     ending_badly,
     leave_launchers_run,
@@ -27,71 +27,83 @@ from segmentation.tracking.runs.lifecycle import (
     reason_of,
     status_of,
 )
-from segmentation.tracking.store import release_reserve, this_store
+from segmentation.tracking.runs.run_folder import RunFolder
+from segmentation.tracking.store import release_reserve
 from segmentation.utils.environment import environment, seconds_in
-from segmentation.utils.paths import run_folder
 
 #: For so many seconds the end of a training waits for a store that does not answer, unless the
 #: environment variable says otherwise.
 PATIENCE, VARIABLE = 120.0, "PETSEG_PATIENCE_SECONDS"
 # The same where the training has failed, or was stopped: then somebody waits for the prompt.
-_SHORT = 5.0
+_SHORT_PATIENCE = 5.0
 
 # A call to a server that is away ends soon: it is tried again, in the background. What a user has
 # set stays.
 _QUICK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
 
-#: The name of a checkpoint in its run's folder.
-CHECKPOINT = "checkpoint"
 #: The artifacts' folder for checkpoints, and the one that lies there.
 CHECKPOINTS = "checkpoint"
 ARTIFACT = f"{CHECKPOINTS}/latest"
 
-
-@dataclasses.dataclass
-class Training(Run):
-    """The run of a training that is open.
-
-    Attributes:
-        post: takes what it is to show.
-        heartbeat: its signs of life.
-        patience: for so many seconds its end waits for a store that does not answer.
-    """
-
-    post: RunLogger = dataclasses.field(kw_only=True)
-    heartbeat: Heartbeat = dataclasses.field(kw_only=True)
-    patience: float = PATIENCE
-
-    @property
-    def folder(self) -> Path:
-        """Where on this machine lies what the run needs until it is finished."""
-        return run_folder(self.id)
-
-    @property
-    def checkpoint(self) -> Path:
-        """Where its checkpoint lies."""
-        return self.folder / CHECKPOINT
-
-    def deliver(self) -> None:
-        """Wait until all that was posted has arrived; nothing can be posted afterwards.
-
-        Raises:
-            TrackingError: the store does not answer, or has refused something.
-        """
-        if not self.post.finish(self.patience):
-            raise UndeliveredError(
-                f"the tracking store does not take what was written ({self.post.courier.trouble}); "
-                f"nothing is lost: it lies in {self.folder}, and `{commands.RECOVER}` delivers it "
-                "when the store is back, and registers the model if the training came to its end"
-            )
+Say = Callable[[str], None]
 
 
 class UndeliveredError(TrackingError):
-    """What a training has posted waits on this machine for the store."""
+    """What a training has logged waits on this machine for the store."""
 
 
 # Going on would end the same way, or is not what is to be done, or is done by itself.
 _NOT_TO_GO_ON_FROM = (TrainingError, CheckpointError, UndeliveredError, PeerLostError)
+
+
+class TrainingRun(Run):
+    """The run of a training that is open; what it logs waits on disk until the store has it.
+
+    Attributes:
+        folder: what it keeps on this machine until it is finished.
+        uploader: what brings the waiting to the store.
+        heartbeat: its signs of life.
+    """
+
+    def __init__(
+        self, run_id: str, experiment: str, patience: float, say: Say, *, resumed: bool
+    ) -> None:
+        """Begin to deliver, also what an earlier process of this run has left."""
+        self.folder = RunFolder(run_id)
+        self.folder.claim()
+        self.outbox = Outbox(self.folder.outbox)
+        super().__init__(run_id, experiment, self.outbox)
+        if resumed:  # what an earlier process has said of its end is no longer true
+            self.outbox.discard(lambda entry: entry.kind == "end" or FAILURE in entry.metadata)
+        self._patience = patience
+        sink = MlflowSink(run_id, publish.deliver, careful=resumed)
+        self.uploader = Uploader(self.outbox, sink, say)
+        self.heartbeat = Heartbeat(run_id)
+
+    def next_step(self, prefix: str) -> int:
+        """Return the step behind all waiting metrics whose names begin so."""
+        waiting = [
+            step
+            for entry in self.outbox.pending()
+            if entry.kind == "metrics"
+            for name, _, _, step in entry.metadata["points"]
+            if name.startswith(prefix)
+        ]
+        return max(waiting, default=-1) + 1
+
+    def deliver(self) -> None:
+        """Wait until all that was logged has arrived.
+
+        Raises:
+            TrackingError: the store does not answer, or has refused something.
+        """
+        if not self.uploader.finish(self._patience):
+            raise UndeliveredError(
+                f"the tracking store does not take what was written ({self.uploader.trouble}); "
+                f"nothing is lost: it lies in {self.folder.path}, and `{commands.RECOVER}` "
+                "delivers it when the store is back, and registers the model if the training came "
+                "to its end"
+            )
 
 
 @contextlib.contextmanager
@@ -103,8 +115,8 @@ def training_run(
     resume: str | None = None,
     patience: float | None = None,
     resumable: bool = False,
-    say: Callable[[str], None] = lambda line: None,
-) -> Iterator[Training]:
+    say: Say = lambda line: None,
+) -> Iterator[TrainingRun]:
     """Open the run of a training, or go on in one; yield it.
 
     It ends as `tracked_run` says. What its process cannot deliver waits in the run's folder, which
@@ -127,64 +139,49 @@ def training_run(
         patience = seconds_in(VARIABLE, PATIENCE)
     with contextlib.ExitStack() as opened:
         if resume is not None:
-            opened.enter_context(run_lock(resume))
+            opened.enter_context(RunFolder(resume).lock())
             # `mlflow run` opens a run of its own each time.
             leave_launchers_run(resume, f"{name} (went on)", f"Went on in run `{resume}`.")
-        run = open_run(name, tags, parent, resume)
+        run_id, experiment = open_run(name, tags, parent, resume)
         with ending_badly():
             if resume is None:
-                opened.enter_context(run_lock(run.id))
+                opened.enter_context(RunFolder(run_id).lock())
             quick = {key: value for key, value in _QUICK.items() if key not in os.environ}
             opened.enter_context(environment(quick))
-            training, watch = _begin(run, patience, say, resumed=resume is not None)
-            opened.enter_context(start_heartbeat(training.heartbeat))
+            if resume is not None:
+                with contextlib.suppress(MlflowException):  # it never failed
+                    mlflow.delete_tag(FAILURE)
+            run = TrainingRun(run_id, experiment, patience, say, resumed=resume is not None)
+            opened.enter_context(start_heartbeat(run.heartbeat))
+            free = run.next_step("system/") if resume is not None else None
+            watch = MachineWatch(run_id, run.log_metrics, free)
+            watch.start()  # type: ignore[no-untyped-call]
         try:
-            yield training
+            yield run
             watch.finish()
-            training.deliver()
-            _end_well(training)
+            run.deliver()
+            _end_well(run)
         except BaseException as error:
             # A signal must not cut this short: MLflow would call the run FINISHED. One that says
             # once more what has ended it may.
             asked = isinstance(error, KeyboardInterrupt) or not _in_main_thread()
             with contextlib.nullcontext() if asked else StopSignal().defer():
                 watch.finish()
-                _end_badly(training, error)
+                _end_badly(run, error)
             if resumable and not isinstance(error, _NOT_TO_GO_ON_FROM):
-                say(f"Go on: {commands.resume(run.id)}")
+                say(f"Go on: {commands.resume(run_id)}")
             raise
-        shutil.rmtree(training.folder, ignore_errors=True)
+        run.folder.remove()
 
 
-def _begin(
-    run: Run, patience: float, say: Callable[[str], None], *, resumed: bool
-) -> tuple[Training, MachineWatch]:
-    """Begin to deliver what a training says, and to watch the machine."""
-    (run_folder(run.id) / STORE).write_text(this_store())
-    if resumed:
-        with contextlib.suppress(MlflowException):  # it never failed
-            mlflow.delete_tag("failure")
-    post = RunLogger(run.id, publish.deliver, say, careful=resumed, going_on=resumed)
-    watch = MachineWatch(run.id, post.log_metrics, post.next_step("system/") if resumed else None)
-    watch.start()  # type: ignore[no-untyped-call]
-    training = Training(
-        id=run.id,
-        experiment=run.experiment,
-        post=post,
-        heartbeat=Heartbeat(run.id),
-        patience=patience,
-    )
-    return training, watch
-
-
-def _end_well(training: Training) -> None:
+def _end_well(run: TrainingRun) -> None:
     """End a run of which all was delivered.
 
     Raises:
         UndeliveredError: the store went away before that.
     """
     try:
-        mlflow.end_run(training.status)
+        mlflow.end_run(run.status)
     except MlflowException as error:
         raise UndeliveredError(
             f"the tracking store went away before the run's end ({error}); `{commands.RECOVER}` "
@@ -192,24 +189,24 @@ def _end_well(training: Training) -> None:
         ) from error
 
 
-def _end_badly(training: Training, error: BaseException) -> None:
+def _end_badly(run: TrainingRun, error: BaseException) -> None:
     """End a run that an error has ended, now or when the store is back."""
-    post, arrived = training.post, False
+    arrived = False
     if full(error):
         release_reserve()
     undelivered = isinstance(error, UndeliveredError)
-    status = training.status if undelivered else status_of(error)
+    status = run.status if undelivered else status_of(error)
     with contextlib.suppress(Exception):  # the error that ended the run matters more
         if not undelivered:
-            post.set_tags({FAILURE: reason_of(error)})
-            arrived = post.finish(_SHORT)
+            run.set_tags({FAILURE: reason_of(error)})
+            arrived = run.uploader.finish(_SHORT_PATIENCE)
         if not arrived:
-            post.end(status)
+            run.outbox.put("end", {"status": status})
     with contextlib.suppress(Exception):
-        # Where something waits, this is no more than a word until it is delivered.
+        # Where something waits, FAILED is what shows until it is delivered.
         mlflow.end_run(status if arrived else "FAILED")
-    if arrived and not training.checkpoint.exists():  # nothing is left to go on from
-        shutil.rmtree(training.folder, ignore_errors=True)
+    if arrived and not run.folder.checkpoint.exists():  # nothing is left to go on from
+        run.folder.remove()
 
 
 def _in_main_thread() -> bool:
@@ -217,7 +214,7 @@ def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def drop_checkpoints(run_id: str, say: Callable[[str], None]) -> None:
+def drop_checkpoints(run_id: str, say: Say) -> None:
     """Remove the checkpoints among a run's artifacts: nobody will go on from them.
 
     Where that fails, since a server lets not everybody delete, they stay: all else is done.

@@ -2,14 +2,12 @@
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import mlflow
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.tracking.runs.lifecycle import describe
+from segmentation.tracking.logging.run_logger import RunLogger
 from segmentation.utils.markdown import row, rule
 
 _HEADS = ("figure", "median", "lowest", "highest")
@@ -17,14 +15,16 @@ _HEADS = ("figure", "median", "lowest", "highest")
 
 @dataclasses.dataclass
 class SuiteSummary:
-    """What is known so far in the current run; it is added to and logged again and again.
+    """What is known so far; it is added to and logged again and again.
 
     Attributes:
+        run: where to.
         suite: its name, which table and chart have too.
         metrics: figures by name.
         lines: the findings, a sentence each.
     """
 
+    run: RunLogger
     suite: str
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     lines: Sequence[str] = ()
@@ -39,15 +39,15 @@ class SuiteSummary:
         """Log what is new, so that a suite that is interrupted keeps what it has measured."""
         new = dict(self.metrics.items() - self._logged.items())
         self._logged |= new
-        mlflow.log_metrics(new)
+        self.run.log_metrics(new)
         table = [
             (name, *(f"{self.metrics[one]:.4g}" for one in _spread(name) if one in self.metrics))
             for name in self.metrics
             if not name.endswith(("_low", "_high"))
         ]
         lines = [",".join(cells) for cells in (_HEADS, *table)]
-        mlflow.log_text("\n".join(lines) + "\n", f"{self.suite}.csv")
-        describe_findings(self.lines, [row(_HEADS), rule(len(_HEADS)), *map(row, table)])
+        self.run.log_text("\n".join(lines) + "\n", f"{self.suite}.csv")
+        self.run.describe(findings(self.lines, [row(_HEADS), rule(len(_HEADS)), *map(row, table)]))
 
     def log_chart(self) -> None:
         """Draw the figures that have a spread, a panel for each kind; that takes a second."""
@@ -64,22 +64,12 @@ class SuiteSummary:
             axes.barh(labels, middle, xerr=[middle - low, high - middle])
             axes.set_title(kind)
         figure.set_layout_engine("tight")
-        mlflow.log_figure(figure, f"{self.suite}.png")
+        self.run.log_figure(figure, f"{self.suite}.png")
 
 
-def log_settings(settings: Mapping[str, Any]) -> None:
-    """Log what was asked for into the current run."""
-    mlflow.log_params(dict(settings))
-
-
-def log_precision(precision: str) -> None:
-    """Tag the current run with the arithmetic that is measured, such as `fp32, bf16`."""
-    mlflow.set_tag("precision", precision)
-
-
-def describe_findings(lines: Sequence[str], table: Sequence[str] = ()) -> None:
-    """Describe the current run by findings and a table in Markdown."""
-    describe("\n".join([*(f"- {line}" for line in lines), "", *table]))
+def findings(lines: Sequence[str], table: Sequence[str] = ()) -> str:
+    """Return findings and a table in Markdown."""
+    return "\n".join([*(f"- {line}" for line in lines), "", *table])
 
 
 def _spread(name: str) -> tuple[str, str, str]:

@@ -1,35 +1,34 @@
 """A model's examination as an MLflow run, linked to the model and to its version."""
 
 import hashlib
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pandas as pd
-from mlflow.entities import LoggedModelInput
 from mlflow.exceptions import MlflowException
-from PIL import Image
 
 from segmentation.evaluation.analysis import Analysis
 from segmentation.tracking.registry.loading import LoadedModel
 from segmentation.tracking.registry.publish import VersionRef, write_note
-from segmentation.tracking.runs.lifecycle import describe, described_dataset
-from segmentation.tracking.store import despite_others
+from segmentation.tracking.runs import inputs
+from segmentation.tracking.runs.run import Run
 from segmentation.tracking.summaries.gallery import Gallery
 
 
 def log_analysis(
+    run: Run,
     examination: Analysis,
     loaded: LoadedModel,
     source: Path,
     settings: Mapping[str, Any],
     metrics: Mapping[str, float],
 ) -> None:
-    """Log figures, data set and settings into the current run, linked to the model they are of.
+    """Log figures, data set and settings into a run, linked to the model they are of.
 
     Args:
+        run: of the evaluation.
         examination: what was found.
         loaded: the model.
         source: the data set's folder.
@@ -39,31 +38,26 @@ def log_analysis(
     pairs = zip(examination.examples, examination.digests, strict=True)
     lines = sorted(f"{example.id} {digest}\n" for example, digest in pairs)
     digest = hashlib.sha256("".join(lines).encode()).hexdigest()
-    dataset = described_dataset(examination.split, digest, source)
-    mlflow.log_params(dict(settings))
-    despite_others(lambda: mlflow.log_input(dataset, context=examination.split))
-    model_id = loaded.model_id if _is_here(loaded.model_id) else None
-    if model_id:
-        run = mlflow.active_run()
-        assert run is not None  # noqa: S101 - we are called within one
-        mlflow.MlflowClient().log_inputs(
-            run.info.run_id, models=[LoggedModelInput(model_id=model_id)]
-        )
-    mlflow.log_metrics(dict(metrics), model_id=model_id, dataset=dataset)
-    if examination.problems:
-        mlflow.log_text("\n".join(examination.problems) + "\n", "bad_examples.txt")
+    dataset = inputs.dataset(examination.split, digest, source)
+    run.log_params(settings)
+    model_id = loaded.model_id if _is_here(loaded.model_id) else ""
+    run.log_inputs([(dataset, examination.split)], model_id)
+    run.log_metrics(metrics, model_id=model_id, dataset=dataset)
+    inputs.log_problems(run, examination.problems)
 
 
 def log_pictures(
+    run: Run,
     examination: Analysis,
     gallery: Gallery,
     plots: Mapping[str, bytes],
     page: str,
     markdown: str,
 ) -> None:
-    """Log tables, pictures and the report into the current run.
+    """Log tables, pictures and the report into a run.
 
     Args:
+        run: of the evaluation.
         examination: what was found.
         gallery: pictures of its images.
         plots: PNG files by name.
@@ -71,13 +65,13 @@ def log_pictures(
         markdown: the description of the run.
     """
     split, evaluation = examination.split, examination.evaluation
-    describe(markdown)
-    mlflow.log_text(page, f"{split}/report.html")
-    gallery.log(evaluation, {"boundary_f": examination.boundary})
-    mlflow.log_image(Image.fromarray(gallery.chosen()), f"{split}/random.jpg")
-    mlflow.log_text(_table(examination).to_csv(index=False), f"{split}/images.csv")
+    run.describe(markdown)
+    run.log_text(page, f"{split}/report.html")
+    gallery.log(run, evaluation, {"boundary_f": examination.boundary})
+    run.log_image(gallery.chosen(), f"{split}/random.jpg")
+    run.log_text(_table(examination).to_csv(index=False), f"{split}/images.csv")
     for name, content in plots.items():
-        mlflow.log_image(Image.open(io.BytesIO(content)).convert("RGB"), f"{split}/plots/{name}")
+        run.log_artifact(content, f"{split}/plots/{name}")
 
 
 def tell_version(loaded: LoadedModel, split: str, short: str, text: str) -> None:

@@ -4,9 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import mlflow
 import numpy as np
-from PIL import Image
 
 from segmentation.evaluation.figures import Picture, gallery, panel
 from segmentation.evaluation.scoring import THRESHOLD, Evaluation, ScoredImage
@@ -87,24 +85,20 @@ class Gallery:
         """Return the chosen ones as one picture."""
         return _sheet(self._random)
 
-    def log(self, evaluation: Evaluation, more: Mapping[str, Floats]) -> None:
-        """Log `SPLIT/images.json`, a row an image, and `SPLIT/worst.jpg`, at once.
+    def log(
+        self, run: RunLogger, evaluation: Evaluation, more: Mapping[str, Floats] | None = None
+    ) -> None:
+        """Log `SPLIT/images.json`, a row an image, and `SPLIT/worst.jpg`.
 
         Args:
+            run: where to.
             evaluation: the scores of the images that were added, in the same order.
             more: further columns, a value an image.
         """
-        shown, columns = self.table(evaluation, more)
-        pictures = {_THUMBNAILS: [mlflow.Image(one) for one in shown]} if shown else {}
-        mlflow.log_table({**pictures, **columns}, f"{evaluation.split}/images.json")
-        mlflow.log_image(Image.fromarray(self.worst()), f"{evaluation.split}/worst.jpg")
-
-    def post(self, post: RunLogger, evaluation: Evaluation) -> None:
-        """Post the same."""
-        shown, columns = self.table(evaluation, {})
-        pictures = {_THUMBNAILS: [png_of(one) for one in shown]} if shown else {}
-        post.log_table(columns, f"{evaluation.split}/images.json", pictures)
-        post.log_image(self.worst(), f"{evaluation.split}/worst.jpg")
+        shown, columns = self.table(evaluation, more or {})
+        images = {_THUMBNAILS: [png_of(one) for one in shown]} if shown else {}
+        run.log_table(columns, f"{evaluation.split}/images.json", images)
+        run.log_image(self.worst(), f"{evaluation.split}/worst.jpg")
 
     def table(
         self, evaluation: Evaluation, more: Mapping[str, Floats]

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 
 from segmentation.tracking.registry.loading import LoadedModel
-from segmentation.tracking.runs.lifecycle import describe, tracked_run
+from segmentation.tracking.runs.run import tracked_run
 from segmentation.utils.paths import printable
 
 
@@ -43,7 +42,7 @@ def log_prediction(
     """
     name = f"predict {predicted.photos} photos with {loaded.label}"
     with tracked_run(name, {"model": loaded.label}, system_metrics=False) as run:
-        mlflow.log_params(dict(settings))
+        run.log_params(settings)
         figures = {
             "predict/photos": predicted.photos,
             "predict/problems": len(predicted.problems),
@@ -51,10 +50,10 @@ def log_prediction(
             "predict/seconds": predicted.seconds,
             "predict/photos_per_second": predicted.photos / max(predicted.seconds, 1e-9),
         }
-        mlflow.log_metrics({key: value for key, value in figures.items() if np.isfinite(value)})
-        mlflow.log_artifact(str(table))
+        run.log_metrics({key: value for key, value in figures.items() if np.isfinite(value)})
+        run.log_artifact(table, table.name)
         problems = "".join(f"- {problem}\n" for problem in predicted.problems)[:4000]
-        describe(
+        run.describe(
             f"{predicted.photos} masks by {loaded.label} in `{printable(str(table.parent))}`.\n\n"
             + (f"Could not be used:\n\n{problems}" if problems else "")
         )

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import mlflow
-
 from segmentation.data.prepare.verification import Report
-from segmentation.tracking.runs.lifecycle import describe, tracked_run
+from segmentation.tracking.runs.run import tracked_run
 from segmentation.utils.paths import printable
 
 
@@ -14,7 +12,7 @@ def log_report(report: Report) -> str:
     text = "\n".join(report.lines())
     root = printable(str(report.root))
     with tracked_run(f"prepare {Path(root).name}", {"data.source": root}) as run:
-        mlflow.log_metrics(report.metrics())
-        mlflow.log_text(text + "\n", "report.txt")
-        describe(f"What lies in `{root}`:\n\n```\n{text[:4000]}\n```")
+        run.log_metrics(report.metrics())
+        run.log_text(text + "\n", "report.txt")
+        run.describe(f"What lies in `{root}`:\n\n```\n{text[:4000]}\n```")
     return run.id

@@ -1,7 +1,6 @@
 """A search as MLflow runs: the parent that people open, and the trials nested in it."""
 
 import contextlib
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,12 @@ import mlflow
 from mlflow.entities import LoggedModel, LoggedModelOutput
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
-from PIL import Image
 
 from segmentation.data.dataset import SplitDataset
 from segmentation.errors import TrackingError
-from segmentation.tracking.inventory.storage import discard, size_at, versions_of
-from segmentation.tracking.runs.lifecycle import (
-    Run,
-    describe,
-    leave_launchers_run,
-    log_inputs,
-    tracked_run,
-)
+from segmentation.tracking.artifacts import discard, size_at, versions_of
+from segmentation.tracking.runs.inputs import log_datasets
+from segmentation.tracking.runs.run import Run, leave_launchers_run, tracked_run
 from segmentation.tracking.store import paginate
 
 #: The stage of the run in which those of the trials are nested.
@@ -122,10 +115,11 @@ def log_progress(run: Run, points: Sequence[Mapping[str, float]]) -> None:
     history = client.get_metric_history(run.id, "trials/epochs")
     done = max((point.step for point in history), default=0)
     for step in range(done + 1, len(points) + 1):
-        mlflow.log_metrics(dict(points[step - 1]), step=step)
+        run.log_metrics(points[step - 1], step)
 
 
 def log_study(
+    run: Run,
     report: str,
     pictures: Mapping[str, bytes],
     html: str,
@@ -135,21 +129,21 @@ def log_study(
     """Log the report, the plots and tables into the parent run.
 
     Args:
+        run: of the parent.
         report: Markdown.
         pictures: PNG files by name.
         html: one page with all interactive plots.
         figures: metrics of the whole study.
         files: JSON files by name.
     """
-    describe(report)
-    mlflow.log_metrics(dict(figures))
-    mlflow.log_text(report, "report.md")
-    mlflow.log_text(html, "plots.html")
+    run.describe(report)
+    run.log_metrics(figures)
+    run.log_text(report, "report.md")
+    run.log_text(html, "plots.html")
     for name, content in files.items():
-        mlflow.log_dict(content, name)
+        run.log_dict(content, name)
     for name, content in pictures.items():
-        picture = Image.open(io.BytesIO(content)).convert("RGB")
-        mlflow.log_image(picture, f"plots/{name}.png")
+        run.log_artifact(content, f"plots/{name}.png")
 
 
 def log_settings(
@@ -158,9 +152,9 @@ def log_settings(
     """Log what was asked for and the data; a study that goes on has most of it already."""
     there = mlflow.get_run(run.id)
     known = there.data.params
-    mlflow.log_params({name: value for name, value in settings.items() if name not in known})
+    run.log_params({name: value for name, value in settings.items() if name not in known})
     if not (there.inputs and there.inputs.dataset_inputs):
-        log_inputs(splits, source)
+        log_datasets(run, splits, source)
 
 
 def link_model(run: Run, model_id: str) -> None:

@@ -18,7 +18,7 @@ from segmentation.models.unet import build_unet
 from segmentation.runtime.device import Compute
 from segmentation.tracking.logging.callback import TrackingCallback
 from segmentation.tracking.runs.checkpoints import keeper_of
-from segmentation.tracking.runs.lifecycle import Run
+from segmentation.tracking.runs.run import Run
 from segmentation.tracking.runs.training_run import training_run
 from segmentation.tracking.summaries.benchmarks import SuiteSummary
 from segmentation.training.loop import fit
@@ -220,11 +220,11 @@ def _track(config: Config, splits: Splits, compute: Compute, parent: Run) -> dic
     training, val = config.training, splits["val"]
     batches = BatchLoader(splits["train"], val, training)
     with training_run("benchmark: a tracked training", {}, parent=parent) as run:
-        tracker = TrackingCallback(run.post, val, training.epochs)
+        tracker = TrackingCallback(run, val, training.epochs)
         watch, keeper = Stopwatch(tracker), keeper_of(run, {}, tracker)
         network = build_unet(config.model, training.seed)
         result = fit(network, batches, training, compute, [watch], keeper=keeper)
-        background = run.post.courier.busy + run.heartbeat.busy  # seconds of a processor
+        background = run.uploader.busy + run.heartbeat.busy  # seconds of a processor
     after, dice = watch.seconds.pop("on_fit_end"), result.history["val/dice"]
     best = sum(value > max(dice[:epoch], default=-1) for epoch, value in enumerate(dice))
     return {

@@ -14,7 +14,7 @@ from segmentation.config.benchmark import BenchmarkConfig
 from segmentation.config.training import Config, ModelConfig, TrainingConfig
 from segmentation.models.unet import build_unet, folded
 from segmentation.runtime.device import Compute, choose_compute
-from segmentation.tracking.summaries.benchmarks import SuiteSummary, log_precision
+from segmentation.tracking.summaries.benchmarks import SuiteSummary
 from segmentation.workflows.benchmark.measuring import (
     Case,
     bare_step,
@@ -42,7 +42,8 @@ def measure_step(
     cut = compute.device.type == "cuda" and torch.backends.cudnn.allow_tf32
     plain = choose_compute(dataclasses.replace(config.training, precision="fp32"))
     computes = {one.precision: one for one in (plain, compute)}
-    log_precision(", ".join([*computes, *(["fp32 computes in TF32"] if cut else [])]))
+    precision = ", ".join([*computes, *(["fp32 computes in TF32"] if cut else [])])
+    summary.run.set_tags({"precision": precision})
     products = {precision: np.empty(0) for precision in computes}
     shares: dict[str, list[tuple[float, str]]] = {kind: [] for kind in _PASSES}
     for size, width in itertools.product(own.size_list, own.widths_of("step")):

@@ -11,8 +11,8 @@ from segmentation.config.benchmark import BenchmarkConfig
 from segmentation.config.training import Config
 from segmentation.data.sources import Source
 from segmentation.runtime.device import Compute
-from segmentation.tracking.runs.lifecycle import tracked_run
-from segmentation.tracking.summaries.benchmarks import SuiteSummary, describe_findings, log_settings
+from segmentation.tracking.runs.run import tracked_run
+from segmentation.tracking.summaries.benchmarks import SuiteSummary, findings
 from segmentation.workflows.benchmark.loop import measure_loop
 from segmentation.workflows.benchmark.step import measure_step
 
@@ -51,11 +51,11 @@ def run(
     lines: list[str] = []
     name = f"benchmark {own.suite}" if alone else "benchmark"
     with tracked_run(name, tags, system_metrics=False) as parent:
-        log_settings(own.flat() | config.flat())
+        parent.log_params(own.flat() | config.flat())
         for suite in own.suites:
             nested = tracked_run(f"benchmark {suite}", tags, parent, system_metrics=False)
-            summary = SuiteSummary(suite)
             with contextlib.nullcontext(parent) if alone else nested as opened:
+                summary = SuiteSummary(opened, suite)
                 try:
                     if suite == "step":
                         measure_step(own, config, compute, summary)
@@ -66,5 +66,5 @@ def run(
                         summary.log_chart()
             lines += [f"{suite}: {line}" for line in summary.lines]
             if not alone:
-                describe_findings(lines)
+                parent.describe(findings(lines))
     return parent.id, lines

@@ -96,7 +96,7 @@ class SearchFinish:
         publish.challenge(registered)
         config = self._job.trial_config({})
         arena = GateEvaluator(self._setup.source, config.data.border)
-        return promote(registered, arena).reason
+        return promote(registered, arena, run=self._job.parent).reason
 
     def _register(self, story: study_report.StudyReport, trial: Trial) -> publish.VersionRef:
         """Register the winner's weights, if nobody has."""
@@ -155,6 +155,7 @@ class SearchFinish:
             figures.setdefault(f"confirmed/{key}_gate_dice", candidate.mean)  # the best comes first
         with self._study.locked():  # another command may end at the same time
             studies.log_study(
+                self._job.parent,
                 story.markdown(),
                 pictures,
                 page,

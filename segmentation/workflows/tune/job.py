@@ -7,7 +7,7 @@ from typing import Any
 from segmentation.config.search import CONFIRMATION
 from segmentation.config.training import Config
 from segmentation.tracking.registry import model_card, publish
-from segmentation.tracking.runs import lifecycle
+from segmentation.tracking.runs.run import Run
 from segmentation.tracking.summaries import studies
 from segmentation.tuning.pruners import choose_pruner
 from segmentation.tuning.space import Range, Space, Value
@@ -52,7 +52,7 @@ class SearchJob:
     confirm: int
     pruner: str
     digests: Mapping[str, str]
-    parent: lifecycle.Run
+    parent: Run
     model_name: str
 
     def study(self) -> Study:

@@ -9,7 +9,7 @@ from typing import Any
 
 from segmentation.config.search import SearchConfig
 from segmentation.tracking.commands import mlflow_run
-from segmentation.tracking.runs import lifecycle
+from segmentation.tracking.runs.run import Run
 from segmentation.tracking.store import studies_folder
 from segmentation.tuning.space import Space
 from segmentation.tuning.storage import StudyLocation, study_location
@@ -111,7 +111,7 @@ class SearchPlan:
             f"{self.setup.compute.device.type}, {self.setup.compute.amp}; images: {sizes}"
         )
 
-    def job(self, parent: lifecycle.Run, study_id: str) -> SearchJob:
+    def job(self, parent: Run, study_id: str) -> SearchJob:
         """Return what the workers are to do."""
         seconds = self.asked.seconds
         return SearchJob(

@@ -7,7 +7,6 @@ from contextlib import ExitStack, suppress
 from segmentation.config.training import Config
 from segmentation.runtime.worker_pool import WorkerPool
 from segmentation.tracking.registry import publish
-from segmentation.tracking.runs import lifecycle
 from segmentation.tracking.summaries import studies
 from segmentation.tuning import report as study_report
 from segmentation.tuning.lines import confirmation_line, trial_line
@@ -163,7 +162,7 @@ class _Searcher:
             points.append(point)
         with self._study.locked():
             studies.log_progress(self._job.parent, points)
-            lifecycle.describe(self._story().markdown())
+            self._job.parent.describe(self._story().markdown())
 
     def _story(self) -> study_report.StudyReport:
         """Gather what is known now."""

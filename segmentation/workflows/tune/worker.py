@@ -17,8 +17,8 @@ from segmentation.evaluation.scoring import evaluate
 from segmentation.models.predictor import Batched
 from segmentation.runtime.device import choose_compute
 from segmentation.tracking.registry import publish
-from segmentation.tracking.runs import lifecycle
-from segmentation.tracking.runs.training_run import Training, training_run
+from segmentation.tracking.runs.run import final_metrics
+from segmentation.tracking.runs.training_run import TrainingRun, training_run
 from segmentation.tracking.store import connect
 from segmentation.tracking.summaries.gallery import Gallery
 from segmentation.training.callbacks import EpochReport, FitResult, Samples, StopTraining
@@ -121,8 +121,8 @@ class _Worker:
             trained = fit_and_judge(run, config, self._setup, [pruning], thumbnails=False)
             if pruning.reason:
                 best_epoch = trained.result.best_epoch
-                run.post.log_metrics(lifecycle.final_metrics(trained.evaluation, best_epoch))
-                run.post.set_tags({"pruned": pruning.reason})
+                run.log_metrics(final_metrics(trained.evaluation, best_epoch))
+                run.set_tags({"pruned": pruning.reason})
                 run.status = "KILLED"
             else:
                 post_model(run, trained, self._setup)
@@ -152,8 +152,8 @@ class _Worker:
             gate, problems = evaluate("gate", model, self._gate, config.data.border, gallery)
             if problems:
                 raise DataError("images of the gate split cannot be used:", problems)
-            run.post.log_metrics(gate.metrics())
-            gallery.post(run.post, gate)
+            run.log_metrics(gate.metrics())
+            gallery.log(run, gate)
             attempt.set_attr("gate", [round(float(dice), 6) for dice in gate.counts.dice()])
             attempt.set_attr("val", trained.evaluation.counts.mean().dice)
             post_model(run, trained, self._setup)
@@ -164,7 +164,7 @@ class _Worker:
 
     def _run(
         self, name: str, stage: str, attempt: RunningTrial, more: dict[str, str]
-    ) -> AbstractContextManager[Training]:
+    ) -> AbstractContextManager[TrainingRun]:
         """Open the run of a trial or a confirmation."""
         tags = self._setup.tags() | {
             "study": self._job.place.name,

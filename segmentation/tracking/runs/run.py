@@ -1,32 +1,27 @@
-"""One piece of work as an MLflow run: how it opens and ends, and what is known of it."""
+"""One piece of work as an MLflow run: how it opens, how it ends, and what it logs through."""
 
 import contextlib
-import dataclasses
-import json
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import mlflow
-from mlflow.data.dataset_source_registry import get_dataset_source_from_json
-from mlflow.data.meta_dataset import MetaDataset
 
-from segmentation.data.dataset import SplitDataset
 from segmentation.errors import full
 from segmentation.evaluation.promotion_rule import Decision
 from segmentation.evaluation.scoring import Evaluation
 from segmentation.tracking.experiment_page import introduce_experiment
-from segmentation.tracking.logging.run_logger import RunLogger
+from segmentation.tracking.logging.mlflow_sink import MlflowSink
+from segmentation.tracking.logging.run_logger import Destination, RunLogger
 from segmentation.tracking.runs.heartbeat import Heartbeat, first_sign, start_heartbeat
-from segmentation.tracking.store import despite_others, release_reserve
-from segmentation.utils.paths import printable
+from segmentation.tracking.store import release_reserve
+
+#: The tag with the reason why a run failed.
+FAILURE = "failure"
 
 
-@dataclasses.dataclass
-class Run:
+class Run(RunLogger):
     """A run that is open.
 
     Attributes:
@@ -35,9 +30,18 @@ class Run:
         status: how it is to end if nothing goes wrong.
     """
 
-    id: str
-    experiment: str
-    status: str = "FINISHED"
+    def __init__(self, run_id: str, experiment: str, destination: Destination) -> None:
+        super().__init__(run_id, destination)
+        self.experiment, self.status = experiment, "FINISHED"
+
+    def log_decision(self, decision: Decision) -> None:
+        """Log who became champion and the figures that decided it, once."""
+        there = mlflow.MlflowClient().get_run(self.id).data  # by a process killed on the way
+        new = {name: value for name, value in decision.metrics.items() if name not in there.metrics}
+        if new:
+            self.log_metrics(new)
+        if "promotion" not in there.tags:
+            self.set_tags({"promotion": decision.reason[:5000]})
 
 
 @contextlib.contextmanager
@@ -51,8 +55,9 @@ def tracked_run(
 ) -> Iterator[Run]:
     """Open a run, or attach to the one that `mlflow run` opened; yield it.
 
-    It ends as its `status` says, as KILLED on Ctrl-C, or as FAILED with the reason in the tag
-    `failure`: never as RUNNING while this process can still say so.
+    What is logged goes straight to the store. The run ends as its `status` says, as KILLED on
+    Ctrl-C, or as FAILED with the reason in the tag `failure`: never as RUNNING while this process
+    can still say so.
 
     Args:
         name: of the run.
@@ -61,10 +66,11 @@ def tracked_run(
         resume: the id of a run to go on in.
         system_metrics: whether to watch the machine.
     """
-    opened = open_run(name, tags, parent, resume, system_metrics=system_metrics)
-    with ending_badly(), start_heartbeat(Heartbeat(opened.id)):
-        yield opened
-    mlflow.end_run(opened.status)
+    run_id, experiment = open_run(name, tags, parent, resume, system_metrics=system_metrics)
+    with ending_badly(), start_heartbeat(Heartbeat(run_id)):
+        run = Run(run_id, experiment, MlflowSink(run_id))
+        yield run
+    mlflow.end_run(run.status)
 
 
 def open_run(
@@ -74,8 +80,8 @@ def open_run(
     resume: str | None = None,
     *,
     system_metrics: bool = False,
-) -> Run:
-    """Open a run, or attach to one, for who sees to its end; see `tracked_run`."""
+) -> tuple[str, str]:
+    """Open a run, or attach to one; return its id and its experiment's; see `tracked_run`."""
     begun = {**tags, **first_sign(), "mlflow.runName": name, "git.dirty": has_uncommitted_changes()}
     if resume is not None:
         run = mlflow.start_run(run_id=resume, log_system_metrics=system_metrics, tags=begun)
@@ -91,11 +97,10 @@ def open_run(
             parent_run_id=parent.id,
             nested=True,
         )
-    opened = Run(id=run.info.run_id, experiment=run.info.experiment_id)
     with ending_badly():
         if parent is None:  # the parent has done it for its trials
-            introduce_experiment(opened.experiment)
-    return opened
+            introduce_experiment(run.info.experiment_id)
+    return run.info.run_id, run.info.experiment_id
 
 
 @contextlib.contextmanager
@@ -110,7 +115,7 @@ def ending_badly() -> Iterator[None]:
         if full(error):
             release_reserve()
         with contextlib.suppress(Exception):  # the error that ended the run matters more
-            mlflow.set_tag("failure", reason_of(error))
+            mlflow.set_tag(FAILURE, reason_of(error))
         with contextlib.suppress(Exception):
             mlflow.end_run(status_of(error))
         raise
@@ -144,46 +149,6 @@ def reason_of(error: BaseException) -> str:
     return str(error)[:4000] or type(error).__name__
 
 
-def log_setup(
-    post: RunLogger, settings: Mapping[str, Any], splits: Mapping[str, SplitDataset], source: Path
-) -> None:
-    """Log the whole configuration, the data sets with their digests, and who is in which split."""
-    post.log_params(settings)
-    post.log_inputs(list(_inputs(splits, source)))
-    # With digests, by which other runs know these pictures under whatever name.
-    post.log_dict(
-        {
-            name: {
-                example.id: digest
-                for example, digest in zip(split.examples, split.digests, strict=True)
-            }
-            for name, split in splits.items()
-        },
-        "splits.json",
-    )
-    left_out = [problem for split in splits.values() for problem in split.problems]
-    if left_out:
-        post.log_artifact(("\n".join(left_out) + "\n").encode(), "bad_examples.txt")
-
-
-def log_inputs(splits: Mapping[str, SplitDataset], source: Path) -> None:
-    """Log the data sets with their digests."""
-    for one, context in _inputs(splits, source):
-        despite_others(partial(mlflow.log_input, one, context=context))
-
-
-def _inputs(splits: Mapping[str, SplitDataset], source: Path) -> Iterator[tuple[MetaDataset, str]]:
-    """Yield each split as MLflow knows data sets, and what it is for."""
-    contexts = {"train": "training", "val": "validation"}
-    for name, decoded in splits.items():
-        yield dataset(decoded, source), contexts.get(name, name)
-
-
-def describe(markdown: str) -> None:
-    """Set the run's description."""
-    mlflow.set_tag("mlflow.note.content", markdown)
-
-
 def final_metrics(evaluation: Evaluation, best_epoch: int) -> dict[str, float]:
     """Return the figures of the finished model, by the names under which they are tracked."""
     mean, pooled = evaluation.counts.mean(), evaluation.counts.pooled()
@@ -200,32 +165,6 @@ def final_metrics(evaluation: Evaluation, best_epoch: int) -> dict[str, float]:
         "best/epoch": best_epoch,
         **evaluation.baselines(),
     }
-
-
-def log_decision(decision: Decision) -> None:
-    """Log who became champion into the current run, and the figures that decided it, once."""
-    run = mlflow.active_run()
-    if run is None:
-        return
-    there = mlflow.get_run(run.info.run_id).data  # by a process that was killed on the way
-    new = {name: value for name, value in decision.metrics.items() if name not in there.metrics}
-    if new:
-        mlflow.log_metrics(new)
-    if "promotion" not in there.tags:
-        mlflow.set_tag("promotion", decision.reason[:5000])
-
-
-def dataset(decoded: SplitDataset, source: Path) -> MetaDataset:
-    """Describe a split to MLflow; the digest is over the files' contents, cut to its 36 chars."""
-    return described_dataset(decoded.name, decoded.digest, source)
-
-
-def described_dataset(split: str, digest: str, source: Path) -> MetaDataset:
-    """Describe images to MLflow that were never in memory at once."""
-    folder = get_dataset_source_from_json(json.dumps({"uri": printable(str(source))}), "local")
-    return MetaDataset(  # type: ignore[abstract]  # complete, if not by its annotations
-        folder, name=f"pets-{split}", digest=digest[:36]
-    )
 
 
 def has_uncommitted_changes() -> str:

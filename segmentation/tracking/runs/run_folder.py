@@ -1,0 +1,86 @@
+"""What a training keeps on this machine until it has ended: its checkpoint, and unsent entries."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+
+from filelock import FileLock, Timeout
+
+from segmentation.errors import TrackingError
+from segmentation.tracking.logging.outbox import Entry, entries_in
+from segmentation.tracking.store import this_store
+from segmentation.utils.locks import is_held
+from segmentation.utils.paths import run_folder, runs_folder
+
+
+class BusyError(TrackingError):
+    """Another process writes the run."""
+
+
+class RunFolder:
+    """The folder of one run.
+
+    Attributes:
+        run_id: MLflow's.
+        path: of the folder.
+        checkpoint: of its checkpoint.
+        outbox: of the folder with what is not uploaded yet.
+    """
+
+    def __init__(self, run_id: str) -> None:
+        """Look at nothing yet.
+
+        Raises:
+            ConfigError: it is no id of MLflow's.
+        """
+        self.run_id, self.path = run_id, run_folder(run_id)
+        self.checkpoint, self.outbox = self.path / "checkpoint", self.path / "outbox"
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Let one process at a time write for the run.
+
+        Raises:
+            BusyError: another one does.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise BusyError(
+                f"run {self.run_id} is written by another process, which still lives; wait for its "
+                "end, or end it first"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def is_locked(self) -> bool:
+        """Tell whether a process of this machine and cache folder writes the run now."""
+        return is_held(self.path / "lock")
+
+    def claim(self) -> None:
+        """Note that the run is of the tracking store that is used now."""
+        (self.path / "store").write_text(this_store())
+
+    def is_of_this_store(self) -> bool:
+        """Tell whether the run is of the tracking store that is used now."""
+        try:
+            return (self.path / "store").read_text() == this_store()
+        except OSError:
+            return False
+
+    def pending(self) -> list[Entry]:
+        """Return what the tracking store has not got yet."""
+        return entries_in(self.outbox)
+
+    def remove(self) -> None:
+        """Remove all of it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def run_folders() -> list[RunFolder]:
+    """Return the folders of all runs on this machine, of whatever tracking store."""
+    return [RunFolder(path.name) for path in sorted(runs_folder().glob("[0-9a-f]" * 32))]
