@@ -44,7 +44,7 @@ def main(model: str, force: bool, **options: Any) -> None:
 
     from segmentation.tracking.commands import view_run
     from segmentation.tracking.registry.loading import default_model, load
-    from segmentation.tracking.registry.publish import VersionRef
+    from segmentation.tracking.registry.versions import VersionRef
     from segmentation.tracking.runs.run import tracked_run
     from segmentation.tracking.store import connect
     from segmentation.workflows.promote import GateEvaluator, promote

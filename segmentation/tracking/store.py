@@ -24,6 +24,9 @@ from segmentation.errors import ConfigError, TrackingError
 from segmentation.utils.environment import environment
 from segmentation.utils.paths import cache_folder
 
+#: Raised where the store cannot be reached, or cannot do what is asked.
+StoreError = MlflowException
+
 _RESERVE = 2 * 2**20  # bytes; the end of a run takes some pages of the database and of its log
 
 _CHATTY = {
@@ -166,7 +169,7 @@ def store_lock(uri: str) -> Iterator[None]:
     """
     folder = cache_folder() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f"{_name_of(uri)}.lock"):
+    with FileLock(folder / f"{_name_of(uri)}.lock", is_singleton=True):
         yield
 
 

@@ -15,9 +15,11 @@ from segmentation.evaluation.scoring import Evaluation, ScoredImage, score_image
 from segmentation.metrics.segmentation import Counts
 from segmentation.models.predictor import Model
 from segmentation.tracking.commands import mlflow_run
-from segmentation.tracking.registry import publish
+from segmentation.tracking.registry.champion import champion_of, record_decision
 from segmentation.tracking.registry.loading import load, seen_images
+from segmentation.tracking.registry.versions import VersionInfo, VersionRef, version_info
 from segmentation.tracking.runs.run import Run
+from segmentation.tracking.store import StoreError
 from segmentation.utils.concurrency import Progress
 
 _TRIES = 5
@@ -92,7 +94,7 @@ class GateEvaluator:
 
 
 def promote(
-    registered: publish.VersionRef,
+    registered: VersionRef,
     arena: GateEvaluator,
     model: Model | None = None,
     *,
@@ -115,19 +117,19 @@ def promote(
         ModelError: the challenger cannot be loaded.
         DataError: the champion changed again and again.
     """
-    known = publish.version_info(registered.name, registered.version)
+    known = version_info(registered.name, registered.version)
     challenger = _Rival(
         model=model or load(registered.uri, arena.device).model,
         seen=seen_images(known.run_id),
     )
     marks = arena.evaluate(challenger.model)
     for _ in range(_TRIES):
-        rival = publish.champion_of(registered.name)
+        rival = champion_of(registered.name)
         if rival == registered.version:
             return Decision(promoted=True, reason="Champion: it is so already.", metrics={})
         contest = _contest(arena, challenger, marks, known, registered, rival)
         decision = decide(contest, force=force)
-        if publish.make_champion(
+        if record_decision(
             registered,
             rival,
             promoted=decision.promoted,
@@ -139,16 +141,14 @@ def promote(
     raise DataError(f"the champion of {registered.name} changes too often; try again later")
 
 
-def try_promote(
-    registered: publish.VersionRef, arena: GateEvaluator, model: Model, run: Run
-) -> str:
+def try_promote(registered: VersionRef, arena: GateEvaluator, model: Model, run: Run) -> str:
     """Let a version contend, see `promote`; return how it went, in words.
 
     The model is registered by then: where the store goes away now, another time will do.
     """
     try:
         return promote(registered, arena, model, run=run).reason
-    except publish.StoreError as error:
+    except StoreError as error:
         again = mlflow_run("promote", {"model": registered.uri})
         return f"Champion: not decided, since the tracking store failed ({error}); later: {again}"
 
@@ -157,8 +157,8 @@ def _contest(
     arena: GateEvaluator,
     challenger: _Rival,
     marks: Sequence[_Mark],
-    known: publish.VersionInfo,
-    registered: publish.VersionRef,
+    known: VersionInfo,
+    registered: VersionRef,
     rival: str | None,
 ) -> Contest:
     """Judge the present champion and find the images that count."""
@@ -170,7 +170,7 @@ def _contest(
     others: list[_Mark] | None = None
     trouble = ""
     if rival is not None:
-        facts = publish.version_info(registered.name, rival)
+        facts = version_info(registered.name, rival)
         digests = [of.tags.get("data.digest", "")[:12] for of in (facts, known)]
         if all(digests) and digests[0] != digests[1]:
             notes.append(f"Version {rival} was trained on other images.")

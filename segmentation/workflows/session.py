@@ -25,7 +25,7 @@ from segmentation.runtime.device import Compute
 from segmentation.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from segmentation.runtime.signals import StopSignal
 from segmentation.tracking.logging.callback import TrackingCallback
-from segmentation.tracking.registry import export, model_card, publish
+from segmentation.tracking.registry import champion, export, model_card, publish, versions
 from segmentation.tracking.runs import inputs
 from segmentation.tracking.runs.checkpoints import keeper_of
 from segmentation.tracking.runs.resume import GROUP, SETTINGS
@@ -167,7 +167,7 @@ class TrainResult:
     run_id: str
     evaluation: Evaluation
     story: model_card.TrainingSummary
-    registered: publish.VersionRef
+    registered: versions.VersionRef
     aliases: tuple[str, ...]
     decision: str
 
@@ -252,8 +252,8 @@ def train_and_register(
         post_model(run, trained, setup, _registration(trained, setup, run.id))
         post_pictures(run, trained)
         run.deliver()
-        registered = publish.registered_from(run.id, setup.model_name)
-        decision = publish.recorded_decision(registered)  # by a process that was stopped since
+        registered = versions.registered_from(run.id, setup.model_name)
+        decision = champion.recorded_decision(registered)  # by a process that was stopped since
         if decision is None:
             arena = GateEvaluator(setup.source, config.data.border)
             model = Batched(trained.segmenter, torch.device("cpu"))
@@ -266,7 +266,7 @@ def train_and_register(
         evaluation=trained.evaluation,
         story=trained.story,
         registered=registered,
-        aliases=publish.version_info(registered.name, registered.version).aliases,
+        aliases=versions.version_info(registered.name, registered.version).aliases,
         decision=decision,
     )
 
@@ -393,7 +393,7 @@ def post_model(
     best_epoch, val = trained.result.best_epoch, setup.data["val"]
     packed = run.folder.path / "model"
     publish.pack(trained.segmenter, trained.story.config.model, packed)
-    facts = publish.as_posted(
+    facts = publish.model_entry(
         final_metrics(trained.evaluation, best_epoch),
         inputs.dataset(val.name, val.digest, setup.source.root),
         best_epoch,

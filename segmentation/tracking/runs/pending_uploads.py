@@ -11,7 +11,8 @@ from segmentation.errors import TrackingError
 from segmentation.tracking.logging.mlflow_sink import MlflowSink
 from segmentation.tracking.logging.outbox import Outbox
 from segmentation.tracking.logging.uploader import Uploader
-from segmentation.tracking.registry import publish
+from segmentation.tracking.registry.publish import publish
+from segmentation.tracking.registry.versions import VersionRef, registered_from
 from segmentation.tracking.runs.run_folder import BusyError, RunFolder, run_folders
 from segmentation.tracking.runs.training_run import drop_checkpoints
 
@@ -34,7 +35,7 @@ class UploadResult:
     entries: int
     problem: str = ""
     status: str = ""
-    registered: publish.VersionRef | None = None
+    registered: VersionRef | None = None
 
 
 def pending() -> Iterator[tuple[str, int]]:
@@ -69,10 +70,10 @@ def deliver(run_id: str, say: Callable[[str], None]) -> UploadResult:
     try:
         with folder.lock():
             mlflow.MlflowClient().get_run(run_id)  # of this store, and there
-            sink = MlflowSink(run_id, publish.deliver, careful=True)
+            sink = MlflowSink(run_id, publish, careful=True)
             if not Uploader(Outbox(folder.outbox), sink, say).finish(_PATIENCE):
                 raise TrackingError("the store does not answer; try again when it does")
-            registered = publish.registered_from(run_id, names[-1]) if names else None
+            registered = registered_from(run_id, names[-1]) if names else None
             status = ends[-1] if ends else ""
             if status == "FINISHED":
                 drop_checkpoints(run_id, say)

@@ -16,7 +16,7 @@ from segmentation.tracking.logging.mlflow_sink import MlflowSink
 from segmentation.tracking.logging.outbox import Outbox
 from segmentation.tracking.logging.system_metrics import MachineWatch
 from segmentation.tracking.logging.uploader import Uploader
-from segmentation.tracking.registry import publish
+from segmentation.tracking.registry.publish import publish
 from segmentation.tracking.runs.heartbeat import Heartbeat, start_heartbeat
 from segmentation.tracking.runs.run import (
     FAILURE,
@@ -76,7 +76,7 @@ class TrainingRun(Run):
         if resumed:  # what an earlier process has said of its end is no longer true
             self.outbox.discard(lambda entry: entry.kind == "end" or FAILURE in entry.metadata)
         self._patience = patience
-        sink = MlflowSink(run_id, publish.deliver, careful=resumed)
+        sink = MlflowSink(run_id, publish, careful=resumed)
         self.uploader = Uploader(self.outbox, sink, say)
         self.heartbeat = Heartbeat(run_id)
 

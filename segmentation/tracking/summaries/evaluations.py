@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 
 from segmentation.evaluation.analysis import Analysis
 from segmentation.tracking.registry.loading import LoadedModel
-from segmentation.tracking.registry.publish import VersionRef, write_note
+from segmentation.tracking.registry.versions import VersionRef, write_note
 from segmentation.tracking.runs import inputs
 from segmentation.tracking.runs.run import Run
 from segmentation.tracking.summaries.gallery import Gallery

@@ -3,7 +3,7 @@
 import dataclasses
 
 from segmentation.errors import TrackingError, TrainingError
-from segmentation.tracking.registry import model_card, publish
+from segmentation.tracking.registry import champion, model_card, versions
 from segmentation.tracking.summaries import studies
 from segmentation.tuning import plots
 from segmentation.tuning import report as study_report
@@ -28,7 +28,7 @@ class SearchResult:
 
     run_id: str
     story: study_report.StudyReport
-    registered: publish.VersionRef
+    registered: versions.VersionRef
     aliases: tuple[str, ...]
     decision: str
 
@@ -85,20 +85,20 @@ class SearchFinish:
             run_id=job.parent.id,
             story=story,
             registered=registered,
-            aliases=publish.version_info(registered.name, registered.version).aliases,
+            aliases=versions.version_info(registered.name, registered.version).aliases,
             decision=decision,
         )
 
-    def _promote(self, registered: publish.VersionRef) -> str:
+    def _promote(self, registered: versions.VersionRef) -> str:
         """Let the winner contend, once; return how it went, in words."""
-        if (decision := publish.recorded_decision(registered)) is not None:
+        if (decision := champion.recorded_decision(registered)) is not None:
             return decision
-        publish.challenge(registered)
+        champion.challenge(registered)
         config = self._job.trial_config({})
         arena = GateEvaluator(self._setup.source, config.data.border)
         return promote(registered, arena, run=self._job.parent).reason
 
-    def _register(self, story: study_report.StudyReport, trial: Trial) -> publish.VersionRef:
+    def _register(self, story: study_report.StudyReport, trial: Trial) -> versions.VersionRef:
         """Register the winner's weights, if nobody has."""
         name, study = self._setup.model_name, self._study
         if not story.candidates:
@@ -125,8 +125,8 @@ class SearchFinish:
             f"{trial.user_attrs['described']}"
         )
         with study.locked():
-            registered = publish.register(trial.user_attrs["model"], name, text, tags)
-            publish.describe_model(name, model_card.model(name, trial.user_attrs["data"]))
+            registered = versions.register(trial.user_attrs["model"], name, text, tags)
+            versions.describe_model(name, model_card.model(name, trial.user_attrs["data"]))
         return registered
 
     def _drop(self, story: study_report.StudyReport) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from segmentation.config.search import CONFIRMATION
 from segmentation.config.training import Config
-from segmentation.tracking.registry import model_card, publish
+from segmentation.tracking.registry import model_card, versions
 from segmentation.tracking.runs.run import Run
 from segmentation.tracking.summaries import studies
 from segmentation.tuning.pruners import choose_pruner
@@ -163,7 +163,7 @@ def plan(job: SearchJob, study: Study, confirmation: Study) -> None:
     )
 
 
-def register(study: Study, trial: Trial, model_name: str) -> publish.VersionRef | None:
+def register(study: Study, trial: Trial, model_name: str) -> versions.VersionRef | None:
     """Register the model of a complete trial, if nobody has; None where it was dropped since."""
     tags = {
         **trial.user_attrs["tags"],
@@ -175,10 +175,10 @@ def register(study: Study, trial: Trial, model_name: str) -> publish.VersionRef 
     with study.locked():
         if trial.number in dropped(study):
             return None
-        registered = publish.register(
+        registered = versions.register(
             trial.user_attrs["model"], model_name, trial.user_attrs["described"], tags
         )
-        publish.describe_model(model_name, model_card.model(model_name, trial.user_attrs["data"]))
+        versions.describe_model(model_name, model_card.model(model_name, trial.user_attrs["data"]))
     return registered
 
 

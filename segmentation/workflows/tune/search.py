@@ -6,7 +6,7 @@ from contextlib import ExitStack, suppress
 
 from segmentation.config.training import Config
 from segmentation.runtime.worker_pool import WorkerPool
-from segmentation.tracking.registry import publish
+from segmentation.tracking.registry import versions
 from segmentation.tracking.summaries import studies
 from segmentation.tuning import report as study_report
 from segmentation.tuning.lines import confirmation_line, trial_line
@@ -139,7 +139,7 @@ class _Searcher:
         """End in both stores what a killed process has left, and register what it had not."""
         requeue_lost_trials(self._study, self._confirmation)
         name = self._setup.model_name
-        there = publish.registered_runs(name, self._study.id)  # asked once, not for each trial
+        there = versions.registered_runs(name, self._study.id)  # asked once, not for each trial
         for trial in self._study.trials():
             if trial.state == "complete" and trial.user_attrs["run"] not in there:
                 register(self._study, trial, name)

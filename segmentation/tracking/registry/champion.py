@@ -1,0 +1,81 @@
+"""Aliases: who challenges, who is champion, and why."""
+
+from collections.abc import Callable
+
+import mlflow
+
+from segmentation.tracking.registry.versions import VersionRef, read_note, version_info, write_note
+from segmentation.tracking.store import store_lock
+
+_CHAMPION, _CHALLENGER = "champion", "challenger"
+_NOTE = "**Promotion.**"
+
+
+def challenge(ref: VersionRef) -> None:
+    """Give a version the alias `challenger`."""
+    mlflow.MlflowClient().set_registered_model_alias(ref.name, _CHALLENGER, ref.version)
+
+
+def challenge_if_newest(ref: VersionRef) -> None:
+    """Give a version the alias `challenger`, unless a newer one has it: this may come late."""
+    if int(_alias(ref.name, _CHALLENGER) or 0) <= int(ref.version):
+        challenge(ref)
+
+
+def champion_of(name: str) -> str | None:
+    """Return the version that is champion, if any."""
+    return _alias(name, _CHAMPION)
+
+
+def _alias(name: str, alias: str) -> str | None:
+    version = mlflow.MlflowClient().get_registered_model(name).aliases.get(alias)
+    return None if version is None else str(version)
+
+
+def record_decision(
+    challenger: VersionRef,
+    champion: str | None,
+    *,
+    promoted: bool,
+    reason: str,
+    p_value: float | None,
+    log: Callable[[], None],
+) -> bool:
+    """Write a decision down, and move the alias if it says so.
+
+    The alias moves last: whoever is killed on the way can decide again.
+
+    Args:
+        challenger: that was decided on.
+        champion: the version that was champion when it was compared, if any.
+        promoted: whether the challenger takes over.
+        reason: in words, for its description.
+        p_value: of the paired test, if there was one.
+        log: writes the decision where else it belongs, once it stands.
+
+    Returns:
+        Whether that was done; not, if somebody else has become champion in the meantime.
+    """
+    client = mlflow.MlflowClient()
+    name, version = challenger.name, challenger.version
+    with store_lock(mlflow.get_tracking_uri()):
+        if champion_of(name) != champion:
+            return False
+        log()
+        write_note(challenger, _NOTE, reason)  # no champion is to be without a reason
+        if p_value is not None:
+            client.set_model_version_tag(name, version, "promotion.p_value", f"{p_value:.4f}")
+        word = _CHAMPION if promoted else f"not {_CHAMPION}"
+        client.set_model_version_tag(name, version, "promotion", word)
+        if promoted:
+            client.set_registered_model_alias(name, _CHAMPION, version)
+    return True
+
+
+def recorded_decision(ref: VersionRef) -> str | None:
+    """Return the decision on a version in words; None where `record_decision` did not end."""
+    known = version_info(ref.name, ref.version)
+    word = known.tags.get("promotion")
+    if word is None or (word == _CHAMPION and _CHAMPION not in known.aliases):
+        return None
+    return read_note(ref, _NOTE)
