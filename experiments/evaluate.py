@@ -37,7 +37,7 @@ def main(model: str, split: str, allow_pickle: bool, **options: Any) -> None:
     source = resolve_source(config.data.source)
     click.echo(source.summary)
 
-    from segmentation.evaluation.report.report import lines
+    from segmentation.evaluation.report.report import console_lines, report_figures
     from segmentation.tracking.commands import view_run
     from segmentation.tracking.registry.loading import default_model, load
     from segmentation.tracking.store import connect
@@ -50,7 +50,7 @@ def main(model: str, split: str, allow_pickle: bool, **options: Any) -> None:
     done = evaluate_model(loaded, source, split, config.data, ProgressBar("Judging"))
     for problem in done.analysis.problems:
         click.echo(f"Left out: {problem}")
-    for line in lines(done.analysis, done.context):
+    for line in console_lines(report_figures(done.analysis, done.context)):
         click.echo(line)
     click.echo(f"Look:  {view_run(store, done.run_id)}")
     click.echo(f"Mail:  {split}/report.html among that run's artifacts: one file, all within")

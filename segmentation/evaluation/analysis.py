@@ -1,12 +1,10 @@
 """Everything that `evaluate` finds out about a model on one split."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from segmentation.data.images.examples import binary_mask
 from segmentation.data.oxford_pets import Example
@@ -16,10 +14,10 @@ from segmentation.evaluation.scoring import (
     Evaluation,
     Pictures,
     ScoredImage,
-    counts_of,
+    count_pixels,
     score_images,
 )
-from segmentation.metrics.boundary import boundary_f
+from segmentation.metrics.boundary import TOLERANCE, boundary_f
 from segmentation.metrics.calibration import (
     Bin,
     Histogram,
@@ -28,34 +26,59 @@ from segmentation.metrics.calibration import (
     reliability,
     threshold_curve,
 )
-from segmentation.metrics.segmentation import Counts, Floats, bootstrap_interval, join
+from segmentation.metrics.segmentation import Counts, Floats, Scores, bootstrap_interval, join
 from segmentation.models.predictor import Model
 from segmentation.utils.concurrency import Progress
 
 BORDERS = ("pet", "background", "ignore")
+#: Fewer images have no interval: a bootstrap of so few says nothing.
+FEWEST_FOR_INTERVAL = 5
 
-_Drawn = TypeVar("_Drawn")
+
+@dataclasses.dataclass(frozen=True)
+class ImageScore:
+    """A score of single images.
+
+    Attributes:
+        title: what the report calls it.
+        measure: returns it for one image, in [0, 1].
+        note: what the report says of it besides.
+    """
+
+    title: str
+    measure: Callable[[ScoredImage], float]
+    note: str = ""
+
+
+def _boundary(image: ScoredImage) -> float:
+    mask, valid = image.truth
+    # With the border ignored, the true outline is the border's outer edge.
+    return boundary_f((mask == 1) | (valid == 0), image.prediction)
+
+
+#: The scores of images, by name. **To add a metric, add it here:** `Analysis.metrics` then has its
+#: mean, which MLflow tracks as `SPLIT/NAME`; the report has the mean at its top and a column in the
+#: table of every image; so have `images.csv` and `images.json`. Dice, IoU and accuracy are in
+#: `Evaluation.metrics` as well, by which training and the gate know them.
+IMAGE_SCORES = {
+    "dice": ImageScore("Dice", lambda image: image.counts.mean().dice),
+    "iou": ImageScore("IoU", lambda image: image.counts.mean().iou),
+    "accuracy": ImageScore("Accuracy", lambda image: image.counts.mean().accuracy),
+    "boundary_f": ImageScore(
+        "Boundary F", _boundary, f"within {TOLERANCE * 100:g} % of the diagonal"
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ImageAnalysis(Generic[_Drawn]):
-    """What is known of one image.
-
-    Attributes:
-        example: which one.
-        digest: SHA-256 of its file, hexadecimal.
-        counts: pixel counts for each meaning of the border.
-        histogram: its pixels by probability, for the meaning that was asked for.
-        boundary: its boundary F-score, in [0, 1], for that meaning (`ignore`: as `pet`).
-        drawn: its pictures.
-    """
+class ImageAnalysis:
+    """What is known of one image; see `Analysis`, which has the same of all."""
 
     example: Example
     digest: str
+    scores: dict[str, float]
     counts: dict[str, Counts]
     histogram: Histogram
-    boundary: float
-    drawn: _Drawn
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,22 +86,29 @@ class Slice:
     """The images of one species or breed.
 
     Attributes:
-        kind: `species` or `breed`.
-        name: which one.
-        images: how many.
-        dice, iou, accuracy: means over them.
-        interval: the 95 % bootstrap interval of the mean Dice; None for fewer than 5 images.
-        floor: mean Dice of answering `pet` everywhere.
+        name: of the species or breed.
+        species: `cat` or `dog`.
+        counts: pixel counts of its images.
     """
 
-    kind: str
     name: str
-    images: int
-    dice: float
-    iou: float
-    accuracy: float
-    interval: tuple[float, float] | None
-    baseline: float
+    species: str
+    counts: Counts
+
+    @cached_property
+    def mean(self) -> Scores:
+        return self.counts.mean()
+
+    @cached_property
+    def baseline(self) -> float:
+        """Mean Dice of answering `pet` everywhere."""
+        return self.counts.all_pet().mean().dice
+
+    @cached_property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % bootstrap interval of the mean Dice; None for too few images."""
+        enough = len(self.counts) >= FEWEST_FOR_INTERVAL
+        return bootstrap_interval(self.counts.dice()) if enough else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,9 +119,10 @@ class Analysis:
         split: which.
         border: what the trimap's border counts as, where nothing else is said.
         examples: N of them.
-        digests: SHA-256 of each one's file.
+        digests: SHA-256 of each one's file, hexadecimal.
+        scores: of each image, by the names of `IMAGE_SCORES`.
         counts: pixel counts of the N images for each meaning of the border.
-        histograms, boundary: of each image.
+        histograms: the pixels of each image by probability.
         problems: a line for each example that cannot be used.
     """
 
@@ -99,12 +130,12 @@ class Analysis:
     border: str
     examples: tuple[Example, ...]
     digests: tuple[str, ...]
+    scores: dict[str, Floats]
     counts: dict[str, Counts]
     histograms: tuple[Histogram, ...]
-    boundary: Floats
     problems: tuple[str, ...]
 
-    @cached_property
+    @property
     def evaluation(self) -> Evaluation:
         """The scores for the meaning of the border that was asked for."""
         return self.by_border[self.border]
@@ -118,13 +149,14 @@ class Analysis:
         }
 
     @cached_property
-    def slices(self) -> tuple[Slice, ...]:
-        """The species, then the breeds, each in alphabetical order."""
-        found = []
-        for kind in ("species", "breed"):
-            names = np.array([getattr(example, kind) for example in self.examples])
-            found += [_slice(kind, name, self._part(names == name)) for name in np.unique(names)]
-        return tuple(found)
+    def species(self) -> list[Slice]:
+        """In alphabetical order."""
+        return self._slices("species")
+
+    @cached_property
+    def breeds(self) -> list[Slice]:
+        """The lowest Dice first."""
+        return sorted(self._slices("breed"), key=lambda one: one.mean.dice)
 
     @cached_property
     def curve(self) -> dict[float, float]:
@@ -149,16 +181,38 @@ class Analysis:
     @cached_property
     def boundary_interval(self) -> tuple[float, float]:
         """The 95 % bootstrap interval of the mean boundary F-score."""
-        return bootstrap_interval(self.boundary)
+        return bootstrap_interval(self.scores["boundary_f"])
 
-    def _part(self, chosen: NDArray[np.bool_]) -> Counts:
-        counts = self.counts[self.border]
-        return Counts(
-            **{
-                field.name: getattr(counts, field.name)[chosen]
-                for field in dataclasses.fields(counts)
-            }
-        )
+    def metrics(self) -> dict[str, float]:
+        """Return all figures that MLflow tracks, by names such as `test/dice`."""
+        counts = self.evaluation.counts
+        pooled = counts.pooled()
+        found = {name: float(values.mean()) for name, values in self.scores.items()} | {
+            "dice_pooled": pooled.dice,
+            "iou_pooled": pooled.iou,
+            "accuracy_pooled": pooled.accuracy,
+            "pet_share": counts.pet_share(),
+            "calibration_error": self.calibration_error,
+            "best_threshold": self.best_threshold,
+        }
+        for border, other in self.counts.items():
+            found[f"dice_border_{border}"] = other.mean().dice
+        for one in self.species:
+            found[f"dice_{one.name}"] = one.mean.dice
+            found[f"images_{one.name}"] = float(len(one.counts))
+        return self.evaluation.metrics() | {
+            f"{self.split}/{name}": of for name, of in found.items()
+        }
+
+    def _slices(self, kind: str) -> list[Slice]:
+        """Return a slice for each species or breed, in alphabetical order."""
+        names = np.array([getattr(example, kind) for example in self.examples])
+        species = dict(zip(names, (example.species for example in self.examples), strict=True))
+        counts = self.evaluation.counts
+        return [
+            Slice(name=str(name), species=species[name], counts=counts.take(names == name))
+            for name in np.unique(names)
+        ]
 
 
 def analyze(
@@ -166,79 +220,40 @@ def analyze(
     model: Model,
     examples: Sequence[Example],
     border: str,
-    pictures: Pictures[_Drawn],
+    pictures: Pictures,
     progress: Progress,
 ) -> Analysis:
-    """Judge a model on some examples, in every way.
-
-    Args:
-        split: which examples these are.
-        model: gives the probabilities.
-        examples: which ones.
-        border: what the trimap's border counts as.
-        pictures: collects pictures of them.
-        progress: told how many are done.
+    """Score a model on some examples, in every way; the arguments are those of `score_images`.
 
     Raises:
         DataError: none can be used.
     """
-
-    def measure(judged: ScoredImage) -> ImageAnalysis[_Drawn]:
-        return _examined(judged, border, pictures.draw(judged))
-
-    good: list[ImageAnalysis[None]] = []
-    problems = []
-    for done, one in enumerate(score_images(model, examples, border, measure), 1):
-        if isinstance(one, str):
-            problems.append(one)
-        else:
-            pictures.add(one.drawn)
-            good.append(ImageAnalysis(**{**vars(one), "drawn": None}))  # pictures are large
-        progress(done, len(examples))
-    if not good:
-        raise DataError(f"no image of the {split} split can be used:", problems)
-    return _gathered(split, border, good, problems)
-
-
-def _examined(judged: ScoredImage, border: str, drawn: _Drawn) -> ImageAnalysis[_Drawn]:
-    said = judged.probability > THRESHOLD
-    solid, _ = binary_mask(judged.trimap, "background" if border == "background" else "pet")
-    return ImageAnalysis(
-        example=judged.example,
-        digest=judged.digest(),
-        counts={
-            meaning: counts_of(said, *binary_mask(judged.trimap, meaning)) for meaning in BORDERS
-        },
-        histogram=histogram(judged.probability, judged.mask, judged.valid),
-        boundary=boundary_f(solid == 1, said),
-        drawn=drawn,
+    images, problems = score_images(
+        model, examples, border, _analyze_image, pictures=pictures, progress=progress
     )
-
-
-def _gathered(
-    split: str, border: str, good: Sequence[ImageAnalysis[None]], problems: Iterable[str]
-) -> Analysis:
+    if not images:
+        raise DataError(f"no image of the {split} split can be used:", problems)
     return Analysis(
         split=split,
         border=border,
-        examples=tuple(one.example for one in good),
-        digests=tuple(one.digest for one in good),
-        counts={meaning: join([one.counts[meaning] for one in good]) for meaning in BORDERS},
-        histograms=tuple(one.histogram for one in good),
-        boundary=np.array([one.boundary for one in good]),
-        problems=tuple(problems),
+        examples=tuple(one.example for one in images),
+        digests=tuple(one.digest for one in images),
+        scores={name: np.array([one.scores[name] for one in images]) for name in IMAGE_SCORES},
+        counts={meaning: join([one.counts[meaning] for one in images]) for meaning in BORDERS},
+        histograms=tuple(one.histogram for one in images),
+        problems=problems,
     )
 
 
-def _slice(kind: str, name: str, counts: Counts) -> Slice:
-    mean = counts.mean()
-    return Slice(
-        kind=kind,
-        name=str(name),
-        images=len(counts),
-        dice=mean.dice,
-        iou=mean.iou,
-        accuracy=mean.accuracy,
-        interval=bootstrap_interval(counts.dice()) if len(counts) >= 5 else None,
-        baseline=counts.all_pet().mean().dice,
+def _analyze_image(image: ScoredImage) -> ImageAnalysis:
+    trimap = image.pixels.trimap
+    return ImageAnalysis(
+        example=image.example,
+        digest=image.digest,
+        scores={name: score.measure(image) for name, score in IMAGE_SCORES.items()},
+        counts={
+            border: count_pixels(image.prediction, *binary_mask(trimap, border))
+            for border in BORDERS
+        },
+        histogram=histogram(image.probability, *image.truth),
     )

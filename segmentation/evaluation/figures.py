@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Picture = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
-# Okabe and Ito's colours, told apart by people with any kind of colour vision.
+# Okabe and Ito's colors, told apart by people with any kind of color vision.
 _HIT = (0, 158, 115)
 _FALSE = (213, 94, 0)
 _MISSED = (86, 180, 233)
@@ -46,8 +46,8 @@ def panel(image: Picture, mask: Mask, prediction: Mask, height: int) -> Picture:
         for pixels in (mask, prediction)
     )
     outcome = photo
-    for pixels, colour in ((truth & said, _HIT), (~truth & said, _FALSE), (truth & ~said, _MISSED)):
-        outcome = _tint(outcome, pixels, colour)
+    for pixels, color in ((truth & said, _HIT), (~truth & said, _FALSE), (truth & ~said, _MISSED)):
+        outcome = _tint(outcome, pixels, color)
     gap = np.full((height, 4, 3), 255, np.uint8)
     return np.concatenate([photo, gap, _tint(photo, truth, _HIT), gap, outcome], axis=1)
 
@@ -65,8 +65,8 @@ def overlay(image: Picture, prediction: Mask) -> Picture:
     return _tint(image, prediction, _HIT)
 
 
-def encoded(picture: Picture, form: str, **options: int) -> bytes:
-    """Return a picture as the content of a file of a format such as `JPEG`, with its options."""
+def encode(picture: Picture, form: str, **options: int) -> bytes:
+    """Return a picture as a file in a format such as `JPEG`, with options of that format."""
     stream = io.BytesIO()
     Image.fromarray(picture).save(stream, form, **options)
     return stream.getvalue()
@@ -117,14 +117,16 @@ def progress(moments: Mapping[int, Sequence[Picture]], names: Sequence[str]) -> 
     return np.asarray(sheet)
 
 
-def curves(history: Mapping[str, Sequence[float]], best_epoch: int, floor_dice: float) -> "Figure":
+def curves(
+    history: Mapping[str, Sequence[float]], best_epoch: int, baseline_dice: float
+) -> "Figure":
     """Draw losses and scores over epochs.
 
     Args:
         history: a figure an epoch for `train/loss`, `val/loss`, `val/dice`, `val/iou` and
             `val/accuracy`.
         best_epoch: marked, counted from 1.
-        floor_dice: Dice of answering `pet` everywhere, drawn as a line.
+        baseline_dice: Dice of answering `pet` everywhere, drawn as a line.
     """
     # Without pyplot there is no global state, no window and nothing to close.
     from matplotlib.figure import Figure
@@ -140,10 +142,10 @@ def curves(history: Mapping[str, Sequence[float]], best_epoch: int, floor_dice: 
     ):
         for name in names:
             axes.plot(range(1, len(history[name]) + 1), history[name], label=name)
-        axes.axvline(best_epoch, color="grey", linestyle=":", label=f"best epoch {best_epoch}")
+        axes.axvline(best_epoch, color="gray", linestyle=":", label=f"best epoch {best_epoch}")
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
-    scores.axhline(floor_dice, color="black", linestyle="--", label="Dice of 'all pet'")
+    scores.axhline(baseline_dice, color="black", linestyle="--", label="Dice of 'all pet'")
     scores.set_ylim(0, 1)
     scores.set_title("validation scores")
     losses.set_title("loss")
@@ -152,9 +154,9 @@ def curves(history: Mapping[str, Sequence[float]], best_epoch: int, floor_dice: 
     return figure
 
 
-def _tint(photo: Picture, where: Mask, colour: tuple[int, int, int]) -> Picture:
-    """Blend `colour` over the pixels `where`."""
+def _tint(photo: Picture, where: Mask, color: tuple[int, int, int]) -> Picture:
+    """Blend `color` over the pixels `where`."""
     tinted = photo.copy()
-    blended = (1 - _STRENGTH) * photo[where] + _STRENGTH * np.array(colour)
+    blended = (1 - _STRENGTH) * photo[where] + _STRENGTH * np.array(color)
     tinted[where] = blended.round().astype(np.uint8)
     return tinted

@@ -1,16 +1,16 @@
 """The one rule by which a champion changes, for `train`, `tune` and `promote` alike.
 
-Both models are judged on the same images of the gate split, which trained neither. The challenger
-takes over if it is better at `LEVEL` by a paired test, if there is no champion, or by `force`; and
-never if it is not above the floors, what trivial answers score on those images.
+Both models are scored on the same images of the gate split, which trained neither. The challenger
+takes over if a paired test at `LEVEL` shows that it is better, if there is no champion yet, or by
+`force`; never if it is not above the trivial baselines on those images.
 """
 
 import dataclasses
 
 from segmentation.evaluation.scoring import Evaluation
-from segmentation.metrics.significance import better_by_chance
+from segmentation.metrics.significance import p_value_of_better
 
-#: How often a challenger that is no better takes over: see `comparison.better_by_chance`.
+#: How often a challenger that is no better takes over: see `p_value_of_better`.
 LEVEL = 0.05
 #: On fewer images nobody takes over without `force`: rare failures would hardly show.
 FEWEST = 30
@@ -22,13 +22,13 @@ class Contest:
 
     Attributes:
         challenger: its scores; None if there is no such image.
-        champion: the scores of the present one on the same images, None if there is none, or if it
-            could not be scored.
-        incumbent: what the present champion is called, None if there is none.
-        trouble: why the present champion could not be scored, else empty.
+        champion: the champion's scores on the same images; None if there is no champion, or if it
+            cannot be scored.
+        incumbent: what the champion is called; None if there is none.
+        trouble: why the champion cannot be scored, else empty.
         notes: what else a reader must know, a sentence each.
         unknown: whether it is not known what the challenger was trained on.
-        looks: among how many models the challenger was chosen by these very images.
+        num_candidates: how many models these images chose the challenger from.
     """
 
     challenger: Evaluation | None
@@ -39,6 +39,14 @@ class Contest:
     unknown: bool = False
     num_candidates: int = 1
 
+    @property
+    def level(self) -> float:
+        """The level of the test: the best of many equal models looks good by chance.
+
+        By C. E. Bonferroni, 1936: the level over the number of comparisons.
+        """
+        return LEVEL / self.num_candidates
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Decision:
@@ -47,7 +55,7 @@ class Decision:
     Attributes:
         promoted: whether it does.
         reason: one or more sentences, with the figures.
-        figures: metrics by name; of the images that count.
+        metrics: by the names MLflow tracks; of the images that count.
     """
 
     promoted: bool
@@ -62,59 +70,60 @@ def decide(contest: Contest, *, force: bool = False) -> Decision:
         contest: the two models' scores.
         force: whether a person takes the responsibility for what the test does not show.
     """
-    challenger, champion = contest.challenger, contest.champion
     notes = " ".join(("", *contest.notes))
-    if challenger is None:
-        return Decision(
-            promoted=False,
-            reason=f"Not champion: there is no image of the gate split to judge it by.{notes}",
-            metrics={},
-        )
-    figures = challenger.metrics()
-    seen = f"gate Dice {figures['gate/dice']:.3f} on {len(challenger.counts)} images"
-    floors = (
-        f"answering 'pet' everywhere scores {figures['gate/floor_dice']:.3f} there, answering "
-        f"'background' everywhere accuracy {figures['gate/floor_accuracy']:.3f}"
+    if contest.challenger is None:
+        reason = f"Not champion: there is no image of the gate split to judge it by.{notes}"
+        return Decision(promoted=False, reason=reason, metrics={})
+    metrics = contest.challenger.metrics() | _compare(contest)
+    promoted, why = _verdict(contest, metrics, force)
+    head = "Champion" if promoted else "Not champion"
+    reason = f"{head}: {_scores(contest, metrics)}; {why}.{notes}"
+    return Decision(promoted=promoted, reason=reason, metrics=metrics)
+
+
+def _compare(contest: Contest) -> dict[str, float]:
+    """Return the paired comparison with the champion, empty if there is none."""
+    if contest.challenger is None or contest.champion is None:
+        return {}
+    differences = contest.challenger.counts.dice() - contest.champion.counts.dice()
+    return {
+        "gate/champion_dice": contest.champion.counts.mean().dice,
+        "gate/difference": float(differences.mean()),
+        "gate/p_value": p_value_of_better(differences),
+        "gate/level": contest.level,
+    }
+
+
+def _verdict(contest: Contest, metrics: dict[str, float], force: bool) -> tuple[bool, str]:
+    """Return whether the challenger takes over, and why; the first that applies decides."""
+    baselines = (
+        f"answering 'pet' everywhere scores {metrics['gate/floor_dice']:.3f} there, answering "
+        f"'background' everywhere accuracy {metrics['gate/floor_accuracy']:.3f}"
     )
-    better = ""
-    allowed = LEVEL / contest.num_candidates
-    p_value = 1.0
-    if champion is not None:
-        differences = challenger.counts.dice() - champion.counts.dice()
-        p_value = better_by_chance(differences)
-        figures |= {
-            "gate/champion_dice": champion.counts.mean().dice,
-            "gate/difference": float(differences.mean()),
-            "gate/p_value": p_value,
-            "gate/level": allowed,
-        }
-        better = (
-            f" against {figures['gate/champion_dice']:.3f} of {contest.incumbent} "
-            f"({figures['gate/difference']:+.3f}, p = {p_value:.4f}, level {allowed:.4g}"
-            + (
-                f": {LEVEL:g} over {contest.num_candidates} looks"
-                if contest.num_candidates > 1
-                else ""
-            )
-            + ")"
-        )
-    if not challenger.above_baselines():
-        promoted, why = False, f"not above the floors: {floors}"
-    elif force:
-        promoted, why = True, "as `force` says"
-    elif contest.unknown:
-        promoted, why = False, "it is not known which images it was trained on"
-    elif contest.incumbent is None:
-        promoted, why = True, f"the first one above the floors: {floors}"
-    elif champion is None:
-        promoted, why = False, f"{contest.incumbent} could not be judged: {contest.trouble}"
-    elif len(champion.counts) < FEWEST:
-        promoted, why = False, f"too few images to tell: at least {FEWEST} are needed"
-    elif p_value <= allowed:
-        promoted, why = True, "better by the paired test"
-    else:
-        promoted, why = False, "not shown to be better"
-    word = "Champion" if promoted else "Not champion"
-    return Decision(
-        promoted=promoted, reason=f"{word}: {seen}{better}; {why}.{notes}", metrics=figures
+    if contest.challenger is None or not contest.challenger.above_baselines():
+        return False, f"not above the trivial baselines: {baselines}"
+    if force:
+        return True, "as `force` says"
+    if contest.unknown:
+        return False, "it is not known which images it was trained on"
+    if contest.incumbent is None:
+        return True, f"the first one above the trivial baselines: {baselines}"
+    if contest.champion is None:
+        return False, f"{contest.incumbent} could not be judged: {contest.trouble}"
+    if metrics["gate/images"] < FEWEST:
+        return False, f"too few images to tell: at least {FEWEST} are needed"
+    if metrics["gate/p_value"] <= contest.level:
+        return True, "better by the paired test"
+    return False, "not shown to be better"
+
+
+def _scores(contest: Contest, metrics: dict[str, float]) -> str:
+    text = f"gate Dice {metrics['gate/dice']:.3f} on {metrics['gate/images']:.0f} images"
+    if contest.champion is None:
+        return text
+    among = f": {LEVEL:g} over {contest.num_candidates} looks"
+    return (
+        f"{text} against {metrics['gate/champion_dice']:.3f} of {contest.incumbent} "
+        f"({metrics['gate/difference']:+.3f}, p = {metrics['gate/p_value']:.4f}, level "
+        f"{contest.level:.4g}{among if contest.num_candidates > 1 else ''})"
     )

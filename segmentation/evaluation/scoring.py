@@ -3,156 +3,157 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from segmentation.data.images.examples import ExampleError, binary_mask, decode, read_files
+from segmentation.data.images.examples import (
+    DecodedExample,
+    ExampleError,
+    binary_mask,
+    decode,
+    read_files,
+)
 from segmentation.data.oxford_pets import Example
 from segmentation.errors import DataError
-from segmentation.metrics.segmentation import Counts, Scores, bootstrap_interval, count, join
+from segmentation.metrics.segmentation import Counts, bootstrap_interval, count, join
 from segmentation.models.predictor import BATCH, Model, one_thread_each, workers_for
-from segmentation.utils.concurrency import batched, prefetch
+from segmentation.utils.concurrency import Progress, batched, prefetch
 
+#: A pixel is called pet where its probability is above this.
 THRESHOLD = 0.5
 
 #: Returns the contents of image and trimap of an example; may raise `ExampleError`.
 Reader = Callable[[Example], tuple[bytes, bytes]]
 
 _Measured = TypeVar("_Measured")
-_Drawn = TypeVar("_Drawn")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class ScoredImage:
     """One image, its truth, and what the model says.
 
     Attributes:
         example: which one.
-        content: of the image's file.
-        image: uint8 (H, W, 3), RGB, at the photo's own size.
-        trimap: uint8 (H, W), values in {1, 2, 3}.
-        mask, valid: uint8 (H, W) in {0, 1}: the truth, and the pixels that count.
-        probability: float32 (H, W) in [0, 1].
-        counts: its pixel counts at the threshold of 0.5.
+        pixels: photo and trimap at the photo's own size, (H, W).
+        digest: SHA-256 of the photo's file, hexadecimal.
+        border: what the trimap's border counts as.
+        probability: of pet, float32 (H, W) in [0, 1].
     """
 
     example: Example
-    content: bytes
-    image: NDArray[np.uint8]
-    trimap: NDArray[np.uint8]
-    mask: NDArray[np.uint8]
-    valid: NDArray[np.uint8]
+    pixels: DecodedExample
+    digest: str
+    border: str
     probability: NDArray[np.float32]
-    counts: Counts
 
-    def scores(self) -> Scores:
-        """Return the scores of this image."""
-        return self.counts.mean()
+    @functools.cached_property
+    def truth(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """The mask and the pixels that count, uint8 (H, W) in {0, 1} each."""
+        return binary_mask(self.pixels.trimap, self.border)
 
-    def digest(self) -> str:
-        """Return the SHA-256 of the image's file, hexadecimal."""
-        return hashlib.sha256(self.content).hexdigest()
+    @functools.cached_property
+    def prediction(self) -> NDArray[np.bool_]:
+        """The pixels that are called pet, bool (H, W)."""
+        return self.probability > THRESHOLD
+
+    @functools.cached_property
+    def counts(self) -> Counts:
+        return count_pixels(self.prediction, *self.truth)
+
+
+class Pictures(Protocol):
+    """Collects pictures of scored images."""
+
+    def draw(self, image: ScoredImage) -> Any:
+        """Draw one image; called in any thread."""
+
+    def add(self, drawn: Any) -> None:
+        """Take what was drawn; called in the order of the images."""
+
+
+def count_pixels(
+    prediction: NDArray[np.bool_], mask: NDArray[np.uint8], valid: NDArray[np.uint8]
+) -> Counts:
+    """Count the pixels of one image; all (H, W)."""
+    return count(*(torch.from_numpy(array)[None, None] for array in (prediction, mask, valid)))
 
 
 def score_images(
     model: Model,
-    examples: Iterable[Example],
+    examples: Sequence[Example],
     border: str,
     measure: Callable[[ScoredImage], _Measured],
+    *,
+    pictures: Pictures | None = None,
+    progress: Progress = lambda done, total: None,
     read: Reader = read_files,
-) -> Iterator[_Measured | str]:
-    """Judge examples at their own size, some in memory at a time; yield in their order.
+) -> tuple[list[_Measured], tuple[str, ...]]:
+    """Score examples at their own size; few images are in memory at a time.
 
     Args:
         model: gives the probabilities.
         examples: which ones.
         border: what the trimap's border counts as.
-        measure: called in a worker's thread with each one judged; what it returns is yielded.
-        read: where the files' contents are from.
+        measure: takes from a scored image what is kept; called in any thread.
+        pictures: collects pictures of them.
+        progress: called with how many are done.
+        read: gives the files' contents.
 
-    Yields:
-        What `measure` returned, or one line that says why an example cannot be used.
+    Returns:
+        What `measure` returned for each example that can be used, and a line for each that cannot.
     """
 
-    def contents(example: Example) -> tuple[Example, tuple[bytes, bytes] | str]:
-        try:
-            return example, read(example)
-        except ExampleError as error:
-            return example, str(error)
+    def look_at(image: ScoredImage) -> tuple[_Measured, Any]:
+        return measure(image), pictures.draw(image) if pictures else None
 
-    def work(batch: Sequence[tuple[Example, tuple[bytes, bytes] | str]]) -> list[_Measured | str]:
-        outcomes: list[_Measured | str] = []
-        pixels = [_pixels(*one) for one in batch]
-        good = [one for one in pixels if not isinstance(one, str)]
-        probabilities = model(image for image, _ in good)
-        for (example, content), one in zip(batch, pixels, strict=True):
-            if isinstance(one, str):
-                outcomes.append(one)
-            else:
-                judged = _judged(example, content[0], *one, next(probabilities), border)
-                outcomes.append(measure(judged))
-        return outcomes
+    good, problems = [], []
+    for done, outcome in enumerate(_outcomes(model, examples, border, look_at, read), 1):
+        if isinstance(outcome, str):
+            problems.append(outcome)
+        else:
+            good.append(outcome[0])
+            if pictures:
+                pictures.add(outcome[1])
+        progress(done, len(examples))
+    return good, tuple(problems)
+
+
+def _outcomes(
+    model: Model,
+    examples: Sequence[Example],
+    border: str,
+    measure: Callable[[ScoredImage], _Measured],
+    read: Reader,
+) -> Iterator[_Measured | str]:
+    """Yield, in order, what `measure` returns, or why an example cannot be used."""
+
+    def work(batch: Sequence[Example]) -> list[_Measured | str]:
+        loaded = [_load(example, read) for example in batch]
+        probabilities = model(one[0].image for one in loaded if not isinstance(one, str))
+        return [
+            one
+            if isinstance(one, str)
+            else measure(ScoredImage(example, *one, border, next(probabilities)))
+            for example, one in zip(batch, loaded, strict=True)
+        ]
 
     with one_thread_each() as first:
-        inputs = batched(map(contents, examples), BATCH)
-        for outcomes in prefetch(work, inputs, workers_for(model.device), first):
+        batches = batched(examples, BATCH)
+        for outcomes in prefetch(work, batches, workers_for(model.device), first):
             yield from outcomes
 
 
-def _pixels(
-    example: Example, contents: tuple[bytes, bytes] | str
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | str:
-    """Decode image and trimap, or say why not."""
-    if isinstance(contents, str):
-        return contents
+def _load(example: Example, read: Reader) -> tuple[DecodedExample, str] | str:
+    """Return the pixels of an example and its image file's digest, or why it cannot be used."""
     try:
-        pixels = decode(example, *contents)
+        image, trimap = read(example)
+        return decode(example, image, trimap), hashlib.sha256(image).hexdigest()
     except ExampleError as error:
         return str(error)
-    return pixels.image, pixels.trimap
-
-
-def _judged(
-    example: Example,
-    content: bytes | str,
-    image: NDArray[np.uint8],
-    trimap: NDArray[np.uint8],
-    probability: NDArray[np.float32],
-    border: str,
-) -> ScoredImage:
-    mask, valid = binary_mask(trimap, border)
-    return ScoredImage(
-        example=example,
-        content=content if isinstance(content, bytes) else b"",
-        image=image,
-        trimap=trimap,
-        mask=mask,
-        valid=valid,
-        probability=probability,
-        counts=counts_of(probability > THRESHOLD, mask, valid),
-    )
-
-
-def counts_of(
-    prediction: NDArray[np.bool_], mask: NDArray[np.uint8], valid: NDArray[np.uint8]
-) -> Counts:
-    """Count the pixels of one image; all (H, W)."""
-    three = (torch.from_numpy(array)[None, None] for array in (prediction, mask, valid))
-    return count(*three)
-
-
-class Pictures(Protocol[_Drawn]):
-    """Collects pictures of judged images."""
-
-    def draw(self, judged: ScoredImage) -> _Drawn:
-        """Draw one image; called in any thread."""
-
-    def add(self, drawn: _Drawn) -> None:
-        """Take in what was drawn; called in order."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -170,13 +171,10 @@ class Evaluation:
     counts: Counts
 
     @classmethod
-    def of(cls, split: str, judged: Sequence[tuple[Example, Counts]]) -> "Evaluation":
+    def of(cls, split: str, scored: Sequence[tuple[Example, Counts]]) -> "Evaluation":
         """Put the counts of some images together."""
-        return cls(
-            split=split,
-            examples=tuple(example for example, _ in judged),
-            counts=join([counts for _, counts in judged]),
-        )
+        examples, counts = zip(*scored, strict=True)
+        return cls(split=split, examples=examples, counts=join(counts))
 
     def interval(self) -> tuple[float, float]:
         """Return the 95 % bootstrap interval of the mean Dice over images."""
@@ -187,7 +185,10 @@ class Evaluation:
         return bootstrap_interval(self.counts.dice())  # ten thousand resamples: once
 
     def metrics(self) -> dict[str, float]:
-        """Return the scores as they are tracked, by names such as `gate/dice`."""
+        """Return the scores by the names MLflow tracks, such as `gate/dice`.
+
+        `analysis.Analysis.metrics` has what `evaluate` finds out besides.
+        """
         mean, (low, high) = self.counts.mean(), self.interval()
         found = {
             "dice": mean.dice,
@@ -202,7 +203,7 @@ class Evaluation:
         return {f"{self.split}/{name}": value for name, value in found.items()}
 
     def baselines(self) -> dict[str, float]:
-        """Return what trivial answers score on these images, by name of metric."""
+        """Return what the trivial baselines score on these images, by the names MLflow tracks."""
         pet, background = self.counts.all_pet().mean(), self.counts.all_background().mean()
         return {
             "floor/dice_all_pet": pet.dice,
@@ -213,29 +214,21 @@ class Evaluation:
         }
 
     def above_baselines(self) -> bool:
-        """Tell whether Dice and accuracy both beat every trivial answer on these images."""
+        """Tell whether Dice and accuracy both beat both trivial baselines on these images."""
         mean = self.counts.mean()
-        floors = [self.counts.all_pet().mean(), self.counts.all_background().mean()]
-        return all(mean.dice > f.dice and mean.accuracy > f.accuracy for f in floors)
+        trivial = [self.counts.all_pet().mean(), self.counts.all_background().mean()]
+        return all(mean.dice > one.dice and mean.accuracy > one.accuracy for one in trivial)
 
 
 def evaluate(
     split: str,
     model: Model,
-    examples: Iterable[Example],
+    examples: Sequence[Example],
     border: str,
-    pictures: Pictures[_Drawn] | None = None,
+    pictures: Pictures | None = None,
     read: Reader = read_files,
 ) -> tuple[Evaluation, tuple[str, ...]]:
-    """Judge examples and put their counts together.
-
-    Args:
-        split: which examples these are.
-        model: gives the probabilities.
-        examples: which ones.
-        border: what the trimap's border counts as.
-        pictures: collects pictures of them.
-        read: where the files' contents are from.
+    """Score the images of a split, see `score_images`.
 
     Returns:
         The evaluation of those that can be used, and a line for each that cannot.
@@ -243,19 +236,14 @@ def evaluate(
     Raises:
         DataError: none can be used.
     """
-
-    def measure(judged: ScoredImage) -> tuple[Example, Counts, _Drawn | None]:
-        return judged.example, judged.counts, pictures.draw(judged) if pictures else None
-
-    judged, problems = [], []
-    for one in score_images(model, examples, border, measure, read):
-        if isinstance(one, str):
-            problems.append(one)
-            continue
-        example, counts, drawn = one
-        judged.append((example, counts))
-        if pictures and drawn is not None:
-            pictures.add(drawn)
-    if not judged:
+    scored, problems = score_images(
+        model,
+        examples,
+        border,
+        lambda image: (image.example, image.counts),
+        pictures=pictures,
+        read=read,
+    )
+    if not scored:
         raise DataError(f"no image of the {split} split can be used:", problems)
-    return Evaluation.of(split, judged), tuple(problems)
+    return Evaluation.of(split, scored), problems

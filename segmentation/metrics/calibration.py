@@ -76,32 +76,32 @@ def threshold_curve(histograms: Sequence[Histogram]) -> dict[float, float]:
     background = np.stack([one.background for one in histograms])
     curve = {}
     for step in range(5, _FINE, 5):
-        tp, fp = pet[:, step:].sum(axis=1), background[:, step:].sum(axis=1)
-        rest = pet[:, :step].sum(axis=1)
-        counts = Counts(tp=tp, fp=fp, fn=rest, tn=background[:, :step].sum(axis=1))
-        curve[step / _FINE] = float(counts.dice().mean())
+        counts = Counts(
+            tp=pet[:, step:].sum(axis=1),
+            fp=background[:, step:].sum(axis=1),
+            fn=pet[:, :step].sum(axis=1),
+            tn=background[:, :step].sum(axis=1),
+        )
+        curve[step / _FINE] = counts.mean().dice
     return curve
 
 
 def reliability(histograms: Sequence[Histogram]) -> list[Bin]:
     """Sort the pixels of all images into ten bins; empty ones are left out."""
-    pet = np.sum([one.pet for one in histograms], axis=0)
-    background = np.sum([one.background for one in histograms], axis=0)
-    total = np.sum([one.total for one in histograms], axis=0)
-    found = []
-    for low in range(0, _FINE, _FINE // _COARSE):
-        part = slice(low, low + _FINE // _COARSE)
-        pixels = int(np.sum(pet[part]) + np.sum(background[part]))
-        if pixels:
-            found.append(
-                Bin(
-                    low=low / _FINE,
-                    pixels=pixels,
-                    probability=float(np.sum(total[part]) / pixels),
-                    share=float(np.sum(pet[part]) / pixels),
-                )
-            )
-    return found
+    pet, background, total = (
+        np.sum([getattr(one, name) for one in histograms], axis=0).reshape(_COARSE, -1).sum(axis=1)
+        for name in ("pet", "background", "total")
+    )
+    pixels = pet + background
+    return [
+        Bin(
+            low=tenth / _COARSE,
+            pixels=int(pixels[tenth]),
+            probability=float(total[tenth] / pixels[tenth]),
+            share=float(pet[tenth] / pixels[tenth]),
+        )
+        for tenth in np.flatnonzero(pixels).tolist()
+    ]
 
 
 def calibration_error(bins: Sequence[Bin]) -> float:

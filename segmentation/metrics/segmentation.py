@@ -8,11 +8,12 @@ and IoU are 1: nothing was to be found and nothing was. Where one of them has, b
 without a single pixel that counts scores 1 throughout.
 
 A pooled score puts the sums of the counts over all images into the same formula, so large pets
-weigh more. A score is only worth what it adds to the floors: what one gets for answering 'pet'
-everywhere, or 'background' everywhere, on the very same images.
+weigh more. A score is only worth what it adds to the trivial baselines: what answering 'pet'
+everywhere, or 'background' everywhere, scores on the very same images.
 """
 
 import dataclasses
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -43,8 +44,11 @@ class Counts:
     tn: NDArray[np.int64]
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(self.tp)
+
+    def take(self, chosen: NDArray[np.bool_]) -> "Counts":
+        """Return the counts of some of the images; `chosen` is bool (N,)."""
+        return self._map(lambda counts: counts[chosen])
 
     def dice(self) -> Floats:
         """Return Dice of each image, float64 (N,) in [0, 1]."""
@@ -68,12 +72,7 @@ class Counts:
 
     def pooled(self) -> Scores:
         """Return the scores of the counts summed over all images."""
-        return Counts(
-            tp=self.tp.sum(keepdims=True),
-            fp=self.fp.sum(keepdims=True),
-            fn=self.fn.sum(keepdims=True),
-            tn=self.tn.sum(keepdims=True),
-        ).mean()
+        return self._map(lambda counts: counts.sum(keepdims=True)).mean()
 
     def all_pet(self) -> "Counts":
         """Return the counts that answering `pet` everywhere gives on the same masks."""
@@ -89,6 +88,9 @@ class Counts:
         """Return the share of pet among all pixels that count, in [0, 1]."""
         pet = int((self.tp + self.fn).sum())
         return pet / max(1, pet + int((self.fp + self.tn).sum()))
+
+    def _map(self, change: Callable[[NDArray[np.int64]], NDArray[np.int64]]) -> "Counts":
+        return Counts(**{name: change(counts) for name, counts in vars(self).items()})
 
 
 def count(prediction: Tensor, mask: Tensor, valid: Tensor) -> Counts:
@@ -117,14 +119,10 @@ def count(prediction: Tensor, mask: Tensor, valid: Tensor) -> Counts:
     )
 
 
-def join(parts: list[Counts]) -> Counts:
+def join(parts: Sequence[Counts]) -> Counts:
     """Concatenate the counts of several batches."""
-    return Counts(
-        **{
-            field.name: np.concatenate([getattr(part, field.name) for part in parts])
-            for field in dataclasses.fields(Counts)
-        }
-    )
+    names = [field.name for field in dataclasses.fields(Counts)]
+    return Counts(**{n: np.concatenate([getattr(part, n) for part in parts]) for n in names})
 
 
 def bootstrap_interval(values: Floats, level: float = 0.95) -> tuple[float, float]:
@@ -139,12 +137,9 @@ def bootstrap_interval(values: Floats, level: float = 0.95) -> tuple[float, floa
         level: the coverage aimed at, in (0, 1).
     """
     generator = np.random.default_rng(0)
-    means = np.concatenate(
-        [
-            generator.choice(values, size=(_RESAMPLES // 100, len(values))).mean(axis=1)
-            for _ in range(100)  # in parts, so that thousands of images need little memory
-        ]
-    )
+    size = (_RESAMPLES // 100, len(values))
+    # In a hundred parts, so that thousands of images need little memory.
+    means = [generator.choice(values, size).mean(axis=1) for _ in range(100)]
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 

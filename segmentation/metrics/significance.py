@@ -41,17 +41,21 @@ class Comparison:
         return "within the noise: neither better nor worse as far as these images and seeds tell"
 
 
-def better_by_chance(differences: Floats) -> float:
+def p_value_of_better(differences: Floats) -> float:
     """Return how probable so good a mean difference is if the first model is not the better one.
 
-    The larger of two one-sided p-values. By signs: if two models are equal, each image's difference
-    might as well have the other sign (R. A. Fisher, "The Design of Experiments", 1935, section 21;
-    E. S. Edgington, "Randomization Tests", 1980); 9,999 draws with a fixed seed, what was seen
-    counted among them. That never errs more often than it says where differences are symmetric
-    about their mean. By Student's t, modified for skewness (N. J. Johnson, "Modified t Tests and
-    Confidence Intervals for Asymmetrical Populations", JASA 73, 1978): for a model that is a little
-    better on most images and far worse on a few. What no image shows, no test sees: see
-    `decision.FEWEST`.
+    Paired, since the images differ far more from one another than two models do on one image: of
+    the differences, how hard an image is cancels out. The larger of two one-sided p-values:
+
+    - By signs: if two models are equal, each image's difference might as well have the other sign
+      (R. A. Fisher, "The Design of Experiments", 1935, section 21; E. S. Edgington, "Randomization
+      Tests", 1980); 9,999 draws with a fixed seed, what was seen counted among them. That errs no
+      more often than it says where differences are symmetric about their mean.
+    - By Student's t, modified for skewness (N. J. Johnson, "Modified t Tests and Confidence
+      Intervals for Asymmetrical Populations", JASA 73, 1978): for a model that is a little better
+      on most images and far worse on a few.
+
+    A failure that no image shows, no test sees: see `promotion_rule.FEWEST`.
 
     Args:
         differences: float64 (images,), the first model's score less the second's.
@@ -68,7 +72,7 @@ def _by_signs(differences: Floats) -> float:
     as_good = 1
     for _ in range(_FLIPS // 99):  # in parts, so that thousands of images need little memory
         signs = generator.integers(0, 2, (99, len(differences)), dtype=np.int8) * 2 - 1
-        # With a hair's breadth, so that rounding does not tell apart what is equal.
+        # Less a little, so that rounding does not tell apart what is equal.
         as_good += int((signs @ differences >= seen - 1e-12).sum())
     return as_good / (_FLIPS + 1)
 
@@ -80,8 +84,8 @@ def _by_modified_t(differences: Floats) -> float:
         return 0.0 if mean > 0 else 1.0
     third = float(((differences - mean) ** 3).mean())
     shifted = mean + third / (6 * variance * images) + third * mean**2 / (3 * variance**2)
-    # Student's distribution is symmetric; scipy.stats, which says it in words, takes as long to
-    # import as all the rest.
+    # `stdtr` is Student's distribution function, which is symmetric about 0; scipy.stats has it
+    # under a plainer name, but takes a second to import.
     return float(stdtr(images - 1, -shifted / math.sqrt(variance / images)))
 
 
@@ -116,13 +120,9 @@ def compare(first: Floats, second: Floats, between_seeds: Spread, level: float) 
     """
     paired = first.mean(axis=0) - second.mean(axis=0)
     images = len(paired)
-    parts = [
-        (float(paired.var(ddof=1)) / images if images > 1 else math.inf, max(1, images - 1)),
-        (
-            between_seeds.value**2 * (1 / len(first) + 1 / len(second)),
-            max(1, between_seeds.freedom),
-        ),
-    ]
+    of_images = float(paired.var(ddof=1)) / images if images > 1 else math.inf
+    of_seeds = between_seeds.value**2 * (1 / len(first) + 1 / len(second))
+    parts = [(of_images, max(1, images - 1)), (of_seeds, max(1, between_seeds.freedom))]
     variance = sum(part for part, _ in parts)
     difference = float(paired.mean())
     if not math.isfinite(variance) or variance == 0:

@@ -1,7 +1,6 @@
 """One evaluation from start to end: a model, a split of a data set, a run."""
 
 import dataclasses
-import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,10 +11,15 @@ from segmentation.data.sources import Source
 from segmentation.data.splits import gate_of
 from segmentation.errors import ConfigError, DataError
 from segmentation.evaluation.analysis import Analysis, analyze
-from segmentation.evaluation.figures import encoded
-from segmentation.evaluation.report.plots import figures
-from segmentation.evaluation.report.report import ReportContext, markdown, metrics, page
-from segmentation.evaluation.report.text import floors, score
+from segmentation.evaluation.figures import encode
+from segmentation.evaluation.report.plots import plot_all, png
+from segmentation.evaluation.report.report import (
+    ReportContext,
+    description,
+    html_report,
+    report_figures,
+    version_note,
+)
 from segmentation.tracking.registry.loading import LoadedModel
 from segmentation.tracking.runs.run import tracked_run
 from segmentation.tracking.summaries import evaluations
@@ -103,11 +107,12 @@ def evaluate_model(
         )
     _require_its_own(found, loaded, source)
     about = _about(found, loaded, source)
-    plots = {f"{name}.png": _png(figure) for name, figure in figures(found).items()}
+    figures = report_figures(found, about)
+    plots = {name: png(figure) for name, figure in plot_all(found).items()}
     pictures = {
         **plots,
-        "worst.jpg": encoded(gallery.worst(), "JPEG", quality=88),
-        "random.jpg": encoded(gallery.chosen(), "JPEG", quality=88),
+        "worst.jpg": encode(gallery.worst(), "JPEG", quality=88),
+        "random.jpg": encode(gallery.chosen(), "JPEG", quality=88),
     }
     settings = {
         # With a prefix: the plain names hold what was typed, as MLflow's launcher logs it.
@@ -119,10 +124,9 @@ def evaluate_model(
     tags = {"data.source": source.name, "model": loaded.label}
     name = f"evaluate {loaded.label} on {split}"
     with tracked_run(name, tags, system_metrics=False) as run:
-        figures_by_name = metrics(found)
-        evaluations.log_analysis(run, found, loaded, source.root, settings, figures_by_name)
+        evaluations.log_analysis(run, found, loaded, source.root, settings, found.metrics())
         evaluations.log_pictures(
-            run, found, gallery, plots, page(found, about, pictures), markdown(found, about)
+            run, found, gallery, plots, html_report(figures, pictures), description(figures)
         )
         low, high = found.evaluation.interval()
         evaluations.tell_version(
@@ -130,33 +134,21 @@ def evaluate_model(
             split,
             f"{found.evaluation.counts.mean().dice:.4f} ({low:.3f} to {high:.3f}, "
             f"{len(found.examples)} images of {source.name}, border {config.border})",
-            f"{score(found)}; {floors(found)}. Data: {source.name}, run `{run.id}`.",
+            version_note(figures, source.name, run.id),
         )
     return EvaluationResult(run_id=run.id, analysis=found, context=about)
 
 
 def _about(found: Analysis, loaded: LoadedModel, source: Source) -> ReportContext:
     """Find out which of the images the model has seen before."""
-    known = loaded.splits
-    seen, chosen = None, ""
-    if known is not None:
-        of = {name: set(part.values()) for name, part in known.items()}
-        counts = {
-            name: sum(digest in of.get(name, ()) for digest in found.digests)
+    seen = None
+    if loaded.splits is not None:
+        digests = {name: set(part.values()) for name, part in loaded.splits.items()}
+        seen = {
+            name: sum(digest in digests.get(name, ()) for digest in found.digests)
             for name in ("train", "val")
         }
-        seen = sum(counts.values())
-        chosen = " and ".join(
-            text
-            for number, text in (
-                (counts["train"], f"{counts['train']} trained it"),
-                (counts["val"], f"{counts['val']} chose its epoch"),
-            )
-            if number
-        )
-    return ReportContext(
-        model=loaded.label, uri=loaded.uri, data=source.description, seen=seen, chosen=chosen
-    )
+    return ReportContext(model=loaded.label, uri=loaded.uri, data=source.description, seen=seen)
 
 
 def _require_its_own(found: Analysis, loaded: LoadedModel, source: Source) -> None:
@@ -183,9 +175,3 @@ def _lots(examples: Sequence[Example]) -> dict[str, int]:
     names = sorted(example.id for example in examples)
     order = np.random.default_rng(0).permutation(len(names))
     return dict(zip(names, order.tolist(), strict=True))
-
-
-def _png(figure: object) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110)  # type: ignore[attr-defined]
-    return stream.getvalue()

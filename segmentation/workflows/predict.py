@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.data.photo_folder import TABLE, PhotoTask, PredictOptions
-from segmentation.evaluation.figures import encoded, overlay
+from segmentation.evaluation.figures import encode, overlay
 from segmentation.models.predictor import BATCH, Model, Photo, one_thread_each, workers_for
 from segmentation.tracking.registry.photo_model import PhotoError, mask_png, read_photo
 from segmentation.tracking.summaries.predictions import PredictionSummary
@@ -138,9 +138,9 @@ def _written(
     mask = probability > wanted.threshold
     contents = [mask_png(mask)]
     if wanted.overlays:  # decoded once more: kept, a batch of large photos would take gigabytes
-        contents.append(encoded(overlay(read_photo(content), mask), "JPEG", quality=90))
+        contents.append(encode(overlay(read_photo(content), mask), "JPEG", quality=90))
     if wanted.probabilities:
-        contents.append(encoded((probability * 255).round().astype(np.uint8), "PNG"))
+        contents.append(encode((probability * 255).round().astype(np.uint8), "PNG"))
     targets = task.targets(wanted)
     for path, made in zip(targets, contents, strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -81,15 +81,9 @@ class GateEvaluator:
 
     def evaluate(self, model: Model) -> list[_Mark]:
         """Judge a model on all of them that can be used."""
-        marks: list[_Mark] = []
-        problems = []
-        for done, one in enumerate(score_images(model, self.gate, self._border, _mark), 1):
-            if isinstance(one, str):
-                problems.append(one)
-            else:
-                marks.append(one)
-            self._progress(done, len(self.gate))
-        self.problems = tuple(problems)
+        marks, self.problems = score_images(
+            model, self.gate, self._border, _mark, progress=self._progress
+        )
         return marks
 
 
@@ -204,7 +198,7 @@ def _contest(
 
 
 def _mark(judged: ScoredImage) -> _Mark:
-    return _Mark(example=judged.example, digest=judged.digest(), counts=judged.counts)
+    return _Mark(example=judged.example, digest=judged.digest, counts=judged.counts)
 
 
 def _evaluation(marks: Sequence[_Mark]) -> Evaluation | None:

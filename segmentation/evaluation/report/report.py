@@ -1,149 +1,154 @@
-"""What an examination found, told: metrics, console lines, a page to mail, and `markdown`."""
+"""An analysis as a reader gets it: console lines, the run's description, an HTML file to mail.
+
+All of them show the same figures (`report_figures`), put into words by the templates beside this
+module; `templates/sentences.jinja` has what they say alike.
+"""
 
 import base64
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from segmentation.data.oxford_pets import Example
-from segmentation.evaluation.analysis import Analysis
-from segmentation.evaluation.report import text as words
-from segmentation.evaluation.report.html import TEMPLATE
-from segmentation.evaluation.report.markdown import markdown
-from segmentation.evaluation.report.text import ReportContext
+from segmentation.evaluation.analysis import IMAGE_SCORES, Analysis
+from segmentation.evaluation.scoring import THRESHOLD
+from segmentation.utils.markdown import row, rule
 
-__all__ = ["ReportContext", "lines", "markdown", "metrics", "page"]
-
+_SPLIT_NAMES = {"val": "validation", "train": "training"}
+_BORDER_NAMES = {"pet": "as pet", "background": "as background", "ignore": "ignored"}
+_MEDIA_TYPES = {"png": "image/png", "jpg": "image/jpeg"}
 _MOST_ROWS = 500
-_MOST_PROBLEMS = 50
-_DOZEN = 12
-_KINDS = {"png": "image/png", "jpg": "image/jpeg"}
+_LONGEST_NAME = 40
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Row:
-    """The scores of one image."""
+class ReportContext:
+    """What a reader must know of the model and the images besides the figures.
 
-    example: Example
-    dice: float
-    iou: float
-    accuracy: float
-    boundary: float
-    floor: float
+    Attributes:
+        model: what it is called, such as `pet-unet version 3`.
+        uri: its address.
+        data: what the images are and under which licence, in Markdown.
+        seen: how many of the images the model has seen before: those that `train`ed it, and those
+            of `val` that chose its epoch; None if that is not known.
+    """
+
+    model: str
+    uri: str
+    data: str
+    seen: Mapping[str, int] | None
 
 
-def metrics(examination: Analysis) -> dict[str, float]:
-    """Return the figures as MLflow keeps them, by names such as `test/dice`."""
-    counts = examination.evaluation.counts
-    pooled = counts.pooled()
-    found = {
-        "dice_pooled": pooled.dice,
-        "iou_pooled": pooled.iou,
-        "accuracy_pooled": pooled.accuracy,
+def split_images(analysis: Analysis, number: int | None = None) -> str:
+    """Return such as `60 test images`: all of them, or `number`."""
+    number = len(analysis.examples) if number is None else number
+    kind = _SPLIT_NAMES.get(analysis.split, analysis.split)
+    return f"{number:,} {kind} image{'' if number == 1 else 's'}"
+
+
+def counted(number: int) -> str:
+    """Return such as `1 image` or `12 images`."""
+    return f"{number:,} image{'' if number == 1 else 's'}"
+
+
+def report_figures(analysis: Analysis, context: ReportContext) -> dict[str, Any]:
+    """Return what the templates show, by the names they use."""
+    counts = analysis.evaluation.counts
+    worst = np.argsort(counts.dice(), kind="stable")[:_MOST_ROWS]
+    baseline = counts.all_pet().dice()
+    thresholds = {0.1, 0.3, THRESHOLD, 0.7, 0.9, analysis.best_threshold}
+    return {
+        "analysis": analysis,
+        "context": context,
+        "image_scores": IMAGE_SCORES,
+        "threshold": THRESHOLD,
+        "border_names": _BORDER_NAMES,
+        "images": split_images(analysis),
+        "all_images": split_images(analysis, len(analysis.examples) + len(analysis.problems)),
+        "mean": counts.mean(),
+        "interval": analysis.evaluation.interval(),
+        "pooled_scores": counts.pooled(),
+        "all_pet": counts.all_pet().mean(),
+        "all_background": counts.all_background().mean(),
+        "above_baselines": analysis.evaluation.above_baselines(),
         "pet_share": counts.pet_share(),
-        "boundary_f": float(examination.boundary.mean()),
-        "calibration_error": examination.calibration_error,
-        "best_threshold": examination.best_threshold,
+        "some_thresholds": {one: analysis.curve[one] for one in sorted(thresholds)},
+        "num_pixels": sum(one.pixels for one in analysis.bins),
+        "seen_text": _seen(context.seen or {}),
+        "rows": [
+            {
+                "example": analysis.examples[position],
+                "scores": {name: values[position] for name, values in analysis.scores.items()},
+                "baseline": baseline[position],
+            }
+            for position in worst
+        ],
     }
-    for border, other in examination.by_border.items():
-        found[f"dice_border_{border}"] = other.counts.mean().dice
-    for one in words.of_kind(examination, "species"):
-        found |= {f"dice_{one.name}": one.dice, f"images_{one.name}": float(one.images)}
-    more = {f"{examination.split}/{name}": value for name, value in found.items()}
-    return examination.evaluation.metrics() | more
 
 
-def lines(examination: Analysis, about: ReportContext) -> list[str]:
-    """Return what the console says."""
-    said = [
-        f"Score: {words.score(examination)}",
-        f"Pooled: {words.pooled(examination)}",
-        f"Floors: {words.floors(examination)}",
-        f"Border: {words.borders(examination)}",
-        f"Outline: {words.boundary(examination)}",
-        f"Probabilities: {words.calibration(examination)}",
-        f"Species: {words.species(examination)}",
-    ]
-    if extremes := words.extremes(examination):
-        said.append(f"Breeds: {extremes}")
-    if unseen := words.unseen(examination, about):
-        said.append(f"Seen: {unseen}")
-    return said + [f"Warning: {warning}" for warning in words.warnings(examination, about)]
+def console_lines(figures: Mapping[str, Any]) -> list[str]:
+    return _TEXT.get_template("console.txt.jinja").render(figures).splitlines()
 
 
-def page(examination: Analysis, about: ReportContext, pictures: Mapping[str, bytes]) -> str:
+def description(figures: Mapping[str, Any]) -> str:
+    """Return the description of the run in Markdown."""
+    return _TEXT.get_template("description.md.jinja").render(figures)
+
+
+def version_note(figures: Mapping[str, Any], source: str, run_id: str) -> str:
+    """Return what the page of the model's version says of the evaluation in run `run_id`."""
+    template = _TEXT.get_template("version.md.jinja")
+    return template.render(figures, source=source, run_id=run_id)
+
+
+def html_report(figures: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
     """Return the report as one HTML file that needs no other.
 
     Args:
-        examination: what was found.
-        about: what else a reader must know.
+        figures: see `report_figures`.
         pictures: encoded files by name: `threshold.png`, `calibration.png`, `scores.png`,
             `slices.png`, `worst.jpg`, `random.jpg`; what is not there is left out.
     """
-    warnings = words.warnings(examination, about)
-    left_out = words.left_out(examination)
-    rows = _rows(examination)
-    every = words.images(examination)
-    shown = f"The worst {_MOST_ROWS} of {every}" if len(rows) > _MOST_ROWS else f"All {every}"
-    problems = list(examination.problems[:_MOST_PROBLEMS])
-    if more := len(examination.problems) - len(problems):
-        problems.append(f"and {more:,} more")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    extremes = words.extremes(examination)
-    return environment.from_string(TEMPLATE).render(
-        found=examination,
-        about=about,
-        all_images=every,
-        mean=examination.evaluation.counts.mean(),
-        interval=examination.evaluation.interval(),
-        warnings=[*warnings, *([words.sentence(left_out)] if left_out else [])],
-        rows=rows[:_MOST_ROWS],
-        shown=shown,
-        dozen=min(_DOZEN, len(rows)),
-        problems=problems,
-        left_out=words.sentence(left_out),
-        species=words.of_kind(examination, "species"),
-        breeds=words.by_dice(words.of_kind(examination, "breed")),
-        extremes=words.sentence(extremes) if extremes else "",
-        score=words.sentence(words.score(examination)),
-        floors=words.sentence(words.floors(examination)),
-        pooled=words.sentence(words.pooled(examination)),
-        boundary=words.sentence(words.boundary(examination)),
-        calibration=words.sentence(words.calibration(examination)),
-        unseen=words.sentence(words.unseen(examination, about)) if about.seen == 0 else "",
-        tolerance=words.tolerance(),
-        border_of=words.border_of,
-        definitions=[(term, _prose(meaning)) for term, meaning in words.DEFINITIONS],
-        data=_prose(about.data),
-        pictures={name: _address(name, content) for name, content in pictures.items()},
-    )
+    embedded = {name: _data_url(name, content) for name, content in pictures.items()}
+    return _HTML.get_template("report.html.jinja").render(figures, pictures=embedded)
 
 
-def _rows(examination: Analysis) -> list[_Row]:
-    """Return the scores of every image, the lowest Dice first."""
-    counts = examination.evaluation.counts
-    dice, iou, accuracy = counts.dice(), counts.iou(), counts.accuracy()
-    floor = counts.all_pet().dice()
-    return [
-        _Row(
-            example=examination.examples[position],
-            dice=dice[position],
-            iou=iou[position],
-            accuracy=accuracy[position],
-            boundary=examination.boundary[position],
-            floor=floor[position],
-        )
-        for position in np.argsort(dice, kind="stable")
-    ]
+def _seen(seen: Mapping[str, int]) -> str:
+    parts = {"train": "trained it", "val": "chose its epoch"}
+    return " and ".join(f"{seen[name]:,} {did}" for name, did in parts.items() if seen.get(name))
 
 
-def _prose(text: str) -> list[tuple[str, str]]:
-    """Take a sentence in Markdown apart: `code`, `em` (emphasis) or nothing, and the words."""
+def _data_url(name: str, content: bytes) -> str:
+    kind = _MEDIA_TYPES[name.rpartition(".")[2]]
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _line(text: str) -> str:
+    """Put a text on one line; markup stays markup."""
+    return type(text)(" ").join(text.split())
+
+
+def _sentence(text: str) -> str:
+    line = _line(text)
+    return line[:1].upper() + line[1:] + "."
+
+
+def _paragraphs(text: str) -> list[str]:
+    return [_line(part) for part in text.split("\n\n") if part.strip()]
+
+
+def _cell(text: str) -> str:
+    """Return a name for a cell of a Markdown table: short, and nothing in it is markup."""
+    short = text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 3]}..."
+    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", short.replace("&", "&amp;").replace("<", "&lt;"))
+
+
+def _inline(text: str) -> list[tuple[str, str]]:
+    """Take a sentence in Markdown apart: the HTML element `code`, `em` or none, and the words."""
     parts = re.split(r"(`[^`]+`|\*(?!\s)[^*]+(?<!\s)\*)", text)
     return [
         ({"`": "code", "*": "em"}[part[0]], part[1:-1]) if position % 2 else ("", part)
@@ -151,6 +156,31 @@ def _prose(text: str) -> list[tuple[str, str]]:
     ]
 
 
-def _address(name: str, content: bytes) -> str:
-    """Return a file as a data: address."""
-    return f"data:{_KINDS[name.rpartition('.')[2]]};base64,{base64.b64encode(content).decode()}"
+def _environment(*, autoescape: bool) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=autoescape,  # noqa: S701 - HTML is, text has nothing to escape
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: dict[str, Callable[..., Any]] = {
+        "f3": lambda value: f"{value:.3f}",
+        "g": lambda value: f"{value:g}",
+        "range": lambda ends: f"{ends[0]:.3f} to {ends[1]:.3f}",
+        "thousands": lambda number: f"{number:,}",
+        "counted": counted,
+        "line": _line,
+        "sentence": _sentence,
+        "paragraphs": _paragraphs,
+        "cell": _cell,
+        "inline": _inline,
+        "row": row,
+    }
+    environment.filters.update(filters)
+    environment.globals["rule"] = rule
+    return environment
+
+
+#: One environment each: a macro of `sentences.jinja` escapes as the one it was loaded in says.
+_HTML, _TEXT = _environment(autoescape=True), _environment(autoescape=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mlflow.data.dataset import Dataset
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
-from segmentation.evaluation.figures import Picture, encoded
+from segmentation.evaluation.figures import Picture, encode
 from segmentation.tracking.logging.outbox import Files
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class RunLogger:
 
     def log_image(self, image: Picture, path: str) -> None:
         """Log an image, uint8 (H, W, 3), RGB, as the artifact `path`: PNG or JPEG by its end."""
-        self.log_artifact(encoded(image, "PNG" if path.endswith(".png") else "JPEG"), path)
+        self.log_artifact(encode(image, "PNG" if path.endswith(".png") else "JPEG"), path)
 
     def log_figure(self, figure: "Figure", path: str) -> None:
         """Log a figure of matplotlib's as the artifact `path`, a PNG."""
@@ -134,7 +134,7 @@ class RunLogger:
 
 def png_of(picture: Picture) -> bytes:
     """Encode an image, uint8 (H, W, 3), RGB, quickly: MLflow encodes it again."""
-    return encoded(picture, "PNG", compress_level=1)
+    return encode(picture, "PNG", compress_level=1)
 
 
 def _name(path: str) -> str:

@@ -67,7 +67,7 @@ def log_pictures(
     split, evaluation = examination.split, examination.evaluation
     run.describe(markdown)
     run.log_text(page, f"{split}/report.html")
-    gallery.log(run, evaluation, {"boundary_f": examination.boundary})
+    gallery.log(run, evaluation, examination.scores)
     run.log_image(gallery.chosen(), f"{split}/random.jpg")
     run.log_text(_table(examination).to_csv(index=False), f"{split}/images.csv")
     for name, content in plots.items():
@@ -98,10 +98,7 @@ def _table(examination: Analysis) -> pd.DataFrame:
         "species": [example.species for example in examination.examples],
         "breed": [example.breed for example in examination.examples],
         "sha256": examination.digests,
-        "dice": counts.dice(),
-        "iou": counts.iou(),
-        "accuracy": counts.accuracy(),
-        "boundary_f": examination.boundary,
+        **examination.scores,
         "dice_all_pet": counts.all_pet().dice(),
         "accuracy_all_background": counts.all_background().accuracy(),
         "tp": counts.tp,

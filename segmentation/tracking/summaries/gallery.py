@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from segmentation.evaluation.figures import Picture, gallery, panel
-from segmentation.evaluation.scoring import THRESHOLD, Evaluation, ScoredImage
+from segmentation.evaluation.scoring import Evaluation, ScoredImage
 from segmentation.metrics.segmentation import Floats
 from segmentation.tracking.logging.run_logger import RunLogger, png_of
 
@@ -54,8 +54,8 @@ class Gallery:
 
     def draw(self, judged: ScoredImage) -> Drawn:
         """Draw one image; may be called in any thread."""
-        pixels = judged.image, judged.mask == 1, judged.probability > THRESHOLD
-        scores = judged.scores()
+        pixels = judged.pixels.image, judged.truth[0] == 1, judged.prediction
+        scores = judged.counts.mean()
         return Drawn(
             id=judged.example.id,
             dice=scores.dice,
@@ -111,7 +111,7 @@ class Gallery:
             order = np.argsort(dice, kind="stable")[:ROWS]
         small = {one.id: one.large for one in self._thumbnails}
         examples = [evaluation.examples[position] for position in order]
-        columns = {
+        columns: dict[str, Any] = {
             "id": [example.id for example in examples],
             "species": [example.species for example in examples],
             "breed": [example.breed for example in examples],

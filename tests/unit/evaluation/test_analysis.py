@@ -1,4 +1,4 @@
-"""A model whose answers are known, judged in every way; the figures by hand."""
+"""A model whose answers are known, analyzed in every way; the figures by hand."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,14 +31,14 @@ class Red:
             yield np.asarray(photo[:, :, 0] / 255, np.float32)
 
 
-class Drawings:
+class Names:
     """Pictures that are the images' names."""
 
     def __init__(self) -> None:
         self.added: list[str] = []
 
-    def draw(self, judged: ScoredImage) -> str:
-        return judged.example.id
+    def draw(self, image: ScoredImage) -> str:
+        return image.example.id
 
     def add(self, drawn: str) -> None:
         self.added.append(drawn)
@@ -61,21 +61,22 @@ def write(folder: Path, name: str, species: str, trimap: object, probability: ob
     return example
 
 
-def judged(examples: Sequence[Example], border: str = "pet") -> Analysis:
-    return analyze("test", Red(), examples, border, Drawings(), lambda done, total: None)
+def analysis(examples: Sequence[Example], border: str = "pet") -> Analysis:
+    return analyze("test", Red(), examples, border, Names(), lambda done, total: None)
 
 
 def test_the_three_meanings_of_the_border_by_hand(tmp_path: Path) -> None:
     example = write(tmp_path, "Tabby_1", "cat", TRIMAP, ANSWER)
-    found = judged([example])
+    found = analysis([example])
     assert tuple(found.by_border) == BORDERS
     dice = {name: one.counts.mean().dice for name, one in found.by_border.items()}
     # as pet: TP 3, FP 1, FN 1; as background: TP 2, FP 2; ignored: TP 2, FP 1
     assert dice == pytest.approx({"pet": 6 / 8, "background": 4 / 6, "ignore": 4 / 5})
     for border, expected in dice.items():
-        asked = judged([example], border)
+        asked = analysis([example], border)
         assert asked.evaluation.counts.mean().dice == expected
-        assert [one.dice for one in asked.slices] == [expected] * 2
+        assert asked.scores["dice"].tolist() == [expected]
+        assert [one.mean.dice for one in (*asked.species, *asked.breeds)] == [expected] * 2
     accuracy = {name: one.counts.mean().accuracy for name, one in found.by_border.items()}
     assert accuracy == pytest.approx({"pet": 6 / 8, "background": 6 / 8, "ignore": 5 / 6})
     assert found.digests == (hashlib.sha256(example.image.read_bytes()).hexdigest(),)
@@ -87,8 +88,8 @@ def test_the_three_meanings_of_the_border_by_hand(tmp_path: Path) -> None:
 def test_the_boundary_by_hand(tmp_path: Path, border: str, expected: float) -> None:
     # Within 1 pixel. The outline of the answer: columns 2 and 7. Of the truth: column 3 or 1, which
     # is met; column 7 meets nothing. Precision 1/2, recall 1.
-    found = judged([write(tmp_path, "Tabby_1", "cat", TRIMAP, ANSWER)], border)
-    assert found.boundary.tolist() == pytest.approx([expected])
+    found = analysis([write(tmp_path, "Tabby_1", "cat", TRIMAP, ANSWER)], border)
+    assert found.scores["boundary_f"].tolist() == pytest.approx([expected])
 
 
 @pytest.mark.parametrize(("border", "expected"), [("pet", 1.0), ("ignore", 1.0), ("background", 0)])
@@ -96,8 +97,8 @@ def test_the_true_outline_is_the_borders_outer_edge_or_its_inner_one(
     tmp_path: Path, border: str, expected: float
 ) -> None:
     # The answer ends at column 4; as pet the truth ends at 3, as background at 1.
-    found = judged([write(tmp_path, "Tabby_1", "cat", TRIMAP, [1] * 5 + [0] * 3)], border)
-    assert found.boundary.tolist() == [expected]
+    found = analysis([write(tmp_path, "Tabby_1", "cat", TRIMAP, [1] * 5 + [0] * 3)], border)
+    assert found.scores["boundary_f"].tolist() == [expected]
 
 
 @pytest.mark.parametrize("border", BORDERS)
@@ -110,7 +111,7 @@ def test_threshold_one_half_is_the_plain_score_and_calibration_counts_the_same_p
         trimap = random.integers(1, 4, 40)
         answer = np.where(trimap == 1, 0.7, 0.3) + random.uniform(-0.3, 0.3, 40)
         examples.append(write(tmp_path, f"pug_{number}", "dog", trimap, answer))
-    found = judged(examples, border)
+    found = analysis(examples, border)
     assert found.curve[0.5] == pytest.approx(found.evaluation.counts.mean().dice)
     assert found.evaluation is found.by_border[border]
     assert found.by_border[border].interval() == found.evaluation.interval()
@@ -130,24 +131,25 @@ def test_slices_by_hand(tmp_path: Path) -> None:
         write(tmp_path, name, species, [1, 1, 2, 2], answer)
         for name, (species, answer) in answers.items()
     ]
-    found = judged(examples).slices
-    assert [(one.kind, one.name, one.images) for one in found] == [
-        ("species", "cat", 6),
-        ("species", "dog", 1),
-        ("breed", "Smoke", 1),
-        ("breed", "Tabby", 5),
-        ("breed", "pug", 1),
+    found = analysis(examples)
+    slices = [*found.species, *found.breeds]
+    assert [(one.name, one.species, len(one.counts)) for one in slices] == [
+        ("cat", "cat", 6),
+        ("dog", "dog", 1),
+        ("pug", "dog", 1),  # the lowest Dice first
+        ("Tabby", "cat", 5),
+        ("Smoke", "cat", 1),
     ]
-    cat, dog, smoke, tabby, pug = found
-    assert cat.dice == pytest.approx((4 + 2 * 2 / 3) / 6)
-    assert tabby.dice == pytest.approx((3 + 2 * 2 / 3) / 5)
-    assert tabby.iou == pytest.approx((3 + 2 * 1 / 2) / 5)
-    assert tabby.accuracy == pytest.approx((3 + 2 * 3 / 4) / 5)
-    assert (dog.dice, pug.dice, smoke.dice) == pytest.approx((2 / 3, 2 / 3, 1))
-    assert [one.baseline for one in found] == pytest.approx([2 / 3] * 5)  # half of each is pet
-    assert [one.interval is None for one in found] == [False, True, True, False, True]
+    cat, dog, pug, tabby, smoke = slices
+    assert cat.mean.dice == pytest.approx((4 + 2 * 2 / 3) / 6)
+    assert tabby.mean.dice == pytest.approx((3 + 2 * 2 / 3) / 5)
+    assert tabby.mean.iou == pytest.approx((3 + 2 * 1 / 2) / 5)
+    assert tabby.mean.accuracy == pytest.approx((3 + 2 * 3 / 4) / 5)
+    assert (dog.mean.dice, pug.mean.dice, smoke.mean.dice) == pytest.approx((2 / 3, 2 / 3, 1))
+    assert [one.baseline for one in slices] == pytest.approx([2 / 3] * 5)  # half of each is pet
+    assert [one.interval is None for one in slices] == [False, True, True, False, True]
     assert tabby.interval is not None
-    assert tabby.interval[0] < tabby.dice < tabby.interval[1]
+    assert tabby.interval[0] < tabby.mean.dice < tabby.interval[1]
 
 
 @pytest.mark.parametrize(
@@ -159,24 +161,24 @@ def test_slices_by_hand(tmp_path: Path) -> None:
     ],
 )
 def test_the_best_threshold(tmp_path: Path, answer: list[float], best: float) -> None:
-    assert judged([write(tmp_path, "pug_1", "dog", [1, 1, 2, 2], answer)]).best_threshold == best
+    assert analysis([write(tmp_path, "pug_1", "dog", [1, 1, 2, 2], answer)]).best_threshold == best
 
 
 def test_bad_examples_are_named_and_left_out_and_pictures_come_in_order(tmp_path: Path) -> None:
     examples = [write(tmp_path, f"pug_{n}", "dog", TRIMAP, ANSWER) for n in range(30)]
     examples[7].image.unlink()
     examples[20].trimap.write_bytes(b"")
-    drawings, told = Drawings(), []
+    names, told = Names(), []
     found = analyze(
-        "gate", Red(), examples, "pet", drawings, lambda done, total: told.append((done, total))
+        "gate", Red(), examples, "pet", names, lambda done, total: told.append((done, total))
     )
     good = [one for one in examples if one.id not in ("pug_7", "pug_20")]
     assert list(found.examples) == good
-    assert drawings.added == [one.id for one in good]
+    assert names.added == [one.id for one in good]
     assert ["pug_7.jpg" in found.problems[0], "pug_20.png" in found.problems[1]] == [True, True]
     assert len(found.problems) == 2
     assert told == [(done, 30) for done in range(1, 31)]
-    lengths = {len(found.digests), len(found.histograms), len(found.boundary)}
+    lengths = {len(found.digests), len(found.histograms), len(found.scores["iou"])}
     assert lengths | {len(counts) for counts in found.counts.values()} == {28}
 
 
@@ -185,7 +187,7 @@ def test_without_a_single_good_example_all_are_named(tmp_path: Path) -> None:
     for example in examples:
         example.image.write_bytes(b"no image")
     with pytest.raises(DataError) as error:
-        judged(examples)
+        analysis(examples)
     assert "pug_0.jpg" in str(error.value)
     assert "pug_1.jpg" in str(error.value)
 
@@ -193,8 +195,8 @@ def test_without_a_single_good_example_all_are_named(tmp_path: Path) -> None:
 def test_the_interval_of_the_boundary_holds_its_mean(tmp_path: Path) -> None:
     random = np.random.default_rng(2)
     answers: list[NDArray[np.float64]] = [random.random(8) for _ in range(12)]
-    found = judged(
+    found = analysis(
         [write(tmp_path, f"pug_{n}", "dog", TRIMAP, answer) for n, answer in enumerate(answers)]
     )
     low, high = found.boundary_interval
-    assert low < found.boundary.mean() < high
+    assert low < found.scores["boundary_f"].mean() < high

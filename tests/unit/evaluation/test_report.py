@@ -1,9 +1,8 @@
-"""What is told of an examination: metrics, lines, Markdown, plots, and a page to mail."""
+"""What is said of an analysis: metrics, console lines, description, plots, a report to mail."""
 
 import base64
-import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,9 +11,15 @@ import pytest
 
 from segmentation.data.oxford_pets import Example
 from segmentation.evaluation.analysis import BORDERS, Analysis
-from segmentation.evaluation.report.plots import figures
-from segmentation.evaluation.report.report import ReportContext, lines, markdown, metrics, page
-from segmentation.evaluation.scoring import counts_of
+from segmentation.evaluation.report.plots import plot_all, png
+from segmentation.evaluation.report.report import (
+    ReportContext,
+    console_lines,
+    description,
+    html_report,
+    report_figures,
+)
+from segmentation.evaluation.scoring import count_pixels
 from segmentation.metrics.calibration import histogram
 from segmentation.metrics.segmentation import join
 
@@ -45,8 +50,9 @@ def examined(
         found = 8 + 24 * number // len(names)
         answer = np.full(truth.shape, 0.1, np.float32)
         answer[0, :found] = 0.8
-        counts.append(counts_of(answer > 0.5, truth, valid))
+        counts.append(count_pixels(answer > 0.5, truth, valid))
         histograms.append(histogram(answer, truth, valid))
+    joined = join(counts)
     return Analysis(
         split=split,
         border="pet",
@@ -61,9 +67,14 @@ def examined(
             for name, species in names
         ),
         digests=tuple("0" * 64 for _ in names),
-        counts={border: join(counts) for border in BORDERS},
+        scores={
+            "dice": joined.dice(),
+            "iou": joined.iou(),
+            "accuracy": joined.accuracy(),
+            "boundary_f": np.linspace(0.2, 0.7, len(names)),
+        },
+        counts=dict.fromkeys(BORDERS, joined),
         histograms=tuple(histograms),
-        boundary=np.linspace(0.2, 0.7, len(names)),
         problems=tuple(problems),
     )
 
@@ -74,12 +85,26 @@ def six(problems: Sequence[str] = ()) -> Analysis:
     return examined([*pets, (HOSTILE, "dog"), ("Tabby_3", "cat")], problems=problems)
 
 
+#: Nothing of the images was seen before.
+UNSEEN = {"train": 0, "val": 0}
+
+
 def about(
-    seen: int | None = 0, chosen: str = "", data: str = "*Pets*, licence `X`"
+    seen: Mapping[str, int] | None = UNSEEN, data: str = "*Pets*, licence `X`"
 ) -> ReportContext:
-    return ReportContext(
-        model="pet-unet version 3", uri="models:/pet-unet/3", data=data, seen=seen, chosen=chosen
-    )
+    return ReportContext(model="pet-unet version 3", uri="models:/pet-unet/3", data=data, seen=seen)
+
+
+def lines(found: Analysis, context: ReportContext) -> list[str]:
+    return console_lines(report_figures(found, context))
+
+
+def markdown(found: Analysis, context: ReportContext) -> str:
+    return description(report_figures(found, context))
+
+
+def page(found: Analysis, context: ReportContext, pictures: Mapping[str, bytes]) -> str:
+    return html_report(report_figures(found, context), pictures)
 
 
 class Page(HTMLParser):
@@ -141,10 +166,10 @@ def test_the_page_holds_every_picture_as_it_was_given_with_words_for_it() -> Non
 
 
 def test_names_cannot_be_markup() -> None:
-    hostile = ReportContext(model=HOSTILE, uri=HOSTILE, data=HOSTILE, seen=1, chosen=HOSTILE)
+    hostile = ReportContext(model=HOSTILE, uri=HOSTILE, data=HOSTILE, seen={"val": 1})
     text = page(six(problems=[HOSTILE]), hostile, PICTURES)
     assert "<b>x" not in text
-    # model in title and heading, address, data twice, warning, problem; image, breed
+    # model in title and heading, address, data twice, problem; breed (thrice), image
     assert text.count("&lt;b&gt;x&lt;/b&gt;") >= 8
     assert Page(text).text.count(HOSTILE) >= 8
     described = markdown(six(), hostile)
@@ -170,7 +195,7 @@ def test_every_figure_says_on_how_many_images_it_rests() -> None:
     assert "1 of 7 test images cannot be used and is left out" in text
     said = lines(six(), about())
     assert all(re.search(r"\b\d+ (test )?images?\b", line) for line in said), said
-    for figure in figures(six()).values():
+    for figure in plot_all(six()).values():
         titles = [axes.get_title() for axes in figure.axes] + [figure.get_suptitle()]
         assert any("6 test images" in title for title in titles), titles
 
@@ -205,7 +230,7 @@ def test_of_very_many_images_the_worst_500_stand_in_the_page() -> None:
 
 def test_metrics_have_the_promised_names_and_the_figures_of_the_examination() -> None:
     found = six()
-    named = metrics(found)
+    named = found.metrics()
     names = "dice dice_low dice_high iou accuracy dice_pooled iou_pooled accuracy_pooled images "
     names += "pet_share floor_dice floor_accuracy dice_border_pet dice_border_background "
     names += "dice_border_ignore boundary_f calibration_error best_threshold dice_cat images_cat "
@@ -225,22 +250,26 @@ def test_metrics_have_the_promised_names_and_the_figures_of_the_examination() ->
     assert (named["test/images"], named["test/images_cat"], named["test/images_dog"]) == (6, 3, 3)
     assert named["test/boundary_f"] == pytest.approx(0.45)
     assert named["test/best_threshold"] == 0.5
-    assert "test/dice_dog" not in metrics(examined([("Tabby_1", "cat")]))
+    assert "test/dice_dog" not in examined([("Tabby_1", "cat")]).metrics()
 
 
 def test_lines_warn_where_the_figures_are_worth_less() -> None:
     good = examined([(f"Tabby_{number}", "cat") for number in range(90, 100)])
-    said = {seen: "\n".join(lines(good, about(seen, "3 trained it"))) for seen in (0, 3, None)}
-    assert "none of the 10 test images trained the model" in said[0]
-    assert "Warning" in said[3]
-    assert "has seen 3 of the 10 test images before (3 trained it)" in said[3]
-    assert "Warning: It is not known which images trained the model" in said[None]
-    assert "not above the floors" not in said[0]
+    unseen, seen, unknown = (
+        "\n".join(lines(good, about(seen))) for seen in (UNSEEN, {"train": 3, "val": 1}, None)
+    )
+    assert "none of the 10 test images trained the model" in unseen
+    assert "Warning" not in unseen
+    assert "has seen 4 of the 10 test images before (3 trained it and 1 chose its epoch)" in seen
+    assert "Warning: It is not known which images trained the model" in unknown
     poor = examined([("Tabby_1", "cat")])  # its Dice is 0.4, that of 'pet' everywhere 0.667
-    assert "Warning: The model is not above the floors" in "\n".join(lines(poor, about()))
-    for told in (markdown(poor, about(3)), Page(page(poor, about(3), {})).text):
-        assert "not above the floors" in told
-        assert "has seen 3 of the 1 test image before" in told
+    assert "Warning: The model is not above the trivial baselines" in "\n".join(
+        lines(poor, about())
+    )
+    context = about({"train": 1})
+    for told in (markdown(poor, context), Page(page(poor, context, {})).text):
+        assert "not above the trivial baselines" in told
+        assert "has seen 1 of the 1 test image before" in told
 
 
 def test_lines_name_the_worst_and_the_best_breed_that_have_enough_images() -> None:
@@ -258,9 +287,7 @@ def test_lines_name_the_worst_and_the_best_breed_that_have_enough_images() -> No
 
 def test_markdown_stays_short_and_its_tables_whole_whatever_the_names() -> None:
     names = [(f"{'|*_`' * 20}{breed}_{n}", "dog") for breed in range(60) for n in range(2)]
-    long = ReportContext(
-        model="m" * 5000, uri="u" * 5000, data="d" * 5000, seen=7, chosen="7 chose its epoch"
-    )
+    long = ReportContext(model="m" * 5000, uri="u" * 5000, data="d" * 5000, seen={"val": 7})
     for found, said in ((examined(names, problems=["x"] * 90), long), (six(), about())):
         text = markdown(found, said)
         assert len(text) < 7000
@@ -276,21 +303,19 @@ def test_markdown_stays_short_and_its_tables_whole_whatever_the_names() -> None:
 @pytest.mark.parametrize("breeds", [1, 2, 37, 200])
 def test_plots_of_few_and_of_many_breeds(breeds: int) -> None:
     names = [(f"a$b$\\frac{breed}_{n}", "cat") for breed in range(breeds) for n in range(2)]
-    drawn = figures(examined(names))
-    assert set(drawn) == {"threshold", "calibration", "scores", "slices"}
+    drawn = plot_all(examined(names))
+    assert set(drawn) == {name for name in PICTURES if name.endswith(".png")}
     for figure in drawn.values():
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=50)
-        assert stream.getvalue().startswith(b"\x89PNG")
-    axes = drawn["slices"].axes[0]
+        assert png(figure).startswith(b"\x89PNG")
+    axes = drawn["slices.png"].axes[0]
     rows = [label.get_text() for label in axes.get_yticklabels()]
     assert len(rows) == 1 + min(breeds, 60)
-    assert ("the lowest 60 of 200" in drawn["slices"].get_suptitle()) == (breeds == 200)
+    assert ("the lowest 60 of 200" in drawn["slices.png"].get_suptitle()) == (breeds == 200)
     assert sum("2 images" in text.get_text() for text in axes.texts) >= min(breeds, 60) - 1
 
 
 def test_the_calibration_plot_tells_the_share_of_pixels_in_each_bin() -> None:
-    above, below = figures(six())["calibration"].axes
+    above, below = plot_all(six())["calibration.png"].axes
     # 108 of 384 pixels have 0.8, all of them pet; of the 276 with 0.1 the other 84 pets
     assert [text.get_text() for text in below.texts] == ["72 %", "28 %"]
     model = above.get_lines()[1]

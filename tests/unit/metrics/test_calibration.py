@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from segmentation.evaluation.scoring import counts_of
+from segmentation.evaluation.scoring import count_pixels
 from segmentation.metrics.calibration import (
     Histogram,
     calibration_error,
@@ -73,7 +73,7 @@ def test_the_curve_is_what_plain_counts_give_at_every_threshold() -> None:
         images.append((values, mask, valid))
     curve = threshold_curve([histogram(*image) for image in images])
     for threshold, dice in curve.items():
-        plain = [counts_of(v > threshold, mask, valid).mean().dice for v, mask, valid in images]
+        plain = [count_pixels(v > threshold, mask, valid).mean().dice for v, mask, valid in images]
         assert dice == pytest.approx(np.mean(plain), abs=1e-12)
 
 

@@ -1,11 +1,12 @@
-"""Which training is better: hand-computed numbers, and how often the interval errs."""
+"""Which training, and which model, is better: numbers by hand, and how often the tests err."""
 
 import numpy as np
 import pytest
 
-from segmentation.metrics.significance import Spread, compare, seed_spread
+from segmentation.metrics.significance import Spread, compare, p_value_of_better, seed_spread
 
 SMALL = Spread(value=0.005, freedom=2)
+LEVEL = 0.05
 
 
 def test_the_difference_and_its_interval_equal_those_computed_by_hand() -> None:
@@ -62,3 +63,54 @@ def test_equal_configurations_are_rarely_called_different_but_not_never(
         found = compare(groups[0], groups[1], seed_spread(groups), 0.95)
         wrong += found.low > 0 or found.high < 0
     assert 0.002 <= wrong / repeats <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / repeats)
+
+
+def test_the_chance_of_so_good_a_difference_equals_the_one_counted_by_hand() -> None:
+    # Of the 8 ways to set the signs of 0.1, 0.2 and 0.3, one gives 0.6 and one gives 0.4.
+    assert p_value_of_better(np.array([0.1, 0.2, 0.3])) == pytest.approx(1 / 8, abs=0.01)
+    assert p_value_of_better(np.array([-0.1, 0.2, 0.3])) == pytest.approx(2 / 8, abs=0.01)
+    assert p_value_of_better(np.array([-0.1, -0.2, -0.3])) == 1
+    assert p_value_of_better(np.zeros(40)) == 1
+
+
+def test_a_handful_of_images_never_suffices() -> None:
+    assert p_value_of_better(np.full(4, 0.5)) > LEVEL
+    assert p_value_of_better(np.full(6, 0.5)) < LEVEL
+
+
+@pytest.mark.parametrize("images", [10, 46])
+@pytest.mark.parametrize("noise", ["normal", "heavy tails", "rare failures"])
+def test_of_equal_models_the_rule_promotes_no_more_than_it_says(images: int, noise: str) -> None:
+    generator = np.random.default_rng(3)
+    pairs, wrong = 400, 0
+    for _ in range(pairs):
+        hard = generator.beta(8, 2, images)  # how easy each image is, for both models alike
+        scores = []
+        for _ in range(2):
+            own = generator.standard_t(2, images) if noise == "heavy tails" else None
+            own = generator.standard_normal(images) if own is None else own
+            score = hard + 0.05 * own
+            if noise == "rare failures":
+                score = np.where(generator.random(images) < 0.05, 0, score)
+            scores.append(score.clip(0, 1))
+        wrong += p_value_of_better(scores[0] - scores[1]) <= LEVEL
+    allowed = LEVEL + 2 * np.sqrt(LEVEL * (1 - LEVEL) / pairs)
+    assert wrong / pairs <= allowed
+    assert wrong / pairs >= 0.02  # it could not promote anything otherwise
+
+
+def test_a_challenger_with_rare_bad_failures_is_mostly_kept_out() -> None:
+    """A little better on 95 % of images, far worse on 5 %, and no better on average."""
+    generator = np.random.default_rng(5)
+    wrong = 0
+    for _ in range(400):
+        failed = generator.random(100) < 0.05
+        differences = np.where(failed, -0.38, 0.02) + generator.normal(0, 0.03, 100)
+        wrong += p_value_of_better(differences) <= LEVEL
+    assert wrong / 400 <= LEVEL
+
+
+def test_of_models_of_which_one_is_better_the_rule_mostly_sees_it() -> None:
+    generator = np.random.default_rng(4)
+    seen = sum(p_value_of_better(generator.normal(0.02, 0.04, 46)) <= LEVEL for _ in range(300))
+    assert seen / 300 > 0.8
