@@ -16,7 +16,7 @@ from segmentation.config.shrink import ShrinkConfig
 @one_line_errors
 def main(context: click.Context, **options: Any) -> None:
     """Say what is kept and what of it can go; with delete=true, delete that."""
-    asked = from_options(ShrinkConfig, options)
+    config = from_options(ShrinkConfig, options)
     # What follows takes seconds to import; --help and wrong parameters need none of it.
     from segmentation.tracking import commands
     from segmentation.tracking.store import connect, mask_password
@@ -25,15 +25,14 @@ def main(context: click.Context, **options: Any) -> None:
 
     store = connect()
     click.echo(f"Store: {mask_password(store)}  cache: {cache_folder()}")
-    done = shrink(asked, click.echo, ProgressBar("Deleting"))
+    done = shrink(config, ProgressBar("Deleting"))
     click.echo(done.verdict())
     click.echo(f"Look:  {commands.view_run(store, done.run_id)}")
     if done.left:
         click.echo(
             f"Next:  {commands.mlflow_run('shrink', {**differing(context), 'delete': 'true'})}"
         )
-    if done.deleted_runs:
-        click.echo(f"Runs that were deleted in MLflow go with: {commands.collect_garbage(store)}")
+    click.echo(f"Runs that were deleted in MLflow go with: {commands.collect_garbage(store)}")
 
 
 if __name__ == "__main__":

@@ -17,14 +17,14 @@ class ShrinkConfig:
         "'all'.",
     )
     checkpoints: bool = setting(
-        True, "Whether checkpoints of trainings that ended well, or were deleted, can go."
+        True, "Whether checkpoints of trainings that have ended can go, here and in the store."
     )
     caches: bool = setting(
         True, "Whether decoded images can go, which are decoded again where they are needed."
     )
     older: Text = setting(
         "30d",
-        "After so long what unfinished or failed trainings have left can go as well; at least 1d.",
+        "What is younger than this stays, whatever it is; at least 1d.",
     )
 
     def __post_init__(self) -> None:

@@ -1,15 +1,32 @@
-"""How much of the store models and files take, and models deleted for good."""
+"""Artifacts below an address: whose they are, how much they take, deleted for good."""
 
-from collections.abc import Set
+from pathlib import Path
 
 import mlflow
 from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.utils.file_utils import local_file_uri_to_path
+from mlflow.utils.uri import is_local_uri
 
-from segmentation.tracking.store import store_lock
+from segmentation.tracking.store import sqlite_path
+
+
+def in_this_store(address: str) -> bool:
+    """Tell whether what lies at an address is provably this tracking store's own.
+
+    A database that was copied or moved still holds the addresses of the first one's files. Of two
+    kinds alone it is known whose they are: what a tracking server serves itself, and what lies in
+    the folder of an SQLite database.
+    """
+    if address.startswith("mlflow-artifacts:"):
+        return not address.startswith("mlflow-artifacts://")  # with a host it may be another server
+    database = sqlite_path(str(mlflow.get_tracking_uri()))
+    if database is None or not is_local_uri(address):  # type: ignore[no-untyped-call]
+        return False
+    path = Path(local_file_uri_to_path(address))  # type: ignore[no-untyped-call]
+    return path.resolve().is_relative_to(database.parent.resolve())
 
 
 def size_at(address: str, path: str = "") -> int:
@@ -45,44 +62,6 @@ def discard(model: LoggedModel, versions: list[ModelVersion]) -> None:
         client.delete_model_version(version.name, version.version)
     get_artifact_repository(model.artifact_location).delete_artifacts()  # type: ignore[no-untyped-call]
     client.delete_logged_model(model.model_id)
-
-
-def discard_unless_wanted(model: LoggedModel, known: Set[tuple[str, str]]) -> bool:
-    """Delete a logged model with its versions, unless somebody has begun to want it.
-
-    Args:
-        model: whose versions nobody wanted when they were looked at.
-        known: name and number of each of these.
-
-    Returns:
-        Whether it was deleted: not if a version has an alias now, or is a new one, or if its run
-        goes on.
-    """
-    run_id = str(model.source_run_id)
-    with store_lock(mlflow.get_tracking_uri()):  # champions are made under the same lock
-        try:
-            mlflow.MlflowClient().get_logged_model(model.model_id)  # raises if it was deleted
-            versions = versions_of(run_id)
-            now = {(version.name, str(version.version)) for version in versions}
-            aliased = any(version.aliases for version in versions)
-            if now - known or aliased or _goes_on(run_id):
-                return False
-            discard(model, versions)
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # somebody else has deleted it
-                return False
-            raise
-    return True
-
-
-def _goes_on(run_id: str) -> bool:
-    """Tell whether a run is there that has not ended."""
-    try:
-        return str(mlflow.get_run(run_id).info.status) == "RUNNING"
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return False
-        raise
 
 
 def _size(there: ArtifactRepository, path: str) -> int:

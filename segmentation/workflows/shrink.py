@@ -1,16 +1,22 @@
-"""What store and cache keep, counted, and freed where that is asked for."""
+"""What store and cache keep that nobody needs: shown, and deleted where that is asked for."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import logging
+import time
+from collections.abc import Iterable, Sequence
 
 from segmentation.config.shrink import ShrinkConfig
-from segmentation.tracking.inventory.local_files import cache_kinds
-from segmentation.tracking.inventory.models import model_kinds
-from segmentation.tracking.inventory.runs import checkpoints, deleted_runs
-from segmentation.tracking.runs.run import tracked_run
-from segmentation.tracking.store import store_lock
-from segmentation.tracking.summaries.shrinks import log_shrink
-from segmentation.utils.inventory import Item, free, mib, table
+from segmentation.tracking.retention import CHECKPOINTS, DECODED, VERSIONS, Item, find_items
+from segmentation.tracking.runs.run import Run, tracked_run
+from segmentation.utils.concurrency import Progress
+
+_log = logging.getLogger(__name__)
+
+_NOTES = {
+    VERSIONS: "with an alias, or of a search, they stay; `tune` with `keep` drops the latter",
+    CHECKPOINTS: "while a training runs, or has not sent all to the store, its own stay",
+    DECODED: "decoded again when needed",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,53 +25,83 @@ class ShrinkResult:
 
     Attributes:
         run_id: MLflow's, of the run that tells of it.
-        gone: what was deleted, by kind.
+        deleted: what was deleted.
         left: what can go and is there still.
-        deleted_runs: how many were deleted in MLflow, which keeps them until they are collected.
     """
 
     run_id: str
-    gone: Mapping[str, Sequence[Item]]
+    deleted: Sequence[Item]
     left: Sequence[Item]
-    deleted_runs: int
 
     def verdict(self) -> str:
         """Say in a sentence how it went."""
-        if self.gone:
-            parts = [f"{kind} ({len(things)})" for kind, things in self.gone.items()]
-            size = mib(thing for things in self.gone.values() for thing in things)
+        if self.deleted:
+            kinds = {kind: _of(kind, self.deleted) for kind in _NOTES}
+            parts = [f"{kind} ({len(items)})" for kind, items in kinds.items() if items]
             stayed = f"; {len(self.left)} stayed, in use by now" if self.left else ""
-            return f"Deleted {size:.1f} MiB: {', '.join(parts)}{stayed}"
+            return f"Deleted {_mib(self.deleted):.1f} MiB: {', '.join(parts)}{stayed}"
         if self.left:
-            return f"Nothing was deleted; {len(self.left)} can go, {mib(self.left):.1f} MiB"
+            return f"Nothing was deleted; {len(self.left)} can go, {_mib(self.left):.1f} MiB"
         return "Nothing is left that can go"
 
 
-def shrink(
-    asked: ShrinkConfig, say: Callable[[str], None], progress: Callable[[int, int], None]
-) -> ShrinkResult:
+def shrink(config: ShrinkConfig, progress: Progress, now: float | None = None) -> ShrinkResult:
     """Count what is kept and, if asked, delete what can go, in a run of its own.
 
     Args:
-        asked: what can go, and whether it is to.
-        say: told the table, line by line.
-        progress: told how many of how many things were deleted.
+        config: what can go, and whether it is to.
+        progress: told how many of how many things were dealt with.
+        now: seconds since 1970, by which things are young or old; None: the time that it is.
     """
     with tracked_run("shrink", {}, system_metrics=False) as run:
-        deleted = deleted_runs()
-        kinds = [*model_kinds(asked), checkpoints(asked), *cache_kinds(asked), deleted]
-        for line in table(kinds):
-            say(line)
-        gone: dict[str, list[Item]] = {}
+        items = find_items(config, now or time.time())
+        can_go = [item for item in items if item.delete is not None]
+        lines = _table(items)
+        for line in lines:
+            _log.info(line)
+        deleted: list[Item] = []
         try:
-            if asked.delete:
-                with store_lock(
-                    "shrink"
-                ):  # one at a time: what two delete at once both would count
-                    free(kinds, gone, progress)
+            for done, item in enumerate(can_go if config.delete else (), 1):
+                if item.delete is not None and item.delete():
+                    deleted.append(item)
+                progress(done, len(can_go))
         finally:  # what was deleted is on record, however this ends
-            log_shrink(run, kinds, gone)
-    went = {id(thing) for things in gone.values() for thing in things}
-    spare = [thing for kind in kinds for thing in kind.spare]
-    left = [thing for thing in spare if id(thing) not in went]
-    return ShrinkResult(run_id=run.id, gone=gone, left=left, deleted_runs=len(deleted.things))
+            _record(run, items, deleted, lines)
+    left = [item for item in can_go if item not in deleted]
+    return ShrinkResult(run_id=run.id, deleted=deleted, left=left)
+
+
+def _table(items: Sequence[Item]) -> list[str]:
+    lines = [f"{'':<14}   there       MiB  can go       MiB"]
+    for kind, note in _NOTES.items():
+        there = _of(kind, items)
+        can_go = [item for item in there if item.delete is not None]
+        lines.append(
+            f"{kind:<14}  {len(there):>6} {_mib(there):>9.1f}  {len(can_go):>6} "
+            f"{_mib(can_go):>9.1f}  {note}"
+        )
+    return lines
+
+
+def _record(run: Run, items: Sequence[Item], deleted: Sequence[Item], lines: list[str]) -> None:
+    """Log what was there, and the name of everything that was deleted."""
+    run.log_metrics(
+        {
+            "shrink/there_mib": _mib(items),
+            "shrink/can_go_mib": _mib(item for item in items if item.delete is not None),
+            "shrink/deleted": len(deleted),
+            "shrink/deleted_mib": _mib(deleted),
+        }
+    )
+    table = "\n".join(lines)
+    names = "".join(f"- {item.name}\n" for item in deleted)[:3000]
+    what = f"Deleted, {_mib(deleted):.1f} MiB:\n\n{names}" if deleted else "Nothing was deleted."
+    run.describe(f"What was there:\n\n```\n{table}\n```\n\n{what}")
+
+
+def _of(kind: str, items: Iterable[Item]) -> list[Item]:
+    return [item for item in items if item.kind == kind]
+
+
+def _mib(items: Iterable[Item]) -> float:
+    return sum(item.size for item in items) / 2**20

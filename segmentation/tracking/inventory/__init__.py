@@ -1,1 +1,0 @@
-"""What store and cache hold, and what of it can go."""

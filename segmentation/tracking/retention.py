@@ -1,0 +1,243 @@
+"""What can go: versions, checkpoints and decoded images that nobody needs any more.
+
+A store that was copied or moved still holds the addresses of the first one's files, and several
+stores share one cache folder: only what provably belongs to this very store can go.
+"""
+
+import contextlib
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.entities import LoggedModel
+from mlflow.entities import Run as MlflowRun
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from segmentation.config.shrink import ShrinkConfig
+from segmentation.data.cache import decoded_folder
+from segmentation.tracking.artifacts import discard, in_this_store, remove_at, size_at
+from segmentation.tracking.runs.run_folder import BusyError, RunFolder, run_folders
+from segmentation.tracking.runs.training_run import CHECKPOINTS as UPLOADED
+from segmentation.tracking.store import paginate, store_lock
+from segmentation.utils.files import remove_stale_partials, stale_partials
+from segmentation.utils.paths import cache_folder, runs_folder
+
+VERSIONS, CHECKPOINTS, DECODED = "versions", "checkpoints", "decoded images"
+#: All that the decoded cache writes, also in its layout of earlier versions of this program.
+_CACHED = re.compile(r"\d+/([0-9a-f]{64}\.npz|\.partial-\w+)|\d+\.(sqlite(-wal|-shm)?|users)")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Item:
+    """Something that is kept.
+
+    Attributes:
+        kind: one of `VERSIONS`, `CHECKPOINTS` and `DECODED`.
+        name: for people.
+        size: in bytes.
+        delete: deletes it unless somebody has begun to need it, and tells whether it did; None
+            where it stays.
+    """
+
+    kind: str
+    name: str
+    size: int
+    delete: Callable[[], bool] | None = None
+
+
+def find_items(config: ShrinkConfig, now: float) -> list[Item]:
+    """Return what is kept; what is younger than `config.older` stays, by `now` in Unix seconds."""
+    before = now - config.seconds
+    return [
+        *_versions(config, before),
+        *_local_checkpoints(before if config.checkpoints else 0),
+        *_uploaded_checkpoints(before if config.checkpoints else 0),
+        *_decoded(before if config.caches else 0),
+    ]
+
+
+def _versions(config: ShrinkConfig, before: float) -> Iterator[Item]:
+    client = mlflow.MlflowClient()
+    models = paginate(lambda page: client.search_registered_models(page_token=page))
+    aliased = {(model.name, str(v)) for model in models for v in model.aliases.values()}
+    found = list(paginate(lambda page: client.search_model_versions("", page_token=page)))
+    uses = Counter(version.source for version in found)
+    # Other programs' versions have no such tag. Those of a search can be needed when it goes on.
+    own = [v for v in found if v.tags.get("run") == v.run_id and "study.id" not in v.tags]
+    plain = [v for v in own if (v.name, str(v.version)) not in aliased]
+    outdated = list(_outdated(plain, config))
+    for version in own:
+        model = _model_of(version)
+        if model is not None:
+            can_go = (
+                version in outdated
+                and version.creation_timestamp < 1000 * before
+                and uses[version.source] == 1  # else somebody has registered its model again
+                and in_this_store(model.artifact_location)
+            )
+            yield Item(
+                kind=VERSIONS,
+                name=f"{version.name} version {version.version}",
+                size=size_at(model.artifact_location),
+                delete=partial(_delete_version, version, model) if can_go else None,
+            )
+
+
+def _outdated(versions: Iterable[ModelVersion], config: ShrinkConfig) -> Iterator[ModelVersion]:
+    """Yield all but the newest of each name."""
+    if config.versions == "all":
+        return
+    rank: Counter[str] = Counter()
+    for version in sorted(versions, key=lambda one: -int(one.version)):
+        rank[version.name] += 1
+        if rank[version.name] > config.versions:
+            yield version
+
+
+def _model_of(version: ModelVersion) -> LoggedModel | None:
+    """Return the model that a version stands for, where the store has logged it."""
+    match = re.fullmatch(r"models:/(m-\w+)", version.source or "")
+    try:
+        return mlflow.MlflowClient().get_logged_model(match[1]) if match else None
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+
+
+def _delete_version(version: ModelVersion, model: LoggedModel) -> bool:
+    client = mlflow.MlflowClient()
+    with store_lock(mlflow.get_tracking_uri()):  # whoever makes a champion holds it, too
+        found = client.search_model_versions(f"run_id='{version.run_id}'")
+        same = [other for other in found if other.source == version.source]
+        if len(same) != 1 or client.get_model_version(version.name, version.version).aliases:
+            return False
+        discard(model, same)
+    return True
+
+
+def _local_checkpoints(before: float) -> Iterator[Item]:
+    for folder in [] if runs_folder().is_symlink() else run_folders():
+        if folder.is_of_this_store() and not folder.path.is_symlink():
+            yield Item(
+                kind=CHECKPOINTS,
+                name=f"checkpoint of run {folder.run_id}",
+                size=_size_of(_files_in(folder.path)),
+                delete=partial(_delete_folder, folder, before) if _over(folder, before) else None,
+            )
+
+
+def _over(folder: RunFolder, before: float) -> bool:
+    """Tell whether nothing of a run has happened since, and nothing of it waits."""
+    # The lock is left out: to ask whether somebody holds it is to write it.
+    files = [path for path in _files_in(folder.path) if path.name != "lock"]
+    return (
+        not folder.is_locked()
+        and not (folder.outbox.is_dir() and any(folder.outbox.iterdir()))
+        and all(path.lstat().st_mtime < before for path in files)
+        and _has_ended(folder.run_id, before)
+    )
+
+
+def _has_ended(run_id: str, before: float) -> bool:
+    try:
+        run = mlflow.MlflowClient().get_run(run_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # `mlflow gc` has removed it
+            return True
+        raise
+    return _ended(run, before)
+
+
+def _ended(run: MlflowRun, before: float) -> bool:
+    ended = run.info.end_time
+    return bool(run.info.status != "RUNNING" and ended and ended < 1000 * before)
+
+
+def _delete_folder(folder: RunFolder, before: float) -> bool:
+    with contextlib.suppress(BusyError, FileNotFoundError):
+        if _over(folder, before) and folder.is_of_this_store():
+            with folder.lock():
+                folder.remove()
+            return not folder.path.exists()
+    return False
+
+
+def _uploaded_checkpoints(before: float) -> Iterator[Item]:
+    client = mlflow.MlflowClient()
+    experiments = [one.experiment_id for one in paginate(_experiments)]
+    wanted = "attributes.status != 'RUNNING' AND tags.settings LIKE '%'"
+    for run in paginate(lambda page: client.search_runs(experiments, wanted, page_token=page)):
+        if size := size_at(run.info.artifact_uri, UPLOADED):
+            can_go = _ended(run, before) and in_this_store(run.info.artifact_uri)
+            yield Item(
+                kind=CHECKPOINTS,
+                name=f"uploaded checkpoint of run {run.info.run_id}",
+                size=size,
+                delete=partial(_delete_uploaded, run.info.run_id, before) if can_go else None,
+            )
+
+
+def _experiments(page: str | None) -> Any:
+    return mlflow.MlflowClient().search_experiments(page_token=page)
+
+
+def _delete_uploaded(run_id: str, before: float) -> bool:
+    run = mlflow.MlflowClient().get_run(run_id)
+    if not _ended(run, before) or not size_at(run.info.artifact_uri, UPLOADED):
+        return False  # somebody goes on with it, or has removed it
+    remove_at(run.info.artifact_uri, UPLOADED)
+    return True
+
+
+def _decoded(before: float) -> Iterator[Item]:
+    """Yield the images that were decoded long ago and those that were not, and partial data."""
+    folder = decoded_folder()
+    files = [
+        path
+        for path in _files_in(folder)
+        if _CACHED.fullmatch(path.relative_to(folder).as_posix()) and not path.is_symlink()
+    ]
+    old = [path for path in files if path.stat().st_mtime < before]
+    young = [path for path in files if path not in old]
+    for name, some, delete in (
+        ("decoded images", old, partial(_delete_files, old)),
+        ("images that were decoded lately", young, None),
+    ):
+        if some:
+            yield Item(kind=DECODED, name=name, size=_size_of(some), delete=delete)
+    for target, folders in stale_partials(cache_folder()).items():
+        left = [path for one in folders for path in _files_in(one)]
+        can_go = all(path.lstat().st_mtime < before for path in (*folders, *left))
+        yield Item(
+            kind=DECODED,
+            name=f"unfinished {target.name}",
+            size=_size_of(left),
+            delete=partial(remove_stale_partials, target) if can_go else None,
+        )
+
+
+def _delete_files(files: Iterable[Path]) -> bool:
+    deleted = 0
+    for path in files:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+            deleted += 1
+    return deleted > 0
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """Return all files in a folder and in its folders, without following a link."""
+    if folder.is_symlink():
+        return []
+    return [path for path in folder.rglob("*") if path.is_symlink() or path.is_file()]
+
+
+def _size_of(files: Iterable[Path]) -> int:
+    return sum(path.lstat().st_size for path in files)
