@@ -1,13 +1,14 @@
 """How long the pages of a team's server take when it holds many runs with many points.
 
-python docs/benchmarks/team.py [RUNS] [EPOCHS]      in an empty folder
+    python -m docs.benchmarks.team [RUNS] [EPOCHS]
 
-PostgreSQL and `mlflow server` as docs/team-server.md says, on loopback; real client calls, a batch
-for ten epochs, as a training sends what has gathered; then what a user opens, in Debian's Chromium,
-and what programs ask.
+from the repository's root, 100 and 100 unless given. PostgreSQL and `mlflow server` as
+docs/team-server.md says, on loopback; real client calls, a batch for ten epochs, as a training
+sends what has gathered; then what a user opens, in Debian's Chromium, and what programs ask.
 """
 
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,8 @@ from mlflow.entities import Metric, Param, RunTag
 from playwright.sync_api import HttpCredentials
 
 from segmentation.utils.environment import environment
-from segmentation.workflows.benchmark.measuring import Rounds, text
+from segmentation.workflows.benchmark import measuring
+from segmentation.workflows.benchmark.measuring import Rounds, interleaved, text
 from tests.helpers.team import ADMIN, Team, team_server
 from tests.helpers.ui import browsing, expect
 
@@ -49,13 +51,7 @@ def fill(client: mlflow.MlflowClient, runs: int, epochs: int) -> list[str]:
 
 def seconds(work: Callable[[], object]) -> Rounds:
     """Measure some calls after a first one."""
-    work()
-    times = []
-    for _ in range(_ROUNDS):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return np.array(times)
+    return interleaved({"": lambda: measuring.seconds(work)}, _ROUNDS)[""]
 
 
 def pages(team: Team, ids: list[str]) -> dict[str, Rounds]:
@@ -87,19 +83,20 @@ def pages(team: Team, ids: list[str]) -> dict[str, Rounds]:
 
 
 def main() -> None:
-    """Print the figures."""
     runs, epochs = (int(word) for word in (sys.argv[1:] + ["100", "100"][len(sys.argv) - 1 :]))
-    here = Path.cwd()
-    with team_server(here / "server") as team, environment(team.variables()):
+    with (
+        tempfile.TemporaryDirectory() as name,
+        team_server(Path(name)) as team,
+        environment(team.variables()),
+    ):
         client = mlflow.MlflowClient(team.uri)
         started = time.perf_counter()
         ids = fill(client, runs, epochs)
         took = time.perf_counter() - started
-        print(f"{runs} runs of {epochs} epochs, {len(_NAMES)} figures each: logged in {took:.0f} s")
         calls = runs * (3 + -(-epochs // _GATHERED))
-        print(f"that is {1000 * took / calls:.1f} ms a call")
+        print(f"{runs} runs of {epochs} epochs: {took:.0f} s, {1000 * took / calls:.1f} ms a call")
         found = {
-            "search: all runs by name of a figure": seconds(
+            "search: all runs by a figure": seconds(
                 lambda: client.search_runs(["0"], "metrics.`val/dice` > 0.5", max_results=1000)
             ),
             "search: the best of all": seconds(
@@ -112,7 +109,6 @@ def main() -> None:
         }
     for name, times in found.items():
         print(f"{name}: {text(times, '.2f')} s")
-    print(f"median of all: {np.median([np.median(one) for one in found.values()]):.2f} s")
 
 
 if __name__ == "__main__":
