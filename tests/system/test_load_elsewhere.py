@@ -1,0 +1,64 @@
+"""What is registered works where this project is not, without its code and without pickle."""
+
+import json
+import subprocess
+import sysconfig
+import venv
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from tests.helpers.home import Home
+from tests.helpers.programs import PROJECT
+
+SCRIPT = PROJECT / "tests" / "helpers" / "load_elsewhere.py"
+
+
+def answers(home: Home, python: Path, folder: Path) -> None:
+    """Load with `python`, in an empty folder, and compare with what training saw."""
+    splits = json.loads(home.artifact("splits.json").read_text())
+    environment = home.environment(
+        MLFLOW_TRACKING_URI=home.store, MLFLOW_ALLOW_PICKLE_DESERIALIZATION="false"
+    )
+    del environment["PYTHONPATH"]
+    done = subprocess.run(
+        [python, SCRIPT, "models:/pet-unet@challenger", home.data, ",".join(splits["val"])],
+        cwd=folder,
+        env=environment | {"HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert not answer["project_is_here"]
+    assert answer["dice"] == pytest.approx(home.training.data.metrics["best/dice"], abs=1e-3)
+    assert answer["shapes"] == [
+        [1, 1, 301, 457],
+        [5, 1, 301, 457],
+        [5, 1, 33, 64],
+        [2, 1, 1000, 17],
+    ]
+
+
+def test_it_loads_where_this_project_is_not(home: Home, tmp_path: Path) -> None:
+    """An environment with the same packages; the slow test has one made from nothing."""
+    venv.create(tmp_path / "venv", symlinks=True)
+    site = next((tmp_path / "venv").glob("lib/python*/site-packages"))
+    (site / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    answers(home, tmp_path / "venv" / "bin" / "python", tmp_path)
+
+
+@pytest.mark.slow
+def test_it_loads_in_an_environment_made_from_its_own_requirements(
+    home: Home, tmp_path: Path
+) -> None:
+    mlflow.set_tracking_uri(home.store)
+    requirements = mlflow.artifacts.download_artifacts(
+        "models:/pet-unet@challenger/requirements.txt", dst_path=str(tmp_path)
+    )
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "-q", "-r", requirements], check=True)
+    answers(home, python, tmp_path)
