@@ -1,6 +1,6 @@
 """Search width, learning rate and more; confirm the finalists; register the winner."""
 
-import time
+import logging
 from typing import Any
 
 import click
@@ -10,9 +10,13 @@ from experiments.options import differing, search_options
 from segmentation.config.fields import from_options
 from segmentation.config.search import SearchConfig
 from segmentation.config.training import Config, require_model_name, searchable
-from segmentation.tuning.space import check, parse
 
 _RANGES = [one.option for one in searchable()]
+
+
+class _Echo(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(self.format(record))
 
 
 @click.command(context_settings={"show_default": True})
@@ -32,60 +36,30 @@ def main(context: click.Context, model_name: str, **options: Any) -> None:
     width=8..32:8 in steps of 8) or CHOICES (loss=bce,bce+dice). The same command again goes on
     with the same study.
     """
-    asked = from_options(SearchConfig, options)
+    config = from_options(SearchConfig, options)
     require_model_name(model_name)
+    # What follows takes up to seconds to import; --help needs none of it.
+    from segmentation.tuning.space import check, parse
+
     fixed, space = parse({name: options[name] for name in _RANGES})
-    plain = {name: text for name, text in options.items() if name not in _RANGES}
-    settings = Config.from_options({**plain, **fixed}).options()
+    others = {name: text for name, text in options.items() if name not in _RANGES}
+    settings = Config.from_options({**others, **fixed}).options()
     check(space, settings)
-    # What follows takes seconds to import; --help and wrong parameters need none of it.
-    from segmentation.data.sources import resolve_source
-    from segmentation.runtime.device import choose_compute
 
-    config = Config.from_options(settings)
-    compute = choose_compute(config.training)
-    source = resolve_source(config.data.source)
-    click.echo(source.summary)
-
-    from segmentation.tracking.commands import view_run
-    from segmentation.tracking.store import connect
-    from segmentation.workflows.session import TrainingSession, load_data
-    from segmentation.workflows.tune.plan import SearchPlan
+    from segmentation.workflows.tune.plan import plan_search
     from segmentation.workflows.tune.search import search
 
-    store = connect()
-    data = load_data(
-        config.data, source, ProgressBar("Reading images"), with_gate=asked.confirm > 0
-    )
-    for name, part in data.items():
-        for problem in part.problems:
-            click.echo(f"Left out of {name}: {problem}")
-    searching = SearchPlan(
-        asked=asked,
-        space=space,
-        options=settings,
-        setup=TrainingSession.of(compute, source, data, model_name),
-        began=time.time(),
-        typed=differing(context),
-    )
+    logging.getLogger("segmentation").setLevel(logging.INFO)
+    logging.getLogger("segmentation").addHandler(_Echo())
+    progress = ProgressBar("Reading images")
+    plan = plan_search(config, space, settings, model_name, differing(context), progress)
     try:
-        outcome = search(searching, click.echo)
+        result = search(plan)
     except KeyboardInterrupt:
-        click.echo(f"Go on: {searching.command}")
+        click.echo(f"Go on: {plan.command}")
         raise
-    story = outcome.story
-    if story.dropped:
-        click.echo(f"Deleted: the models of {story.dropped} losing trial(s), as `keep` says")
-    click.echo(story.verdict())
-    click.echo(outcome.decision)
-    if story.command():
-        click.echo(f"Again: {story.command()}")
-    click.echo(f"Look:  {view_run(store, outcome.run_id)}")
-    aliases = " and ".join(f"@{alias}" for alias in outcome.aliases) or "a version"
-    click.echo(
-        f'Load:  mlflow.pytorch.load_model("{outcome.registered.uri}")  ({aliases} of '
-        f"{outcome.registered.name})"
-    )
+    for line in result.lines(plan.store):
+        click.echo(line)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""The only room that knows Optuna: the space of a search, its storage, its trials, its plots."""
+"""The only package that imports Optuna: space, study, storage, pruners, plots, report."""

@@ -6,61 +6,32 @@ loss=bce,bce+dice    one of these
 depth=4              not searched
 """
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from segmentation.config.search import DEFAULT_SPACE
 from segmentation.config.training import Config, searchable
 from segmentation.errors import ConfigError
 
 Value = int | float | str
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Range:
-    """Numbers between two ends, both included.
-
-    Attributes:
-        low, high: the ends, ints for a whole number.
-        step: distance between neighbouring values; None for any value.
-        log: whether equal ratios are equally likely, rather than equal differences.
-    """
-
-    low: float
-    high: float
-    step: float | None
-    log: bool
-
-    def __str__(self) -> str:
-        """Return the notation."""
-        step = f":{self.step}" if self.step is not None and self.step != 1 else ""
-        return f"{self.low}..{self.high}{step}"
-
-    def ends(self) -> tuple[Value, ...]:
-        """Return the extreme values."""
-        return (self.low, self.high)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Choices:
-    """Some values, at least two."""
-
-    values: tuple[Value, ...]
-
-    def __str__(self) -> str:
-        """Return the notation."""
-        return ",".join(map(str, self.values))
-
-    def ends(self) -> tuple[Value, ...]:
-        """Return all of them."""
-        return self.values
-
-
-Dimension = Range | Choices
+Dimension = IntDistribution | FloatDistribution | CategoricalDistribution
 Space = dict[str, Dimension]
+
+
+def notation(space: Space) -> dict[str, str]:
+    """Return each dimension as a user types it."""
+    return {name: _notation(dimension) for name, dimension in space.items()}
+
+
+def _notation(dimension: Dimension) -> str:
+    if isinstance(dimension, CategoricalDistribution):
+        return ",".join(map(str, dimension.choices))
+    step = f":{dimension.step}" if dimension.step not in (None, 1) else ""
+    return f"{dimension.low}..{dimension.high}{step}"
 
 
 def parse(texts: Mapping[str, str]) -> tuple[dict[str, Value], Space]:
@@ -87,10 +58,10 @@ def parse(texts: Mapping[str, str]) -> tuple[dict[str, Value], Space]:
         except (ValueError, OverflowError) as error:
             problems.append(f"{name}={text}: {error}")
             continue
-        if isinstance(parsed, Range | Choices):
-            space[name] = parsed
-        else:
+        if isinstance(parsed, Value):
             fixed[name] = parsed
+        else:
+            space[name] = parsed
     if problems:
         raise ConfigError("; ".join(problems))
     if not space:
@@ -112,7 +83,7 @@ def check(space: Space, options: Mapping[str, Any]) -> None:
         ConfigError: some corner is not.
     """
     problems: dict[str, None] = {}
-    for corner in itertools.product(*(dimension.ends() for dimension in space.values())):
+    for corner in itertools.product(*map(_ends, space.values())):
         try:
             Config.from_options({**options, **dict(zip(space, corner, strict=True))})
         except ConfigError as error:
@@ -121,27 +92,38 @@ def check(space: Space, options: Mapping[str, Any]) -> None:
         raise ConfigError("; ".join(problems))
 
 
+def _ends(dimension: Dimension) -> tuple[Value, ...]:
+    if isinstance(dimension, CategoricalDistribution):
+        return cast(tuple[Value, ...], dimension.choices)
+    return (dimension.low, dimension.high)
+
+
 def _parse(text: str, kind: Any, *, log: bool) -> Value | Dimension:
-    """Turn one text into a value or a dimension."""
     if ".." in text and kind is not str:
-        low_text, _, rest = text.partition("..")
-        high_text, colon, step_text = rest.partition(":")
-        low, high = _number(low_text, kind), _number(high_text, kind)
-        step = _number(step_text, kind) if colon else (1 if kind is int else None)
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise ValueError("expected LOW..HIGH with LOW below HIGH")
-        if step is not None and not 0 < step <= high - low:
-            raise ValueError("expected a step above 0 and within the range")
-        if step is not None and not math.isclose(round((high - low) / step) * step, high - low):
-            raise ValueError(f"expected HIGH to be LOW plus a multiple of {step:g}")
-        log = log and not colon
-        if log and low <= 0:
-            raise ValueError("expected LOW above 0, since its logarithm is searched")
-        return Range(low=low, high=high, step=step, log=log)
+        return _parse_range(text, kind, log=log)
     values = [_number(part, kind) if kind is not str else part.strip() for part in text.split(",")]
     if len(set(values)) != len(values):
         raise ValueError("expected different choices")
-    return values[0] if len(values) == 1 else Choices(values=tuple(values))
+    return cast(Value, values[0]) if len(values) == 1 else CategoricalDistribution(values)
+
+
+def _parse_range(text: str, kind: Any, *, log: bool) -> Dimension:
+    low_text, _, rest = text.partition("..")
+    high_text, colon, step_text = rest.partition(":")
+    low, high = _number(low_text, kind), _number(high_text, kind)
+    step = _number(step_text, kind) if colon else None
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError("expected LOW..HIGH with LOW below HIGH")
+    if step is not None and not 0 < step <= high - low:
+        raise ValueError("expected a step above 0 and within the range")
+    if step is not None and not math.isclose(round((high - low) / step) * step, high - low):
+        raise ValueError(f"expected HIGH to be LOW plus a multiple of {step:g}")
+    if kind is int:
+        return IntDistribution(low, high, step=step or 1)
+    log = log and not colon
+    if log and low <= 0:
+        raise ValueError("expected LOW above 0, since its logarithm is searched")
+    return FloatDistribution(low, high, step=step, log=log)
 
 
 def _number(text: str, kind: Any) -> Any:
@@ -154,7 +136,8 @@ def _number(text: str, kind: Any) -> Any:
 
 def format_params(params: Mapping[str, Value]) -> str:
     """Return parameters in a few words, such as `width 16, lr 0.004`."""
-    return ", ".join(
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in params.items()
-    )
+    return ", ".join(f"{name} {format_value(value)}" for name, value in params.items())
+
+
+def format_value(value: Value) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,43 +1,47 @@
-"""A study: trials that are claimed one at a time, run once each, and tried again when lost.
+"""A study: exactly as many trials as are asked for, whatever is killed and whenever.
 
-A trial that ended badly has either a reason, kept in its attribute `failure`, or none: then its
-process vanished, or was stopped, which `stopped` tells, and the same parameters are tried again as
-another trial. So the number of trials that count is exact, whatever was killed and whenever.
+Who claims a trial holds the study's lock, so that the trials that run or have ended are counted
+before another begins. While it runs, its process records heartbeats. When they fail to come, or
+when the process was stopped, the trial is marked FAIL and its parameters are enqueued again, as
+another trial: the first one is `lost`, and does not count. A trial that failed by itself has the
+reason in its attribute `failure`, and counts.
 """
 
+import contextlib
 import dataclasses
 import datetime
+import functools
+import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from segmentation.errors import ConfigError
-from segmentation.tuning.space import Choices, Dimension, Space, Value
-from segmentation.tuning.storage import (
-    StudyLocation,
-    WorkerLock,
-    live_workers,
-    open_storage,
-    study_lock,
-)
+from segmentation.config.search import CONFIRMATION
+from segmentation.errors import ConfigError, TrainingError
+from segmentation.tuning.space import Space, Value
+from segmentation.tuning.storage import StudyLocation, open_storage, study_lock
 
 #: So often the same parameters are tried when their process vanishes.
 TRIES = 3
 #: Under this key a study keeps the command that goes on with it.
 COMMAND = "command"
 
+_STATES = {
+    TrialState.WAITING: "waiting",
+    TrialState.RUNNING: "running",
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
 
-class Pruned(Exception):  # noqa: N818 - it stops, nothing is wrong
-    """Raised by a trial that is stopped since others did better."""
-
-
-class Failed(Exception):  # noqa: N818 - the trial did, not the program
-    """Raised by a trial that cannot be run; the message is the reason."""
+#: A trial while it runs, as Optuna has it.
+RunningTrial = optuna.Trial
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,12 +51,13 @@ class Trial:
     Attributes:
         number: Optuna's.
         state: `waiting`, `running`, `complete`, `pruned`, `failed`, or `lost`: its process ended
-            before it did, and it is tried again.
+            before it did, and its parameters are tried again.
         params: by the parameters' names.
-        value: what is maximised; of a pruned trial the last one reported.
+        value: what is maximized; of a pruned trial the last one reported.
         reports: how many values were reported.
-        began, ended: local times.
-        notes: what was noted on it.
+        ended: local time; `datetime.max` while it has not.
+        seconds: its wall time; 0 while it is not known.
+        user_attrs: what was kept with it.
     """
 
     number: int
@@ -60,8 +65,8 @@ class Trial:
     params: dict[str, Value]
     value: float | None
     reports: int
-    began: datetime.datetime | None
-    ended: datetime.datetime | None
+    ended: datetime.datetime
+    seconds: float
     user_attrs: dict[str, Any]
 
     @property
@@ -74,105 +79,73 @@ class Trial:
         """Whether it counts and has ended."""
         return self.counts and self.state != "running"
 
-    @property
-    def seconds(self) -> float:
-        """Its wall time; 0 while it is not known."""
-        return (self.ended - self.began).total_seconds() if self.ended and self.began else 0.0
-
-
-class RunningTrial:
-    """A trial while it runs."""
-
-    def __init__(self, trial: optuna.Trial, params: dict[str, Value]) -> None:
-        """Wrap Optuna's."""
-        self._trial = trial
-        self.number = trial.number
-        self.params = params
-
-    def enqueue(self) -> dict[str, Any]:
-        """Return the notes with which it was planned."""
-        return dict(self._trial.user_attrs["plan"])
-
-    def set_attr(self, key: str, value: Any) -> None:
-        """Keep something that JSON can hold with the trial."""
-        self._trial.set_user_attr(key, value)
-
-    def report(self, step: int, value: float) -> bool:
-        """Report what has been reached; return whether the pruner would stop here."""
-        self._trial.report(value, step)
-        return self._trial.should_prune()
-
 
 class Study:
     """One study in its storage."""
 
     def __init__(
         self,
-        place: StudyLocation,
-        space: Space,
-        seed: int,
-        pruner: optuna.pruners.BasePruner | None,
+        location: StudyLocation,
+        space: Space | None = None,
+        seed: int = 0,
+        pruner: optuna.pruners.BasePruner | None = None,
     ) -> None:
         """Open it, making it where it is new.
 
         Args:
-            place: where it is kept.
-            space: what is searched.
+            location: where it is kept.
+            space: what is searched; nothing where all parameters are enqueued.
             seed: of the sampler.
             pruner: stops trials early; None for a study that never does.
 
         Raises:
             TrackingError: the storage cannot be used.
         """
-        pruner = pruner or optuna.pruners.NopPruner()
-        self.place, self.space = place, space
+        self.location, self.space = location, space or {}
         self._seed = seed
-        self._storage = open_storage(place)
-        with self.locked():
-            self._study = optuna.create_study(
+        self._storage = open_storage(location)
+        with self.lock():
+            #: Optuna's own, for its plots.
+            self.optuna = optuna.create_study(
                 storage=self._storage,
-                study_name=place.name,
+                study_name=location.name,
                 direction="maximize",
-                pruner=pruner,
+                pruner=pruner or optuna.pruners.NopPruner(),
                 load_if_exists=True,
             )
-            if "id" not in self._study.user_attrs:
-                self._study.set_user_attr("id", uuid.uuid4().hex)
+            if self.get_attr("id") is None:
+                self.set_attr("id", uuid.uuid4().hex)
         #: Tells this study from others of the same name in other storages.
-        self.id = str(self._study.user_attrs["id"])
+        self.id = str(self.get_attr("id"))
 
     @classmethod
-    def known(cls, place: StudyLocation) -> "Study | None":
-        """Open a study as it was begun, to look at it; None if it is not there.
+    def find(cls, location: StudyLocation) -> "Study | None":
+        """Open a study to look at it; None if there is none of this name.
 
         Args:
-            place: where it is kept; how often signs of life come is taken from the study.
+            location: where it is kept; how often heartbeats come is taken from the study.
 
         Raises:
             TrackingError: the storage cannot be used.
         """
-        if place.name not in optuna.get_all_study_names(storage=open_storage(place)):
+        if location.name not in optuna.get_all_study_names(storage=open_storage(location)):
             return None
-        study = cls(place, {}, 0, None)
-        heartbeat = (study.get_attr("settings") or {}).get("heartbeat", place.heartbeat)
-        return cls(dataclasses.replace(place, heartbeat=heartbeat), {}, 0, None)
+        settings = cls(location).get_attr("settings") or {}
+        heartbeat = settings.get("heartbeat", location.heartbeat)
+        return cls(dataclasses.replace(location, heartbeat=heartbeat))
 
-    @property
-    def optuna(self) -> optuna.Study:
-        """Optuna's own, for its plots."""
-        return self._study
+    @functools.cached_property
+    def confirmations(self) -> "Study":
+        """The study beside this one in which finalists are trained again."""
+        name = f"{self.location.name}{CONFIRMATION}"
+        return Study(dataclasses.replace(self.location, name=name))
 
-    def sibling(self, suffix: str, space: Space) -> "Study":
-        """Return a second study beside this one, without a pruner."""
-        place = dataclasses.replace(self.place, name=f"{self.place.name}{suffix}")
-        if not place.shared:
-            address = f"{self.place.address.removesuffix('.journal')}{suffix}.journal"
-            place = dataclasses.replace(place, address=address)
-        return Study(place, space, self._seed, None)
+    def lock(self) -> AbstractContextManager[None]:
+        """Let one process at a time, of all that share the study, decide what is done next.
 
-    def locked(self) -> AbstractContextManager[None]:
-        """Let one process at a time, of all that share the study, decide what is done next."""
-        return study_lock(self.place)
+        The methods that need it take it themselves: none is for who holds it.
+        """
+        return study_lock(self.location, self.location.name)
 
     def require_settings(self, settings: Mapping[str, Any]) -> None:
         """Keep the settings with a new study, or compare them with those of the first command.
@@ -180,10 +153,10 @@ class Study:
         Raises:
             ConfigError: they differ; the message names how.
         """
-        with self.locked():
-            kept = self._study.user_attrs.get("settings")
+        with self.lock():
+            kept = self.get_attr("settings")
             if kept is None:
-                self._study.set_user_attr("settings", dict(settings))
+                self.set_attr("settings", dict(settings))
                 return
         changed = [
             f"{name}={settings.get(name)} (there it is {kept.get(name)})"
@@ -192,164 +165,154 @@ class Study:
         ]
         if changed:
             raise ConfigError(
-                f"study={self.place.name} was begun with other settings: {', '.join(changed)}; go "
-                "on with its own, or give another `study`"
+                f"study={self.location.name} was begun with other settings: {', '.join(changed)}; "
+                "go on with its own, or give another `study`"
             )
 
     def get_attr(self, key: str) -> Any:
         """Return what was kept with the study, or None."""
-        return self._study.user_attrs.get(key)
+        return self.optuna.user_attrs.get(key)
 
     def set_attr(self, key: str, value: Any) -> None:
         """Keep something that JSON can hold with the study."""
-        self._study.set_user_attr(key, value)
+        self.optuna.set_user_attr(key, value)
 
     def trials(self) -> list[Trial]:
         """Return all trials by number."""
-        return [_trial(frozen) for frozen in self._study.get_trials(deepcopy=False)]
+        return [_trial(frozen) for frozen in self.optuna.get_trials(deepcopy=False)]
 
     def enqueue(self, wanted: Sequence[tuple[dict[str, Value], dict[str, Any]]]) -> None:
-        """Have some parameters tried, each with its notes; those planned already are not again.
+        """Have some parameters tried, each with its attribute `plan`.
 
-        For who holds the lock.
+        Those that are enqueued already are not again: several processes may ask for the same.
         """
-        planned = [
-            frozen.system_attrs.get("fixed_params")
-            for frozen in self._study.get_trials(deepcopy=False)
-        ]
-        for params, notes in wanted:
-            if params not in planned:
-                self._study.enqueue_trial(params, user_attrs={"plan": notes})
+        with self.lock():
+            known = [trial.params for trial in self.trials()]
+            for params, plan in wanted:
+                if params not in known:
+                    self.optuna.enqueue_trial(params, user_attrs={"plan": plan})
 
     def requeue_lost_trials(self) -> None:
-        """End trials whose process is gone and have them tried again. For who holds the lock."""
-        optuna.storages.fail_stale_trials(self._study)  # what gives no sign of life any more
-        alive = set() if self.place.shared else live_workers(self.place)
-        for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            # Without a worker it died while it was being claimed: who claims holds the lock.
-            worker = frozen.user_attrs.get("worker")
-            if worker is None or not (self.place.shared or worker in alive):
-                self._study.tell(frozen.number, state=TrialState.FAIL, skip_if_finished=True)
-        trials = self.trials()
-        again = {trial.user_attrs.get("retry_of") for trial in trials}
-        for trial in trials:
-            if trial.state == "lost" and trial.number not in again:
-                kept = {key: trial.user_attrs[key] for key in trial.user_attrs if key == "plan"}
-                tries = _tries(trial.user_attrs) + (0 if trial.user_attrs.get("stopped") else 1)
-                self._study.enqueue_trial(
-                    trial.params, user_attrs={**kept, "retry_of": trial.number, "tries": tries}
-                )
+        """Have the parameters of lost trials tried again."""
+        with self.lock():
+            self._requeue_lost_trials()
 
-    def run_next(
-        self, total: int, presence: WorkerLock, run: Callable[[RunningTrial], float]
-    ) -> Trial | None:
+    def run_next(self, total: int, run: Callable[[RunningTrial], float | None]) -> Trial | None:
         """Claim a trial and run it, unless `total` are done or running.
 
         Args:
             total: how many trials are to count in all.
-            presence: this process's.
-            run: returns the value; raises `Pruned` or `Failed`, which are noted, or something
-                else, after which the trial counts as lost.
+            run: returns the value, or None where the trial was pruned. A `TrainingError` is the
+                trial's failure, and is kept; after any other error, which is raised again, the
+                trial counts as lost.
 
         Returns:
             The trial, or None where nothing was left to claim.
         """
-        number, ran = -1, False
-        with ExitStack() as claim:
-            claim.enter_context(self.locked())
-            self.requeue_lost_trials()
+        with self.lock():
+            self._requeue_lost_trials()
             if sum(trial.counts for trial in self.trials()) >= total:
                 return None
+            trial = self._claim()
+        # Where heartbeats did not come through, others have taken the trial over meanwhile: what
+        # came of it here is dropped.
+        with contextlib.suppress(UpdateFinishedTrialError):
+            self._run(trial, run)
+        return self.trials()[trial.number]
 
-            def attempt(trial: optuna.Trial) -> float:
-                nonlocal number, ran
-                number = trial.number
-                params = {name: _suggest(trial, name, dim) for name, dim in self.space.items()}
-                if self.place.shared:  # so that no moment is left in which nobody would miss it
-                    self._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
-                trial.set_user_attr("worker", presence.id)
-                claim.close()  # from here on others may claim
-                try:
-                    value = run(RunningTrial(trial, params))
-                except Pruned as pruned:
-                    ran = True
-                    raise optuna.TrialPruned(str(pruned)) from pruned
-                except optuna.exceptions.UpdateFinishedTrialError:
-                    ran = True
-                    raise
-                except Failed as failed:
-                    ran = True
-                    trial.set_user_attr("failure", str(failed))
-                    raise
-                except BaseException:
-                    # Stopped, or stopped short by what is not its fault: that is not counted
-                    # against it. Where even this cannot be kept, the first error matters more.
-                    with suppress(Exception):
-                        trial.set_user_attr("stopped", True)
-                    raise
-                ran = True
-                return value
+    def _requeue_lost_trials(self) -> None:
+        # Not by Optuna's RetryHeartbeatStaleTrialCallback: it would copy what the lost trial has
+        # kept, its run among it, count against a trial that it was stopped, and lose it where the
+        # process is killed between marking it and enqueueing it.
+        optuna.storages.fail_stale_trials(self.optuna)
+        trials = self.trials()
+        retried = {trial.user_attrs.get("retry_of") for trial in trials}
+        for trial in trials:
+            if trial.state == "lost" and trial.number not in retried:
+                attrs = {key: trial.user_attrs[key] for key in trial.user_attrs if key == "plan"}
+                attrs |= {"retry_of": trial.number, "tries": _tries(trial.user_attrs) + 1}
+                if trial.user_attrs.get("stopped"):
+                    attrs["tries"] -= 1
+                self.optuna.enqueue_trial(trial.params, user_attrs=attrs)
 
-            # Seeded by how many there are: the draws do not depend on who makes them.
-            seed = np.random.SeedSequence([self._seed, len(self._study.get_trials(deepcopy=False))])
-            self._study.sampler = optuna.samplers.TPESampler(seed=int(seed.generate_state(1)[0]))
-            try:
-                self._study.optimize(attempt, n_trials=1, catch=(Failed,))
-            except (ValueError, AssertionError, optuna.exceptions.UpdateFinishedTrialError):
-                # Others have taken the trial over, since our heartbeats did not come: its end is
-                # not ours to tell any more. Optuna says so in each of these ways.
-                if not ran:
-                    raise
-        return self.trials()[number]
+    def _claim(self) -> RunningTrial:
+        """Have the next trial begin, for who holds the lock: one that waits, else a new one.
 
-
-def _suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Value:
-    """Draw a value."""
-    if isinstance(dimension, Choices):
-        return cast(Value, trial.suggest_categorical(name, dimension.values))
-    if isinstance(dimension.low, int) and isinstance(dimension.high, int):
-        return trial.suggest_int(
-            name, dimension.low, dimension.high, step=int(dimension.step or 1), log=False
+        Its first heartbeat is recorded before it runs, so that there is no moment in which its
+        process could vanish unnoticed. Optuna's `optimize` would begin them later.
+        """
+        waiting = functools.partial(
+            self.optuna.get_trials, deepcopy=False, states=(TrialState.WAITING,)
         )
-    return trial.suggest_float(
-        name, dimension.low, dimension.high, step=dimension.step, log=dimension.log
-    )
+        if not waiting():
+            self.optuna.enqueue_trial({})
+        first = waiting()[0]
+        self._storage.record_heartbeat(first._trial_id)
+        # Seeded by the trial's number: what is drawn does not depend on who draws it.
+        seed = np.random.SeedSequence([self._seed, first.number]).generate_state(1)
+        self.optuna.sampler = optuna.samplers.TPESampler(seed=int(seed[0]))
+        return self.optuna.ask(dict(self.space))
+
+    def _run(self, trial: RunningTrial, run: Callable[[RunningTrial], float | None]) -> None:
+        try:
+            with self._heartbeats(trial):
+                value = run(trial)
+        except TrainingError as error:
+            trial.set_user_attr("failure", str(error))
+            self._tell(trial, TrialState.FAIL)
+        except BaseException:
+            # Stopped, or ended by what is not its fault, which is not counted against it. Where
+            # even this cannot be kept, the first error matters more.
+            with contextlib.suppress(Exception):
+                trial.set_user_attr("stopped", True)
+                self._tell(trial, TrialState.FAIL)
+            raise
+        else:
+            self._tell(trial, TrialState.PRUNED if value is None else TrialState.COMPLETE, value)
+
+    def _tell(self, trial: RunningTrial, state: TrialState, value: float | None = None) -> None:
+        with self.lock():  # SQLite would let others take it over between the check and the end
+            self.optuna.tell(trial, value, state, skip_if_finished=True)
+
+    @contextlib.contextmanager
+    def _heartbeats(self, trial: RunningTrial) -> Iterator[None]:
+        ended = threading.Event()
+
+        def record() -> None:
+            while not ended.wait(self.location.heartbeat):
+                with contextlib.suppress(Exception):  # the next one may come through
+                    self._storage.record_heartbeat(trial._trial_id)
+
+        thread = threading.Thread(target=record, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
 
-def _tries(notes: Mapping[str, Any]) -> int:
-    return int(notes.get("tries", 1))
+def _tries(user_attrs: Mapping[str, Any]) -> int:
+    return int(user_attrs.get("tries", 1))
 
 
 def _trial(frozen: FrozenTrial) -> Trial:
-    """Read one of Optuna's."""
-    notes = dict(frozen.user_attrs)
-    states = {
-        TrialState.WAITING: "waiting",
-        TrialState.RUNNING: "running",
-        TrialState.COMPLETE: "complete",
-        TrialState.PRUNED: "pruned",
-        TrialState.FAIL: "failed",
-    }
-    state = states[frozen.state]
-    if state == "failed" and "failure" not in notes:
-        if notes.get("stopped") or _tries(notes) < TRIES:
+    state, attrs = _STATES[frozen.state], dict(frozen.user_attrs)
+    if state == "failed" and "failure" not in attrs:
+        if attrs.get("stopped") or _tries(attrs) < TRIES:
             state = "lost"
         else:
-            notes["failure"] = (
+            attrs["failure"] = (
                 f"its process vanished {TRIES} times, the system's memory may be full"
             )
-    value = frozen.value
-    reported = frozen.intermediate_values
-    if state == "pruned" and reported:
-        value = reported[max(reported)]
     return Trial(
         number=frozen.number,
         state=state,
         # What is enqueued is known before it is drawn.
         params={**frozen.system_attrs.get("fixed_params", {}), **frozen.params},
-        value=value,
-        reports=len(reported),
-        began=frozen.datetime_start,
-        ended=frozen.datetime_complete,
-        user_attrs=notes,
+        value=frozen.value,
+        reports=len(frozen.intermediate_values),
+        ended=frozen.datetime_complete or datetime.datetime.max,
+        seconds=frozen.duration.total_seconds() if frozen.duration else 0.0,
+        user_attrs=attrs,
     )

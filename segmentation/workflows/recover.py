@@ -1,21 +1,19 @@
 """After something broke: what was left is delivered, ended, and told how to go on with."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from segmentation.config.search import CONFIRMATION
+from segmentation.config.search import SearchConfig
 from segmentation.errors import ConfigError
 from segmentation.tracking import commands
 from segmentation.tracking.runs import pending_uploads, stale
 from segmentation.tracking.store import studies_folder
 from segmentation.tuning.storage import StudyLocation, study_location
 from segmentation.tuning.study import COMMAND, Study
-from segmentation.workflows.tune.job import confirmations, requeue_lost_trials
+from segmentation.workflows.tune.job import requeue_lost_trials
 
 #: Told one line at a time.
 Say = Callable[[str], None]
-
-_HEARTBEAT = 10  # of a study in a file nobody counts the seconds
 
 
 def recover(say: Say, storage: str, study: str, *, act: bool) -> tuple[int, int]:
@@ -50,13 +48,11 @@ def recover(say: Say, storage: str, study: str, *, act: bool) -> tuple[int, int]
         else:
             found += 1
             _end(suspect, say, act=act)
-    places = (
-        list(_places())
-        if storage == "file"
-        else [study_location(study, storage, studies_folder(), _HEARTBEAT)]
-    )
-    for place in places:
-        found += _mend_study(place, say, act=act)
+    folder = studies_folder()
+    names = [path.stem for path in sorted(folder.glob("*.db"))] if storage == "file" else [study]
+    for name in names:
+        location = study_location(name, storage, folder, SearchConfig().heartbeat)
+        found += _recover_study(location, say, act=act)
     return found, failed
 
 
@@ -88,37 +84,30 @@ def _end(suspect: stale.RunningRun, say: Say, *, act: bool) -> None:
         say(f"  Go on: {commands.resume(suspect.id)}")
 
 
-def _mend_study(place: StudyLocation, say: Say, *, act: bool) -> int:
+def _recover_study(location: StudyLocation, say: Say, *, act: bool) -> int:
     """Have lost trials of a study tried again; return whether there were any."""
-    study = Study.known(place)
+    study = Study.find(location)
     if study is None:
-        raise ConfigError(f"study={place.name}: there is no such study in {place.address}")
-    both = (study, confirmations(study))
-    before = [_running(one) for one in both]
-    if not any(before):
+        raise ConfigError(f"study={location.name}: there is no such study in {location.address}")
+    before = _running(study)
+    if not before:
         return 0
     if not act:
-        say(f"Study:  {place.name}: {sum(before)} trials say RUNNING; dead ones are to be ended")
+        say(f"Study:  {location.name}: {before} trials say RUNNING; lost ones are to be ended")
         return 1
-    requeue_lost_trials(*both)
-    lost = sum(before) - sum(_running(one) for one in both)
-    living = sum(before) - lost
-    alive = f"; {living} alive, left alone" if living else ""
-    say(f"Study:  {place.name}: {lost} trials were lost, to be tried again{alive}")
+    requeue_lost_trials(study)
+    living = _running(study)
+    lost = before - living
+    alive = f"; {living} alive or lost too recently to tell, left alone" if living else ""
+    say(f"Study:  {location.name}: {lost} trials were lost, to be tried again{alive}")
     if lost and (command := study.get_attr(COMMAND)):
         say(f"  Go on: {command}")
     return int(lost > 0)
 
 
 def _running(study: Study) -> int:
-    return sum(trial.state == "running" for trial in study.trials())
-
-
-def _places() -> Iterator[StudyLocation]:
-    """Yield the studies that lie beside the tracking store."""
-    for path in sorted(studies_folder().glob("*.journal")):
-        if not path.stem.endswith(CONFIRMATION):
-            yield study_location(path.stem, "file", path.parent, _HEARTBEAT)
+    trials = [*study.trials(), *study.confirmations.trials()]
+    return sum(trial.state == "running" for trial in trials)
 
 
 def _patiently(say: Say) -> Callable[[float], None]:

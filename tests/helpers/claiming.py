@@ -10,44 +10,50 @@ import signal
 import sys
 import time
 
-from segmentation.tuning.space import Range, Space
-from segmentation.tuning.storage import StudyLocation, WorkerLock
+from optuna.distributions import FloatDistribution, IntDistribution
+
+from segmentation.tuning.space import Space
+from segmentation.tuning.storage import StudyLocation
 from segmentation.tuning.study import RunningTrial, Study
 
 SPACE: Space = {
-    "width": Range(low=8, high=32, step=8, log=False),
-    "lr": Range(low=1e-4, high=1e-1, step=None, log=True),
+    "width": IntDistribution(8, 32, step=8),
+    "lr": FloatDistribution(1e-4, 1e-1, log=True),
 }
 
 
-def open_study(address: str, heartbeat: int = 10, seed: int = 0, name: str = "shared") -> Study:
+def open_study(address: str, heartbeat: int = 1, seed: int = 0, name: str = "shared") -> Study:
     """Open the study that these processes share."""
-    return Study(StudyLocation(name=name, address=address, heartbeat=heartbeat), SPACE, seed, None)
+    location = StudyLocation(name=name, address=address, heartbeat=heartbeat)
+    return Study(location, SPACE, seed)
+
+
+def claiming(
+    address: str, total: int, seconds: float | str = 0.4, heartbeat: int = 1, name: str = "shared"
+) -> list[str]:
+    """Return the command that starts such a process."""
+    options = [address, heartbeat, total, seconds, name]
+    return [sys.executable, "-m", "tests.helpers.claiming", *map(str, options)]
 
 
 def main() -> None:
     """Run trials until there are enough; print the number of each."""
     address, heartbeat, total, seconds, *name = sys.argv[1:]
     study = open_study(address, int(heartbeat), 0, *name)
-    presence = WorkerLock(study.place)
 
-    def run(attempt: RunningTrial) -> float:
+    def run(trial: RunningTrial) -> float:
         if seconds == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(float(seconds))
-        return -abs(float(attempt.params["lr"]) - 0.01)
+        return -abs(float(trial.params["lr"]) - 0.01)
 
     while True:
-        trial = study.run_next(int(total), presence, run)
-        if trial is not None:
+        if (trial := study.run_next(int(total), run)) is not None:
             print(trial.number, trial.state, flush=True)
-            continue
-        with study.locked():
-            study.requeue_lost_trials()
-            if not any(trial.state == "running" for trial in study.trials()):
-                break
-        time.sleep(0.1)
-    presence.close()
+        elif any(trial.state == "running" for trial in study.trials()):
+            time.sleep(0.1)
+        else:
+            break
 
 
 if __name__ == "__main__":

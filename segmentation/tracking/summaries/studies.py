@@ -16,11 +16,10 @@ from segmentation.tracking.artifacts import discard, size_at, versions_of
 from segmentation.tracking.runs.inputs import log_datasets
 from segmentation.tracking.runs.run import Run, leave_launchers_run, tracked_run
 from segmentation.tracking.store import paginate
+from segmentation.tuning.study import Trial
 
 #: The stage of the run in which those of the trials are nested.
 PARENT = "parent"
-
-_VANISHED = "the process ended before the training did"
 
 
 @contextlib.contextmanager
@@ -36,31 +35,36 @@ def parent_run(name: str, tags: Mapping[str, str], study: str, known: str | None
     Raises:
         TrackingError: the run is not in this tracking store.
     """
-    client = mlflow.MlflowClient()
     if known is None:  # perhaps a command was killed before it could say which it is
-        left = [run for run in runs_of(study) if run.data.tags["stage"] == PARENT]
-        known = left[0].info.run_id if left else None
-    elif not _exists(known):
-        raise TrackingError(
-            f"the runs of {name} are not in the tracking store {mlflow.get_tracking_uri()} (its "
-            f"own run is {known}); set MLFLOW_TRACKING_URI to that of the first command, or give "
-            "another `study`"
-        )
-    if known is None:
-        tags = {**tags, "study.id": study, "stage": PARENT}
-        # The machine is watched by the trials' runs.
-        with tracked_run(name, tags, system_metrics=False) as run:
-            yield run
-        return
-    # `mlflow run` opens a run of its own each time; the study's parent stays the one it has.
-    leave_launchers_run(known, f"{name} (went on)", f"Went on with the study of run `{known}`.")
-    if "failure" in client.get_run(known).data.tags:
-        client.delete_tag(known, "failure")
+        parents = [run for run in _runs_of(study) if run.data.tags["stage"] == PARENT]
+        known = parents[0].info.run_id if parents else None
+    else:
+        _require_run(known, name)
+        # `mlflow run` opens a run of its own each time; the study's parent stays the one it has.
+        leave_launchers_run(known, f"{name} (went on)", f"Went on with the study of run `{known}`.")
+        with contextlib.suppress(MlflowException):  # it never failed
+            mlflow.MlflowClient().delete_tag(known, "failure")
+    tags = {**tags, "study.id": study, "stage": PARENT}
+    # The machine is watched by the trials' runs.
     with tracked_run(name, tags, resume=known, system_metrics=False) as run:
         yield run
 
 
-def runs_of(study: str) -> list[MlflowRun]:
+def _require_run(run_id: str, name: str) -> None:
+    try:
+        if mlflow.get_run(run_id).info.lifecycle_stage == "active":
+            return
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+    raise TrackingError(
+        f"the runs of {name} are not in the tracking store {mlflow.get_tracking_uri()} (its own "
+        f"run is {run_id}); set MLFLOW_TRACKING_URI to that of the first command, or give another "
+        "`study`"
+    )
+
+
+def _runs_of(study: str) -> list[MlflowRun]:
     """Return all runs of a study, given its id, in any state."""
     client = mlflow.MlflowClient()
     experiments = [e.experiment_id for e in client.search_experiments()]
@@ -68,82 +72,38 @@ def runs_of(study: str) -> list[MlflowRun]:
     return list(paginate(lambda page: client.search_runs(experiments, wanted, page_token=page)))
 
 
-def trial_runs(study: str) -> list[MlflowRun]:
+def _trial_runs(study: str) -> list[MlflowRun]:
     """Return the runs of a study's trials and confirmations, in any state."""
-    return [run for run in runs_of(study) if run.data.tags["stage"] != PARENT]
+    return [run for run in _runs_of(study) if run.data.tags["stage"] != PARENT]
 
 
-def reconcile(study: str, states: Callable[[], Callable[[str, int, str], str]]) -> int:
+def reconcile(study: str, states: Callable[[], Mapping[tuple[str, int], str]]) -> None:
     """End the runs whose process is gone, and those that say otherwise than their trial.
 
     Args:
         study: its id.
-        states: returns a function that tells the present state of a trial, given its stage, its
-            number and the run's id.
-
-    Returns:
-        How many were ended.
+        states: returns the present state of each trial by its stage and number.
     """
     client = mlflow.MlflowClient()
-    suspects = [
-        run
-        for run in trial_runs(study)
-        if run.info.status in ("RUNNING", "FINISHED") or "pruned" in run.data.tags
-    ]
-    if not suspects:
-        return 0
-    state_of, ended = states(), 0
+    suspects = [run for run in _trial_runs(study) if _says(run) != "failed"]
+    known = states() if suspects else {}
     for suspect in suspects:
         tags, run_id = suspect.data.tags, suspect.info.run_id
-        state = state_of(tags["stage"], int(tags["trial"]), run_id)
-        status = client.get_run(run_id).info.status  # it may have ended since
-        left = status == "RUNNING" and state != "running"
-        early = status == "FINISHED" and state not in ("running", "complete")
-        untold = status == "KILLED" and "pruned" in tags and state not in ("running", "pruned")
-        if left or early or untold:
-            if "pruned" in tags:
-                client.delete_tag(run_id, "pruned")
-            client.set_tag(run_id, "failure", _VANISHED)
-            client.set_terminated(run_id, "FAILED")
-            ended += 1
-    return ended
+        state = known.get((tags["stage"], int(tags["trial"])), "lost")
+        # A run ends before its trial does: looked at again, it says what it will always say.
+        if state == "running" or _says(client.get_run(run_id)) in ("failed", state):
+            continue
+        if "pruned" in tags:
+            client.delete_tag(run_id, "pruned")
+        client.set_tag(run_id, "failure", "the process ended before the training did")
+        client.set_terminated(run_id, "FAILED")
 
 
-def log_progress(run: Run, points: Sequence[Mapping[str, float]]) -> None:
-    """Log one point of each curve for each finished trial; those there already are left alone."""
-    client = mlflow.MlflowClient()
-    history = client.get_metric_history(run.id, "trials/epochs")
-    done = max((point.step for point in history), default=0)
-    for step in range(done + 1, len(points) + 1):
-        run.log_metrics(points[step - 1], step)
-
-
-def log_study(
-    run: Run,
-    report: str,
-    pictures: Mapping[str, bytes],
-    html: str,
-    figures: Mapping[str, float],
-    files: Mapping[str, Any],
-) -> None:
-    """Log the report, the plots and tables into the parent run.
-
-    Args:
-        run: of the parent.
-        report: Markdown.
-        pictures: PNG files by name.
-        html: one page with all interactive plots.
-        figures: metrics of the whole study.
-        files: JSON files by name.
-    """
-    run.describe(report)
-    run.log_metrics(figures)
-    run.log_text(report, "report.md")
-    run.log_text(html, "plots.html")
-    for name, content in files.items():
-        run.log_dict(content, name)
-    for name, content in pictures.items():
-        run.log_artifact(content, f"plots/{name}.png")
+def _says(run: MlflowRun) -> str:
+    """Return the state of the trial that a run shows."""
+    if "pruned" in run.data.tags:
+        return "pruned"
+    return {"RUNNING": "running", "FINISHED": "complete"}.get(run.info.status, "failed")
 
 
 def log_settings(
@@ -157,6 +117,50 @@ def log_settings(
         log_datasets(run, splits, source)
 
 
+def log_progress(run: Run, trials: Sequence[Trial], report: str) -> None:
+    """Log one point of each curve for each finished trial not logged yet, and the report."""
+    finished = sorted((t for t in trials if t.finished), key=lambda trial: trial.ended)
+    history = mlflow.MlflowClient().get_metric_history(run.id, "trials/epochs")
+    done = max((point.step for point in history), default=0)
+    best: dict[str, float] = {}
+    for step, trial in enumerate(finished, 1):
+        point = {"trials/epochs": float(trial.reports)}
+        if trial.value is not None:
+            point["trials/dice"] = trial.value
+            if trial.state == "complete":
+                best["best/dice"] = max(trial.value, best.get("best/dice", trial.value))
+        if step > done:
+            run.log_metrics(point | best, step)
+    run.describe(report)
+
+
+def log_study(
+    run: Run,
+    report: str,
+    pictures: Mapping[str, bytes],
+    html: str,
+    metrics: Mapping[str, float],
+    trials: list[dict[str, Any]],
+) -> None:
+    """Log what the parent run shows of a finished search.
+
+    Args:
+        run: the parent.
+        report: Markdown.
+        pictures: PNG files of the plots by name.
+        html: one page with all interactive plots.
+        metrics: of the whole study.
+        trials: one after the other, for `trials.json`.
+    """
+    run.describe(report)
+    run.log_metrics(metrics)
+    run.log_text(report, "report.md")
+    run.log_text(html, "plots.html")
+    run.log_dict(trials, "trials.json")
+    for name, content in pictures.items():
+        run.log_artifact(content, f"plots/{name}.png")
+
+
 def link_model(run: Run, model_id: str) -> None:
     """Show a model, which another run has logged, among the models of this one."""
     outputs = mlflow.get_run(run.id).outputs
@@ -166,13 +170,13 @@ def link_model(run: Run, model_id: str) -> None:
 
 def disk_use(study: str) -> int:
     """Return the bytes of all artifacts of a study's trials, their models included."""
-    places = [run.info.artifact_uri for run in trial_runs(study)]
-    places += [model.artifact_location for model in _models(study)]
-    return sum(size_at(place) for place in places)
+    addresses = [run.info.artifact_uri for run in _trial_runs(study)]
+    addresses += [model.artifact_location for model in _models(study)]
+    return sum(map(size_at, addresses))
 
 
-def drop_models(study: str, name: str, runs: set[str]) -> int:
-    """Delete the models of some runs and their versions; return how many.
+def drop_models(study: str, name: str, runs: set[str]) -> None:
+    """Delete the models of some runs and their versions.
 
     A model that has an alias, or that somebody has registered under another name or again, stays.
 
@@ -181,35 +185,20 @@ def drop_models(study: str, name: str, runs: set[str]) -> int:
         name: of the registered model.
         runs: the ids of the runs whose models go.
     """
-    deleted = 0
     for model in _models(study):
-        if model.source_run_id not in runs:
-            continue
-        versions = versions_of(model.source_run_id)
-        if all(
-            v.name == name and v.tags.get("study.id") == study and not v.aliases for v in versions
-        ):
-            discard(model, versions)
-            deleted += 1
-    return deleted
+        if model.source_run_id in runs:
+            versions = versions_of(model.source_run_id)
+            if all(
+                v.name == name and v.tags.get("study.id") == study and not v.aliases
+                for v in versions
+            ):
+                discard(model, versions)
 
 
 def _models(study: str) -> list[LoggedModel]:
-    """Return the logged models of a study."""
-    runs = trial_runs(study)
-    experiments = sorted({run.info.experiment_id for run in runs})
-    ids = {run.info.run_id for run in runs}
-    client = mlflow.MlflowClient()
+    runs = {run.info.run_id: run.info.experiment_id for run in _trial_runs(study)}
+    client, experiments = mlflow.MlflowClient(), sorted(set(runs.values()))
     if not experiments:
         return []
     models = paginate(lambda page: client.search_logged_models(experiments, page_token=page))
-    return [model for model in models if model.source_run_id in ids]
-
-
-def _exists(run_id: str) -> bool:
-    try:
-        return bool(mlflow.get_run(run_id).info.lifecycle_stage == "active")
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return False
-        raise
+    return [model for model in models if model.source_run_id in runs]

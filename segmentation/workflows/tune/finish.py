@@ -1,17 +1,27 @@
-"""The end of a search: the winner registered, losers dropped, the report and the plots written."""
+"""The end of a search: the winner registered, losers dropped, the report and the plots written.
+
+Done again, it changes nothing that is done.
+"""
 
 import dataclasses
 
+from segmentation.data.sources import Source
 from segmentation.errors import TrackingError, TrainingError
-from segmentation.tracking.registry import champion, model_card, versions
+from segmentation.tracking.commands import view_run
+from segmentation.tracking.registry import champion, versions
+from segmentation.tracking.runs.run import Run
 from segmentation.tracking.summaries import studies
 from segmentation.tuning import plots
-from segmentation.tuning import report as study_report
-from segmentation.tuning.lines import plain
+from segmentation.tuning.report import DEFAULTS, StudyReport, best_of, trial_json
 from segmentation.tuning.study import Study, Trial
 from segmentation.workflows.promote import GateEvaluator, promote
-from segmentation.workflows.tune.job import DEFAULTS, SearchJob, dropped, finalists, register
-from segmentation.workflows.tune.plan import SearchPlan
+from segmentation.workflows.tune.job import (
+    SearchJob,
+    best_trials,
+    dropped,
+    register,
+    register_trial,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,146 +30,145 @@ class SearchResult:
 
     Attributes:
         run_id: of the parent.
-        story: what was found.
+        report: what was found.
         registered: the winner.
         aliases: those that it was given.
         decision: whether it became champion, and why, in words.
     """
 
     run_id: str
-    story: study_report.StudyReport
+    report: StudyReport
     registered: versions.VersionRef
     aliases: tuple[str, ...]
     decision: str
 
+    def lines(self, store: str) -> list[str]:
+        """Return what the console says of it, given the address of the tracking store."""
+        lines = [self.report.verdict(), self.decision]
+        if self.report.dropped:
+            models = f"the models of {self.report.dropped} losing trial(s)"
+            lines.insert(0, f"Deleted: {models}, as `keep` says")
+        if self.report.config:
+            lines.append(f"Again: {self.report.command()}")
+        aliases = " and ".join(f"@{alias}" for alias in self.aliases) or "a version"
+        return [
+            *lines,
+            f"Look:  {view_run(store, self.run_id)}",
+            f'Load:  mlflow.pytorch.load_model("{self.registered.uri}")  ({aliases} of '
+            f"{self.registered.name})",
+        ]
 
-class SearchFinish:
-    """Ends one search; done again, it changes nothing that is done."""
 
-    def __init__(
-        self, searching: SearchPlan, job: SearchJob, study: Study, story: study_report.StudyReport
-    ) -> None:
-        """Take over from the search, all of whose trials and confirmations have ended."""
-        self._searching, self._job, self._study, self._story = searching, job, study, story
-        self._setup = searching.setup
+def finish_search(
+    job: SearchJob, study: Study, report: StudyReport, parent: Run, source: Source
+) -> SearchResult:
+    """Register the winner, let it contend, delete what `keep` says, log the whole report.
 
-    def finish(self) -> SearchResult:
-        """Do all of it.
+    Args:
+        job: of the search, all of whose trials and confirmations have ended.
+        study: its trials.
+        report: what is known of them.
+        parent: the run in which theirs are nested.
+        source: the data set, on whose gate images the winner contends.
 
-        Raises:
-            TrackingError: the best model was deleted on purpose.
-            TrainingError: no trial came to its end.
-        """
-        job, story = self._job, self._story
-        best = study_report.best_of(story.trials)
-        if best is None:
-            reasons = {
-                str(trial.user_attrs["failure"])
-                for trial in story.trials
-                if trial.state == "failed"
-            }
-            raise TrainingError(
-                f"study={job.place.name}: no trial came to its end"
-                + (f" ({'; '.join(sorted(reasons))})" if reasons else "")
-                + "; give more `trials`, more time or another space"
-            )
-        if story.candidates:
-            first = story.candidates[0]
-            trial, params = first.best, first.params
-            config = job.whole_config(params, int(trial.params["seed"]))
-        else:
-            trial, config = best, job.trial_config(best.params)
-        story = dataclasses.replace(story, config=config)
-        registered = self._register(story, trial)
-        decision = self._promote(registered)
-        self._drop(story)
-        story = dataclasses.replace(
-            story,
-            winner=registered.uri,
-            importances=plots.importances(self._study.optuna),
-            disk=studies.disk_use(self._study.id),
-            dropped=len(dropped(self._study)),
-        )
-        self._log(story, trial)
-        return SearchResult(
-            run_id=job.parent.id,
-            story=story,
-            registered=registered,
-            aliases=versions.version_info(registered.name, registered.version).aliases,
-            decision=decision,
-        )
-
-    def _promote(self, registered: versions.VersionRef) -> str:
-        """Let the winner contend, once; return how it went, in words."""
-        if (decision := champion.recorded_decision(registered)) is not None:
-            return decision
+    Raises:
+        TrackingError: the best model was deleted on purpose.
+        TrainingError: no trial came to its end.
+    """
+    winner = _winner(report)
+    if report.finalists:
+        seed = int(winner.params["seed"])
+        config = job.full_config(report.finalists[0].params, seed)
+    else:
+        config = job.trial_config(winner.params)
+    registered = _register(job, study, report, winner)
+    decision = champion.recorded_decision(registered)  # by a command that was stopped since
+    if decision is None:
         champion.challenge(registered)
-        config = self._job.trial_config({})
-        arena = GateEvaluator(self._setup.source, config.data.border)
-        return promote(registered, arena, run=self._job.parent).reason
+        decision = promote(registered, GateEvaluator(source, config.data.border), run=parent).reason
+    _drop_losers(job, study, report)
+    report = dataclasses.replace(
+        report,
+        config=config,
+        winner=registered.uri,
+        importances=plots.importances(study.optuna),
+        disk=studies.disk_use(study.id),
+        dropped=len(dropped(study)),
+    )
+    _log(parent, study, report, winner)
+    return SearchResult(
+        run_id=parent.id,
+        report=report,
+        registered=registered,
+        aliases=versions.version_info(registered.name, registered.version).aliases,
+        decision=decision,
+    )
 
-    def _register(self, story: study_report.StudyReport, trial: Trial) -> versions.VersionRef:
-        """Register the winner's weights, if nobody has."""
-        name, study = self._setup.model_name, self._study
-        if not story.candidates:
-            found = register(study, trial, name)
-            if found is None:
-                raise TrackingError(
-                    f"study={study.place.name}: the model of its best trial, {trial.number}, was "
-                    "deleted by an earlier `keep`; say confirm=3, or give more `trials`"
-                )
-            return found
-        first = story.candidates[0]
-        tags = {
-            **trial.user_attrs["tags"],
-            "study": study.place.name,
-            "study.id": study.id,
-            "purpose": "winner",
-            "candidate": first.label,
-            "gate.dice": f"{first.mean:.4f}",
-            # Among so many trainings it was chosen by the gate split.
-            "gate.looks": str(sum(len(one.trainings) for one in story.candidates)),
-        }
-        text = (
-            f"Winner of the study `{study.place.name}`. {story.verdict()}\n\n"
-            f"{trial.user_attrs['described']}"
-        )
-        with study.locked():
-            registered = versions.register(trial.user_attrs["model"], name, text, tags)
-            versions.describe_model(name, model_card.model(name, trial.user_attrs["data"]))
-        return registered
 
-    def _drop(self, story: study_report.StudyReport) -> None:
-        """Delete the models of losing trials, and of confirmations that are not their best."""
-        keep, study = self._searching.asked.keep, self._study
-        if keep == "all":
-            return
-        complete = [trial for trial in story.trials if trial.state == "complete"]
-        kept = finalists(complete, keep)
-        losers = [trial for trial in complete if trial not in kept]
-        best = [candidate.best for candidate in story.candidates]
-        unused = [t for c in story.candidates for t in c.trainings if t not in best]
-        runs_of_losers = {trial.user_attrs["run"] for trial in [*losers, *unused]}
-        with study.locked():
-            # Noted first: what is deleted is not to be registered again.
-            gone = {*dropped(study), *(trial.number for trial in losers)}
-            study.set_attr("dropped", sorted(gone))
-            studies.drop_models(study.id, self._setup.model_name, runs_of_losers)
+def _winner(report: StudyReport) -> Trial:
+    """Return the best training of the best finalist; where none was confirmed, the best trial."""
+    if report.finalists:
+        return report.finalists[0].best
+    if (best := best_of(report.trials)) is not None:
+        return best
+    failed = [trial for trial in report.trials if trial.state == "failed"]
+    reasons = "; ".join(sorted({str(trial.user_attrs["failure"]) for trial in failed}))
+    raise TrainingError(
+        f"study={report.name}: no trial came to its end"
+        + (f" ({reasons})" if reasons else "")
+        + "; give more `trials`, more time or another space"
+    )
 
-    def _log(self, story: study_report.StudyReport, winner: Trial) -> None:
-        pictures = plots.pictures(self._study.optuna)
-        page = plots.page(self._study.optuna, f"Study {story.name}")
-        figures: dict[str, float] = {}
-        for candidate in story.candidates:
-            key = "defaults" if candidate.number == DEFAULTS else "finalist"
-            figures.setdefault(f"confirmed/{key}_gate_dice", candidate.mean)  # the best comes first
-        with self._study.locked():  # another command may end at the same time
-            studies.log_study(
-                self._job.parent,
-                story.markdown(),
-                pictures,
-                page,
-                figures,
-                {"trials.json": [plain(trial) for trial in story.trials]},
+
+def _register(
+    job: SearchJob, study: Study, report: StudyReport, winner: Trial
+) -> versions.VersionRef:
+    """Register the winner's weights, if nobody has."""
+    if not report.finalists:
+        registered = register_trial(study, winner, job.model_name)
+        if registered is None:
+            raise TrackingError(
+                f"study={report.name}: the model of its best trial, {winner.number}, was deleted "
+                "by an earlier `keep`; say confirm=3, or give more `trials`"
             )
-            studies.link_model(self._job.parent, str(winner.user_attrs["model"]))
+        return registered
+    first = report.finalists[0]
+    tags = {
+        "purpose": "winner",
+        "candidate": first.label,
+        "gate.dice": f"{first.mean:.4f}",
+        # Among so many trainings it was chosen by the gate split.
+        "gate.looks": str(sum(len(one.trainings) for one in report.finalists)),
+    }
+    verdict = f"Winner of the study `{report.name}`. {report.verdict()}\n\n"
+    with study.lock():
+        return register(study, winner, job.model_name, tags, verdict)
+
+
+def _drop_losers(job: SearchJob, study: Study, report: StudyReport) -> None:
+    """Delete the models of losing trials, and of confirmations that are not their best."""
+    if job.search.keep == "all":
+        return
+    complete = [trial for trial in report.trials if trial.state == "complete"]
+    kept = best_trials(complete, job.search.keep)
+    losers = [trial for trial in complete if trial not in kept]
+    unused = [t for one in report.finalists for t in one.trainings if t is not one.best]
+    with study.lock():
+        # Noted first: what is deleted is not to be registered again.
+        numbers = {*dropped(study), *(trial.number for trial in losers)}
+        study.set_attr("dropped", sorted(numbers))
+        runs = {trial.user_attrs["run"] for trial in [*losers, *unused]}
+        studies.drop_models(study.id, job.model_name, runs)
+
+
+def _log(parent: Run, study: Study, report: StudyReport, winner: Trial) -> None:
+    metrics: dict[str, float] = {}
+    for one in report.finalists:
+        key = "defaults" if one.number == DEFAULTS else "finalist"
+        metrics.setdefault(f"confirmed/{key}_gate_dice", one.mean)  # the best comes first
+    pictures = plots.pictures(study.optuna)
+    page = plots.page(study.optuna, f"Study {report.name}")
+    trials = [trial_json(trial) for trial in report.trials]
+    with study.lock():  # another command may end at the same time
+        studies.log_study(parent, report.markdown(), pictures, page, metrics, trials)
+        studies.link_model(parent, str(winner.user_attrs["model"]["id"]))

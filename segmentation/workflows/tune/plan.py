@@ -3,19 +3,25 @@
 import dataclasses
 import hashlib
 import json
+import logging
 import os
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from segmentation.config.search import SearchConfig
+from segmentation.config.training import Config
+from segmentation.data.sources import resolve_source
+from segmentation.runtime.device import choose_compute
 from segmentation.tracking.commands import mlflow_run
-from segmentation.tracking.runs.run import Run
-from segmentation.tracking.store import studies_folder
-from segmentation.tuning.space import Space
-from segmentation.tuning.storage import StudyLocation, study_location
-from segmentation.tuning.study import Study
-from segmentation.workflows.session import TrainingSession
-from segmentation.workflows.tune.job import SearchJob, open_study
+from segmentation.tracking.store import connect, studies_folder
+from segmentation.tuning.space import Space, notation
+from segmentation.tuning.storage import study_location
+from segmentation.utils.concurrency import Progress
+from segmentation.workflows.session import TrainingSession, load_data
+from segmentation.workflows.tune.job import SearchJob
+
+_log = logging.getLogger(__name__)
 
 #: May change while a study goes on: where and how it is computed, not what.
 _FREE = ("data", "bad_examples", "device", "loader_workers")
@@ -26,108 +32,140 @@ class SearchPlan:
     """What was asked for, resolved.
 
     Attributes:
-        asked: the settings of the search.
+        search: how the search goes.
         space: what is searched.
         options: every other setting by its parameter's name, and train's defaults for what is
             searched.
-        setup: device, data (`train`, `val`, and `gate` where finalists are confirmed), model.
-        began: seconds since 1970, from which the timeout counts.
+        session: device, data (`train`, `val`, and `gate` where finalists are confirmed), model.
         typed: the parameters that differ from their defaults, as they are typed.
+        store: the address of the tracking store.
     """
 
-    asked: SearchConfig
+    search: SearchConfig
     space: Space
     options: Mapping[str, Any]
-    setup: TrainingSession
-    began: float
+    session: TrainingSession
     typed: Mapping[str, Any]
+    store: str
 
     @property
     def command(self) -> str:
-        """Return the command that goes on with the study."""
+        """The command that goes on with the study."""
         return mlflow_run("tune", {**self.typed, "study": self.name})
 
     @property
     def name(self) -> str:
         """The study's name."""
-        if self.asked.study != "auto":
-            return self.asked.study
+        if self.search.study != "auto":
+            return self.search.study
         text = json.dumps(self._settings(), sort_keys=True)
-        kind = "synthetic" if self.setup.source.is_synthetic else "pets"
+        kind = "synthetic" if self.session.source.is_synthetic else "pets"
         return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     def settings(self) -> dict[str, Any]:
         """Return what must not change under the study's name."""
-        if self.asked.storage == "file":
-            return self._settings()
-        # How long a machine may be silent is something that all must agree on; and what one
-        # computes in bf16 and another in float32 is not to be compared.
-        own = {"heartbeat": self.asked.heartbeat, "precision": self.setup.compute.precision}
-        return {**self._settings(), **own}
+        # After how long a trial counts as lost is something that all processes must agree on.
+        settings = {**self._settings(), "heartbeat": self.search.heartbeat}
+        if self.search.storage != "file":
+            # What one machine computes in bf16 and another in float32 is not to be compared.
+            settings["precision"] = self.session.compute.precision
+        return settings
 
     def _settings(self) -> dict[str, Any]:
         """Return what decides the trials."""
-        own = {name: value for name, value in self.options.items() if name not in _FREE}
-        data = self.setup.data
+        digests = {f"{name} images": self.digests[name][:16] for name in ("train", "val")}
         return {
-            **own,
-            **{name: str(dimension) for name, dimension in self.space.items()},
-            "trial_epochs": self.asked.trial_epochs,
-            "pruner": self.asked.pruner,
-            **{f"{name} images": data[name].digest[:16] for name in ("train", "val")},
+            **{name: value for name, value in self.options.items() if name not in _FREE},
+            **notation(self.space),
+            "trial_epochs": self.search.trial_epochs,
+            "pruner": self.search.pruner,
+            **digests,
         }
 
+    @property
     def digests(self) -> dict[str, str]:
-        """Return the digest of each split."""
-        return {name: part.digest for name, part in self.setup.data.items()}
+        """The digest of each split."""
+        return {name: part.digest for name, part in self.session.data.items()}
 
-    def place(self) -> StudyLocation:
-        """Say where the study is kept."""
-        asked = self.asked
-        return study_location(self.name, asked.storage, studies_folder(), asked.heartbeat)
+    def flat(self) -> dict[str, Any]:
+        """Return all settings as they are logged."""
+        search = notation(self.space) | dataclasses.asdict(self.search)
+        logged = {f"search.{name}": value for name, value in search.items()}
+        return logged | Config.from_options(self.options).flat()
 
-    def study(self) -> Study:
-        """Open the study."""
-        asked, seed = self.asked, int(self.options["seed"])
-        return open_study(self.place(), self.space, seed, asked.pruner, asked.trial_epochs)
-
-    def workers(self) -> int:
-        """Return how many trials run at once."""
-        if self.asked.workers:
-            return self.asked.workers
-        return 2 if self.setup.compute.device.type == "cpu" and _cores() > 1 else 1
-
-    def threads(self) -> int:
-        """Return each worker's share of the threads."""
-        return max(1, _cores() // self.workers())
-
-    def line(self) -> str:
-        """Say in a line what begins."""
-        sizes = ", ".join(f"{len(part)} {name}" for name, part in self.setup.data.items())
-        space = ", ".join(f"{name} {dimension}" for name, dimension in self.space.items())
-        return (
-            f"Study {self.name} in {self.place().address}: {space}; {self.asked.trials} trials of "
-            f"{self.asked.trial_epochs} epochs, {self.workers()} at once on "
-            f"{self.setup.compute.device.type}, {self.setup.compute.amp}; images: {sizes}"
-        )
-
-    def job(self, parent: Run, study_id: str) -> SearchJob:
+    def job(self) -> SearchJob:
         """Return what the workers are to do."""
-        seconds = self.asked.seconds
+        search = self.search
         return SearchJob(
-            place=self.place(),
-            study_id=study_id,
+            location=study_location(self.name, search.storage, studies_folder(), search.heartbeat),
+            search=search,
             space=self.space,
             options=self.options,
-            trial_epochs=self.asked.trial_epochs,
-            trials=self.asked.trials,
-            deadline=None if seconds is None else self.began + seconds,
-            confirm=self.asked.confirm,
-            pruner=self.asked.pruner,
-            digests=self.digests(),
-            parent=parent,
-            model_name=self.setup.model_name,
+            digests=self.digests,
+            model_name=self.session.model_name,
+            deadline=None if search.seconds is None else time.time() + search.seconds,
         )
+
+    @property
+    def workers(self) -> int:
+        """How many trials run at once."""
+        if self.search.workers:
+            return self.search.workers
+        return 2 if self.session.compute.device.type == "cpu" and _cores() > 1 else 1
+
+    @property
+    def threads(self) -> int:
+        """Each worker's share of the threads."""
+        return max(1, _cores() // self.workers)
+
+    def summary(self, address: str) -> str:
+        """Say in a line what begins."""
+        sizes = ", ".join(f"{len(part)} {name}" for name, part in self.session.data.items())
+        space = ", ".join(f"{name} {text}" for name, text in notation(self.space).items())
+        compute = self.session.compute
+        return (
+            f"Study {self.name} in {address}: {space}; {self.search.trials} trials of "
+            f"{self.search.trial_epochs} epochs, {self.workers} at once on {compute.device.type}, "
+            f"{compute.amp}; images: {sizes}"
+        )
+
+
+def plan_search(
+    search: SearchConfig,
+    space: Space,
+    options: Mapping[str, Any],
+    model_name: str,
+    typed: Mapping[str, Any],
+    progress: Progress,
+) -> SearchPlan:
+    """Reach the tracking store and read the images.
+
+    Args:
+        search: how the search goes.
+        space: what is searched.
+        options: every other setting by its parameter's name, and train's defaults.
+        model_name: of the registered model; empty for the usual one.
+        typed: the parameters that differ from their defaults.
+        progress: told how many images are read.
+
+    Raises:
+        ConfigError: more images are asked for than there are.
+        DataError: lists or files cannot be used.
+        TrackingError: the store cannot be used.
+    """
+    config = Config.from_options(options)
+    compute = choose_compute(config.training)
+    source = resolve_source(config.data.source)
+    _log.info(source.summary)
+    store = connect()
+    data = load_data(config.data, source, progress, with_gate=search.confirm > 0)
+    for name, part in data.items():
+        for problem in part.problems:
+            _log.info("Left out of %s: %s", name, problem)
+    session = TrainingSession.of(compute, source, data, model_name)
+    return SearchPlan(
+        search=search, space=space, options=options, session=session, typed=typed, store=store
+    )
 
 
 def _cores() -> int:

@@ -1,186 +1,151 @@
 """A search from start to end: study, parent run, workers, comparison, winner, report."""
 
-import dataclasses
-from collections.abc import Callable
+import logging
 from contextlib import ExitStack, suppress
 
-from segmentation.config.training import Config
 from segmentation.runtime.worker_pool import WorkerPool
 from segmentation.tracking.registry import versions
+from segmentation.tracking.runs.run import Run
 from segmentation.tracking.summaries import studies
-from segmentation.tuning import report as study_report
-from segmentation.tuning.lines import confirmation_line, trial_line
+from segmentation.tuning.report import (
+    DEFAULTS,
+    StudyReport,
+    best_of,
+    confirmation_line,
+    finalists,
+    trial_line,
+)
 from segmentation.tuning.study import COMMAND, Study
-from segmentation.workflows.tune.finish import SearchFinish, SearchResult
+from segmentation.workflows.tune.finish import SearchResult, finish_search
 from segmentation.workflows.tune.job import (
     CONFIRMATIONS,
-    DEFAULTS,
     SearchJob,
-    confirmations,
-    finalists,
-    planned,
-    register,
+    best_trials,
+    num_enqueued,
+    register_trial,
     requeue_lost_trials,
 )
 from segmentation.workflows.tune.plan import SearchPlan
 from segmentation.workflows.tune.worker import work
 
-#: Told one line at a time.
-Say = Callable[[str], None]
+_log = logging.getLogger(__name__)
 
 
-def search(searching: SearchPlan, say: Say) -> SearchResult:
+def search(plan: SearchPlan) -> SearchResult:
     """Run what is missing of a study, confirm its finalists, register the winner.
-
-    Args:
-        searching: what was asked for.
-        say: told a line for each trial.
 
     Raises:
         ConfigError: the study was begun with other settings.
         TrackingError: a store cannot be used, or holds another study.
         TrainingError: no trial came to its end.
     """
-    study = searching.study()
-    study.require_settings(searching.settings())
-    study.set_attr(COMMAND, searching.command)
-    say(searching.line())
-    confirmation = confirmations(study)
-    if "gate" in searching.setup.data:
-        confirmation.require_settings({"gate images": searching.digests()["gate"][:16]})
-    tags = {"study": searching.name, **searching.setup.tags()}
+    job = plan.job()
+    study = job.open_study()
+    study.require_settings(plan.settings())
+    study.set_attr(COMMAND, plan.command)
+    if "gate" in plan.digests:
+        study.confirmations.require_settings({"gate images": plan.digests["gate"][:16]})
+    _log.info(plan.summary(job.location.address))
     with ExitStack() as opened:
-        with study.locked():  # of several commands at once only one makes the parent run
+        with study.lock():  # of several commands at once only one makes the parent run
             known = study.get_attr("parent")
-            parent = opened.enter_context(
-                studies.parent_run(f"tune {searching.name}", tags, study.id, known)
-            )
-            if parent.id != known:
-                study.set_attr("parent", parent.id)
-        return _Searcher(
-            searching, searching.job(parent, study.id), (study, confirmation), say
-        ).run()
+            tags = {"study": plan.name, **plan.session.tags()}
+            run = studies.parent_run(f"tune {plan.name}", tags, study.id, known)
+            parent = opened.enter_context(run)
+            study.set_attr("parent", parent.id)
+            session = plan.session
+            studies.log_settings(parent, plan.flat(), session.data, session.source.root)
+        search = _Search(plan, job, study, parent)
+        search.run()
+        return finish_search(job, study, search.report(), parent, session.source)
 
 
-class _Searcher:
-    """One command's part in a study."""
+class _Search:
+    """One command's part in a search."""
 
-    def __init__(
-        self, searching: SearchPlan, job: SearchJob, both: tuple[Study, Study], say: Say
-    ) -> None:
-        self._searching, self._job, self._say = searching, job, say
-        self._study, self._confirmation = both
-        self._setup = searching.setup
+    def __init__(self, plan: SearchPlan, job: SearchJob, study: Study, parent: Run) -> None:
+        self._plan, self._job, self._study, self._parent = plan, job, study, parent
 
-    def run(self) -> SearchResult:
-        asked = self._searching
-        settings = (
-            {f"search.{name}": str(dimension) for name, dimension in asked.space.items()}
-            | {f"search.{name}": value for name, value in dataclasses.asdict(asked.asked).items()}
-            | Config.from_options(asked.options).flat()
-        )
-        with self._study.locked():  # two commands that begin at once would both find none there
-            studies.log_settings(
-                self._job.parent, settings, self._setup.data, self._setup.source.root
-            )
-        self._mend()
-        done = sum(trial.finished for trial in self._study.trials())
-        if done:
-            self._say(f"Going on with study {self._job.place.name}: {done} trials are done")
+    def run(self) -> None:
+        """Run trials and confirmations until none is left."""
+        self._repair()
+        if done := sum(trial.finished for trial in self._study.trials()):
+            _log.info("Going on with study %s: %d trials are done", self._plan.name, done)
         try:
-            if self._complete():
-                self._say(f"Nothing is left to run: {self._job.trials} trials were asked for")
+            if self._is_complete():
+                _log.info(
+                    "Nothing is left to run: %d trials were asked for", self._job.search.trials
+                )
             else:
-                pool = WorkerPool(asked.workers(), asked.threads(), work, self._job)
-                pool.run(self._hear, self._on_death)
+                pool = WorkerPool(
+                    self._plan.workers, self._plan.threads, work, self._job, self._parent
+                )
+                pool.run(self._on_message, lambda death: _log.info(death[0].upper() + death[1:]))
         except BaseException:
             with suppress(Exception):  # what ended the search matters more
-                self._mend()
-                self._show()
+                self._repair()
+                self._log_progress()
             raise
-        self._mend()
-        self._show()
-        return SearchFinish(self._searching, self._job, self._study, self._story()).finish()
+        self._repair()
+        self._log_progress()
 
-    def _complete(self) -> bool:
+    def report(self) -> StudyReport:
+        """Gather what is known now."""
+        trials, confirmed = self._study.trials(), self._study.confirmations.trials()
+        numbers = [trial.number for trial in best_trials(trials, self._job.search.confirm)]
+        found = finalists(confirmed, [*numbers, DEFAULTS])
+        return StudyReport(
+            name=self._plan.name,
+            space=self._job.space,
+            trials=trials,
+            total=self._job.search.trials,
+            epochs=self._job.search.trial_epochs,
+            pruner=self._job.search.pruner,
+            confirmed=confirmed,
+            # With fewer seeds than the others one would be compared by another measure.
+            finalists=[one for one in found if len(one.gate) == CONFIRMATIONS],
+        )
+
+    def _is_complete(self) -> bool:
         """Tell whether nothing is left to run, so that no worker needs to start."""
         trials = self._study.trials()
-        if sum(trial.finished for trial in trials) < self._job.trials:
+        if sum(trial.finished for trial in trials) < self._job.search.trials:
             return False
-        if not self._job.confirm:
+        if not self._job.search.confirm:
             return True
-        wanted = {trial.number for trial in finalists(trials, self._job.confirm)} | {DEFAULTS}
-        confirmed = self._confirmation.trials()
-        there = {trial.params.get("candidate") for trial in confirmed}
+        wanted = {trial.number for trial in best_trials(trials, self._job.search.confirm)}
+        confirmed = self._study.confirmations.trials()
+        enqueued = {trial.params["candidate"] for trial in confirmed}
         finished = sum(trial.finished for trial in confirmed)
-        return wanted <= there and finished >= planned(confirmed)
+        return wanted | {DEFAULTS} <= enqueued and finished >= num_enqueued(
+            self._study.confirmations
+        )
 
-    def _hear(self, message: tuple[str, int]) -> None:
+    def _on_message(self, message: tuple[str, int]) -> None:
         """Tell of a trial that has ended."""
         stage, number = message
         if stage == "search":
             trials = self._study.trials()
-            ended = trials[number].ended
-            before = [t for t in trials if t.finished and t.ended and ended and t.ended <= ended]
-            best = study_report.best_of(trials)
-            self._say(trial_line(trials[number], len(before), self._job.trials, best))
+            done = sum(t.finished and t.ended <= trials[number].ended for t in trials)
+            _log.info(trial_line(trials[number], done, self._job.search.trials, best_of(trials)))
         else:
-            trials = self._confirmation.trials()
+            confirmed = self._study.confirmations
+            trials = confirmed.trials()
             done = sum(trial.finished for trial in trials)
-            self._say(confirmation_line(trials[number], done, planned(trials)))
-        with suppress(Exception):  # it is shown again; no trial is to end for its sake
-            self._show()
+            _log.info(confirmation_line(trials[number], done, num_enqueued(confirmed)))
+        with suppress(Exception):  # it is logged again; no trial is to end for its sake
+            self._log_progress()
 
-    def _on_death(self, clause: str) -> None:
-        self._say(clause[0].upper() + clause[1:])
-        self._mend()
-
-    def _mend(self) -> None:
+    def _repair(self) -> None:
         """End in both stores what a killed process has left, and register what it had not."""
-        requeue_lost_trials(self._study, self._confirmation)
-        name = self._setup.model_name
-        there = versions.registered_runs(name, self._study.id)  # asked once, not for each trial
+        requeue_lost_trials(self._study)
+        name = self._job.model_name
+        registered = versions.registered_runs(name, self._study.id)  # asked once, not for each
         for trial in self._study.trials():
-            if trial.state == "complete" and trial.user_attrs["run"] not in there:
-                register(self._study, trial, name)
+            if trial.state == "complete" and trial.user_attrs["run"] not in registered:
+                register_trial(self._study, trial, name)
 
-    def _show(self) -> None:
+    def _log_progress(self) -> None:
         """Bring the parent run's curves and description up to date."""
-        finished = sorted(
-            (trial for trial in self._study.trials() if trial.finished and trial.ended),
-            key=lambda trial: (trial.ended, trial.number),
-        )
-        points, best = [], None
-        for trial in finished:
-            point = {"trials/epochs": float(trial.reports)}
-            if trial.value is not None:
-                point["trials/dice"] = trial.value
-            if trial.state == "complete" and trial.value is not None:
-                best = trial.value if best is None else max(best, trial.value)
-            if best is not None:
-                point["best/dice"] = best
-            points.append(point)
-        with self._study.locked():
-            studies.log_progress(self._job.parent, points)
-            self._job.parent.describe(self._story().markdown())
-
-    def _story(self) -> study_report.StudyReport:
-        """Gather what is known now."""
-        trials, confirmed = self._study.trials(), self._confirmation.trials()
-        numbers = [trial.number for trial in finalists(trials, self._job.confirm)]
-        found = study_report.candidates(confirmed, [*numbers, DEFAULTS])
-        # With fewer seeds than the others a candidate would be compared by another measure.
-        found = [candidate for candidate in found if len(candidate.gate) == CONFIRMATIONS]
-        defaults = next((one for one in found if one.number == DEFAULTS), None)
-        others = [one for one in found if one.number != DEFAULTS]
-        return study_report.StudyReport(
-            name=self._job.place.name,
-            space=self._job.space,
-            trials=trials,
-            asked=self._job.trials,
-            epochs=self._job.trial_epochs,
-            pruner=self._job.pruner,
-            confirmed=confirmed,
-            candidates=found,
-            comparisons=study_report.compare_with(defaults, others) if defaults else {},
-        )
+        with self._study.lock():
+            studies.log_progress(self._parent, self._study.trials(), self.report().markdown())
