@@ -6,7 +6,6 @@ from typing import Any
 import mlflow
 from mlflow.entities import Run
 
-from segmentation.tuning.space import Space
 from segmentation.tuning.storage import StudyLocation
 from segmentation.tuning.study import Study, Trial
 from tests.helpers.programs import TINY, Program
@@ -36,10 +35,9 @@ class Searched:
 
     def trials(self, part: str = "") -> list[Trial]:
         """Return the trials of the search, or of the part `.confirmation`."""
-        address = str(self.program.folder / "studies" / f"{self.name}{part}.journal")
-        space: Space = {}
-        place = StudyLocation(name=f"{self.name}{part}", address=address, heartbeat=10)
-        return Study(place, space, 0, None).trials()
+        address = str(self.program.folder / "studies" / f"{self.name}.db")
+        location = StudyLocation(name=f"{self.name}{part}", address=address, heartbeat=10)
+        return Study(location).trials()
 
     def runs(self, **tags: str) -> list[Run]:
         """Return the runs with these tags, the oldest first."""

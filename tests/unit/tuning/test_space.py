@@ -1,10 +1,11 @@
 """The notation in which users say what is searched."""
 
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from segmentation.config.training import searchable
 from segmentation.errors import ConfigError
-from segmentation.tuning.space import Choices, Range, check, parse
+from segmentation.tuning.space import check, notation, parse
 
 ALL = {one.option: str(one.default) for one in searchable()}
 
@@ -14,10 +15,10 @@ def test_values_ranges_and_choices_are_told_apart() -> None:
         ALL | {"width": "8..32:8", "lr": "3e-4..3e-2", "depth": "3,4", "loss": "bce, bce+dice"}
     )
     assert space == {
-        "width": Range(low=8, high=32, step=8, log=False),
-        "depth": Choices(values=(3, 4)),
-        "lr": Range(low=3e-4, high=3e-2, step=None, log=True),
-        "loss": Choices(values=("bce", "bce+dice")),
+        "width": IntDistribution(8, 32, step=8),
+        "depth": CategoricalDistribution((3, 4)),
+        "lr": FloatDistribution(3e-4, 3e-2, log=True),
+        "loss": CategoricalDistribution(("bce", "bce+dice")),
     }
     assert fixed["augment"] == "strong"
     assert fixed["batch_size"] == 8
@@ -27,7 +28,7 @@ def test_values_ranges_and_choices_are_told_apart() -> None:
 def test_the_notation_of_a_dimension_reads_as_it_was_typed() -> None:
     typed = {"width": "8..32:8", "lr": "0.0003..0.03", "depth": "3..5", "augment": "none,light"}
     _, space = parse(ALL | typed)
-    assert {name: str(dimension) for name, dimension in space.items()} == typed
+    assert notation(space) == typed
 
 
 @pytest.mark.parametrize(
