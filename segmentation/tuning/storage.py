@@ -84,7 +84,7 @@ def open_storage(location: StudyLocation) -> RDBStorage:
                 _let_readers_and_a_writer_work_together(location)
             return RDBStorage(
                 location.url,
-                engine_kwargs={"pool_pre_ping": True, "connect_args": _connect_args(location)},
+                engine_kwargs=_engine_options(location),
                 heartbeat_interval=location.heartbeat,
                 grace_period=_MISSED * location.heartbeat,
             )
@@ -129,14 +129,14 @@ def _let_readers_and_a_writer_work_together(location: StudyLocation) -> None:
 
 
 def _engine(location: StudyLocation) -> sqlalchemy.Engine:
-    return sqlalchemy.create_engine(
-        location.url, poolclass=sqlalchemy.NullPool, connect_args=_connect_args(location)
-    )
+    return sqlalchemy.create_engine(location.url, **_engine_options(location))
 
 
-def _connect_args(location: StudyLocation) -> dict[str, Any]:
-    if not location.shared:
-        return {"timeout": 60}  # seconds, while another process writes
-    # So that the server notices within a minute that the machine which holds a lock is gone.
-    keepalives = "-c tcp_keepalives_idle=20 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
-    return {"connect_timeout": 10, "options": keepalives}
+def _engine_options(location: StudyLocation) -> dict[str, Any]:
+    connect_args: dict[str, Any] = {"timeout": 60}  # seconds, while another process writes
+    if location.shared:
+        # So that the server notices within a minute that the machine which holds a lock is gone.
+        keepalives = "-c tcp_keepalives_idle=20 -c tcp_keepalives_interval=10"
+        connect_args = {"connect_timeout": 10, "options": f"{keepalives} -c tcp_keepalives_count=3"}
+    # Some calls an epoch: no connection needs to be held open between them.
+    return {"poolclass": sqlalchemy.NullPool, "connect_args": connect_args}
