@@ -1,6 +1,5 @@
 """Search width, learning rate and more; confirm the finalists; register the winner."""
 
-import logging
 from typing import Any
 
 import click
@@ -12,11 +11,6 @@ from segmentation.config.search import SearchConfig
 from segmentation.config.training import Config, require_model_name, searchable
 
 _RANGES = [one.option for one in searchable()]
-
-
-class _Echo(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        click.echo(self.format(record))
 
 
 @click.command(context_settings={"show_default": True})
@@ -49,8 +43,6 @@ def main(context: click.Context, model_name: str, **options: Any) -> None:
     from segmentation.workflows.tune.plan import plan_search
     from segmentation.workflows.tune.search import search
 
-    logging.getLogger("segmentation").setLevel(logging.INFO)
-    logging.getLogger("segmentation").addHandler(_Echo())
     progress = ProgressBar("Reading images")
     plan = plan_search(config, space, settings, model_name, differing(context), progress)
     try:
