@@ -63,7 +63,13 @@ def test_listing_changes_nothing(program: Program, pets: Path) -> None:
 
 
 def test_lost_trials_are_ended_and_the_search_goes_on(program: Program, pets: Path) -> None:
-    options = {**TINY_SEARCH, "trial_epochs": "40", "pruner": "none", "confirm": "0"}
+    options = {
+        **TINY_SEARCH,
+        "trial_epochs": "40",
+        "pruner": "none",
+        "confirm": "0",
+        "heartbeat": "1",
+    }
     process = program.start(*entry_command("tune", **options, data=pets))
     searched = Searched(program)
     try:

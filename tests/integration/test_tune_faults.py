@@ -98,7 +98,9 @@ def test_ctrl_c_ends_everything_and_the_same_command_goes_on(
 def kill_at_random_and_complete(program: Program, pets: Path, kills: int, seed: int) -> None:
     """Kill a worker, the parent, or both, again and again; then let it complete."""
     generator = np.random.default_rng(seed)
-    command = entry_command("tune", **{**TINY_SEARCH, "trials": str(2 * kills)}, data=pets)
+    command = entry_command(
+        "tune", **{**TINY_SEARCH, "trials": str(2 * kills), "heartbeat": "1"}, data=pets
+    )
     searched = Searched(program)
     for number in range(kills):
         process = program.start(*command)
