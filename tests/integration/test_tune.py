@@ -160,11 +160,6 @@ def test_shrinking_leaves_what_a_search_needs_to_go_on(tuned: Tuned) -> None:
     done = tuned.program.entry("shrink", versions=1, delete="true", caches="false")
     assert done.returncode == 0, done.stderr
     assert "Nothing is left that can go" in done.stdout
-    (line,) = [one for one in done.stdout.splitlines() if one.startswith("models of searches")]
-    complete = [trial for part in ("", ".confirmation") for trial in tuned.trials(part)]
-    models = sum(trial.state == "complete" for trial in complete)
-    assert line.split()[3] == str(models)
-    assert "`-P keep=3`" in line
     assert sorted(version.version for version in tuned.versions()) == before
 
 
