@@ -85,7 +85,8 @@ def test_ctrl_c_ends_everything_and_the_same_command_goes_on(
     assert process.returncode == 1
     assert err.startswith("Error: stopped by Ctrl-C or SIGTERM")
     assert len(err.splitlines()) == 1
-    assert f"Go on: mlflow run {PROJECT} -e tune --env-manager local -P width=2..4:2" in out
+    assert f"Go on: mlflow run {PROJECT} -e tune --env-manager local -P " in out
+    assert " -P width=2..4:2 " in out
     wait_until_gone(workers)
     searched = Searched(program)
     assert {run.info.status for run in searched.runs()} <= {"FINISHED", "KILLED", "FAILED"}
