@@ -18,7 +18,7 @@ from segmentation.data.photo_folder import PredictOptions, find_photos
 from segmentation.models.predictor import Batched
 from segmentation.models.unet import Segmenter, build_unet
 from segmentation.workflows.benchmark.measuring import interleaved, random_batch, seconds, text
-from segmentation.workflows.predict import predict
+from segmentation.workflows.predict import write_masks
 
 _REPEATS, _SIZE, _BATCH, _CPU = 5, 128, 8, torch.device("cpu")
 
@@ -36,7 +36,7 @@ def compare(width: int, photos: Path) -> None:
 
     def whole() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            predict(model, tasks, PredictOptions(output=Path(folder) / "out"), lambda *_: None)
+            write_masks(model, tasks, PredictOptions(output=Path(folder) / "out"), lambda *_: None)
 
     cases = {"bare": lambda: seconds(bare), "predict": lambda: seconds(whole)}
     took = interleaved(cases, _REPEATS)

@@ -22,13 +22,19 @@ class PredictOptions:
         output: the folder.
         threshold: the probability above which a pixel is pet, in (0, 1).
         overlays: whether the photo with the mask over it is written too.
-        probabilities: whether grey pictures of the probability, 0 to 255, are written too.
+        probabilities: whether gray pictures of the probability, 0 to 255, are written too.
+        overwrite: whether files that are there are replaced.
     """
 
     output: Path
     threshold: float = 0.5
     overlays: bool = False
     probabilities: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold < 1:
+            raise ConfigError(f"threshold={self.threshold}: expected more than 0 and less than 1")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,12 +51,12 @@ class PhotoTask:
     name: Path
     result: Path
 
-    def targets(self, wanted: PredictOptions) -> list[Path]:
+    def targets(self, options: PredictOptions) -> list[Path]:
         """Return the files that are written of it: mask, overlay, probabilities."""
         kinds = [("masks", "png")]
-        kinds += [("overlays", "jpg")] if wanted.overlays else []
-        kinds += [("probabilities", "png")] if wanted.probabilities else []
-        return [wanted.output / kind / f"{self.result}.{ending}" for kind, ending in kinds]
+        kinds += [("overlays", "jpg")] if options.overlays else []
+        kinds += [("probabilities", "png")] if options.probabilities else []
+        return [options.output / kind / f"{self.result}.{ending}" for kind, ending in kinds]
 
 
 def find_photos(images: Path, output: Path) -> tuple[list[PhotoTask], Counter[str]]:
@@ -70,9 +76,8 @@ def find_photos(images: Path, output: Path) -> tuple[list[PhotoTask], Counter[st
         ConfigError: there is no such file or folder, no photo in it, or `output` is that folder.
     """
     if images.is_file():
-        return [
-            PhotoTask(photo=images, name=Path(images.name), result=Path(images.stem))
-        ], Counter()
+        task = PhotoTask(photo=images, name=Path(images.name), result=Path(images.stem))
+        return [task], Counter()
     if not images.is_dir():
         raise ConfigError(f"images={images}: there is no such file or folder")
     if images.resolve() == output.resolve():
@@ -84,25 +89,22 @@ def find_photos(images: Path, output: Path) -> tuple[list[PhotoTask], Counter[st
             f"images={images}: no file there ends in {', '.join(ENDINGS)}"
             + (f"; there are {found}" if found else "")
         )
-    tasks = [
-        PhotoTask(photo=images / name, name=name, result=result)
-        for name, result in zip(names, _results(names), strict=True)
-    ]
-    return tasks, others
+    pairs = zip(names, _results(names), strict=True)
+    return [PhotoTask(photo=images / n, name=n, result=result) for n, result in pairs], others
 
 
-def require_free(tasks: Sequence[PhotoTask], wanted: PredictOptions, *, overwrite: bool) -> None:
-    """Refuse to overwrite anything that is not to be overwritten.
+def require_free(tasks: Sequence[PhotoTask], options: PredictOptions) -> None:
+    """Refuse to overwrite what is not to be overwritten.
 
     Raises:
         ConfigError: a file that would be written is there, or `output` is a file.
     """
-    output = wanted.output
+    output = options.output
     if output.exists() and not output.is_dir():
         raise ConfigError(f"output={output}: is a file; expected a folder")
-    targets = [output / TABLE, *(path for task in tasks for path in task.targets(wanted))]
+    targets = [output / TABLE, *(path for task in tasks for path in task.targets(options))]
     there = [path for path in targets if os.path.lexists(path)]
-    if there and not overwrite:
+    if there and not options.overwrite:
         raise ConfigError(
             f"output={output}: {len(there)} of the {len(targets)} files to be written are there "
             f"already, such as {there[0]}; give another folder, or say overwrite=true"

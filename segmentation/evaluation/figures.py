@@ -72,20 +72,20 @@ def encode(picture: Picture, form: str, **options: int) -> bytes:
     return stream.getvalue()
 
 
-def gallery(panels: Sequence[Picture], captions: Sequence[str], columns: int) -> Picture:
+def sheet(panels: Sequence[Picture], captions: Sequence[str], columns: int) -> Picture:
     """Lay out panels of any width in a grid, each under its caption."""
     tallest = max(panel.shape[0] for panel in panels)
     size = max(13, tallest // 11)  # the sheet will be looked at reduced
     width = max(panel.shape[1] for panel in panels) + 12
     height = tallest + size + 17
     rows = -(-len(panels) // columns)
-    sheet = Image.new("RGB", (width * min(columns, len(panels)), height * rows), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size)
+    page = Image.new("RGB", (width * min(columns, len(panels)), height * rows), "white")
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(size)
     for position, (picture, caption) in enumerate(zip(panels, captions, strict=True)):
         left, top = width * (position % columns) + 6, height * (position // columns) + 4
         draw.text((left, top), caption, fill="black", font=font)
-        sheet.paste(Image.fromarray(picture), (left, top + size + 5))
-    return np.asarray(sheet)
+        page.paste(Image.fromarray(picture), (left, top + size + 5))
+    return np.asarray(page)
 
 
 def progress(moments: Mapping[int, Sequence[Picture]], names: Sequence[str]) -> Picture:

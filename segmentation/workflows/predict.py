@@ -1,31 +1,45 @@
-"""Masks for a person's own photos: read ahead, computed in batches, written as they are done."""
+"""Masks for a person's own photos: computed in batches, written as they are done."""
 
 import csv
 import dataclasses
 import errno
 import io
+import logging
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.data.photo_folder import TABLE, PhotoTask, PredictOptions
+from segmentation.config.training import Config
+from segmentation.data.photo_folder import (
+    TABLE,
+    PhotoTask,
+    PredictOptions,
+    find_photos,
+    require_free,
+)
+from segmentation.errors import DataError
 from segmentation.evaluation.figures import encode, overlay
 from segmentation.models.predictor import BATCH, Model, Photo, one_thread_each, workers_for
+from segmentation.runtime.device import choose_compute
+from segmentation.tracking.commands import view_run
+from segmentation.tracking.registry.loading import default_model, load
 from segmentation.tracking.registry.photo_model import PhotoError, mask_png, read_photo
-from segmentation.tracking.summaries.predictions import PredictionSummary
+from segmentation.tracking.store import connect
+from segmentation.tracking.summaries.predictions import PredictionSummary, log_prediction
 from segmentation.utils.concurrency import Progress, batched, prefetch
 from segmentation.utils.files import atomic_write, read_regular_file
 from segmentation.utils.paths import printable
 
-_COLUMNS = ("image", "mask", "width", "height", "pet_share", "problem")
 #: After these nothing further can be written.
 _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Row:
+class _Row:
     """What the table says of one photo; without a mask where there is a problem."""
 
     image: str
@@ -37,44 +51,90 @@ class Row:
 
 
 def predict(
-    model: Model, tasks: Sequence[PhotoTask], wanted: PredictOptions, progress: Progress
+    images: Path,
+    options: PredictOptions,
+    uri: str,
+    config: Config,
+    *,
+    allow_pickle: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> PredictionSummary:
+    """Write a mask for each photo of a folder, and log a run of it.
+
+    Args:
+        images: a photo or a folder.
+        options: what to write, and where.
+        uri: the model's address; empty for the champion.
+        config: on which device.
+        allow_pickle: whether the model may bring code.
+        progress: called with how many photos are done.
+
+    Raises:
+        ConfigError: there are no photos, or files would be overwritten.
+        ModelError: the model cannot be loaded, or fails.
+        DataError: some photos could not be used; the others are done.
+    """
+    tasks, others = find_photos(images, options.output)
+    require_free(tasks, options)
+    store = connect()
+    compute = choose_compute(config.training)
+    loaded = load(uri or default_model("champion"), compute.device, allow_pickle=allow_pickle)
+    _log.info("Model: %s, on %s", loaded.label, loaded.model.device.type)
+    for ending, count in sorted(others.items()):
+        _log.info("Not looked at: %d file(s), ending: %s", count, ending)
+    summary = write_masks(loaded.model, tasks, options, progress)
+    run_id = log_prediction(summary, loaded, images, options)
+    for problem in summary.problems:
+        _log.info("Left out: %s", problem)
+    output = printable(str(options.output))
+    if summary.photos:
+        _log.info(
+            f"Wrote {summary.photos} masks to {output}/masks, "
+            f"{summary.photos / summary.seconds:.0f} photos/s; on average {summary.pet_share:.1%} "
+            "is pet"
+        )
+    _log.info("Table: %s/%s", output, TABLE)
+    _log.info("Look:  %s", view_run(store, run_id))
+    if summary.problems:
+        raise DataError(
+            f"{len(summary.problems)} of {len(tasks)} photos could not be used (listed above); "
+            "the others are done"
+        )
+    return summary
+
+
+def write_masks(
+    model: Model, tasks: Sequence[PhotoTask], options: PredictOptions, progress: Progress
 ) -> PredictionSummary:
     """Write a mask for each photo, and a table of all; what is written is whole at any moment.
 
-    Args:
-        model: gives the probabilities.
-        tasks: the photos.
-        wanted: what to write.
-        progress: told how many are done.
-
     Raises:
         OSError: nothing can be written any more; what was written by then stays, and the table
-            tells, but for the last few where it was stopped by Ctrl-C.
+            has it, but for the last few where Ctrl-C came.
         ModelError: the model fails.
     """
 
-    def work(batch: Sequence[tuple[PhotoTask, bytes | str]]) -> tuple[list[Row], Exception | None]:
-        done: list[Row] = []
+    def work(batch: Sequence[PhotoTask]) -> tuple[list[_Row], Exception | None]:
+        rows: list[_Row] = []
         try:
-            for row in _rows(model, batch, wanted):
-                done.append(row)
+            for row in _rows(model, batch, options):
+                rows.append(row)
         except Exception as error:
-            return done, error
-        return done, None
+            return rows, error
+        return rows, None
 
-    began = time.perf_counter()
+    started = time.perf_counter()
     shares: list[float] = []
     problems: list[str] = []
-    wanted.output.mkdir(parents=True, exist_ok=True)
+    options.output.mkdir(parents=True, exist_ok=True)
     with (
-        atomic_write(wanted.output / TABLE, whatever_happens=True) as stream,
+        atomic_write(options.output / TABLE, whatever_happens=True) as stream,
         io.TextIOWrapper(stream, "utf-8", "surrogateescape", newline="") as text,
         one_thread_each() as first,
     ):
         table = csv.writer(text, lineterminator="\n")
-        table.writerow(_COLUMNS)
-        inputs = batched(map(_read, tasks), BATCH)
-        for rows, error in prefetch(work, inputs, workers_for(model.device), first):
+        table.writerow(field.name for field in dataclasses.fields(_Row))
+        for rows, error in prefetch(work, batched(tasks, BATCH), workers_for(model.device), first):
             for row in rows:
                 table.writerow(dataclasses.astuple(row))
                 if row.pet_share is None:
@@ -88,67 +148,59 @@ def predict(
         photos=len(shares),
         problems=tuple(problems),
         pet_share=float(np.mean(shares)) if shares else float("nan"),
-        seconds=time.perf_counter() - began,
+        seconds=time.perf_counter() - started,
     )
 
 
-def _read(task: PhotoTask) -> tuple[PhotoTask, bytes | str]:
-    """Read a file, or say why that is not possible."""
-    try:
-        return task, read_regular_file(task.photo)
-    except OSError as error:
-        return task, f"cannot be read ({error.strerror or error})"
+def _rows(model: Model, batch: Sequence[PhotoTask], options: PredictOptions) -> Iterator[_Row]:
+    """Write the results of a batch; yield what the table says as they are written."""
+    readable: list[tuple[PhotoTask, bytes]] = []
+    bad: list[_Row] = []
 
-
-def _rows(
-    model: Model, batch: Sequence[tuple[PhotoTask, bytes | str]], wanted: PredictOptions
-) -> Iterator[Row]:
-    """Make and write the results of a batch; yield them as they are written."""
-    good: list[tuple[PhotoTask, bytes]] = []
-    bad: list[Row] = []
-
-    def decoded() -> Iterator[Photo]:
-        for task, content in batch:
+    def photos() -> Iterator[Photo]:
+        for task in batch:
             try:
-                if isinstance(content, str):
-                    raise PhotoError(content)
+                content = read_regular_file(task.photo)
                 photo = read_photo(content)
+            except OSError as error:
+                problem = f"cannot be read ({error.strerror or error})"
+                bad.append(_Row(image=str(task.name), problem=problem))
             except PhotoError as error:
-                bad.append(Row(image=str(task.name), problem=str(error)))
-                continue
-            good.append((task, content))
-            yield photo
+                bad.append(_Row(image=str(task.name), problem=str(error)))
+            else:
+                readable.append((task, content))
+                yield photo
 
-    for position, probability in enumerate(model(decoded())):
-        task, content = good[position]
+    for position, probability in enumerate(model(photos())):
+        task, content = readable[position]
         try:
-            yield _written(task, probability, content, wanted)
+            yield _write(task, probability, content, options)
         except OSError as error:
             if error.errno in _FATAL:
                 raise
             problem = f"cannot be written ({error.strerror or error})"
-            yield Row(image=str(task.name), problem=problem)
+            yield _Row(image=str(task.name), problem=problem)
     yield from bad
 
 
-def _written(
-    task: PhotoTask, probability: NDArray[np.float32], content: bytes, wanted: PredictOptions
-) -> Row:
+def _write(
+    task: PhotoTask, probability: NDArray[np.float32], content: bytes, options: PredictOptions
+) -> _Row:
     """Write what is wanted of one photo."""
-    mask = probability > wanted.threshold
+    mask = probability > options.threshold
     contents = [mask_png(mask)]
-    if wanted.overlays:  # decoded once more: kept, a batch of large photos would take gigabytes
+    if options.overlays:  # decoded once more: kept, a batch of large photos would take gigabytes
         contents.append(encode(overlay(read_photo(content), mask), "JPEG", quality=90))
-    if wanted.probabilities:
+    if options.probabilities:
         contents.append(encode((probability * 255).round().astype(np.uint8), "PNG"))
-    targets = task.targets(wanted)
-    for path, made in zip(targets, contents, strict=True):
+    targets = task.targets(options)
+    for path, encoded in zip(targets, contents, strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as stream:
-            stream.write(made)
-    return Row(
+            stream.write(encoded)
+    return _Row(
         image=str(task.name),
-        mask=str(targets[0].relative_to(wanted.output)),
+        mask=str(targets[0].relative_to(options.output)),
         width=mask.shape[1],
         height=mask.shape[0],
         pet_share=round(np.count_nonzero(mask) / mask.size, 6),

@@ -1,61 +1,66 @@
-"""Who is champion: both models judged anew on the gate split, the rule applied, its word kept."""
+"""Who is champion: both models scored anew on the gate split, the rule applied and recorded."""
 
 import dataclasses
-import functools
+import logging
+import re
 from collections.abc import Sequence
 
 import torch
 
+from segmentation.config.training import Config
 from segmentation.data.oxford_pets import Example, read_trainval
-from segmentation.data.sources import Source
+from segmentation.data.sources import Source, resolve_source
 from segmentation.data.splits import gate_of
-from segmentation.errors import DataError, ModelError
+from segmentation.errors import ConfigError, DataError, ModelError
 from segmentation.evaluation.promotion_rule import Contest, Decision, decide
 from segmentation.evaluation.scoring import Evaluation, ScoredImage, score_images
 from segmentation.metrics.segmentation import Counts
 from segmentation.models.predictor import Model
-from segmentation.tracking.commands import mlflow_run
+from segmentation.runtime.device import choose_compute
+from segmentation.tracking.commands import mlflow_run, view_run
 from segmentation.tracking.registry.champion import champion_of, record_decision
-from segmentation.tracking.registry.loading import load, seen_images
-from segmentation.tracking.registry.versions import VersionInfo, VersionRef, version_info
-from segmentation.tracking.runs.run import Run
-from segmentation.tracking.store import StoreError
+from segmentation.tracking.registry.loading import default_model, load, seen_images
+from segmentation.tracking.registry.versions import VersionRef, version_info
+from segmentation.tracking.runs.run import Run, tracked_run
+from segmentation.tracking.store import StoreError, connect
 from segmentation.utils.concurrency import Progress
 
 _TRIES = 5
+_log = logging.getLogger(__name__)
+
+
+#: What is the same of an image for both models, unless a file was changed between their turns: its
+#: id, its file's digest, and how many of its pixels are pet and background.
+_Key = tuple[str, str, int, int]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Rival:
-    """A model in the contest: what answers, and the SHA-256 of the images that it has seen."""
-
-    model: Model
-    seen: frozenset[str] | None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Mark:
-    """How a model did on one image.
+class _Candidate:
+    """A version that is or may become champion.
 
     Attributes:
-        example: which one.
-        digest: SHA-256 of its file, by which it is known under other names.
-        counts: the model's.
+        version: its number.
+        tags: the registry's.
+        seen: SHA-256 of the images that it was trained on, or that chose its epoch; None if that is
+            not known.
+        scores: on the gate images; None if it cannot be scored.
+        trouble: why not.
     """
 
-    example: Example
-    digest: str
-    counts: Counts
-
-    def of(self) -> tuple[str, str, int, int]:
-        """Return what is the same for both models if nothing has changed in between."""
-        pet = int((self.counts.tp + self.counts.fn).sum())
-        rest = int((self.counts.fp + self.counts.tn).sum())
-        return self.example.id, self.digest, pet, rest
+    version: str
+    tags: dict[str, str]
+    seen: frozenset[str] | None
+    scores: dict[_Key, tuple[Example, Counts]] | None
+    trouble: str = ""
 
 
 class GateEvaluator:
-    """The gate images of a data set."""
+    """Scores models on the gate images of a data set.
+
+    Attributes:
+        device: where models compute that are loaded for it; None: on the CPU.
+        problems: a line for each image that cannot be used.
+    """
 
     def __init__(
         self,
@@ -64,45 +69,76 @@ class GateEvaluator:
         progress: Progress = lambda done, total: None,
         device: torch.device | None = None,
     ) -> None:
-        """Find them.
-
-        Args:
-            source: the data set.
-            border: what the trimap's border counts as.
-            progress: told how many are judged.
-            device: where models compute that are loaded for it; the CPU if it is not given.
-
-        Raises:
-            DataError: its lists cannot be used.
-        """
-        self.gate = gate_of(read_trainval(source.root))
+        self._examples = gate_of(read_trainval(source.root))
         self._border, self._progress, self.device = border, progress, device
         self.problems: tuple[str, ...] = ()
 
-    def evaluate(self, model: Model) -> list[_Mark]:
-        """Judge a model on all of them that can be used."""
-        marks, self.problems = score_images(
-            model, self.gate, self._border, _mark, progress=self._progress
+    def evaluate(self, model: Model) -> dict[_Key, tuple[Example, Counts]]:
+        """Score a model on all images that can be used."""
+
+        def measure(image: ScoredImage) -> tuple[_Key, tuple[Example, Counts]]:
+            counts = image.counts
+            pixels = int((counts.tp + counts.fn).sum()), int((counts.fp + counts.tn).sum())
+            return (image.example.id, image.digest, *pixels), (image.example, counts)
+
+        scores, self.problems = score_images(
+            model, self._examples, self._border, measure, progress=self._progress
         )
-        return marks
+        return dict(scores)
+
+
+def promote_model(
+    uri: str,
+    config: Config,
+    *,
+    force: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> Decision:
+    """Compare a version with the champion of its name in a run; promote it if it is better.
+
+    Args:
+        uri: of the version; empty for the challenger of the data's usual model.
+        config: data, border and device.
+        force: see `promote`.
+        progress: called with how many images are done.
+    """
+    if uri and not re.fullmatch(r"models:/[^/@]+(/\d+|@[^/@]+)", uri):
+        raise ConfigError(
+            f"model={uri}: expected a registered version, such as models:/pet-unet/3 or "
+            "models:/pet-unet@challenger"
+        )
+    compute, source = choose_compute(config.training), resolve_source(config.data.source)
+    _log.info(source.summary)
+    store = connect()
+    loaded = load(uri or default_model("challenger", source), compute.device)
+    challenger = VersionRef(name=loaded.name, version=loaded.version)
+    gate = GateEvaluator(source, config.data.border, progress, compute.device)
+    tags = {"data.source": source.name, "model": loaded.label}
+    with tracked_run(f"promote {loaded.label}", tags, system_metrics=False) as run:
+        decision = promote(challenger, gate, loaded.model, run=run, force=force)
+    for problem in gate.problems:
+        _log.info("Left out: %s", problem)
+    _log.info(decision.reason)
+    _log.info("Look:  %s", view_run(store, run.id))
+    return decision
 
 
 def promote(
-    registered: VersionRef,
-    arena: GateEvaluator,
+    ref: VersionRef,
+    gate: GateEvaluator,
     model: Model | None = None,
     *,
     run: Run,
     force: bool = False,
 ) -> Decision:
-    """Let a version contend with the champion of its name, and write down how it went.
+    """Compare a version with the champion of its name, and record the decision.
 
-    The decision goes on the version and on the run. Whoever else becomes champion in the
-    meantime is contended with, too.
+    It is recorded on the version and on the run. If somebody else becomes champion in the meantime,
+    the version is compared with that one.
 
     Args:
-        registered: the challenger.
-        arena: where.
+        ref: the challenger.
+        gate: scores both.
         model: the challenger, if it is at hand; else it is loaded.
         run: in which that is done.
         force: whether it takes over even if it is not shown to be better.
@@ -111,98 +147,81 @@ def promote(
         ModelError: the challenger cannot be loaded.
         DataError: the champion changed again and again.
     """
-    known = version_info(registered.name, registered.version)
-    challenger = _Rival(
-        model=model or load(registered.uri, arena.device).model,
-        seen=seen_images(known.run_id),
-    )
-    marks = arena.evaluate(challenger.model)
+    scores = gate.evaluate(model or load(ref.uri, gate.device).model)
+    challenger = _candidate(ref, scores)
     for _ in range(_TRIES):
-        rival = champion_of(registered.name)
-        if rival == registered.version:
+        version = champion_of(ref.name)
+        if version == ref.version:
             return Decision(promoted=True, reason="Champion: it is so already.", metrics={})
-        contest = _contest(arena, challenger, marks, known, registered, rival)
-        decision = decide(contest, force=force)
-        if record_decision(
-            registered,
-            rival,
-            promoted=decision.promoted,
-            reason=decision.reason,
-            p_value=decision.metrics.get("gate/p_value"),
-            log=functools.partial(run.log_decision, decision),
-        ):
+        other = VersionRef(name=ref.name, version=version) if version else None
+        champion = _champion(other, gate) if other else None
+        decision = decide(_contest(challenger, champion, gate.problems), force=force)
+        if record_decision(ref, version, decision, run):
             return decision
-    raise DataError(f"the champion of {registered.name} changes too often; try again later")
+    raise DataError(f"the champion of {ref.name} changes too often; try again later")
 
 
-def try_promote(registered: VersionRef, arena: GateEvaluator, model: Model, run: Run) -> str:
-    """Let a version contend, see `promote`; return how it went, in words.
+def try_promote(ref: VersionRef, gate: GateEvaluator, model: Model, run: Run) -> str:
+    """Compare a version with the champion, see `promote`; return the decision in words.
 
-    The model is registered by then: where the store goes away now, another time will do.
+    The version is registered by then: if the store cannot be reached, it can be promoted later.
     """
     try:
-        return promote(registered, arena, model, run=run).reason
+        return promote(ref, gate, model, run=run).reason
     except StoreError as error:
-        again = mlflow_run("promote", {"model": registered.uri})
+        again = mlflow_run("promote", {"model": ref.uri})
         return f"Champion: not decided, since the tracking store failed ({error}); later: {again}"
 
 
-def _contest(
-    arena: GateEvaluator,
-    challenger: _Rival,
-    marks: Sequence[_Mark],
-    known: VersionInfo,
-    registered: VersionRef,
-    rival: str | None,
-) -> Contest:
-    """Judge the present champion and find the images that count."""
-    notes = []
-    if arena.problems:
-        notes.append(f"{len(arena.problems)} gate images cannot be used and are left out.")
-    incumbent = None if rival is None else f"version {rival}"
-    seen = set(challenger.seen or ())
-    others: list[_Mark] | None = None
-    trouble = ""
-    if rival is not None:
-        facts = version_info(registered.name, rival)
-        digests = [of.tags.get("data.digest", "")[:12] for of in (facts, known)]
-        if all(digests) and digests[0] != digests[1]:
-            notes.append(f"Version {rival} was trained on other images.")
-        try:
-            address = f"models:/{registered.name}/{rival}"
-            others = arena.evaluate(load(address, arena.device).model)
-        except ModelError as error:
-            trouble = f"{error}; mend it, or promote another with force=true"
-        images = seen_images(facts.run_id)
-        seen |= images or set()
-        if images is None:
-            notes.append(
-                f"It is not known which images version {rival} was trained on: if some of these, "
-                "it looks better than it is."
-            )
-    left_out = sum(mark.digest in seen for mark in marks)
-    if left_out:
-        notes.append(f"{left_out} gate images are left out: one of the two was trained on them.")
-    # A file may have changed while the second one was judged.
-    theirs = {mark.of(): mark for mark in (marks if others is None else others)}
-    good = [mark for mark in marks if mark.of() in theirs and mark.digest not in seen]
-    return Contest(
-        challenger=_evaluation(good),
-        champion=None if others is None else _evaluation([theirs[m.of()] for m in good]),
-        incumbent=incumbent,
-        trouble=trouble,
-        notes=tuple(notes),
-        unknown=challenger.seen is None,
-        num_candidates=int(known.tags.get("gate.looks", "1")),
+def _champion(ref: VersionRef, gate: GateEvaluator) -> _Candidate:
+    try:
+        return _candidate(ref, gate.evaluate(load(ref.uri, gate.device).model))
+    except ModelError as error:
+        return _candidate(ref, None, f"{error}; mend it, or promote another with force=true")
+
+
+def _candidate(
+    ref: VersionRef, scores: dict[_Key, tuple[Example, Counts]] | None, trouble: str = ""
+) -> _Candidate:
+    known = version_info(ref.name, ref.version)
+    seen = seen_images(known.run_id)
+    return _Candidate(
+        version=ref.version, tags=known.tags, seen=seen, scores=scores, trouble=trouble
     )
 
 
-def _mark(judged: ScoredImage) -> _Mark:
-    return _Mark(example=judged.example, digest=judged.digest, counts=judged.counts)
+def _contest(
+    challenger: _Candidate, champion: _Candidate | None, problems: Sequence[str]
+) -> Contest:
+    """Find the images that count: those that neither was trained on, unchanged in between."""
+    mine = challenger.scores or {}
+    theirs = champion.scores if champion else None
+    seen = (challenger.seen or frozenset()) | ((champion and champion.seen) or frozenset())
+    keys = [key for key in mine if key[1] not in seen and (theirs is None or key in theirs)]
+    notes = [f"{len(problems)} gate images cannot be used and are left out."] if problems else []
+    notes += _notes(challenger, champion) if champion else []
+    if left_out := sum(key[1] in seen for key in mine):
+        notes.append(f"{left_out} gate images are left out: one of the two was trained on them.")
+    return Contest(
+        challenger=Evaluation.of("gate", [mine[key] for key in keys]) if keys else None,
+        champion=Evaluation.of("gate", [theirs[key] for key in keys]) if theirs and keys else None,
+        incumbent=f"version {champion.version}" if champion else None,
+        trouble=champion.trouble if champion else "",
+        notes=tuple(notes),
+        unknown=challenger.seen is None,
+        num_candidates=int(challenger.tags.get("gate.looks", "1")),
+    )
 
 
-def _evaluation(marks: Sequence[_Mark]) -> Evaluation | None:
-    """Put marks together; None if there are none."""
-    if not marks:
-        return None
-    return Evaluation.of("gate", [(mark.example, mark.counts) for mark in marks])
+def _notes(challenger: _Candidate, champion: _Candidate) -> list[str]:
+    """Say what a reader must know of the data of both, a sentence each."""
+    notes = []
+    digests = [one.tags.get("data.digest", "")[:12] for one in (champion, challenger)]
+    if all(digests) and digests[0] != digests[1]:
+        notes.append(f"Version {champion.version} was trained on other images.")
+    if champion.seen is None:
+        notes.append(
+            f"It is not known which images version {champion.version} was trained on: if some of "
+            "these, it looks better than it is."
+        )
+    return notes

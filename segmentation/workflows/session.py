@@ -18,6 +18,7 @@ from segmentation.data.sources import Source
 from segmentation.data.splits import split
 from segmentation.errors import ConfigError, PeerLostError
 from segmentation.evaluation.figures import curves
+from segmentation.evaluation.gallery import Gallery
 from segmentation.evaluation.scoring import Evaluation, evaluate
 from segmentation.models.predictor import Batched
 from segmentation.models.unet import Segmenter, UNet, build_unet
@@ -32,7 +33,7 @@ from segmentation.tracking.runs.resume import GROUP, SETTINGS
 from segmentation.tracking.runs.run import final_metrics
 from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.runs.training_run import TrainingRun, drop_checkpoints, training_run
-from segmentation.tracking.summaries.gallery import Gallery
+from segmentation.tracking.summaries.images import log_images
 from segmentation.training.callbacks import Callback, EarlyStopping, FitResult
 from segmentation.training.checkpoint import Snapshot, content_of, parse
 from segmentation.training.checkpointer import load_matching
@@ -404,7 +405,7 @@ def post_model(
 
 def post_pictures(run: TrainingRun, trained: Trained, *, with_curves: bool = True) -> None:
     """Post the pictures and the table of the validation images, and a picture of the curves."""
-    trained.gallery.log(run, trained.evaluation)
+    log_images(run, trained.evaluation, trained.gallery)
     if with_curves:
         floor = trained.evaluation.counts.all_pet().mean().dice
         figure = curves(trained.result.history, trained.result.best_epoch, floor)

@@ -1,10 +1,10 @@
 """Aliases: who challenges, who is champion, and why."""
 
-from collections.abc import Callable
-
 import mlflow
 
+from segmentation.evaluation.promotion_rule import Decision
 from segmentation.tracking.registry.versions import VersionRef, read_note, version_info, write_note
+from segmentation.tracking.runs.run import Run
 from segmentation.tracking.store import store_lock
 
 _CHAMPION, _CHALLENGER = "champion", "challenger"
@@ -35,23 +35,18 @@ def _alias(name: str, alias: str) -> str | None:
 def record_decision(
     challenger: VersionRef,
     champion: str | None,
-    *,
-    promoted: bool,
-    reason: str,
-    p_value: float | None,
-    log: Callable[[], None],
+    decision: Decision,
+    run: Run,
 ) -> bool:
-    """Write a decision down, and move the alias if it says so.
+    """Write a decision on a version and its run, and move the alias if it says so.
 
     The alias moves last: whoever is killed on the way can decide again.
 
     Args:
         challenger: that was decided on.
         champion: the version that was champion when it was compared, if any.
-        promoted: whether the challenger takes over.
-        reason: in words, for its description.
-        p_value: of the paired test, if there was one.
-        log: writes the decision where else it belongs, once it stands.
+        decision: whether the challenger takes over.
+        run: in which that was decided.
 
     Returns:
         Whether that was done; not, if somebody else has become champion in the meantime.
@@ -61,13 +56,13 @@ def record_decision(
     with store_lock(mlflow.get_tracking_uri()):
         if champion_of(name) != champion:
             return False
-        log()
-        write_note(challenger, _NOTE, reason)  # no champion is to be without a reason
-        if p_value is not None:
+        run.log_decision(decision)
+        write_note(challenger, _NOTE, decision.reason)  # no champion is to be without a reason
+        if (p_value := decision.metrics.get("gate/p_value")) is not None:
             client.set_model_version_tag(name, version, "promotion.p_value", f"{p_value:.4f}")
-        word = _CHAMPION if promoted else f"not {_CHAMPION}"
+        word = _CHAMPION if decision.promoted else f"not {_CHAMPION}"
         client.set_model_version_tag(name, version, "promotion", word)
-        if promoted:
+        if decision.promoted:
             client.set_registered_model_alias(name, _CHAMPION, version)
     return True
 

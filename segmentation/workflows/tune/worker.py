@@ -13,6 +13,7 @@ import torch
 from segmentation.data.oxford_pets import Example
 from segmentation.data.sources import resolve_source
 from segmentation.errors import DataError, TrainingError, out_of_memory
+from segmentation.evaluation.gallery import Gallery
 from segmentation.evaluation.scoring import evaluate
 from segmentation.models.predictor import Batched
 from segmentation.runtime.device import choose_compute
@@ -20,7 +21,7 @@ from segmentation.tracking.registry import model_card, publish
 from segmentation.tracking.runs.run import Run, final_metrics
 from segmentation.tracking.runs.training_run import TrainingRun, training_run
 from segmentation.tracking.store import connect
-from segmentation.tracking.summaries.gallery import Gallery
+from segmentation.tracking.summaries.images import log_images
 from segmentation.training.callbacks import EpochReport, FitResult, Samples, StopTraining
 from segmentation.tuning.space import format_params
 from segmentation.tuning.study import RunningTrial, Study, Trial
@@ -152,7 +153,7 @@ class _Worker:
             if problems:
                 raise DataError("images of the gate split cannot be used:", problems)
             run.log_metrics(gate.metrics())
-            gallery.log(run, gate)
+            log_images(run, gate, gallery)
             post_model(run, trained, self._session)
             post_pictures(run, trained)
             run.deliver()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from segmentation.evaluation.figures import gallery, panel, progress
+from segmentation.evaluation.figures import panel, progress, sheet
 
 
 def test_colours_tell_hits_from_false_and_missed_pixels() -> None:
@@ -25,7 +25,7 @@ def test_photos_of_any_shape_have_a_panel_of_bounded_size(height: int, width: in
     picture = panel(image, mask, mask, 96)
     assert picture.shape[0] == 96
     assert 72 <= picture.shape[1] <= 3 * 4 * 96 + 8
-    assert gallery([picture] * 3, ["a", "b", "c"], 2).shape[0] > 2 * 96
+    assert sheet([picture] * 3, ["a", "b", "c"], 2).shape[0] > 2 * 96
 
 
 def test_progress_shows_the_first_the_last_and_some_moments_between() -> None:
@@ -34,7 +34,7 @@ def test_progress_shows_the_first_the_last_and_some_moments_between() -> None:
     moments = {}
     for epoch in range(0, 100, 10):  # right from epoch 50 on
         moments[epoch] = [panel(image, mask, mask if epoch >= 50 else ~mask, 20)] * 2
-    sheet = progress(moments, ["a", "b"])
-    assert sheet.shape[1] == (20 + 4) * 8
-    outcomes = [sheet[40, 24 * column + 10] for column in range(2, 8)]
+    page = progress(moments, ["a", "b"])
+    assert page.shape[1] == (20 + 4) * 8
+    outcomes = [page[40, 24 * column + 10] for column in range(2, 8)]
     assert [outcome.argmax() for outcome in outcomes] == [2, 2, 2, 1, 1, 1]  # missed, then found

@@ -1,0 +1,88 @@
+"""Pictures of scored images: thumbnails for a table, the worst dozen, a random dozen."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from segmentation.data.oxford_pets import Example
+from segmentation.evaluation.figures import Picture, panel, sheet
+from segmentation.evaluation.scoring import ScoredImage
+
+_THUMBNAIL_HEIGHT, _PANEL_HEIGHT = 96, 224
+_DOZEN = 12
+#: Thumbnails of so many images, the worst; MLflow keeps two files for each.
+MOST_THUMBNAILS = 300
+
+
+@dataclasses.dataclass(frozen=True)
+class _Drawing:
+    """One image at one size, see `figures.panel`."""
+
+    id: str
+    dice: float
+    caption: str
+    picture: Picture
+
+
+class Gallery:
+    """Collects pictures of scored images, of no more than it will show."""
+
+    def __init__(self, examples: Sequence[Example] = (), *, thumbnails: bool = True) -> None:
+        """Collect nothing yet.
+
+        Args:
+            examples: draw the random dozen from these, always the same of the same examples.
+            thumbnails: whether thumbnails are wanted.
+        """
+        names = sorted(example.id for example in examples)
+        lots = np.random.default_rng(0).permutation(len(names))
+        self._lots = dict(zip(names, lots.tolist(), strict=True))
+        self._with_thumbnails = thumbnails
+        self._thumbnails: list[_Drawing] = []
+        self._worst: list[_Drawing] = []
+        self._random: list[_Drawing] = []
+
+    def draw(self, image: ScoredImage) -> list[_Drawing]:
+        """Draw one image, large and, if wanted, small; may be called in any thread."""
+        name, scores = image.example.id, image.counts.mean()
+        pixels = image.pixels.image, image.truth[0] == 1, image.prediction
+        caption = (
+            f"{name}   Dice {scores.dice:.3f}, IoU {scores.iou:.3f}, accuracy {scores.accuracy:.3f}"
+        )
+        heights = (_PANEL_HEIGHT, _THUMBNAIL_HEIGHT)[: 2 if self._with_thumbnails else 1]
+        return [_Drawing(name, scores.dice, caption, panel(*pixels, one)) for one in heights]
+
+    def add(self, drawings: list[_Drawing]) -> None:
+        """Take what was drawn of one image; in the order of the images."""
+        large, small = drawings[0], drawings[1:]
+        self._worst = _worst([*self._worst, large], _DOZEN)
+        if self._lots:
+            self._random.append(large)
+            self._random.sort(key=lambda one: self._lots[one.id])
+            del self._random[_DOZEN:]
+        self._thumbnails += small
+        if len(self._thumbnails) > 2 * MOST_THUMBNAILS:
+            self._thumbnails = _worst(self._thumbnails, MOST_THUMBNAILS)
+
+    @property
+    def thumbnails(self) -> dict[str, Picture]:
+        """By the image's id; of the worst at least, where there are many."""
+        return {one.id: one.picture for one in self._thumbnails}
+
+    def worst(self) -> Picture:
+        """Return the worst dozen as one picture, worst first."""
+        return _sheet(self._worst)
+
+    def random(self) -> Picture:
+        """Return the random dozen as one picture."""
+        return _sheet(self._random)
+
+
+def _worst(drawings: list[_Drawing], number: int) -> list[_Drawing]:
+    """Return those with the lowest Dice, the lowest first; of equals the earlier."""
+    return sorted(drawings, key=lambda one: one.dice)[:number]
+
+
+def _sheet(drawings: list[_Drawing]) -> Picture:
+    return sheet([one.picture for one in drawings], [one.caption for one in drawings], 2)

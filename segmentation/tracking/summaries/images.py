@@ -1,0 +1,56 @@
+"""The table of scored images with their thumbnails, for trainings, searches and evaluations."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from segmentation.data.oxford_pets import Example
+from segmentation.evaluation.gallery import MOST_THUMBNAILS, Gallery
+from segmentation.evaluation.scoring import Evaluation
+from segmentation.metrics.segmentation import Floats
+from segmentation.tracking.logging.run_logger import RunLogger, png_of
+
+
+def log_images(
+    run: RunLogger,
+    evaluation: Evaluation,
+    gallery: Gallery,
+    scores: Mapping[str, Floats] | None = None,
+) -> None:
+    """Log `SPLIT/images.json`, a row an image with its thumbnail, and `SPLIT/worst.jpg`.
+
+    Args:
+        run: where to.
+        evaluation: of the images.
+        gallery: pictures of the same images.
+        scores: what the table shows besides, a value an image.
+    """
+    counts = evaluation.counts
+    dice = counts.dice()
+    rows = np.arange(len(counts))
+    if len(counts) > MOST_THUMBNAILS:
+        rows = np.argsort(dice, kind="stable")[:MOST_THUMBNAILS]
+    columns = {
+        "dice": dice,
+        "iou": counts.iou(),
+        "accuracy": counts.accuracy(),
+        "dice_all_pet": counts.all_pet().dice(),
+        **(scores or {}),
+    }
+    examples = [evaluation.examples[row] for row in rows]
+    table = names(examples) | {
+        name: values[rows].round(4).tolist() for name, values in columns.items()
+    }
+    small = gallery.thumbnails
+    thumbnails = [png_of(small[example.id]) for example in examples if small]
+    images = {"photo, truth, prediction": thumbnails} if small else {}
+    run.log_table(table, f"{evaluation.split}/images.json", images)
+    run.log_image(gallery.worst(), f"{evaluation.split}/worst.jpg")
+
+
+def names(examples: Sequence[Example]) -> dict[str, list[str]]:
+    """Return the columns that say which images these are."""
+    return {
+        name: [getattr(example, name) for example in examples]
+        for name in ("id", "species", "breed")
+    }
