@@ -1,23 +1,23 @@
 """What a search found: its report in Markdown, its lines on the console, its trials as JSON."""
 
 import dataclasses
+import functools
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from segmentation.config.training import Config
 from segmentation.metrics.significance import Comparison, compare, seed_spread
 from segmentation.tuning.space import Space, format_params, format_value
 from segmentation.tuning.study import Trial
-from segmentation.utils.markdown import row, rule
+from segmentation.utils.templates import environment, line
 
 #: Stands for train's defaults among the numbers of the trials that are confirmed.
 DEFAULTS = -1
 
-_LEADERS = 8
 _LEVEL = 0.95
 
 
@@ -135,130 +135,46 @@ class StudyReport:
         return [trial for trial in self.trials if trial.finished]
 
     @property
+    def best(self) -> Trial | None:
+        return best_of(self.trials)
+
+    @property
+    def defaults(self) -> Finalist | None:
+        return next((one for one in self.finalists if one.number == DEFAULTS), None)
+
+    @functools.cached_property
     def comparisons(self) -> dict[int, Comparison]:
         """Of each finalist with train's defaults."""
         return compare_with_defaults(self.finalists)
 
     def verdict(self) -> str:
         """Say what the search is worth, in one or two sentences."""
-        if not self.finalists:
-            return self._unconfirmed()
-        first, *others = self.finalists
-        rests = (
-            f"mean over {first.gate.shape[1]} gate images, which trained nothing and chose no "
-            f"epoch, and {len(first.gate)} new seeds"
-        )
-        if first.number == DEFAULTS:
-            text = (
-                f"No finalist beats train's defaults: they lead with a Dice of {first.mean:.3f} "
-                f"({rests})."
-            )
-            if not others:
-                return text
-            compared = _difference(self.comparisons[others[0].number])
-            return f"{text} The best finalist, {others[0].label}, is {compared}."
-        text = f"{first.label.capitalize()} leads with a Dice of {first.mean:.3f}"
-        defaults = next((one for one in others if one.number == DEFAULTS), None)
-        if defaults is None:
-            return f"{text} ({rests})."
-        compared = _difference(self.comparisons[first.number])
-        return f"{text} against {defaults.mean:.3f} for train's defaults ({rests}): {compared}."
-
-    def _unconfirmed(self) -> str:
-        best, done = best_of(self.trials), len(self.done)
-        if best is None:
-            return f"No trial is complete yet ({done} of {self.total} have ended)."
-        confirmed = sum(trial.finished for trial in self.confirmed)
-        return (
-            f"Best of {done} trials: trial {best.number} with a validation Dice of "
-            f"{best.value:.3f}. The best of many trials on few images looks better than it is: "
-            + (f"{confirmed} confirmations are done." if confirmed else "nothing is confirmed.")
-        )
+        sentences = _TEMPLATES.get_template("sentences.jinja").make_module(self._figures())
+        return line(sentences.verdict())  # type: ignore[attr-defined]  # one of its macros
 
     def markdown(self) -> str:
-        """Return the whole report, as `templates/study.md.jinja` arranges it."""
-        environment = Environment(  # noqa: S701 - this is no HTML
-            loader=PackageLoader("segmentation.tuning"),
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-        )
-        environment.filters.update(
-            row=lambda cells: row([str(cell) for cell in cells]),
-            rule=rule,
-            dice="{:.3f}".format,
-            interval=_interval,
-        )
-        complete = [trial for trial in self.trials if trial.state == "complete"]
-        return environment.get_template("study.md.jinja").render(
-            report=self,
-            names=list(self.space),
-            level=f"{_LEVEL:.0%}",
-            leaders=sorted(complete, key=lambda trial: -(trial.value or 0.0))[:_LEADERS],
-        )
-
-    def values(self, params: Mapping[str, Any]) -> list[str]:
-        """Return the values of the parameters that were searched."""
-        return [format_value(params[name]) for name in self.space]
+        """Return the whole report."""
+        return _TEMPLATES.get_template("study.md.jinja").render(self._figures())
 
     def command(self) -> str:
         """Return the command that trains the winner again, or nothing."""
         return train_command(self.config) if self.config else ""
 
-    def notes(self) -> list[str]:
-        """Tell of the trials that did not come to their end."""
-        notes = []
-        if pruned := [trial for trial in self.trials if trial.state == "pruned"]:
-            each = ", ".join(f"{trial.number} (epoch {trial.reports})" for trial in pruned)
-            notes.append(f"Pruned ({self.pruner}): {each}.")
-        for trial in self.trials:
-            if trial.state == "failed":
-                notes.append(f"Trial {trial.number} failed: {trial.user_attrs['failure']}.")
-        for trial in self.confirmed:
-            if trial.state == "failed":
-                notes.append(
-                    f"A confirmation of {trial.user_attrs['plan']['label']} failed, so it is not "
-                    f"compared: {trial.user_attrs['failure']}."
-                )
+    def _figures(self) -> dict[str, Any]:
+        """Return what the templates show, by the names they use."""
+        names = list(self.space)
         lost = [t for t in [*self.trials, *self.confirmed] if t.state == "lost"]
-        stopped = sum(bool(trial.user_attrs.get("stopped")) for trial in lost)
-        for number, how in ((stopped, "stopped"), (len(lost) - stopped, "lost with a process")):
-            if number:
-                notes.append(f"Trainings that were {how}, and are not counted: {number}.")
-        return notes
-
-    def cost(self) -> str:
-        """Say what the search has taken."""
-        if not self.done:
-            return ""
-        saved = sum(self.epochs - t.reports for t in self.done if t.state == "pruned")
-        whole = len(self.done) * self.epochs
-        confirmed = sum(trial.seconds for trial in self.confirmed if trial.finished)
-        text = (
-            f"Cost: {len(self.done)} trials, {saved / whole:.0%} of their {whole} epochs saved by "
-            f"pruning, {sum(trial.seconds for trial in self.done) / 60:.1f} min of the workers' "
-            "time"
-        )
-        if confirmed:
-            text += f"; confirmations {confirmed / 60:.1f} min"
-        if self.disk is not None:
-            text += f"; {self.disk / 1e6:.0f} MB on disk"
-            if self.dropped:
-                text += f", the models of losing trials ({self.dropped}) deleted"
-        return f"{text}."
-
-    def importance(self) -> str:
-        """Say which parameters matter."""
-        if not self.importances:
-            return ""
-        order = sorted(self.importances.items(), key=lambda item: -item[1])
-        complete = sum(trial.state == "complete" for trial in self.trials)
-        return (
-            f"Of the spread of the validation Dice between the {complete} complete trials, fANOVA "
-            f"gives {', '.join(f'`{name}` {share:.0%}' for name, share in order)}; with so few "
-            "trials that is a hint."
-        )
+        pruned = [trial for trial in self.trials if trial.state == "pruned"]
+        return {
+            "report": self,
+            "names": names,
+            "values": lambda params: [format_value(params[name]) for name in names],
+            "complete": [trial for trial in self.trials if trial.state == "complete"],
+            "confirmed": [trial for trial in self.confirmed if trial.finished],
+            "epochs_saved": sum(self.epochs - trial.reports for trial in pruned),
+            "lost": len(lost),
+            "stopped": sum(bool(trial.user_attrs.get("stopped")) for trial in lost),
+        }
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
@@ -326,5 +242,11 @@ def _interval(comparison: Comparison) -> str:
     return f"{comparison.difference:+.3f} ({comparison.low:+.3f} to {comparison.high:+.3f})"
 
 
-def _difference(comparison: Comparison) -> str:
-    return f"{_interval(comparison)}, {comparison.verdict}"
+_TEMPLATES = environment(
+    Path(__file__).parent / "templates",
+    {
+        "interval": _interval,
+        "minutes": lambda trials: f"{sum(trial.seconds for trial in trials) / 60:.1f}",
+        "percent": "{:.0%}".format,
+    },
+)

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 
 from segmentation.evaluation.analysis import IMAGE_SCORES, Analysis
 from segmentation.evaluation.scoring import THRESHOLD
-from segmentation.utils.markdown import row, rule
+from segmentation.utils.templates import environment, line
 
 _SPLIT_NAMES = {"val": "validation", "train": "training"}
 _BORDER_NAMES = {"pet": "as pet", "background": "as background", "ignore": "ignored"}
@@ -127,18 +127,9 @@ def _data_url(name: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _line(text: str) -> str:
-    """Put a text on one line; markup stays markup."""
-    return type(text)(" ").join(text.split())
-
-
 def _sentence(text: str) -> str:
-    line = _line(text)
-    return line[:1].upper() + line[1:] + "."
-
-
-def _paragraphs(text: str) -> list[str]:
-    return [_line(part) for part in text.split("\n\n") if part.strip()]
+    text = line(text)
+    return text[:1].upper() + text[1:] + "."
 
 
 def _cell(text: str) -> str:
@@ -157,29 +148,16 @@ def _inline(text: str) -> list[tuple[str, str]]:
 
 
 def _environment(*, autoescape: bool) -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=autoescape,  # noqa: S701 - HTML is, text has nothing to escape
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     filters: dict[str, Callable[..., Any]] = {
-        "f3": lambda value: f"{value:.3f}",
         "g": lambda value: f"{value:g}",
         "range": lambda ends: f"{ends[0]:.3f} to {ends[1]:.3f}",
         "thousands": lambda number: f"{number:,}",
         "counted": counted,
-        "line": _line,
         "sentence": _sentence,
-        "paragraphs": _paragraphs,
         "cell": _cell,
         "inline": _inline,
-        "row": row,
     }
-    environment.filters.update(filters)
-    environment.globals["rule"] = rule
-    return environment
+    return environment(Path(__file__).parent / "templates", filters, autoescape=autoescape)
 
 
 #: One environment each: a macro of `sentences.jinja` escapes as the one it was loaded in says.

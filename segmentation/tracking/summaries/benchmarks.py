@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.tracking.logging.run_logger import RunLogger
-from segmentation.utils.markdown import row, rule
+from segmentation.utils.templates import row, rule
 
 _HEADS = ("figure", "median", "lowest", "highest")
 
