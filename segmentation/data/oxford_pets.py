@@ -135,13 +135,12 @@ def read_trainval(root: Path) -> list[Example]:
         DataError: a list cannot be used, or names examples that the test list names too.
     """
     lists = read_lists(root, LISTS if has_test_list(root) else LISTS[:1])
-    shared = listed_twice(lists["trainval"], lists.get("test", ()))
-    if shared:
+    if shared := set(listed_twice(lists["trainval"], lists.get("test", ())).values()):
         raise DataError(
             f"{len(shared)} examples stand in trainval.txt and in test.txt of "
             f"{root / 'annotations'}; whoever trains on them is tested on what it has seen. "
             "Remove each from one of the lists:",
-            list(shared.values()),
+            sorted(shared),
         )
     return lists["trainval"]
 

@@ -17,7 +17,7 @@ class Server:
         self, archives: dict[str, bytes], published: dict[str, bytes] | None = None
     ) -> None:
         """Serve archives; the checksums are those of `published`, if they are others."""
-        self.archives, self.behaviour = archives, "good"
+        self.archives, self.behavior = archives, "good"
         #: The archives that were downloaded.
         self.asked: list[str] = []
         self._published = archives if published is None else published
@@ -33,10 +33,10 @@ class Server:
                 self.end_headers()
                 half = len(content) // 2
                 self.wfile.write(content[:half])
-                if server.behaviour == "dawdle":
+                if server.behavior == "dawdle":
                     self.wfile.flush()
                     time.sleep(60)
-                if server.behaviour != "break off":
+                if server.behavior != "break off":
                     self.wfile.write(content[half:])
 
             def log_message(self, *_: object) -> None:
@@ -44,7 +44,7 @@ class Server:
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=[0.05], daemon=True).start()
 
     def resources(self) -> tuple[tuple[str, str], ...]:
         """The address and the checksum of each archive."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
-GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
+GRAY, RGB, PALETTE, GRAY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
 
 #: Adam7: first column and row of each pass, and the steps from there.
 _PASSES = (
@@ -22,48 +22,34 @@ def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
 
 
-def header(width: int, height: int, depth: int, colour: int, interlaced: bool = False) -> bytes:
+def header(width: int, height: int, depth: int, color: int, interlaced: bool = False) -> bytes:
     """The part IHDR."""
-    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced))
+    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, interlaced))
 
 
 def png(
     samples: NDArray[np.integer],
-    colour: int,
+    color: int,
     depth: int = 8,
     *,
     interlaced: bool = False,
     before: bytes = b"",
     after: bytes = b"",
-    pieces: int = 1,
 ) -> bytes:
-    """A PNG of samples, (H, W) or (H, W, C), as they are.
+    """A PNG of samples below 2 ** `depth`, (H, W) or (H, W, C), as they are.
 
     Args:
-        samples: values below 2 ** `depth`.
-        colour: the PNG's colour type.
+        samples: (H, W) or (H, W, C), values below 2 ** `depth`.
+        color: the PNG's color type.
         depth: bits a sample.
         interlaced: whether by Adam7.
         before, after: further parts before and after the pixels.
-        pieces: into how many parts the pixels are cut.
     """
     steps = _PASSES if interlaced else ((0, 0, 1, 1),)
     passes = [samples[y::dy, x::dx] for x, y, dx, dy in steps]
-    data = zlib.compress(b"".join(_rows(part, depth) for part in passes if part.size))
-    size = -(-len(data) // pieces)
-    cut = [chunk(b"IDAT", data[at : at + size]) for at in range(0, len(data), size)]
-    first = header(samples.shape[1], samples.shape[0], depth, colour, interlaced)
-    return MAGIC + first + before + b"".join(cut) + after + chunk(b"IEND", b"")
-
-
-def spans(content: bytes) -> list[tuple[int, int]]:
-    """Where each part of a PNG begins and ends."""
-    found, at = [], len(MAGIC)
-    while at < len(content):
-        (length,) = struct.unpack_from(">I", content, at)
-        found.append((at, at + 12 + length))
-        at += 12 + length
-    return found
+    pixels = zlib.compress(b"".join(_rows(part, depth) for part in passes if part.size))
+    first = header(samples.shape[1], samples.shape[0], depth, color, interlaced)
+    return MAGIC + first + before + chunk(b"IDAT", pixels) + after + chunk(b"IEND", b"")
 
 
 def _rows(samples: NDArray[np.integer], depth: int) -> bytes:

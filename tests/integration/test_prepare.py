@@ -1,143 +1,114 @@
-"""`prepare`: a real download from a server on loopback, verification, the folder of masks."""
+"""`prepare`, and `train` on data that cannot all be used: what they print, log and refuse."""
 
-import io
-import os
-import signal
-import tarfile
-import time
-from collections.abc import Iterator
+import re
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pytest
 from PIL import Image
+from torchvision.datasets import OxfordIIITPet
 
+from segmentation.data.oxford_pets import read_list
+from segmentation.data.splits import in_gate
+from tests.helpers.corpus import cases, write
 from tests.helpers.loopback import Server, archives_of
 from tests.helpers.programs import TINY, Program
 
-
-@pytest.fixture
-def server(pets: Path) -> Iterator[Server]:
-    serving = Server(archives_of(pets))
-    yield serving
-    serving.close()
+ALL = TINY | {"train_images": "all", "val_images": "all", "epochs": "1"}
 
 
-def whole(program: Program) -> bool:
-    return (program.cache / "oxford-iiit-pet").exists()
-
-
-def test_download_verify_report_and_then_auto_takes_it(server: Server, program: Program) -> None:
-    done = program.run(*server.command())
+def test_download_verify_report_and_then_auto_takes_it(
+    pets: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(archives_of(pets))
+    monkeypatch.setattr(OxfordIIITPet, "_RESOURCES", server.resources())
+    try:
+        done = program.entry("prepare", train_images=10, val_images=5)
+    finally:
+        server.close()
     assert done.returncode == 0, done.stderr
     assert "examples:  60 in trainval.txt, 12 in test.txt" in done.stdout
     assert "problems:  none" in done.stdout
-    assert sorted(path.name for path in (program.cache / "oxford-iiit-pet").iterdir()) == [
-        "annotations",
-        "images",
-    ]
     (run,) = mlflow.MlflowClient(program.store).search_runs(["0"])
     assert run.info.status == "FINISHED"
     assert run.data.metrics["data/trainval"] == 60
-    again = program.run(*server.command(md5="0" * 32))  # what is there is not fetched again
-    assert again.returncode == 0, again.stderr
     trained = program.entry("train", **TINY | {"epochs": "1"})
     assert trained.returncode == 0, trained.stderr
     assert trained.stdout.startswith("Data: Oxford-IIIT Pet, prepared in ")
 
 
-@pytest.mark.parametrize("fault", ["break off", "checksum"])
-def test_a_broken_download_leaves_nothing_and_the_next_starts_again(
-    server: Server, program: Program, fault: str
+def test_prepare_names_every_offender_and_no_other(tmp_path: Path, program: Program) -> None:
+    made = cases()
+    write(tmp_path / "pets", made)
+    done = program.entry("prepare", data=tmp_path / "pets")
+    assert done.returncode == 1, done.stderr
+    refused = sum(bool(case.refusals) for case in made)
+    assert f"problems:  {refused}\n" in done.stdout
+    error = done.stderr.splitlines()[-1]
+    assert error.startswith(f"Error: {refused} of the listed examples cannot be used")
+    lines = done.stdout.splitlines()
+    assert [text for case in made if (text := case.misnamed(lines))] == []
+
+
+def test_train_stops_with_all_offenders_or_leaves_them_out(
+    tmp_path: Path, program: Program
 ) -> None:
-    server.behaviour = fault
-    done = program.run(*server.command(**({"md5": "0" * 32} if fault == "checksum" else {})))
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("Error: the data set could not be downloaded")
-    assert "Traceback" not in done.stderr
-    assert not whole(program)
-    assert not list(program.cache.glob(".*partial*"))
-    server.behaviour = "good"
-    assert program.run(*server.command()).returncode == 0
-    assert whole(program)
+    made = cases()
+    write(tmp_path / "pets", made)
+    listed = {example.id: example for example in read_list(tmp_path / "pets", "trainval")}
+    looked_at = [case for case in made if case.id in listed and not in_gate(listed[case.id])]
+    stopped = program.entry("train", **ALL, data=tmp_path / "pets")
+    assert stopped.returncode == 1
+    client = mlflow.MlflowClient(program.store)
+    assert client.search_runs(["0"]) == []
+    skipped = program.entry("train", **ALL, data=tmp_path / "pets", bad_examples="skip")
+    assert skipped.returncode == 0, skipped.stderr
+    (run,) = client.search_runs(["0"])
+    kept = Path(client.download_artifacts(run.info.run_id, "bad_examples.txt")).read_text()
+    for text in (stopped.stderr, skipped.stdout, kept):
+        lines = text.splitlines()
+        assert [wrong for case in looked_at if (wrong := case.misnamed(lines))] == []
+    in_the_gate = [case for case in made if case.id in listed and case not in looked_at]
+    bad = sum(bool(case.refusals) for case in in_the_gate)
+    assert f"{bad} gate images cannot be used and are left out" in skipped.stdout
 
 
-def test_a_download_killed_half_way_does_not_look_whole(server: Server, program: Program) -> None:
-    server.behaviour = "dawdle"
-    process = program.start(*server.command())
-    deadline = time.monotonic() + 60
-    while not list(program.cache.glob(".*partial*/root/oxford-iiit-pet/*.gz*")):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.1)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert not whole(program)
-    server.behaviour = "good"
-    assert program.run(*server.command()).returncode == 0
-    assert whole(program)
-    assert not list(program.cache.glob(".*partial*"))
-
-
-def test_two_that_prepare_at_once_download_once(server: Server, program: Program) -> None:
-    processes = [program.start(*server.command()) for _ in range(2)]
-    outputs = [process.communicate(timeout=300) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outputs
-    assert sorted(server.asked) == sorted(server.archives)
-    assert all("problems:  none" in out for out, _ in outputs)
-    assert not list(program.cache.glob(".*partial*"))
-    runs = mlflow.MlflowClient(program.store).search_runs(["0"])
-    assert [run.data.metrics["data/trainval"] for run in runs] == [60, 60]
-
-
-def test_an_archive_that_leads_out_of_the_folder_is_refused(
-    server: Server, program: Program
+@pytest.mark.parametrize("name", ["prepare", "train"])
+def test_all_bad_lines_of_both_lists_are_named_at_once(
+    own_pets: Path, program: Program, name: str
 ) -> None:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        archive.addfile(tarfile.TarInfo("../../../../escaped.txt"), io.BytesIO())
-    server.archives["images.tar.gz"] = buffer.getvalue()
-    done = program.run(*server.command())
+    for part in ("trainval", "test"):
+        path = own_pets / "annotations" / f"{part}.txt"
+        path.write_text("a_1 1 1 1\na_1 1 1 1\n../b_2 1 1 1\nc_3\nd_4 1 9 1\n")
+    done = program.entry(name, data=own_pets)
     assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert not list(program.cache.parent.rglob("escaped.txt"))
-    assert not whole(program)
+    for part in ("trainval", "test"):
+        assert f"4 lines of {part}.txt cannot be used:" in done.stderr
+        assert re.findall(rf"/{part}\.txt:(\d+): ", done.stderr) == ["2", "3", "4", "5"]
+    assert done.stderr.count("Error: ") == 1
+    if (program.folder / "mlflow.db").exists():
+        assert mlflow.MlflowClient(program.store).search_runs(["0"]) == []
 
 
-def test_all_problems_are_told_at_once(own_pets: Path, program: Program) -> None:
-    images = sorted((own_pets / "images").iterdir())
-    images[0].write_bytes(images[0].read_bytes()[:500])
-    images[1].write_bytes(b"")
-    images[2].unlink()
-    test = (own_pets / "annotations" / "test.txt").read_text().splitlines()[0].split()[0]
-    trainval = (own_pets / "annotations" / "trainval.txt").read_text().splitlines()[-1].split()[0]
-    copy, original = (own_pets / "images" / f"{name}.jpg" for name in (test, trainval))
-    copy.write_bytes(original.read_bytes())
-    Image.open(own_pets / "annotations" / "trimaps" / f"{trainval}.png").save(
-        own_pets / "annotations" / "trimaps" / f"{test}.png"
-    )
-    done = program.entry("prepare", data=own_pets, train_images=10, val_images=5)
-    assert done.returncode == 1
-    assert "problems:  4" in done.stdout
-    for path in (*images[:3], copy):
-        assert str(path) in done.stdout
-    assert done.stderr.startswith("Error: 4 of the listed examples cannot be used")
-
-
-def test_a_small_folder_is_reported_whatever_a_training_would_ask_for(
+def test_the_same_picture_and_the_same_example_in_both_lists_are_told(
     own_pets: Path, program: Program
 ) -> None:
-    test = own_pets / "annotations" / "test.txt"
-    trainval = own_pets / "annotations" / "trainval.txt"
-    trainval.write_text(trainval.read_text() + test.read_text())
-    sorted((own_pets / "images").iterdir())[0].write_bytes(b"")
-    done = program.entry("prepare", data=own_pets)
+    lists = {name: own_pets / "annotations" / f"{name}.txt" for name in ("trainval", "test")}
+    tested = [line.split()[0] for line in lists["test"].read_text().splitlines()]
+    trained = lists["trainval"].read_text().split()[0]
+    copy, original = (own_pets / "images" / f"{name}.jpg" for name in (tested[0], trained))
+    copy.write_bytes(original.read_bytes())
+    trimaps = own_pets / "annotations" / "trimaps"
+    (trimaps / f"{tested[0]}.png").write_bytes((trimaps / f"{trained}.png").read_bytes())
+    with lists["trainval"].open("a") as file:
+        file.writelines(f"{name} 1 1 1\n" for name in tested[1:])
+    done = program.entry("prepare", data=own_pets, train_images=10, val_images=5)
     assert done.returncode == 1
-    assert done.stdout.count("is in both lists") == 10
-    assert "the file is empty" in done.stdout
+    assert done.stdout.count("is in both lists") == len(tested) - 1
+    assert f"{copy}: the same picture as {original}" in done.stdout
     (run,) = mlflow.MlflowClient(program.store).search_runs(["0"])
-    assert run.data.metrics["data/problems"] == done.stdout.count("\n  ") >= 11
+    assert run.data.metrics["data/problems"] == done.stdout.count("\n  ") == len(tested)
 
 
 @pytest.mark.parametrize("name", ["train", "prepare"])

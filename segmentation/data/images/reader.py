@@ -113,7 +113,8 @@ def _require_whole_png(content: bytes) -> None:
         (length,) = struct.unpack_from(">I", content, at)
         part = content[at : at + 12 + length]
         if not part[4] & 0x20:  # PNG's own mark: the first letter of the name is a capital
-            if zlib.crc32(part[4:-4]) != int.from_bytes(part[-4:], "big"):
+            checksum = int.from_bytes(part[-4:], "big")
+            if len(part) < 12 + length or zlib.crc32(part[4:-4]) != checksum:
                 raise RefusedError("cannot be decoded (it is cut off or has a wrong checksum)")
             critical.append(part)
         at += len(part)

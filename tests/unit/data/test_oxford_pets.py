@@ -1,203 +1,135 @@
-"""From files to pixels: the lists are the truth, each odd file is used rightly or refused."""
+"""The lists are the truth: odd ones are read, broken ones refused with all that is wrong."""
 
-import io
 import os
-import struct
-import zlib
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from segmentation.data.images.examples import (
-    ExampleError,
-    binary_mask,
-    decode,
-    decode_image,
-    decode_trimap,
-    read_files,
-)
-from segmentation.data.oxford_pets import Example, find_root, read_list, read_trainval
+from segmentation.data.oxford_pets import find_root, read_list, read_trainval
 from segmentation.errors import DataError
+from tests.helpers.corpus import put
 
-RED = np.zeros((6, 8, 3), np.uint8) + np.array([200, 30, 40], np.uint8)
+IDS = ("a_1", "b_2", "c 3")
+LINES = ("a_1 1 1 1", "b_2 1 2 1", "c 3 1 1 1")
 
+#: Lists of these three examples in every way of writing a text.
+USED = {
+    "LF": "\n".join(LINES),
+    "CRLF": "\r\n".join(LINES) + "\r\n",
+    "CR": "\r".join(LINES) + "\r",
+    "mixed": "{}\n{}\r\n{}\r".format(*LINES),
+    "byte order mark": "\ufeff" + "\n".join(LINES),
+    "comments, blank lines": "# pets\n\n{}\n \t\n  # more\n{}\n{}".format(*LINES),
+    "tabs": "\n".join(LINES).replace(" 1", "\t1"),
+    "further blanks": "\n".join(f"  {line} \t" for line in LINES),
+}
 
-def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
+_PLAIN = "is not the plain name of a file"
+_COLUMNS = "expected 'NAME CLASS SPECIES BREED', got "
+_LONG = "is longer than a file's name can be (251 bytes)"
 
-
-def png_with_16_bits() -> bytes:
-    """A colour PNG of 2 x 1 pixels with 16 bits a sample, a text before its header's fellows."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        check = zlib.crc32(kind + content)
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
-
-    header = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
-    pixels = zlib.compress(b"\0" + bytes(range(12)))
-    text = chunk(b"tEXt", b"Title\0a pet")
-    parts = chunk(b"IHDR", header) + text + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + parts
-
-
-def trimap(*values: int) -> Image.Image:
-    return Image.fromarray(np.array([values], np.uint8))
-
-
-@pytest.mark.parametrize(
-    ("border", "mask", "valid"),
-    [
-        ("pet", [1, 0, 1], [1, 1, 1]),
-        ("background", [1, 0, 0], [1, 1, 1]),
-        ("ignore", [1, 0, 0], [1, 1, 0]),
-    ],
+#: A line that is refused, and what the refusal says of it besides the list and the line's number.
+BAD_LINES = (
+    ("lonely", _COLUMNS + "'lonely'"),
+    ("three 1 1", _COLUMNS + "'three 1 1'"),
+    ("words one two three", _COLUMNS),
+    ("comma,1,1,1", _COLUMNS),
+    ("shares_1 1 1.0 1", _COLUMNS),
+    ("minus_1 1 -1 1", _COLUMNS),
+    ("arabic_1 1 \u0661 1", _COLUMNS),
+    ("note_1 1 1 1 # a note", _COLUMNS),
+    ("bird_1 1 3 1", "bird_1: species is 3, expected 1 (cat) or 2 (dog)"),
+    (f"many_1 1 {'9' * 5000} 1", "many_1: species is 999"),
+    (".. 1 1 1", f"'..' {_PLAIN}"),
+    ("../up_1 1 1 1", f"'../up_1' {_PLAIN}"),
+    ("/etc/passwd 1 1 1", f"'/etc/passwd' {_PLAIN}"),
+    ("sub/a_1 1 1 1", f"'sub/a_1' {_PLAIN}"),
+    ("..\\up_1 1 1 1", _PLAIN),
+    (".hidden_1 1 1 1", f"'.hidden_1' {_PLAIN}"),
+    ("nul\0_1 1 1 1", f"'nul\\x00_1' {_PLAIN}"),
+    ("\x1b[31mred_1 1 1 1", f"'\\x1b[31mred_1' {_PLAIN}"),
+    ("gpj.\u202etac_1 1 1 1", f"'gpj.\\u202etac_1' {_PLAIN}"),
+    ("zero\u200bwidth_1 1 1 1", f"'zero\\u200bwidth_1' {_PLAIN}"),
+    ("d_4 1 1 1\u2028e_5 1 1 1", f"'d_4 1 1 1\\u2028e_5' {_PLAIN}"),
+    ("f_6 1 1 1\x0bg_7 1 1 1", f"'f_6 1 1 1\\x0bg_7' {_PLAIN}"),
+    ("\u732b" * 84 + " 1 1 1", _LONG),
+    ("z" * 3_000_000, _COLUMNS),
+    ("a_1 1 1 1", "'a_1' is listed twice"),
+    ("A_1 1 1 1", "'A_1' is listed twice: some file systems take it for 'a_1'"),
+    (
+        "cafe\u0301_1 1 1 1\ncaf\u00e9_1 1 1 1",
+        "'caf\\xe9_1' is listed twice: some file systems take it for 'cafe\\u0301_1'",
+    ),
 )
-def test_trimap_values_become_masks(border: str, mask: list[int], valid: list[int]) -> None:
-    got = binary_mask(np.array([[1, 2, 3]], np.uint8), border)
-    assert [part.tolist() for part in got] == [[mask], [valid]]
-    assert {part.dtype for part in got} == {np.dtype(np.uint8)}
+#: Good lines, then every bad one: all are named at once.
+ALL_BAD_LINES = "\n".join((*LINES, *(line for line, _ in BAD_LINES))) + "\n"
+
+#: What is no list at all.
+NO_LISTS: dict[str, tuple[bytes | Callable[[Path], None], str]] = {
+    "latin-1": ("ñandú_1 1 1 1\n".encode("latin-1"), "expected a readable UTF-8 list"),
+    "utf-16": ("\n".join(LINES).encode("utf-16"), "expected a readable UTF-8 list"),
+    "empty": (b"", "the file is empty"),
+    "comment": (b"# nothing\n\n", "the list is empty; expected lines such as"),
+    "missing": (lambda path: None, "No such file"),
+    "folder": (Path.mkdir, "is not a plain file"),
+    "pipe": (os.mkfifo, "is not a plain file"),
+    "circle": (lambda path: path.symlink_to(path.name), "symbolic links"),
+}
 
 
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (encoded(Image.fromarray(RED), "PNG"), [200, 30, 40]),
-        (encoded(Image.fromarray(RED), "GIF"), [200, 30, 40]),
-        (encoded(Image.new("L", (8, 6), 90), "PNG"), [90, 90, 90]),
-        (encoded(Image.new("RGBA", (8, 6), (200, 30, 40, 255)), "PNG"), [200, 30, 40]),
-        (encoded(Image.new("RGBA", (8, 6), (0, 0, 0, 0)), "PNG"), [255, 255, 255]),
-        (encoded(Image.new("RGBA", (8, 6), (0, 0, 0, 51)), "PNG"), [204, 204, 204]),
-        (encoded(Image.new("LA", (8, 6), (0, 0)), "PNG"), [255, 255, 255]),
-        (encoded(Image.fromarray(RED).quantize(4), "PNG"), [200, 30, 40]),
-        (encoded(Image.new("CMYK", (8, 6), (0, 0, 0, 255)), "JPEG"), [0, 0, 0]),
-    ],
-    ids=["png", "gif", "grey", "opaque", "clear", "dim", "clear grey", "palette", "cmyk"],
-)
-def test_formats_under_a_jpg_name_become_rgb(content: bytes, expected: list[int]) -> None:
-    pixels = decode_image(content, Path("pet.jpg"))
-    assert pixels.shape == (6, 8, 3)
-    assert pixels.dtype == np.uint8
-    assert np.abs(pixels.reshape(-1, 3).astype(int) - expected).max() <= 2
+@pytest.fixture
+def trainval(tmp_path: Path) -> Path:
+    """Where the list of a data set is to be."""
+    (tmp_path / "annotations").mkdir()
+    return tmp_path / "annotations" / "trainval.txt"
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (encoded(Image.fromarray(RED), "BMP"), "is not a JPEG or PNG or GIF file"),
-        (b"\0" * 100, "is not a JPEG or PNG or GIF file"),
-        (encoded(Image.fromarray(np.zeros((6, 8), np.uint16)), "PNG"), "has 16 bits a sample"),
-        (png_with_16_bits(), "has 16 bits a sample"),
-        (encoded(Image.fromarray(RED), "JPEG")[:300], "cannot be decoded"),
-        (encoded(Image.fromarray(RED), "PNG")[:-25], "cannot be decoded"),
-        (
-            encoded(
-                Image.fromarray(RED),
-                "GIF",
-                save_all=True,
-                append_images=[Image.fromarray(255 - RED)],
-            ),
-            "an animation of 2 frames",
-        ),
-        (encoded(Image.new("1", (9000, 8000)), "PNG"), "9000 x 8000 pixels; at most"),
-        (encoded(Image.new("1", (20000, 20000)), "PNG"), "exceeds limit|at most"),
-    ],
-    ids=[
-        "bmp",
-        "zeros",
-        "16 bit grey",
-        "16 bit colour",
-        "cut jpeg",
-        "cut png",
-        "animation",
-        "huge",
-        "bomb",
-    ],
-)
-def test_other_files_are_refused_by_name(content: bytes, reason: str) -> None:
-    with pytest.raises(ExampleError, match=rf"pet\.jpg: .*({reason})"):
-        decode_image(content, Path("pet.jpg"))
+def read(trainval: Path) -> tuple[str, ...]:
+    return tuple(example.id for example in read_list(trainval.parent.parent, "trainval"))
 
 
-def test_an_exif_orientation_is_not_applied_since_trimaps_follow_stored_pixels() -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turned by 90 degrees when displayed
-    turned = decode_image(encoded(Image.fromarray(RED), "JPEG", exif=exif), Path("pet.jpg"))
-    assert turned.shape == (6, 8, 3)
+@pytest.mark.parametrize("text", USED.values(), ids=USED)
+def test_a_list_is_read_however_its_lines_are_written(trainval: Path, text: str) -> None:
+    trainval.write_bytes(text.encode())
+    assert read(trainval) == IDS
 
 
-def test_strange_trimaps_are_refused_with_what_they_hold() -> None:
-    with pytest.raises(
-        ExampleError, match=r"t\.png: expected trimap values 1, 2 and 3, found 0, 4"
-    ):
-        decode_trimap(encoded(trimap(0, 1, 2, 4), "PNG"), Path("t.png"))
-    with pytest.raises(ExampleError, match="no pet"):
-        decode_trimap(encoded(trimap(2, 3), "PNG"), Path("t.png"))
-    with pytest.raises(ExampleError, match="is not a PNG file"):
-        decode_trimap(encoded(trimap(1, 2), "GIF"), Path("t.png"))
+def test_what_an_example_is_follows_from_its_line(trainval: Path) -> None:
+    trainval.write_text("two words_7 1 2 1 9\n")  # columns too many belong to the name
+    (example,) = read_list(trainval.parent.parent, "trainval")
+    assert (example.id, example.breed, example.species) == ("two words_7 1", "two words", "cat")
+    assert example.image == trainval.parent.parent / "images" / "two words_7 1.jpg"
 
 
-def test_a_trimap_of_another_size_than_its_image_is_refused() -> None:
-    example = Example(id="a_1", breed="a", species="dog", image=Path("a.jpg"), trimap=Path("a.png"))
-    with pytest.raises(ExampleError, match=r"a\.png: is 3 x 1 pixels, but its image is 8 x 6"):
-        decode(example, encoded(Image.fromarray(RED), "PNG"), encoded(trimap(1, 2, 3), "PNG"))
+def test_all_bad_lines_are_named_at_once_and_long_ones_cut(trainval: Path) -> None:
+    trainval.write_bytes(ALL_BAD_LINES.encode())
+    with pytest.raises(DataError, match=f"{len(BAD_LINES)} lines of trainval.txt cannot be used"):
+        read(trainval)
+    for line, reason in BAD_LINES:
+        trainval.write_bytes("\n".join((*LINES, line, "d 1 1 1")).encode())
+        with pytest.raises(DataError) as raised:
+            read(trainval)
+        (problem,) = raised.value.problems
+        assert "trainval.txt:" in problem
+        assert reason in problem
+        assert len(problem) < 1000
 
 
-def test_missing_and_empty_files_are_both_named(tmp_path: Path) -> None:
-    example = Example(
-        id="a_1", breed="a", species="dog", image=tmp_path / "a.jpg", trimap=tmp_path / "a.png"
-    )
-    (tmp_path / "a.png").touch()
-    with pytest.raises(ExampleError, match=r"a\.jpg: No such file.*a\.png: the file is empty"):
-        read_files(example)
+@pytest.mark.parametrize(("content", "reason"), NO_LISTS.values(), ids=NO_LISTS)
+def test_what_is_no_list_is_refused_by_name(
+    trainval: Path, content: bytes | Callable[[Path], None], reason: str
+) -> None:
+    put(trainval, content)
+    with pytest.raises(DataError, match=f"trainval.txt: .*{reason}"):
+        read(trainval)
 
 
-def test_a_pipe_in_place_of_a_photo_is_refused_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "a.jpg")
-    (tmp_path / "a.png").mkdir()
-    example = Example(
-        id="a_1", breed="a", species="dog", image=tmp_path / "a.jpg", trimap=tmp_path / "a.png"
-    )
-    with pytest.raises(ExampleError, match=r"a\.jpg: is not a plain.*a\.png: is not a plain"):
-        read_files(example)
-
-
-def test_the_lists_are_the_truth_not_the_folder(own_pets: Path) -> None:
-    (own_pets / "images" / "stray.mat").write_bytes(b"not an image")
-    lines = (own_pets / "annotations" / "trainval.txt").read_text().splitlines()[:3]
-    text = "# a comment\r\n\r\n" + "\r\n".join(lines) + "\r\n"
-    (own_pets / "annotations" / "trainval.txt").write_bytes(text.encode())
-    examples = read_list(own_pets, "trainval")
-    assert [example.id for example in examples] == [line.split()[0] for line in lines]
-    assert examples[0].breed == "Calico"
-    assert examples[0].species == "cat"
-
-
-def test_all_malformed_lines_are_named_at_once(own_pets: Path) -> None:
-    path = own_pets / "annotations" / "trainval.txt"
-    path.write_text("a_1 1 1 1\na_1 1 1 1\n../b_2 1 1 1\nc_3\nd_4 1 9 1\n.hidden 1 1 1\n")
-    with pytest.raises(DataError) as raised:
-        read_list(own_pets, "trainval")
-    text = str(raised.value)
-    for part in (
-        "trainval.txt:2: 'a_1' is listed twice",
-        "trainval.txt:3: '../b_2' is not the plain name of a file",
-        "trainval.txt:4: expected 'NAME CLASS SPECIES BREED', got 'c_3'",
-        "trainval.txt:5: d_4: species is 9",
-        "trainval.txt:6: '.hidden' is not the plain name",
-    ):
-        assert part in text
-
-
-def test_an_example_in_both_lists_is_refused(own_pets: Path) -> None:
-    tested = (own_pets / "annotations" / "test.txt").read_text().splitlines()[0]
-    with (own_pets / "annotations" / "trainval.txt").open("a") as file:
-        file.write(tested + "\n")
-    with pytest.raises(DataError, match=f"(?s)1 examples stand in .*{tested.split()[0]}"):
-        read_trainval(own_pets)
+def test_an_example_in_both_lists_is_refused(trainval: Path) -> None:
+    trainval.write_text("a_1 1 1 1\nb_2 1 1 1\n")
+    (trainval.parent / "test.txt").write_text("A_1 1 1 1\n")
+    with pytest.raises(DataError, match=r"(?s)1 examples stand in .*'a_1' and 'A_1'"):
+        read_trainval(trainval.parent.parent)
 
 
 def test_a_folder_of_another_layout_is_refused_with_what_is_missing(tmp_path: Path) -> None:

@@ -1,0 +1,38 @@
+"""Batches that loader processes prepare: the same ones, and errors without a traceback."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from segmentation.config.training import TrainingConfig
+from segmentation.data.loader import BatchLoader
+from segmentation.errors import DataError
+from tests.unit.data.test_loader import assert_same_batches, loaded
+
+
+@pytest.mark.parametrize("in_memory", [2**26, 0], ids=["in memory", "on disk"])
+def test_batches_are_the_same_for_any_number_of_workers(
+    pets: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int
+) -> None:
+    monkeypatch.setattr("segmentation.data.dataset.IN_MEMORY", in_memory)
+    parts = loaded(pets)
+    plain, other = (
+        BatchLoader(
+            parts["train"], parts["val"], TrainingConfig(batch_size=5, loader_workers=workers)
+        )
+        for workers in (0, 2)
+    )
+    assert_same_batches(plain, other)
+
+
+def test_loader_processes_say_without_a_traceback_what_has_gone(
+    cache: Path, own_pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("segmentation.data.dataset.IN_MEMORY", 0)
+    parts = loaded(own_pets)
+    shutil.rmtree(cache)
+    shutil.rmtree(own_pets / "images")
+    config = TrainingConfig(batch_size=5, loader_workers=1)
+    with pytest.raises(DataError, match=r"^\S.*\.jpg: No such file .*usable when this began$"):
+        list(BatchLoader(parts["train"], parts["val"], config).epoch(1))

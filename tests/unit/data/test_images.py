@@ -1,0 +1,207 @@
+"""Broken and odd files: used rightly or refused by name, as README.md says of each kind."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+from torch import Tensor
+
+from segmentation.config.training import DataConfig
+from segmentation.data.images.examples import (
+    COUNTS_BIT,
+    PET_BIT,
+    ExampleError,
+    binary_mask,
+    decode,
+    decode_image,
+    decode_trimap,
+    read_files,
+)
+from segmentation.data.loading import load_splits
+from segmentation.data.oxford_pets import LISTS, Example, read_list
+from segmentation.data.photo_folder import PredictOptions, find_photos
+from segmentation.data.prepare.verification import verify
+from segmentation.errors import DataError
+from segmentation.models.predictor import OneByOne
+from segmentation.tracking.registry.photo_model import PhotoError, read_photo
+from segmentation.workflows.predict import predict
+from tests.helpers.corpus import GIF, JPEG, PHOTO, TRIMAP, Case, cases, put, saved, write
+from tests.helpers.png import GRAY, RGB, png
+
+CASES = cases()
+USED = [case for case in CASES if not case.refusals]
+REFUSED = [case for case in CASES if case.refusals]
+
+
+def silent(done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Example]:
+    """The corpus on disk, by id; not to be changed."""
+    root = tmp_path_factory.mktemp("corpus") / "pets"
+    write(root, CASES)
+    return {example.id: example for name in LISTS for example in read_list(root, name)}
+
+
+@pytest.mark.parametrize(
+    ("border", "mask", "valid"),
+    [
+        ("pet", [1, 0, 1], [1, 1, 1]),
+        ("background", [1, 0, 0], [1, 1, 1]),
+        ("ignore", [1, 0, 0], [1, 1, 0]),
+    ],
+)
+def test_trimap_values_become_masks(border: str, mask: list[int], valid: list[int]) -> None:
+    got = binary_mask(np.array([[1, 2, 3]], np.uint8), border)
+    assert [part.tolist() for part in got] == [[mask], [valid]]
+    assert {part.dtype for part in got} == {np.dtype(np.uint8)}
+
+
+@pytest.mark.parametrize("case", USED, ids=lambda case: case.id.encode("ascii", "replace"))
+def test_an_odd_file_is_used_with_its_pixels(case: Case, corpus: dict[str, Example]) -> None:
+    example = corpus[case.id]
+    pixels = decode(example, *read_files(example))
+    assert not case.image.wrong(pixels.image)
+    assert not case.trimap.wrong(pixels.trimap)
+
+
+def test_a_training_hears_of_all_offenders_at_once(corpus: dict[str, Example]) -> None:
+    with pytest.raises(DataError) as raised:
+        load_splits({"train": list(corpus.values())}, {}, DataConfig(image_size=32), silent)
+    problems = raised.value.problems
+    assert [text for case in CASES if (text := case.misnamed(problems))] == []
+    assert len(problems) == len(REFUSED)
+
+
+def test_the_verification_names_the_same(corpus: dict[str, Example]) -> None:
+    report = verify(next(iter(corpus.values())).image.parent.parent, silent)
+    assert [
+        case.misnamed(report.problems) for case in CASES if case.misnamed(report.problems)
+    ] == []
+    assert len(report.problems) == len(REFUSED)
+
+
+@pytest.mark.parametrize("border", ["pet", "ignore"])
+def test_what_is_left_has_exactly_its_own_pixels_and_labels(
+    corpus: dict[str, Example], border: Literal["pet", "ignore"]
+) -> None:
+    config = DataConfig(image_size=32, border=border, bad_examples="skip")
+    train = load_splits({"train": list(corpus.values())}, {}, config, silent)["train"]
+    used = {case.id: case for case in USED}
+    assert {example.id for example in train.examples} == set(used)
+    for position, example in enumerate(train.examples):
+        image, flags = train.pixels[position]
+        trimap = used[example.id].trimap.pixels
+        assert trimap is not None
+        if trimap.shape == (32, 32):  # not resized
+            pet = (trimap == 1) | ((trimap == 3) & (border == "pet"))
+            counts = (trimap != 3) | (border == "pet")
+            assert np.array_equal(flags, PET_BIT * pet + COUNTS_BIT * counts)
+            assert not used[example.id].image.wrong(image)
+
+
+def test_files_that_cannot_be_read_in_other_splits_stop_nobody(corpus: dict[str, Example]) -> None:
+    good, bad = ([corpus[case.id] for case in some] for some in (USED, REFUSED))
+    splits = load_splits({"train": good}, {"gate": bad}, DataConfig(image_size=32), silent)
+    assert len(splits["train"]) == len(good)
+
+
+@pytest.mark.parametrize(
+    ("content", "least"),
+    [
+        (JPEG, 0),
+        (saved(PHOTO, "JPEG", progressive=True), 0),
+        (png(PHOTO[:8, :8], RGB), 0),
+        (png(PHOTO[:8, :8], RGB, interlaced=True), 0),
+        (GIF, 2),  # all that is behind the last pixel: that it ends
+    ],
+    ids=["JPEG", "progressive JPEG", "PNG", "interlaced PNG", "GIF"],
+)
+def test_a_photo_that_is_cut_off_anywhere_is_refused(content: bytes, least: int) -> None:
+    decode_image(content, Path("pet.jpg"))
+    for length in range(1, len(content) - least):
+        with pytest.raises(ExampleError, match=r"^pet\.jpg: (cannot be decoded|is not a JPEG)"):
+            decode_image(content[:length], Path("pet.jpg"))
+
+
+def test_a_png_with_a_wrong_bit_anywhere_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    photo, trimap = png(PHOTO[:4, :4], RGB), png(TRIMAP[12:20, 12:20], GRAY)
+    decode_image(photo, Path("pet.jpg"))
+    decode_trimap(trimap, Path("pet.png"))
+    for content, decoder in ((photo, decode_image), (trimap, decode_trimap)):
+        for place in range(8 * len(content)):
+            wrong = bytearray(content)
+            wrong[place // 8] ^= 1 << place % 8
+            with pytest.raises(ExampleError, match=r"^pet: (cannot be decoded|is not a )"):
+                decoder(bytes(wrong), Path("pet"))
+    assert capfd.readouterr().err == ""  # where OpenCV's PNG library would tell its own words
+
+
+def bright(photo: Tensor) -> Tensor:
+    """A model: what is bright is pet."""
+    return photo.float().mean(dim=1, keepdim=True) / 255
+
+
+def test_predict_names_every_photo_that_it_cannot_take(tmp_path: Path) -> None:
+    album = tmp_path / "album"
+    album.mkdir()
+    names = {}
+    for number, case in enumerate(CASES):
+        path = album / f"{number:03}.jpg"
+        put(path, case.image.content)
+        if os.path.lexists(path) and not path.is_dir():
+            names[path.name] = case.image
+    wanted = PredictOptions(output=tmp_path / "out")
+    tasks, _ = find_photos(album, wanted.output)
+    assert [str(task.name) for task in tasks] == list(names)
+    done = predict(OneByOne(bright, "bright"), tasks, wanted, silent)
+    bad = {problem.partition(" ")[0] for problem in done.problems}
+    assert len(bad) == len(done.problems)
+    for name, found in names.items():
+        taken = found.pixels is not None or found.displayed is not None
+        if not found.maybe_taken:
+            assert (name in bad) != taken
+        assert (tmp_path / "out" / "masks" / f"{name[:-4]}.png").exists() == (name not in bad)
+
+
+def test_predict_takes_a_photo_as_it_is_displayed() -> None:
+    for case in CASES:
+        found = case.image
+        pixels = found.pixels if found.displayed is None else found.displayed
+        if pixels is not None and isinstance(found.content, bytes):
+            got = read_photo(found.content)
+            assert got.shape == pixels.shape
+            assert np.abs(got.astype(int) - pixels).max() <= found.near
+
+
+@pytest.mark.parametrize("count", [500, pytest.param(20_000, marks=pytest.mark.full)])
+def test_whatever_the_bytes_are_the_end_is_pixels_or_a_refusal(count: int) -> None:
+    for content in changed(count):
+        for decoder in (decode_image, decode_trimap):
+            try:
+                told = f"pet.file: {decoder(content, Path('pet.file')).dtype}"
+            except ExampleError as error:
+                told = str(error)
+            assert told.startswith("pet.file: ")
+        with contextlib.suppress(PhotoError):
+            assert read_photo(content).dtype == np.uint8
+
+
+def changed(count: int) -> Iterator[bytes]:
+    """Files of the corpus with some bytes changed, left out or put in."""
+    random = np.random.default_rng(count)
+    files = [file.content for case in CASES for file in (case.image, case.trimap)]
+    contents = [content for content in files if isinstance(content, bytes) and content]
+    for _ in range(count):
+        content = bytearray(contents[random.integers(len(contents))])
+        for _ in range(random.integers(1, 5)):
+            place = int(random.integers(len(content) + 1))
+            gone = int(random.integers(4))
+            content[place : place + gone] = random.bytes(int(random.integers(4)))
+        yield bytes(content)
