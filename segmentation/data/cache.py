@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 import PIL
 import torch
-from numpy.typing import NDArray
 
-from segmentation.data.images.examples import DecodedExample, decode
+from segmentation.data.images.examples import Bytes, DecodedExample, decode
 from segmentation.data.oxford_pets import Example
 from segmentation.models.unet import resize_image
 from segmentation.utils.files import atomic_write
@@ -111,9 +110,9 @@ def resize(example: DecodedExample, size: int) -> DecodedExample:
     return DecodedExample(image=rounded.numpy(), trimap=nearest(example.trimap, size))
 
 
-def nearest(trimap: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def nearest(trimap: Bytes, size: int) -> Bytes:
     """Resize uint8 (H, W) to (size, size), taking the pixel under each new one's center."""
     rows = ((np.arange(size) + 0.5) * trimap.shape[0] / size).astype(np.intp)
     columns = ((np.arange(size) + 0.5) * trimap.shape[1] / size).astype(np.intp)
-    resized: NDArray[np.uint8] = trimap[rows[:, None], columns]
+    resized: Bytes = trimap[rows[:, None], columns]
     return resized

@@ -9,14 +9,17 @@ from typing import BinaryIO, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from segmentation.data.cache import DecodedCache
-from segmentation.data.images.examples import DecodedExample, ExampleError, flags_of, read_files
+from segmentation.data.images.examples import (
+    Bytes,
+    DecodedExample,
+    ExampleError,
+    flags_of,
+    read_files,
+)
 from segmentation.data.oxford_pets import Example
 from segmentation.errors import DataError
-
-Bytes = NDArray[np.uint8]
 
 #: A split's pixels up to so many bytes are held in memory; more are read as they are needed.
 IN_MEMORY = 64 * 2**20

@@ -1,4 +1,4 @@
-"""Hand out batches of what was decoded.
+"""Hand out batches of decoded images.
 
 An epoch's batches depend on the seed, the epoch and the images alone, not on how many processes
 prepare them: the sampler's indices carry the epoch along.
@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,14 +18,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from segmentation.config.training import TrainingConfig
 from segmentation.data.augmentation.augmenter import Augmenter
-from segmentation.data.dataset import Bytes, SplitDataset
-from segmentation.data.images.examples import COUNTS_SHIFT, PET_BIT
+from segmentation.data.dataset import SplitDataset
+from segmentation.data.images.examples import COUNTS_SHIFT, PET_BIT, Bytes
 from segmentation.errors import DataError
 from segmentation.runtime.sharding import FULL, Shard
 from segmentation.utils.concurrency import batched, prefetch
 
-# Bytes of the batches that are prepared in one call: in turns with the network's arithmetic, code
-# and tables would have left the processor's caches by each next one.
+# Bytes of the batches that are prepared in one call. To prepare each just before its step would be
+# slower: the network's arithmetic has pushed code and tables out of the processor's caches.
 _AT_ONCE = 8 << 20
 _PER_PIXEL = 4  # bytes: red, green, blue and the flags
 
@@ -45,11 +45,15 @@ class Batch:
     valid: Tensor
 
     def to(self, device: torch.device) -> "Batch":
-        """Return the batch on another device."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "Batch":
+        """Return the batch in page-locked memory, from which copies to a GPU run alongside."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
         return Batch(
-            image=self.image.to(device, non_blocking=True),
-            mask=self.mask.to(device, non_blocking=True),
-            valid=self.valid.to(device, non_blocking=True),
+            image=function(self.image), mask=function(self.mask), valid=function(self.valid)
         )
 
     def split(self, sizes: list[int]) -> "Iterator[Batch]":
@@ -58,14 +62,6 @@ class Batch:
         parts = zip(*(torch.split(one, sizes) for one in tensors), strict=True)
         for image, mask, valid in parts:
             yield Batch(image=image, mask=mask, valid=valid)
-
-    def pin_memory(self) -> "Batch":
-        """Return the batch in page-locked memory, from which copies to a GPU run alongside."""
-        return Batch(
-            image=self.image.pin_memory(),
-            mask=self.mask.pin_memory(),
-            valid=self.valid.pin_memory(),
-        )
 
 
 def to_batch(images: Bytes, flags: Bytes) -> Batch:
@@ -81,7 +77,7 @@ class BatchLoader:
     """The training split, augmented and shuffled anew each epoch, and the validation split."""
 
     def __init__(
-        self, train: SplitDataset, val: SplitDataset, config: TrainingConfig, share: Shard = FULL
+        self, train: SplitDataset, val: SplitDataset, config: TrainingConfig, shard: Shard = FULL
     ) -> None:
         """Prepare loading; processes, if any, start with the first epoch.
 
@@ -89,16 +85,16 @@ class BatchLoader:
             train: the training split.
             val: the validation split.
             config: how to train.
-            share: which part of each batch is handed out.
+            shard: which part of each batch is handed out.
         """
-        self.share = share
         self.train_size, self.val_size = len(train), len(val)
         self.batch_size = config.batch_size
         #: Height and width of the images, in pixels.
         self.image_size = train.pixels.size
-        self._val, self._dataset = val.pixels, _Augmented(train, config)
+        self._shard = shard
+        self._val, self._dataset = val.pixels, _AugmentedDataset(train, config)
         self._sampler = _EpochSampler(
-            len(train), config.batch_size, config.seed, self.image_size, share
+            len(train), config.batch_size, config.seed, self.image_size, shard
         )
         pinned = torch.cuda.is_available() and config.device in ("auto", "cuda")
         # On a CPU, whatever prepares data takes its time from the network; a GPU must not wait.
@@ -123,13 +119,14 @@ class BatchLoader:
         return len(self._sampler)
 
     def global_batch_size(self, step: int) -> int:
-        """Return how many images a batch of an epoch has, all shares together."""
+        """Return how many images a batch of an epoch has, all shards together."""
         return min(self.batch_size, self.train_size - step * self.batch_size)
 
     def epoch(self, number: int, size: int = 0, skip: int = 0) -> Iterator[Batch]:
-        """Yield the training batches of one epoch, of each the share.
+        """Yield the training batches of one epoch, of each the shard.
 
-        Of a batch with fewer images than shares an empty share is an image that counts nowhere.
+        Where a batch has fewer images than there are shards, an empty shard gets an image that
+        counts nowhere, so that every process takes every step.
 
         Args:
             number: of the epoch, from 1: other draws, another order.
@@ -137,7 +134,7 @@ class BatchLoader:
             skip: so many batches at the beginning are not prepared.
 
         Raises:
-            DataError: pixels that lie on disk were damaged.
+            DataError: pixels are not in memory, and their files were changed.
         """
         self._sampler.epoch, self._sampler.size = number, size or self.image_size
         self._sampler.skip = skip
@@ -171,7 +168,7 @@ class BatchLoader:
                 return
             yield from group.split([len(batch) for batch in some])
 
-    def _prepare(self, positions: list[tuple[int, int, int]]) -> Batch | DataError:
+    def _prepare(self, positions: "list[_Position]") -> Batch | DataError:
         batch = self._dataset.__getitems__(positions)
         if isinstance(batch, DataError) or not torch.cuda.is_available():
             return batch
@@ -179,55 +176,56 @@ class BatchLoader:
 
     def validation(self) -> Iterator[Batch]:
         """Yield the validation split in order, without augmentation, in larger batches."""
-        return (to_batch(*self._val.gather(some)) for some in self.validation_positions())
+        return (to_batch(*self._val.gather(some)) for some in self._validation_positions())
 
     def validation_share(self) -> Iterator[tuple[Sequence[int], Batch | None]]:
-        """Yield the positions of each of these batches, and the share of it, None where empty."""
-        for some in self.validation_positions():
-            mine = self.share.of(some)
+        """Yield the positions of each of these batches, and the shard of it, None where empty."""
+        for some in self._validation_positions():
+            mine = self._shard.of(some)
             yield some, to_batch(*self._val.gather(mine)) if mine else None
 
-    def validation_positions(self) -> Iterator[Sequence[int]]:
-        """Yield the positions in the validation split of each of these batches."""
-        return iter(batched(range(self.val_size), 4 * self.batch_size))
+    def _validation_positions(self) -> Iterator[list[int]]:
+        return batched(range(self.val_size), 4 * self.batch_size)
+
+
+#: Epoch, size of the variant in pixels, and index of the image. An index below 0 is that of an
+#: image, bit by bit inverted, that counts nowhere.
+_Position = tuple[int, int, int]
 
 
 class _EpochSampler:
-    """Yields the share of batches of (epoch, size, index), all of an epoch's but the first `skip`.
+    """Yields the positions of the shard of each batch, all of an epoch's but the first `skip`."""
 
-    An index below 0 is that of an image, bit by bit reversed, that counts nowhere.
-    """
-
-    def __init__(self, images: int, batch_size: int, seed: int, size: int, share: Shard) -> None:
-        self.images, self.batch_size, self.seed, self.share = images, batch_size, seed, share
+    def __init__(self, images: int, batch_size: int, seed: int, size: int, shard: Shard) -> None:
+        self.images, self.batch_size, self.seed, self.shard = images, batch_size, seed, shard
         self.epoch, self.size, self.skip = 0, size, 0
 
     def __len__(self) -> int:
         return -(-self.images // self.batch_size)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
+    def __iter__(self) -> Iterator[list[_Position]]:
         generator = np.random.default_rng([self.seed, self.epoch])
         order = generator.permutation(self.images).tolist()
         for some in batched(order[self.skip * self.batch_size :], self.batch_size):
-            mine = self.share.of(some) or [~some[0]]
+            mine = self.shard.of(some) or [~some[0]]
             yield [(self.epoch, self.size, index) for index in mine]
 
 
-class _Augmented(Dataset[Batch | DataError]):
+class _AugmentedDataset(Dataset[Batch | DataError]):
     """Makes a whole batch at a time, so that nothing is collated piece by piece."""
 
     def __init__(self, train: SplitDataset, config: TrainingConfig) -> None:
         self._pixels = train.pixels
-        self._keys = [_number(example.id) for example in train.examples]
+        self._keys = [_hash(example.id) for example in train.examples]
         self._augment = Augmenter(config.augment, config.seed)
 
-    def __getitems__(self, positions: list[tuple[int, int, int]]) -> Batch | DataError:
+    def __getitems__(self, positions: list[_Position]) -> Batch | DataError:
         """Return a batch, or what is wrong: raised here, it would reach the user as a traceback."""
         epoch, size, _ = positions[0]
-        chosen = [index if index >= 0 else ~index for _, _, index in positions]
-        keys = [self._keys[index] for index in chosen]
+        indices = [index if index >= 0 else ~index for _, _, index in positions]
+        keys = [self._keys[index] for index in indices]
         try:
-            pixels = self._pixels.gather(chosen)
+            pixels = self._pixels.gather(indices)
         except DataError as error:
             return error
         images, flags = self._augment(*pixels, epoch, keys, size)
@@ -235,7 +233,7 @@ class _Augmented(Dataset[Batch | DataError]):
         return to_batch(images, flags)
 
 
-def _number(name: str) -> int:
+def _hash(name: str) -> int:
     """Turn an id into 32 bits, so that an image's draws do not depend on which others there are."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
 

@@ -34,7 +34,6 @@ class Example:
         id: its name in the lists, unique in the data set.
         breed: the name without its number.
         species: `cat` or `dog`.
-        image, trimap: the files.
     """
 
     id: str
@@ -93,7 +92,7 @@ def read_list(root: Path, name: str) -> list[Example]:
         if isinstance(parsed, str):
             problems.append(f"{path}:{number}: {parsed}")
         elif first := examples.get(casefold_key(parsed.id)):
-            problems.append(f"{path}:{number}: {_again(parsed.id, first.id)}")
+            problems.append(f"{path}:{number}: {_listed_again(parsed.id, first.id)}")
         else:
             examples[casefold_key(parsed.id)] = parsed
     if problems:
@@ -107,7 +106,7 @@ def read_lists(root: Path, names: Sequence[str]) -> dict[str, list[Example]]:
     """Read several lists.
 
     Raises:
-        DataError: some cannot be used; what is wrong with all of them is told.
+        DataError: some cannot be used; names what is wrong with all of them.
     """
     lists, refusals = {}, []
     for name in names:
@@ -116,15 +115,15 @@ def read_lists(root: Path, names: Sequence[str]) -> dict[str, list[Example]]:
         except DataError as error:
             refusals.append(error)
     if len(refusals) > 1:
-        told = [line for refusal in refusals for line in str(refusal).splitlines()]
-        raise DataError(f"the lists in {root / 'annotations'} cannot be used:", told)
+        lines = [line for refusal in refusals for line in str(refusal).splitlines()]
+        raise DataError(f"the lists in {root / 'annotations'} cannot be used:", lines)
     if refusals:
         raise refusals[0]
     return lists
 
 
 def has_test_list(root: Path) -> bool:
-    """Tell whether there is a `test.txt`; one that cannot be read counts, so that it is told."""
+    """Tell whether there is a `test.txt`; a broken link counts, so that reading it says so."""
     return os.path.lexists(root / "annotations" / "test.txt")
 
 
@@ -160,8 +159,7 @@ def listed_twice(trainval: Iterable[Example], test: Iterable[Example]) -> dict[s
     return twice
 
 
-def _again(name: str, first: str) -> str:
-    """Say that a name comes again; `first` is how it was written before."""
+def _listed_again(name: str, first: str) -> str:
     if name == first:
         return f"{name!r} is listed twice"
     return f"{name!a} is listed twice: some file systems take it for {first!a}"

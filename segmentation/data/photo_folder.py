@@ -43,8 +43,8 @@ class PhotoTask:
 
     Attributes:
         photo: its file.
-        name: its path relative to the folder that was asked for.
-        result: the same for what is made of it, without ending.
+        name: its path relative to the folder of the photos.
+        result: the path of its results relative to their folders, without ending.
     """
 
     photo: Path
@@ -82,7 +82,7 @@ def find_photos(images: Path, output: Path) -> tuple[list[PhotoTask], Counter[st
         raise ConfigError(f"images={images}: there is no such file or folder")
     if images.resolve() == output.resolve():
         raise ConfigError(f"output={output}: is the folder of the photos; give another")
-    names, others = _listed(images, output.resolve())
+    names, others = _list_photos(images, output.resolve())
     if not names:
         found = ", ".join(f"{count} of {ending}" for ending, count in others.most_common(5))
         raise ConfigError(
@@ -94,7 +94,7 @@ def find_photos(images: Path, output: Path) -> tuple[list[PhotoTask], Counter[st
 
 
 def require_free(tasks: Sequence[PhotoTask], options: PredictOptions) -> None:
-    """Refuse to overwrite what is not to be overwritten.
+    """Refuse to overwrite files, unless that was asked for.
 
     Raises:
         ConfigError: a file that would be written is there, or `output` is a file.
@@ -103,15 +103,15 @@ def require_free(tasks: Sequence[PhotoTask], options: PredictOptions) -> None:
     if output.exists() and not output.is_dir():
         raise ConfigError(f"output={output}: is a file; expected a folder")
     targets = [output / TABLE, *(path for task in tasks for path in task.targets(options))]
-    there = [path for path in targets if os.path.lexists(path)]
-    if there and not options.overwrite:
+    existing = [path for path in targets if os.path.lexists(path)]
+    if existing and not options.overwrite:
         raise ConfigError(
-            f"output={output}: {len(there)} of the {len(targets)} files to be written are there "
-            f"already, such as {there[0]}; give another folder, or say overwrite=true"
+            f"output={output}: {len(existing)} of the {len(targets)} files to be written are there "
+            f"already, such as {existing[0]}; give another folder, or say overwrite=true"
         )
 
 
-def _listed(images: Path, output: Path) -> tuple[list[Path], Counter[str]]:
+def _list_photos(images: Path, output: Path) -> tuple[list[Path], Counter[str]]:
     """List photos by their relative paths, and count other files by their ending."""
     names, others = [], Counter[str]()
     for folder, folders, files in os.walk(images):

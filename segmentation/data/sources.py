@@ -1,4 +1,4 @@
-"""From the parameter `data` to a folder, and to words that say what it is."""
+"""From the parameter `data` to a folder, and to text that says what it is."""
 
 import dataclasses
 from pathlib import Path
@@ -21,9 +21,9 @@ class Source:
 
     Attributes:
         root: the folder that holds `images` and `annotations`.
-        drawn: whether it is the built-in sample.
-        line: one line for people, with what to do for other data.
-        described: what it is and under which licence, in Markdown.
+        is_synthetic: whether it is the built-in sample of drawn pets.
+        summary: one line for people, with what to do for other data.
+        description: what it is and under which license, in Markdown.
     """
 
     root: Path
@@ -43,7 +43,7 @@ class Source:
 
 
 def prepared_dataset() -> Source | None:
-    """Return the data set that `prepare` laid down, or None.
+    """Return the data set that `prepare` downloaded, or None.
 
     Raises:
         DataError: there is something in its place that is no whole data set.

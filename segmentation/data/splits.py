@@ -1,9 +1,8 @@
-"""Who trains, who validates, who judges: stratified, seeded, disjoint; and the digest of the data.
+"""Which images train, which validate, and on which models are compared.
 
-The official `test` list is for evaluation alone. Of the official `trainval` list a fifth, chosen
-by a hash of the name and so the same for every seed and every machine, is the `gate` split, on
-which models are compared: training and choosing never see it. `train` and `val` come from the
-rest, each breed in proportion.
+The official `test` list is for evaluation alone. Of the official `trainval` list a fifth is the
+`gate` split, on which models are compared: training and choosing never see it. `train` and `val`
+come from the rest, each breed in proportion.
 """
 
 import dataclasses
@@ -23,12 +22,12 @@ from segmentation.utils.paths import printable
 #: empty or all foreground, and any score on them would be meaningless.
 PET_SHARES = (0.02, 0.95)
 
-_GATE_PART = 5
+_GATE_PART = 5  # one in so many
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Split:
-    """Examples for one purpose each, no id in two of them."""
+    """Disjoint parts of the official trainval list."""
 
     train: tuple[Example, ...]
     val: tuple[Example, ...]
@@ -37,6 +36,8 @@ class Split:
 
 def in_gate(example: Example) -> bool:
     """Tell whether an example of `trainval` belongs to the gate split."""
+    # By a hash of the name, not by a seed or its place in the list: models of different seeds,
+    # machines and years are compared on these images, and none may have trained on one of them.
     digest = hashlib.sha256(example.id.encode()).digest()
     return int.from_bytes(digest[:8], "big") % _GATE_PART == 0
 
@@ -54,11 +55,11 @@ def split(trainval: Sequence[Example], config: DataConfig) -> Split:
     """
     gate = gate_of(trainval)
     pool = [example for example in trainval if not in_gate(example)]
-    val_count = _wanted("val_images", config.val_images, len(pool) - 1, max(1, len(pool) // 5))
+    val_count = _count("val_images", config.val_images, len(pool) - 1, max(1, len(pool) // 5))
     val = choose_subset(pool, val_count, config.split_seed)
     taken = {example.id for example in val}
     rest = [example for example in pool if example.id not in taken]
-    train_count = _wanted("train_images", config.train_images, len(rest), len(rest))
+    train_count = _count("train_images", config.train_images, len(rest), len(rest))
     train = choose_subset(rest, train_count, config.split_seed)
     return Split(train=tuple(train), val=tuple(val), gate=gate)
 
@@ -66,7 +67,8 @@ def split(trainval: Sequence[Example], config: DataConfig) -> Split:
 def choose_subset(examples: Sequence[Example], count: int, seed: int) -> list[Example]:
     """Draw `count` examples, every breed in proportion to its number, in a mixed order.
 
-    Shares are rounded by the method of the largest remainder, ties by lot.
+    Shares are rounded by the method of the largest remainder, ties by lot. The order in which
+    `examples` are given does not matter.
     """
     generator = np.random.default_rng([seed, count])
     breeds: dict[str, list[Example]] = {}
@@ -87,11 +89,7 @@ def choose_subset(examples: Sequence[Example], count: int, seed: int) -> list[Ex
 
 
 def check_pet_share(name: str, share: float) -> None:
-    """Refuse a split whose masks cannot be pets.
-
-    Args:
-        name: the split's.
-        share: pet pixels among all that count, in [0, 1].
+    """Refuse a split whose masks cannot be pets, by the share of pet pixels among all that count.
 
     Raises:
         DataError: `share` lies outside `PET_SHARES`.
@@ -131,13 +129,13 @@ def breeds_of(examples: Iterable[Example]) -> dict[str, int]:
     return dict(sorted(Counter(example.breed for example in examples).items()))
 
 
-def _wanted(name: str, count: Count, available: int, everything: int) -> int:
-    """Turn `all` into a number, and refuse what is not there."""
-    wanted = everything if count == "all" else count
-    if not 0 < wanted <= available:
+def _count(name: str, count: Count, available: int, everything: int) -> int:
+    """Turn `all` into a number, and refuse more than there are."""
+    number = everything if count == "all" else count
+    if not 0 < number <= available:
         raise ConfigError(
             f"{name}={count}: there are {max(available, 0)} to choose from (the trainval list "
             "without its gate fifth and, for training, without the validation images); ask for "
             "fewer or use more data"
         )
-    return wanted
+    return number

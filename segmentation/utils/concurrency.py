@@ -20,11 +20,10 @@ def in_parallel(
     function: Callable[[_Input], _Output], inputs: Sequence[_Input], progress: Progress
 ) -> list[_Output]:
     """Apply `function` to each input, by a thread a core; return the outputs in order."""
-    outputs = []
-    with ThreadPoolExecutor(max_workers=CORES) as pool:
-        for output in pool.map(function, inputs):
-            outputs.append(output)
-            progress(len(outputs), len(inputs))
+    outputs: list[_Output] = []
+    for output in prefetch(function, inputs, CORES):
+        outputs.append(output)
+        progress(len(outputs), len(inputs))
     return outputs
 
 
@@ -36,8 +35,8 @@ def prefetch(
 ) -> Iterator[_Output]:
     """Apply `function` to each input in threads, a few ahead; yield the outputs in order.
 
-    The inputs are drawn in the caller's thread while others work, and no more than two besides
-    one a worker are under way at once, so memory does not grow with their number.
+    The inputs are taken in the caller's thread while others work. No more than two besides one a
+    worker are under way at once, so memory does not grow with their number.
 
     Args:
         function: called in a worker's thread.

@@ -1,4 +1,4 @@
-"""Environment variables set for a while: some settings of libraries nothing else reaches."""
+"""Reading and setting environment variables."""
 
 import contextlib
 import math
@@ -9,7 +9,7 @@ from segmentation.errors import ConfigError
 
 
 def seconds_in(variable: str, default: float) -> float:
-    """Return the seconds that an environment variable tells, 0 or more; unset is the default.
+    """Return the seconds, 0 or more, that an environment variable holds; unset is the default.
 
     Raises:
         ConfigError: it is no such number.
@@ -26,7 +26,7 @@ def seconds_in(variable: str, default: float) -> float:
 
 @contextlib.contextmanager
 def environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set some environment variables, and set them back afterwards."""
+    """Set environment variables for a while: some settings of libraries nothing else reaches."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -39,7 +39,7 @@ def cache_folder() -> Path:
 
 
 def dataset_folder() -> Path:
-    """Return the folder in which `prepare` lays down the real data set."""
+    """Return the folder into which `prepare` downloads the real data set."""
     return cache_folder() / "oxford-iiit-pet"
 
 

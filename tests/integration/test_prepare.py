@@ -45,8 +45,7 @@ def test_prepare_names_every_offender_and_no_other(tmp_path: Path, program: Prog
     assert done.returncode == 1, done.stderr
     refused = sum(bool(case.refusals) for case in made)
     assert f"problems:  {refused}\n" in done.stdout
-    error = done.stderr.splitlines()[-1]
-    assert error.startswith(f"Error: {refused} of the listed examples cannot be used")
+    assert f"\nError: {refused} of the listed examples cannot be used" in f"\n{done.stderr}"
     lines = done.stdout.splitlines()
     assert [text for case in made if (text := case.misnamed(lines))] == []
 

@@ -56,10 +56,8 @@ def test_names_that_a_terminal_or_utf8_cannot_show_are_told_all_the_same(
     own_pets: Path, program: Program
 ) -> None:
     folder = own_pets.rename(own_pets.with_name(os.fsdecode(b"caf\xe9 \n pets")))
-    names = [line.split()[0] for line in (folder / "annotations" / "trainval.txt").open()]
-    (folder / "annotations" / "trainval.txt").write_text(
-        "".join(f"{name} 1 1 1\n" for name in (*names, "猫_1")), encoding="utf-8"
-    )
+    with (folder / "annotations" / "trainval.txt").open("a", encoding="utf-8") as file:
+        file.write("猫_1 1 1 1\n")
     (folder / "images" / "猫_1.jpg").write_bytes(b"no photo")
     refusal = r"\u732b_1.jpg: is not a JPEG or PNG or GIF file"
     prepared = program.run(*entry_command("prepare", data=folder), PYTHONIOENCODING="latin-1")

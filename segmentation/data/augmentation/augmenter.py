@@ -1,21 +1,33 @@
-"""Augmentation: Albumentations pipelines whose draws depend on seed, epoch and image alone."""
+"""Augmentation whose draws depend on seed, epoch and image alone."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from segmentation.data.augmentation.transforms import (
-    DRAWN,
+    DRAWS,
     BasicTransform,
-    Bytes,
     Color,
     Compose,
     Geometry,
     Vary,
 )
-from segmentation.data.images.examples import COUNTS_BIT, PET_BIT
+from segmentation.data.images.examples import COUNTS_BIT, PET_BIT, Bytes
 
-_HIGHEST = PET_BIT | COUNTS_BIT
+_PIPELINES = {
+    "none": (
+        Geometry(mirror=0, zoom=1, rotation=0, shear=0, shift=0),
+        Color(brightness=0, contrast=0, saturation=0, hue=0, gray=0, share=0),
+    ),
+    "light": (
+        Geometry(mirror=0.5, zoom=1.28, rotation=15, shear=0, shift=0.1),
+        Color(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03, gray=0, share=0.8),
+    ),
+    "strong": (
+        Geometry(mirror=0.5, zoom=1.5, rotation=25, shear=0.15, shift=0.1),
+        Color(brightness=0.4, contrast=0.4, saturation=0.5, hue=0.03, gray=0.1, share=0.8),
+    ),
+}
 
 
 class MaskError(Exception):
@@ -31,7 +43,7 @@ class Augmenter:
         self._seed = seed
 
     def __call__(
-        self, images: Bytes, flags: Bytes, epoch: int, keys: Sequence[int], side: int
+        self, images: Bytes, flags: Bytes, epoch: int, keys: Sequence[int], size: int
     ) -> tuple[Bytes, Bytes]:
         """Return a variant of each image.
 
@@ -40,48 +52,36 @@ class Augmenter:
             flags: uint8 (N, S, S), `PET_BIT` and `COUNTS_BIT` of each pixel.
             epoch: number of the pass over the data.
             keys: N numbers, each an image's own, at least 0.
-            side: the variants' height and width, in pixels.
+            size: the variants' height and width, in pixels.
 
         Returns:
-            uint8 (N, side, side, 3) and uint8 (N, side, side), as what came in.
+            uint8 (N, size, size, 3) and uint8 (N, size, size), as what came in.
 
         Raises:
             MaskError: a transform left other values in a mask.
         """
-        draws = [self._draws(epoch, key) for key in keys]
-        varied = self._compose(images=images, masks=flags, draws=draws, side=side)
+        draws = [self._draw(epoch, key) for key in keys]
+        varied = self._compose(images=images, masks=flags, draws=draws, size=size)
         moved = varied["masks"]
-        if moved.dtype != np.uint8 or moved.max() > _HIGHEST:
+        if moved.dtype != np.uint8 or moved.max() > PET_BIT | COUNTS_BIT:
             raise MaskError(
                 "augmentation left values in a mask that it had not: every geometric transform "
-                "must interpolate masks by nearest neighbour"
+                "must interpolate masks by nearest neighbor"
             )
         return varied["images"], moved
 
-    def _draws(self, epoch: int, key: int) -> dict[str, float]:
-        """Return the draws of an image in an epoch, by name."""
+    def _draw(self, epoch: int, key: int) -> dict[str, float]:
+        """Return what is drawn for an image in an epoch, by name.
+
+        Albumentations' own generator is not used. Each loader process has a copy of it, and would
+        repeat the same draws in every process and epoch unless it was seeded before each image,
+        which takes as long as a variant.
+        """
         # As an array: NumPy takes longer over a list than over drawing.
         entropy = np.array([self._seed, epoch, key], np.uint32)
-        numbers = np.random.default_rng(entropy).random(len(DRAWN)).tolist()
-        return dict(zip(DRAWN, numbers, strict=True))
+        numbers = np.random.default_rng(entropy).random(len(DRAWS)).tolist()
+        return dict(zip(DRAWS, numbers, strict=True))
 
 
 def _pipeline(strength: str) -> list[BasicTransform]:
-    """Return the transforms."""
-    if strength == "none":
-        still = Geometry(mirror=0, zoom=1, rotation=0, shear=0, shift=0)
-        as_it_is = Color(brightness=0, contrast=0, saturation=0, hue=0, gray=0, share=0)
-        return [Vary(still, as_it_is)]
-    if strength == "light":
-        return [
-            Vary(
-                Geometry(mirror=0.5, zoom=1.28, rotation=15, shear=0, shift=0.1),
-                Color(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03, gray=0, share=0.8),
-            )
-        ]
-    return [
-        Vary(
-            Geometry(mirror=0.5, zoom=1.5, rotation=25, shear=0.15, shift=0.1),
-            Color(brightness=0.4, contrast=0.4, saturation=0.5, hue=0.03, gray=0.1, share=0.8),
-        )
-    ]
+    return [Vary(*_PIPELINES[strength])]

@@ -1,8 +1,9 @@
 """An Albumentations transform that does in two passes what would take a dozen.
 
-Warping and colouring are linear: a chain of them is one matrix. What is drawn comes with the call,
-as the target `draws`, not from a state of the transform's: so the same draws make the same variant
-in whichever process, and nothing has to be seeded anew for each image.
+A chain of warps is one matrix of pixel positions, and a chain of color changes is one matrix of
+colors, so each image is warped once and multiplied once, whatever is drawn. What is drawn comes
+with the call, as the target `draws`, not from a state of the transform's: so the same draws make
+the same variant in every process, and nothing has to be seeded anew for each image.
 """
 
 import dataclasses
@@ -19,28 +20,30 @@ import numpy as np
 from albumentations import BasicTransform, Compose, DualTransform
 from numpy.typing import NDArray
 
-__all__ = ["DRAWN", "BasicTransform", "Bytes", "Color", "Compose", "Geometry", "Vary"]
+from segmentation.data.images.examples import Bytes
+
+__all__ = ["DRAWS", "BasicTransform", "Color", "Compose", "Geometry", "Vary"]
 
 # Images of this size gain nothing from OpenCV's threads, which would compete with the network's.
 cv2.setNumThreads(0)
 
-Bytes = NDArray[np.uint8]
 Draws = Mapping[str, float]
 
-#: What is drawn for each variant, uniform in [0, 1), by name.
-DRAWN = (
+#: What is drawn for each variant, uniform in [0, 1), by name. In this order: to insert one would
+#: change the variants of every seed.
+DRAWS = (
     *("flip", "zoom", "rotation", "shear", "right", "down"),
-    *("colour", "brightness", "contrast", "saturation", "hue", "grey"),
+    *("color", "brightness", "contrast", "saturation", "hue", "gray"),
 )
 
 #: Weights of red, green and blue in luma: Recommendation ITU-R BT.601.
 _RED, _GREEN, _BLUE = 0.299, 0.587, 0.114
-#: From RGB to luma and two axes of colour (YIQ, as in NTSC), in which hue is an angle.
+#: From RGB to luma and two axes of color (YIQ, as in NTSC), in which hue is an angle.
 _YIQ = np.array([[_RED, _GREEN, _BLUE], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 _RGB = np.linalg.inv(_YIQ)
-#: RGB to RGB: luma alone; the two axes of colour as they are, and a quarter turn further.
+#: RGB to RGB: luma alone; the two axes of color as they are, and a quarter turn further.
 _LUMA_PART = _RGB @ np.diag([1, 0, 0]) @ _YIQ
-_COLOUR_PART = _RGB @ np.diag([0, 1, 1]) @ _YIQ
+_COLOR_PART = _RGB @ np.diag([0, 1, 1]) @ _YIQ
 _TURNED_PART = _RGB @ np.array([[0, 0, 0], [0, 0, -1], [0, 1, 0]]) @ _YIQ
 
 
@@ -66,9 +69,9 @@ class Geometry:
         """Return float32 (2, 3), from pixels of the photo to pixels of the variant.
 
         Args:
-            draws: see `DRAWN`.
-            before: side of the photo, in pixels.
-            after: side of the variant, in pixels.
+            draws: see `DRAWS`.
+            before: height and width of the photo, in pixels.
+            after: those of the variant, in pixels.
         """
         scale = self.zoom ** _both_ways(draws["zoom"]) * after / before
         angle = math.radians(self.rotation) * _both_ways(draws["rotation"])
@@ -87,13 +90,13 @@ class Geometry:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Color:
-    """How far colours may change; each amount is drawn evenly within its bounds.
+    """How far colors may change; each amount is drawn evenly within its bounds.
 
     Attributes:
         brightness, contrast, saturation: the factor is in 1 - x to 1 + x.
         hue: largest angle either way, as a share of the whole circle.
-        grey: how often all colour goes, in [0, 1].
-        share: how often colours change at all, in [0, 1].
+        gray: how often all color goes, in [0, 1].
+        share: how often colors change at all, in [0, 1].
     """
 
     brightness: float
@@ -104,31 +107,31 @@ class Color:
     share: float
 
     def matrix(self, draws: Draws, mean: Sequence[float]) -> NDArray[np.float32] | None:
-        """Return float32 (3, 4): RGB to RGB, and what is added; None to leave colours alone.
+        """Return float32 (3, 4): RGB to RGB, and what is added; None to leave colors alone.
 
         Brightness, contrast, saturation and hue in this order, each as torchvision's ColorJitter
         defines it, but for hue, which is turned in YIQ; values are clipped once, at the end.
 
         Args:
-            draws: see `DRAWN`.
+            draws: see `DRAWS`.
             mean: of the image's red, green and blue in [0, 255].
         """
-        if draws["colour"] >= self.share:
+        if draws["color"] >= self.share:
             return None
         brightness = 1 + self.brightness * _both_ways(draws["brightness"])
         contrast = 1 + self.contrast * _both_ways(draws["contrast"])
         saturation = 1 + self.saturation * _both_ways(draws["saturation"])
-        if draws["grey"] < self.gray:
+        if draws["gray"] < self.gray:
             saturation = 0.0
         angle = 2 * math.pi * self.hue * _both_ways(draws["hue"])
-        # Hue turns the two axes of colour and saturation stretches them: luma stays.
+        # Hue turns the two axes of color and saturation stretches them: luma stays.
         gain = brightness * contrast
-        coloured = gain * saturation
+        colored = gain * saturation
         matrix = np.empty((3, 4), np.float32)
-        matrix[:, :3] = gain * _LUMA_PART + coloured * (
-            math.cos(angle) * _COLOUR_PART + math.sin(angle) * _TURNED_PART
+        matrix[:, :3] = gain * _LUMA_PART + colored * (
+            math.cos(angle) * _COLOR_PART + math.sin(angle) * _TURNED_PART
         )
-        # Grey stays grey under hue and saturation, so what contrast adds passes through them.
+        # Gray stays gray under hue and saturation, so what contrast adds passes through them.
         red, green, blue = mean[:3]
         luma = _RED * red + _GREEN * green + _BLUE * blue
         matrix[:, 3] = (1 - contrast) * brightness * luma
@@ -141,7 +144,7 @@ def _both_ways(drawn: float) -> float:
 
 
 class Vary(DualTransform):  # type: ignore[misc]
-    """Moves and recolours images, each in its own way, and moves their masks with them.
+    """Moves and recolors images, each in its own way, and moves their masks with them.
 
     It takes Albumentations' targets `images` and `masks`: what a call costs beside the arithmetic
     is then spent once a batch.
@@ -151,69 +154,63 @@ class Vary(DualTransform):  # type: ignore[misc]
     Then one multiplication changes brightness, contrast, saturation and hue.
     """
 
-    def __init__(self, geometry: Geometry, colour: Color) -> None:
+    def __init__(self, geometry: Geometry, color: Color) -> None:
         super().__init__(p=1)
-        self._geometry, self._colour = geometry, colour
+        self._geometry, self._color = geometry, color
 
     @property
     def targets_as_params(self) -> list[str]:
-        """Ask for the draws of each image and the variants' side."""
-        return ["draws", "side"]
+        return ["draws", "size"]
 
     def get_params_dependent_on_data(
         self, params: Mapping[str, Any], data: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Return the matrix of each warp besides."""
-        draws, side = data["draws"], data["side"]
-        before = params["shape"][0]
-        matrices = [self._geometry.matrix(drawn, before, side) for drawn in draws]
+        """Return what both passes below are called with; Albumentations' name for that step."""
+        draws, size, before = data["draws"], data["size"], params["shape"][0]
+        matrices = [self._geometry.matrix(drawn, before, size) for drawn in draws]
         for matrix in matrices:  # from pixels of the padded photo
             matrix[:, 2] -= matrix[:, :2].sum(axis=1) * _margin(before)
-        return {"matrices": matrices, "draws": draws, "side": side}
+        return {"matrices": matrices, "draws": draws, "size": size}
 
     def apply_to_images(
         self,
         images: Bytes,
         matrices: Sequence[NDArray[np.float32]],
         draws: Sequence[Draws],
-        side: int,
+        size: int,
         **_: Any,
     ) -> Bytes:
-        """Vary uint8 (N, S, S, 3) to (N, side, side, 3)."""
-        varied = np.empty((len(images), side, side, 3), np.uint8)
-        for image, matrix, drawn, place in zip(images, matrices, draws, varied, strict=True):
+        """Vary uint8 (N, S, S, 3) to (N, size, size, 3)."""
+        varied = np.empty((len(images), size, size, 3), np.uint8)
+        for image, matrix, drawn, out in zip(images, matrices, draws, varied, strict=True):
             # With a fourth channel, OpenCV's vector code warps in half the time.
             four = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
-            four = _warp(four, matrix, side, cv2.INTER_LINEAR)
-            colours = self._colour.matrix(drawn, cv2.mean(four))
-            moved = cv2.cvtColor(four, cv2.COLOR_RGBA2RGB, place)
-            if colours is not None:
-                cv2.transform(moved, colours, place)
+            four = _warp(four, matrix, size, cv2.INTER_LINEAR)
+            colors = self._color.matrix(drawn, cv2.mean(four))
+            moved = cv2.cvtColor(four, cv2.COLOR_RGBA2RGB, out)
+            if colors is not None:
+                cv2.transform(moved, colors, out)
         return varied
 
     def apply_to_masks(
-        self, masks: Bytes, matrices: Sequence[NDArray[np.float32]], side: int, **_: Any
+        self, masks: Bytes, matrices: Sequence[NDArray[np.float32]], size: int, **_: Any
     ) -> Bytes:
-        """Warp uint8 (N, S, S) to (N, side, side)."""
-        moved = np.empty((len(masks), side, side), np.uint8)
-        for mask, matrix, place in zip(masks, matrices, moved, strict=True):
-            _warp(mask, matrix, side, cv2.INTER_NEAREST, place)
+        """Warp uint8 (N, S, S) to (N, size, size)."""
+        moved = np.empty((len(masks), size, size), np.uint8)
+        for mask, matrix, out in zip(masks, matrices, moved, strict=True):
+            _warp(mask, matrix, size, cv2.INTER_NEAREST, out)
         return moved
 
 
-def _margin(side: int) -> int:
+def _margin(size: int) -> int:
     """Return how wide a margin a photo is given; most variants need no more."""
-    return side * 3 // 8
+    return size * 3 // 8
 
 
 def _warp(
-    pixels: Bytes,
-    matrix: NDArray[np.float32],
-    side: int,
-    how: int,
-    place: Bytes | None = None,
+    pixels: Bytes, matrix: NDArray[np.float32], size: int, how: int, out: Bytes | None = None
 ) -> Bytes:
-    """Warp, into memory that is given or new.
+    """Warp, into `out` or new memory.
 
     Outside is the mirror image; farther out than the margin, that of the photo with its margin.
     OpenCV reads what lies inside with its vector code, so a margin, mirrored in one go, costs less
@@ -221,4 +218,4 @@ def _warp(
     """
     outside, margin = cv2.BORDER_REFLECT_101, _margin(len(pixels))
     padded = cv2.copyMakeBorder(pixels, margin, margin, margin, margin, outside)
-    return cast(Bytes, cv2.warpAffine(padded, matrix, (side, side), place, how, outside))
+    return cast(Bytes, cv2.warpAffine(padded, matrix, (size, size), out, how, outside))

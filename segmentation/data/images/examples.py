@@ -1,16 +1,22 @@
 """How an example's two files become pixels, or are refused by name; and a trimap a mask."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.data.images.reader import RefusedError, read_photo, read_values
+from segmentation.data.images.reader import RefusedError, read_rgb, read_values
 from segmentation.data.oxford_pets import Example
 from segmentation.utils.files import read_regular_file
 from segmentation.utils.paths import printable
 
+Bytes = NDArray[np.uint8]
+_Result = TypeVar("_Result")
+
+#: Values of a trimap.
 PET, BACKGROUND, BORDER = 1, 2, 3
 #: The bits of a pixel's flags, made from a trimap: it is pet; it counts.
 COUNTS_SHIFT = 1
@@ -21,8 +27,7 @@ class ExampleError(Exception):
     """One file cannot be used; the message names it and says why, in text that can be stored."""
 
     def __init__(self, message: str) -> None:
-        """Take a message; paths in it need not be UTF-8."""
-        super().__init__(printable(message))
+        super().__init__(printable(message))  # paths in it need not be UTF-8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,23 +39,23 @@ class DecodedExample:
         trimap: uint8 (H, W), values in {1, 2, 3}, with at least one 1.
     """
 
-    image: NDArray[np.uint8]
-    trimap: NDArray[np.uint8]
+    image: Bytes
+    trimap: Bytes
 
 
-def decode_image(content: bytes, path: Path) -> NDArray[np.uint8]:
-    """Decode a photograph to uint8 (H, W, 3) RGB, as `images` says.
+def decode_image(content: bytes, path: Path) -> Bytes:
+    """Decode a photograph to uint8 (H, W, 3) RGB, by the rule of `reader`.
 
     Raises:
         ExampleError: it is refused; the message names `path`.
     """
     try:
-        return read_photo(content)
+        return read_rgb(content)
     except RefusedError as error:
         raise ExampleError(f"{path}: {error}") from error
 
 
-def decode_trimap(content: bytes, path: Path) -> NDArray[np.uint8]:
+def decode_trimap(content: bytes, path: Path) -> Bytes:
     """Decode a trimap to uint8 (H, W) with values in {1, 2, 3} and a pet.
 
     Raises:
@@ -71,26 +76,16 @@ def decode_trimap(content: bytes, path: Path) -> NDArray[np.uint8]:
 
 
 def decode(example: Example, image: bytes, trimap: bytes) -> DecodedExample:
-    """Decode the two files of an example from their content.
+    """Decode the two files of an example from their contents.
 
     Raises:
         ExampleError: either is refused, or their sizes differ; names every one of its offenders.
     """
-    problems = []
-    pixels: list[NDArray[np.uint8]] = []
-    for decoder, content, path in (
-        (decode_image, image, example.image),
-        (decode_trimap, trimap, example.trimap),
-    ):
-        try:
-            pixels.append(decoder(content, path))
-        except ExampleError as error:
-            problems.append(str(error))
-    if not problems and pixels[0].shape[:2] != pixels[1].shape:
+    contents = {example.image: image, example.trimap: trimap}
+    pixels = _each_file(example, lambda path, decoder: decoder(contents[path], path))
+    if pixels[0].shape[:2] != pixels[1].shape:
         sizes = [f"{p.shape[1]} x {p.shape[0]}" for p in pixels]
-        problems.append(f"{example.trimap}: is {sizes[1]} pixels, but its image is {sizes[0]}")
-    if problems:
-        raise ExampleError("; ".join(problems))
+        raise ExampleError(f"{example.trimap}: is {sizes[1]} pixels, but its image is {sizes[0]}")
     return DecodedExample(image=pixels[0], trimap=pixels[1])
 
 
@@ -101,30 +96,38 @@ def read_files(example: Example) -> tuple[bytes, bytes]:
         ExampleError: names each file that is missing, unreadable, empty or no plain file; and the
             other one, if that cannot be decoded.
     """
-    contents, problems = [], []
-    for path in (example.image, example.trimap):
+    try:
+        image, trimap = _each_file(example, lambda path, _: _read(path))
+    except ExampleError:
+        # What could be read is decoded all the same, so that everything wrong is told at once.
+        _each_file(example, lambda path, decoder: decoder(_read(path), path))
+        raise
+    return image, trimap
+
+
+def _each_file(
+    example: Example, function: Callable[[Path, Callable[[bytes, Path], Bytes]], _Result]
+) -> list[_Result]:
+    """Call a function with path and decoder of image and trimap; name both in the error."""
+    results, problems = [], []
+    for path, decoder in ((example.image, decode_image), (example.trimap, decode_trimap)):
         try:
-            contents.append(read_regular_file(path))
-        except OSError as error:
-            problems.append(f"{path}: {error.strerror or error}")
-            contents.append(b"")
-    if not problems:
-        return contents[0], contents[1]
-    # What could be read is looked at all the same, so that everything wrong is told at once.
-    decoders = (decode_image, decode_trimap)
-    paths = (example.image, example.trimap)
-    for decoder, content, path in zip(decoders, contents, paths, strict=True):
-        try:
-            if content:
-                decoder(content, path)
+            results.append(function(path, decoder))
         except ExampleError as error:
             problems.append(str(error))
-    raise ExampleError("; ".join(problems))
+    if problems:
+        raise ExampleError("; ".join(problems))
+    return results
 
 
-def binary_mask(
-    trimap: NDArray[np.uint8], border: str
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _read(path: Path) -> bytes:
+    try:
+        return read_regular_file(path)
+    except OSError as error:
+        raise ExampleError(f"{path}: {error.strerror or error}") from error
+
+
+def binary_mask(trimap: Bytes, border: str) -> tuple[Bytes, Bytes]:
     """Turn a trimap into the mask that is learned and the pixels that count.
 
     Args:
@@ -140,7 +143,7 @@ def binary_mask(
     return mask.astype(np.uint8), valid.astype(np.uint8)
 
 
-def flags_of(border: str) -> NDArray[np.uint8]:
+def flags_of(border: str) -> Bytes:
     """Return uint8 (256,): the flags (`PET_BIT`, `COUNTS_BIT`) of each value of a trimap.
 
     Args:

@@ -1,7 +1,7 @@
 """How the content of an image file becomes pixels, or is refused.
 
 Photos are read by one rule. Used: JPEG, PNG and GIF by their content, whatever their name says;
-grey, palette and CMYK converted to RGB as Pillow does; transparency laid over white; of a camera's
+gray, palette and CMYK converted to RGB as Pillow does; transparency laid over white; of a camera's
 multi-picture JPEG the first. Refused: other formats, animations, 16-bit samples, more than
 `MAX_PIXELS`, and what is cut off or fails a checksum. Pixels are taken as they are stored: the
 trimaps were drawn on those, so an EXIF orientation is not applied. Damage that Pillow's decoders
@@ -39,7 +39,7 @@ class RefusedError(Exception):
     """An image is not used; the message says why, as a clause about its file."""
 
 
-def read_photo(content: bytes) -> NDArray[np.uint8]:
+def read_rgb(content: bytes) -> NDArray[np.uint8]:
     """Decode a photograph to uint8 (H, W, 3) RGB by the rule at the head of this module.
 
     Raises:
@@ -55,7 +55,7 @@ def read_photo(content: bytes) -> NDArray[np.uint8]:
 
 
 def read_values(content: bytes) -> NDArray[np.uint8]:
-    """Decode a PNG of one value a pixel to uint8 (H, W): its grey, or its index into the palette.
+    """Decode a PNG of one value a pixel to uint8 (H, W): its gray, or its index into the palette.
 
     Raises:
         RefusedError: it is no such PNG.

@@ -1,4 +1,4 @@
-"""Lays down the real data set in the cache folder, whole or not at all."""
+"""Downloads the real data set into the cache folder, whole or not at all."""
 
 import shutil
 import tarfile
@@ -10,8 +10,8 @@ from segmentation.errors import PetsegError
 from segmentation.utils.files import create_once
 from segmentation.utils.paths import dataset_folder
 
-#: What an archive may end in that is not what it should be: besides its own errors those of the
-#: compression, and of names, times and lists that Python or torchvision cannot take.
+# What a broken archive makes torchvision raise: besides errors of tar those of the compression, and
+# of names, times and lists that Python or torchvision cannot take.
 _BROKEN = (
     OSError,
     RuntimeError,

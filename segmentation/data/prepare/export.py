@@ -12,12 +12,12 @@ from segmentation.errors import ConfigError, DataError
 from segmentation.utils.files import atomic_dir
 
 #: Masks hold 0 (background), 1 (pet) and, with border=ignore, 2 (does not count); viewers show
-#: them black, white and grey.
+#: them black, white and gray.
 _PALETTE = (0, 0, 0, 255, 255, 255, 128, 128, 128)
 
 
 def require_new(output: Path) -> None:
-    """Refuse a folder that already holds something, before any work is done.
+    """Refuse a folder that already holds something.
 
     Raises:
         ConfigError: it exists and is not empty, or is a file.

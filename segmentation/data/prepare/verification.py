@@ -1,4 +1,4 @@
-"""Looks at every listed example of a data set, and tells all that is wrong at once."""
+"""Checks every listed example of a data set, and reports all that is wrong at once."""
 
 import dataclasses
 import hashlib
@@ -65,8 +65,8 @@ class Report:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Facts:
-    """One example that could be read, or the reason why not."""
+class _CheckedExample:
+    """What is known of an example that could be read, or the reason why not."""
 
     problem: str = ""
     size: tuple[int, int] = (0, 0)
@@ -87,38 +87,38 @@ def verify(root: Path, progress: Progress) -> Report:
     """
     lists = read_lists(root, LISTS)
     listed = [(name, example) for name, examples in lists.items() for example in examples]
-    facts = in_parallel(lambda pair: _look(pair[1]), listed, progress)
-    good = [fact for fact in facts if not fact.problem]
-    problems = [fact.problem for fact in facts if fact.problem]
+    checked = in_parallel(lambda pair: _check(pair[1]), listed, progress)
+    good = [one for one in checked if not one.problem]
+    problems = [one.problem for one in checked if one.problem]
     both = listed_twice(lists["trainval"], lists["test"])
     problems += [
         printable(f"{root / 'annotations'}: {name} is in both lists")
         for name in sorted(set(both.values()))
     ]
     problems += find_duplicates(
-        (_split(name, example), example, fact.digest)
-        for (name, example), fact in zip(listed, facts, strict=True)
-        if not fact.problem and example.id not in both
+        (_split(name, example), example, one.digest)
+        for (name, example), one in zip(listed, checked, strict=True)
+        if not one.problem and example.id not in both
     ).values()
-    ordered = sorted((fact.size for fact in good), key=lambda size: size[0] * size[1])
+    sizes = sorted((one.size for one in good), key=lambda size: size[0] * size[1])
     return Report(
         root=root,
         counts={name: len(examples) for name, examples in lists.items()},
         breeds={name: breeds_of(examples) for name, examples in lists.items()},
-        sizes=(ordered[0], ordered[len(ordered) // 2], ordered[-1]) if ordered else None,
-        pet=float(np.mean([fact.pet for fact in good])) if good else 0.0,
-        border=float(np.mean([fact.border for fact in good])) if good else 0.0,
+        sizes=(sizes[0], sizes[len(sizes) // 2], sizes[-1]) if sizes else None,
+        pet=float(np.mean([one.pet for one in good])) if good else 0.0,
+        border=float(np.mean([one.border for one in good])) if good else 0.0,
         problems=tuple(problems),
     )
 
 
-def _look(example: Example) -> _Facts:
+def _check(example: Example) -> _CheckedExample:
     try:
         image, trimap = read_files(example)
         pixels = decode(example, image, trimap)
     except ExampleError as error:
-        return _Facts(problem=str(error))
-    return _Facts(
+        return _CheckedExample(problem=str(error))
+    return _CheckedExample(
         size=(pixels.image.shape[1], pixels.image.shape[0]),
         pet=float((pixels.trimap == PET).mean()),
         border=float((pixels.trimap == BORDER).mean()),

@@ -1,6 +1,6 @@
 """Draws one picture of a made-up pet, with its trimap.
 
-Pet, background and clutter take their colours and textures from the same distributions, so colour
+Pet, background and clutter take their colors and textures from the same distributions, so color
 tells nothing: what makes a pet is its shape (body, head, ears, legs, tail) and its face. Blobs of
 fur without those are clutter, things in front hide parts of the pet, and light falls unevenly.
 """
@@ -15,6 +15,7 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 _EDGE = 7  # pixels, the width of the trimap's border
+_EARS = {"pointed": (0.68, -0.85, 0.26, 0.55, 0.45), "hanging": (1.02, 0.15, 0.27, 0.75, -0.2)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,7 @@ def draw(
         for _ in range(generator.choice([0, 1, 2], p=[0.5, 0.35, 0.15])):
             pet &= ~scene.add_clutter(thin=True)
         trimap = _trimap(pet)
-        # Pushed out of the picture or hidden: such a pet is drawn anew, as its lists promise one.
+        # A pet that was pushed out of the picture or hidden is drawn anew: the lists promise one.
         if (trimap == 1).mean() > 0.03:
             return scene.photo(), trimap
 
@@ -125,19 +126,14 @@ class _Scene:
         shape = np.zeros_like(u, dtype=bool)
         for part in parts:
             shape |= part.covers(u, v, edge)
-        colours = _palette(random)
-        self._paint(shape, breed.coat, colours)
-        darker = colours * 0.75  # hanging ears and the head stand out a little from the body
+        colors = _palette(random)
+        self._paint(shape, breed.coat, colors)
+        darker = colors * 0.75  # hanging ears and the head stand out a little from the body
         face = _Ellipse(head[0], head[1], breed.head, breed.head * 0.95, 0).covers(u, v, edge)
         self._paint(face & shape, breed.coat, np.clip(darker + 0.12, 0, 1))
         for du, dv, radius in ((-0.38, -0.15, 0.12), (0.38, -0.15, 0.12), (0.0, 0.3, 0.16)):
-            dot = _Ellipse(
-                head[0] + du * breed.head,
-                head[1] + dv * breed.head,
-                radius * breed.head,
-                radius * breed.head,
-                0,
-            )
+            center = head[0] + du * breed.head, head[1] + dv * breed.head
+            dot = _Ellipse(*center, radius * breed.head, radius * breed.head, 0)
             self._pixels[dot.covers(u, v, np.ones_like(u)) & shape] = 0.08
         return shape
 
@@ -158,20 +154,20 @@ class _Scene:
         return c * dx + s * dy, c * dy - s * dx
 
     def _wobble(self, depth: float) -> Floats:
-        """Return noise around 1 that makes an outline uneven, as fur does."""
+        """Return noise around 1, which makes an outline uneven, as fur is."""
         return 1 + depth * _noise(self._random, self._x, self._y, self._unit / 12)
 
     def _pick_coat(self) -> str:
         return str(self._random.choice(["plain", "stripes", "spots", "patches"]))
 
-    def _paint(self, where: Mask, coat: str = "", colours: Floats | None = None) -> None:
-        texture = _texture(self._random, self._x, self._y, coat or self._pick_coat(), colours)
+    def _paint(self, where: Mask, coat: str = "", colors: Floats | None = None) -> None:
+        texture = _texture(self._random, self._x, self._y, coat or self._pick_coat(), colors)
         self._pixels[where] = texture[where]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Ellipse:
-    """A part of a body, in units of the body's half height."""
+    """A part of a body: center, radii in units of the body's half height, and angle in radians."""
 
     x: float
     y: float
@@ -186,7 +182,7 @@ class _Ellipse:
 
 
 def _pose(breed: Breed, random: np.random.Generator) -> tuple[list[_Ellipse], tuple[float, float]]:
-    """Return the parts of a pet that stands, sits or looks at you, and the place of its head."""
+    """Return the parts of a pet that stands, sits or looks at you, and the center of its head."""
     long, head = breed.long, breed.head
     kind = random.choice(["stands", "sits", "looks"], p=[0.45, 0.3, 0.25])
     if kind == "stands":
@@ -207,27 +203,11 @@ def _pose(breed: Breed, random: np.random.Generator) -> tuple[list[_Ellipse], tu
         head *= 2.0
         parts = [_Ellipse(0, head * 1.4, head * 1.25, head * 0.9, 0)]
     parts.append(_Ellipse(at[0], at[1], head, head * 0.95, 0))
+    # Place, size and lean of an ear, in radii of the head.
+    x, y, across, down, lean = _EARS[breed.ears]
     for side in (-1, 1):
-        if breed.ears == "pointed":
-            parts.append(
-                _Ellipse(
-                    at[0] + side * head * 0.68,
-                    at[1] - head * 0.85,
-                    head * 0.26,
-                    head * 0.55,
-                    side * 0.45,
-                )
-            )
-        else:
-            parts.append(
-                _Ellipse(
-                    at[0] + side * head * 1.02,
-                    at[1] + head * 0.15,
-                    head * 0.27,
-                    head * 0.75,
-                    -side * 0.2,
-                )
-            )
+        ear = (at[0] + side * head * x, at[1] + head * y, head * across, head * down, side * lean)
+        parts.append(_Ellipse(*ear))
     return parts, at
 
 
@@ -250,16 +230,16 @@ def _trimap(pet: Mask) -> NDArray[np.uint8]:
 
 
 def _palette(random: np.random.Generator) -> Floats:
-    """Return two colours, float (2, 3) in [0, 1], muted as fur, walls and grass are."""
-    grey = random.uniform(0.1, 0.95, (2, 1))
-    return np.clip(grey + random.normal(0, 0.12, (2, 3)), 0, 1)
+    """Return two colors, float (2, 3) in [0, 1], muted as fur, walls and grass are."""
+    gray = random.uniform(0.1, 0.95, (2, 1))
+    return np.clip(gray + random.normal(0, 0.12, (2, 3)), 0, 1)
 
 
 def _texture(
-    random: np.random.Generator, x: Floats, y: Floats, kind: str, colours: Floats | None = None
+    random: np.random.Generator, x: Floats, y: Floats, kind: str, colors: Floats | None = None
 ) -> Floats:
-    """Return a field of colours, float (H, W, 3) in [0, 1]."""
-    colours = _palette(random) if colours is None else colours
+    """Return a field of colors, float (H, W, 3) in [0, 1]."""
+    colors = _palette(random) if colors is None else colors
     scale = random.uniform(6, 24)
     if kind == "stripes":
         angle = random.uniform(0, 6.3)
@@ -272,7 +252,7 @@ def _texture(
     else:
         mix = np.zeros(x.shape, dtype=bool)
     shade = 0.05 * _noise(random, x, y, 3) + 0.06 * _noise(random, x, y, 40)
-    field: Floats = np.where(mix[..., None], colours[0], colours[1]) + shade[..., None]
+    field: Floats = np.where(mix[..., None], colors[0], colors[1]) + shade[..., None]
     return np.clip(field, 0, 1)
 
 

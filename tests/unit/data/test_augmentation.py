@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from segmentation.data.augmentation.augmenter import Augmenter, MaskError
-from segmentation.data.augmentation.transforms import DRAWN, Color, Compose, Geometry, Vary
+from segmentation.data.augmentation.transforms import DRAWS, Color, Compose, Geometry, Vary
 from segmentation.data.synthetic.drawing import BREEDS, draw
 
 
@@ -26,35 +26,35 @@ def one(
     pair: tuple[np.ndarray, np.ndarray],
     epoch: int = 1,
     key: int = 0,
-    side: int = 64,
+    size: int = 64,
 ) -> tuple[np.ndarray, np.ndarray]:
     """A variant of one image, as a batch of one."""
-    images, flags = augment(pair[0][None], pair[1][None], epoch, [key], side)
+    images, flags = augment(pair[0][None], pair[1][None], epoch, [key], size)
     return images[0], flags[0]
 
 
 def varied(vary: Vary, image: np.ndarray, **drawn: float) -> tuple[np.ndarray, np.ndarray]:
-    """An image, grey or RGB, moved and recoloured, and moved as a mask (its first channel)."""
+    """An image, gray or RGB, moved and recolored, and moved as a mask (its first channel)."""
     rgb = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=-1)
     batch = Compose([vary])(
-        images=rgb[None], masks=rgb[None, ..., 0].copy(), draws=[{**MIDDLE, **drawn}], side=len(rgb)
+        images=rgb[None], masks=rgb[None, ..., 0].copy(), draws=[{**MIDDLE, **drawn}], size=len(rgb)
     )
     return batch["images"][0], batch["masks"][0]
 
 
 @pytest.mark.parametrize("strength", ["none", "light", "strong"])
-@pytest.mark.parametrize("side", [32, 64])
-def test_masks_stay_binary_and_stay_on_their_image(strength: str, side: int) -> None:
+@pytest.mark.parametrize("size", [32, 64])
+def test_masks_stay_binary_and_stay_on_their_image(strength: str, size: int) -> None:
     augment = Augmenter(strength, seed=0)
     agreement = []
     for key in range(60):
-        variant, moved = one(augment, sample(), key=key, side=side)
-        assert variant.shape == (side, side, 3)
+        variant, moved = one(augment, sample(), key=key, size=size)
+        assert variant.shape == (size, size, 3)
         assert variant.dtype == np.uint8
         assert set(np.unique(moved)) <= {0, 2, 3}
-        grey = variant.mean(axis=-1)
-        # Colours change, but the disc stays the brighter part: split half way.
-        bright = grey > (grey.min() + grey.max()) / 2
+        gray = variant.mean(axis=-1)
+        # Colors change, but the disc stays the brighter part: split half way.
+        bright = gray > (gray.min() + gray.max()) / 2
         if (moved == 3).any():
             agreement.append((bright == (moved == 3)).mean())
     assert np.mean(agreement) > 0.97
@@ -67,8 +67,8 @@ def test_none_changes_nothing() -> None:
     assert np.array_equal(moved, flags)
 
 
-MIDDLE = dict.fromkeys(DRAWN, 0.5)
-NO_COLOUR = Color(brightness=0, contrast=0, saturation=0, hue=0, gray=0, share=0)
+MIDDLE = dict.fromkeys(DRAWS, 0.5)
+NO_COLOR = Color(brightness=0, contrast=0, saturation=0, hue=0, gray=0, share=0)
 STILL = Geometry(mirror=0, zoom=2, rotation=90, shear=0, shift=0.25)
 
 
@@ -83,14 +83,14 @@ STILL = Geometry(mirror=0, zoom=2, rotation=90, shear=0, shift=0.25)
 )
 def test_a_warp_by_hand(drawn: dict[str, float], expected: list[list[int]]) -> None:
     image = np.arange(1, 17, dtype=np.uint8).reshape(4, 4)
-    variant, mask = varied(Vary(STILL, NO_COLOUR), image, **drawn)
+    variant, mask = varied(Vary(STILL, NO_COLOR), image, **drawn)
     assert mask.tolist() == expected
     assert variant[..., 0].tolist() == expected
 
 
 def test_a_mirror_by_hand() -> None:
     image = np.arange(16, dtype=np.uint8).reshape(4, 4)
-    mirrored = Vary(Geometry(mirror=1, zoom=1, rotation=0, shear=0, shift=0), NO_COLOUR)
+    mirrored = Vary(Geometry(mirror=1, zoom=1, rotation=0, shear=0, shift=0), NO_COLOR)
     variant, mask = varied(mirrored, image)
     assert np.array_equal(mask, image[:, ::-1])
     assert np.array_equal(variant[..., 0], image[:, ::-1])
@@ -104,25 +104,25 @@ def test_a_mirror_by_hand() -> None:
         ({"brightness": 1.0}, (150, 225, 75)),
         # Half the contrast: half way to the mean luma, 0.299 * 100 + 0.587 * 150 + 0.114 * 50.
         ({"contrast": 0.0}, (112, 137, 87)),
-        # No colour: the luma itself, 123.65.
-        ({"grey": 0.0}, (124, 124, 124)),
+        # No color: the luma itself, 123.65.
+        ({"gray": 0.0}, (124, 124, 124)),
     ],
-    ids=["as it is", "brightness", "contrast", "grey"],
+    ids=["as it is", "brightness", "contrast", "gray"],
 )
-def test_a_recolouring_by_hand(drawn: dict[str, float], expected: tuple[int, ...]) -> None:
-    colour = Color(brightness=0.5, contrast=0.5, saturation=0.5, hue=0.1, gray=0.5, share=1)
+def test_a_recoloring_by_hand(drawn: dict[str, float], expected: tuple[int, ...]) -> None:
+    color = Color(brightness=0.5, contrast=0.5, saturation=0.5, hue=0.1, gray=0.5, share=1)
     image = np.full((2, 2, 3), (100, 150, 50), np.uint8)
-    variant, _ = varied(Vary(STILL, colour), image, **drawn)
+    variant, _ = varied(Vary(STILL, color), image, **drawn)
     assert abs(variant.astype(int) - expected).max() <= 1
 
 
-def test_hue_turns_colours_and_leaves_grey_and_brightness() -> None:
-    colour = Color(brightness=0, contrast=0, saturation=0, hue=0.5, gray=0, share=1)
+def test_hue_turns_colors_and_leaves_gray_and_brightness() -> None:
+    color = Color(brightness=0, contrast=0, saturation=0, hue=0.5, gray=0, share=1)
     half_a_turn = {**MIDDLE, "hue": 0.0}
-    grey, red = colour.matrix(half_a_turn, (0, 0, 0)), np.array([255, 0, 0, 1])
-    assert grey is not None
-    assert grey @ (80, 80, 80, 1) == pytest.approx((80, 80, 80), abs=0.5)
-    turned = grey @ red
+    gray, red = color.matrix(half_a_turn, (0, 0, 0)), np.array([255, 0, 0, 1])
+    assert gray is not None
+    assert gray @ (80, 80, 80, 1) == pytest.approx((80, 80, 80), abs=0.5)
+    turned = gray @ red
     assert turned[0] < turned[1]
     assert turned[0] < turned[2]
     assert turned @ (0.299, 0.587, 0.114) == pytest.approx(0.299 * 255, abs=0.5)
@@ -154,7 +154,7 @@ def test_an_image_varies_alike_alone_and_among_others() -> None:
     together = np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])
     images, flags = augment(together[0], together[1], 3, [4, 0, 9], 32)
     for position, key in enumerate((4, 0, 9)):
-        image, mask = one(augment, pairs[position], epoch=3, key=key, side=32)
+        image, mask = one(augment, pairs[position], epoch=3, key=key, size=32)
         assert np.array_equal(images[position], image)
         assert np.array_equal(flags[position], mask)
 

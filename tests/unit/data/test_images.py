@@ -28,7 +28,7 @@ from segmentation.data.prepare.verification import verify
 from segmentation.errors import DataError
 from segmentation.models.predictor import OneByOne
 from segmentation.tracking.registry.photo_model import PhotoError, read_photo
-from segmentation.workflows.predict import predict
+from segmentation.workflows.predict import write_masks
 from tests.helpers.corpus import GIF, JPEG, PHOTO, TRIMAP, Case, cases, put, saved, write
 from tests.helpers.png import GRAY, RGB, png
 
@@ -160,7 +160,7 @@ def test_predict_names_every_photo_that_it_cannot_take(tmp_path: Path) -> None:
     wanted = PredictOptions(output=tmp_path / "out")
     tasks, _ = find_photos(album, wanted.output)
     assert [str(task.name) for task in tasks] == list(names)
-    done = predict(OneByOne(bright, "bright"), tasks, wanted, silent)
+    done = write_masks(OneByOne(bright, "bright"), tasks, wanted, silent)
     bad = {problem.partition(" ")[0] for problem in done.problems}
     assert len(bad) == len(done.problems)
     for name, found in names.items():
