@@ -26,7 +26,7 @@ from segmentation.errors import ConfigError
 
 #: A number of images, or every one that the split has.
 Count = Annotated[int, pydantic.Field(ge=1)] | Literal["all"]
-Text = Annotated[str, pydantic.StringConstraints(pattern=r"\S")]
+Text = Annotated[str, pydantic.PlainValidator(lambda value: _text(value))]
 Seed = Annotated[int, pydantic.Field(ge=0, le=2**32 - 1)]
 
 _Settings = TypeVar("_Settings")
@@ -147,6 +147,13 @@ def seconds_of(text: str) -> float | None:
     """Return the seconds of a time such as `90s`, `20m`, `1.5h` or `30d`; None if it is none."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
     return float(match[1]) * _UNITS[match[2]] if match else None
+
+
+def _text(value: Any) -> str:
+    # Not as pydantic checks a str: it refuses paths that are not UTF-8.
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError
+    return value
 
 
 def _kind(annotation: Any) -> tuple[type, tuple[str, ...]]:

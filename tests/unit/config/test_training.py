@@ -40,6 +40,12 @@ def test_every_impossible_value_is_named_at_once() -> None:
         assert part in str(raised.value)
 
 
+def test_a_path_need_not_be_utf8_but_not_be_empty() -> None:
+    assert Config.from_options({"data": "caf\udce9"}).data.source == "caf\udce9"
+    with pytest.raises(ConfigError, match="data= : expected a text that is not empty"):
+        Config.from_options({"data": " "})
+
+
 @pytest.mark.parametrize("lr", [math.nan, math.inf, 0.0])
 def test_a_learning_rate_that_is_no_positive_number_is_refused(lr: float) -> None:
     with pytest.raises(ConfigError, match="lr="):
