@@ -1,9 +1,9 @@
-"""One tracked training from start to end: data, network, run, registered model."""
+"""One training: its settings, data and device, its run in the store, the model that comes of it."""
 
 import contextlib
 import dataclasses
-import json
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +14,26 @@ from segmentation.data.dataset import SplitDataset
 from segmentation.data.loader import BatchLoader
 from segmentation.data.loading import load_splits
 from segmentation.data.oxford_pets import has_test_list, read_list, read_trainval
-from segmentation.data.sources import Source
+from segmentation.data.sources import Source, resolve_source
 from segmentation.data.splits import split
-from segmentation.errors import ConfigError, PeerLostError
+from segmentation.errors import ConfigError
 from segmentation.evaluation.figures import curves
 from segmentation.evaluation.gallery import Gallery
 from segmentation.evaluation.scoring import Evaluation, evaluate
 from segmentation.models.predictor import Batched
-from segmentation.models.unet import Segmenter, UNet, build_unet
-from segmentation.runtime.device import Compute
+from segmentation.models.unet import Segmenter, build_unet
+from segmentation.runtime.device import Compute, choose_compute
 from segmentation.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from segmentation.runtime.signals import StopSignal
 from segmentation.tracking.logging.callback import TrackingCallback
-from segmentation.tracking.registry import champion, export, model_card, publish, versions
+from segmentation.tracking.registry import model_card, publish, versions
 from segmentation.tracking.runs import inputs
 from segmentation.tracking.runs.checkpoints import keeper_of
-from segmentation.tracking.runs.resume import GROUP, SETTINGS
+from segmentation.tracking.runs.resume import GROUP
 from segmentation.tracking.runs.run import final_metrics
 from segmentation.tracking.runs.run_folder import RunFolder
-from segmentation.tracking.runs.training_run import TrainingRun, drop_checkpoints, training_run
-from segmentation.tracking.summaries.images import log_images
+from segmentation.tracking.runs.training_run import TrainingRun, training_run
+from segmentation.tracking.summaries import images
 from segmentation.training.callbacks import Callback, EarlyStopping, FitResult
 from segmentation.training.checkpoint import Snapshot, content_of, parse
 from segmentation.training.checkpointer import load_matching
@@ -41,9 +41,10 @@ from segmentation.training.loop import fit
 from segmentation.training.rehearsal import fit_to_budget
 from segmentation.training.time_budget import Budget
 from segmentation.utils.concurrency import Progress
-from segmentation.workflows.promote import GateEvaluator, try_promote
 
 Splits = Mapping[str, SplitDataset]
+
+_log = logging.getLogger(__name__)
 
 #: Settings that may be others when a training goes on: they change no figure, or are told by what
 #: else is compared: files by their contents, precision by what came of it.
@@ -56,67 +57,110 @@ _MAY_DIFFER = (
 )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+def ignore_progress(done: int, total: int) -> None:
+    """Show no progress."""
+
+
+@dataclasses.dataclass(kw_only=True)
 class TrainingSession:
-    """What stays the same over many trainings of one process.
+    """One training, from its settings to the model that is registered.
+
+    `open_run`, `fit`, `evaluate`, then `log_model` and `log_images`, in this order. Of several
+    processes only the main one does more than `fit`.
 
     Attributes:
+        config: all settings.
         compute: the device and its arithmetic.
         source: where the data is from.
-        data: the splits `train` and `val`.
+        data: the splits `train` and `val`, by name.
         model_name: of the registered model.
         like: the id of the run that is trained again; empty for none.
         group: the processes that train together.
+        run: of this training in the tracking store.
+        segmenter: the model with the weights of its best epoch, in eval mode.
+        result: how training went.
+        evaluation: the model on the validation images, at their own size.
+        gallery: pictures of those images.
     """
 
+    config: Config
     compute: Compute
     source: Source
-    data: Splits
+    data: dict[str, SplitDataset]
     model_name: str
     like: str = ""
     group: ProcessGroup = SINGLE_PROCESS
+    run: TrainingRun = dataclasses.field(init=False)
+    segmenter: Segmenter = dataclasses.field(init=False)
+    result: FitResult = dataclasses.field(init=False)
+    evaluation: Evaluation = dataclasses.field(init=False)
+    gallery: Gallery = dataclasses.field(init=False)
 
     @classmethod
-    def of(
+    def load(
         cls,
-        compute: Compute,
-        source: Source,
-        data: Splits,
-        model_name: str,
+        config: Config,
+        model_name: str = "",
+        progress: Progress = ignore_progress,
+        *,
         like: str = "",
         group: ProcessGroup = SINGLE_PROCESS,
+        with_gate: bool = False,
     ) -> "TrainingSession":
-        """Put it together; an empty `model_name` stands for the usual one."""
-        name = model_name or source.model_name
-        return cls(
-            compute=compute, source=source, data=data, model_name=name, like=like, group=group
-        )
+        """Find the device and the data, and decode the data.
 
-    def start(self, config: Config) -> tuple[UNet, BatchLoader]:
-        """Return a new network, and the batches to train it on."""
-        network = build_unet(config.model, config.training.seed)
-        train, val = self.data["train"], self.data["val"]
-        return network, BatchLoader(train, val, config.training, self.group.shard)
-
-    def require_alike(self) -> None:
-        """Compare what the processes of a training have.
+        Args:
+            config: all settings.
+            model_name: of the registered model; empty: the usual one of the data.
+            progress: told how many images are decoded.
+            like: the id of the run that is trained again.
+            group: the processes that train together.
+            with_gate: whether the gate split is decoded too.
 
         Raises:
-            ConfigError: one has other images than the main one, or another precision.
+            ConfigError: the device cannot do this, or there are not as many images.
+            DataError: lists or files cannot be used.
         """
-        own = {f"{name} images": part.digest for name, part in self.data.items()}
-        own["precision"] = self.compute.precision
-        main = self.group.broadcast(own)
-        others = self.group.all_reduce(
-            torch.tensor([own[name] != main[name] for name in own]).int()
+        compute = choose_compute(config.training, group.local_rank)
+        with group.local_main_process_first():  # the others find the images decoded
+            source = resolve_source(config.data.source)
+            _log.info(source.summary)
+            data = load_data(config.data, source, progress, with_gate=with_gate)
+        for name, part in data.items():
+            for problem in part.problems:
+                _log.info("Left out of %s: %s", name, problem)
+        return cls(
+            config=config,
+            compute=compute,
+            source=source,
+            data=data,
+            model_name=model_name or source.model_name,
+            like=like,
+            group=group,
         )
-        differ = [name for name, number in zip(own, others, strict=True) if number]
-        if differ and self.group.is_main_process:  # all others learn that it has gone
-            raise ConfigError(
-                f"the processes of this training have not the same {' and '.join(differ)}; give "
-                "each machine the same data, and say precision=fp32 or bf16 where they are unlike"
-            )
-        self.group.barrier()
+
+    def with_config(self, config: Config) -> "TrainingSession":
+        """Return a new session on the same data and device."""
+        return dataclasses.replace(self, config=config)
+
+    @property
+    def name(self) -> str:
+        """What the training is, in a few words."""
+        model, training, data = self.config.model, self.config.training, self.config.data
+        kind = "synthetic" if self.source.is_synthetic else "pets"
+        return (
+            # What differs most between runs comes first: MLflow cuts long names.
+            f"w{model.width} lr{training.lr:g} seed{training.seed} {training.epochs}ep "
+            f"{kind}-{data.train_images} d{model.depth} {data.image_size}px"
+        )
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """What must be equal for a checkpoint to be of this training, by name."""
+        flat = self.config.flat()
+        settings = {name: value for name, value in flat.items() if name not in _MAY_DIFFER}
+        digests = {f"{name} images": part.digest for name, part in self.data.items()}
+        return {**settings, "training.precision": self.compute.precision, **digests}
 
     def tags(self) -> dict[str, str]:
         """Return what describes a run besides its settings."""
@@ -132,45 +176,241 @@ class TrainingSession:
             **({GROUP: self.group.key} if self.group.key else {}),
         }
 
+    def require_same_in_all_processes(self) -> None:
+        """Compare the images and the precision of the processes that train together.
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Trained:
-    """A finished training, in a run that is still open.
+        Raises:
+            ConfigError: in the main process; the others learn that it has gone.
+        """
+        own = {f"{name} images": part.digest for name, part in self.data.items()}
+        own["precision"] = self.compute.precision
+        main = self.group.broadcast(own)
+        others = torch.tensor([int(own[name] != main[name]) for name in own])
+        differing = [
+            name for name, number in zip(own, self.group.all_reduce(others), strict=True) if number
+        ]
+        if differing and self.group.is_main_process:
+            raise ConfigError(
+                f"the processes of this training have not the same {' and '.join(differing)}; give "
+                "each machine the same data, and say precision=fp32 or bf16 where they are unlike"
+            )
+        self.group.barrier()
 
-    Attributes:
-        segmenter: the model with the weights of its best epoch, in eval mode.
-        result: how training went.
-        evaluation: the model on the validation images, at their own size.
-        story: the same in words.
-        gallery: pictures of those images.
-    """
+    def fit_to_budget(self, seconds: float) -> Budget:
+        """Set the number of epochs to what fits into a time; return what keeps to it.
 
-    segmenter: Segmenter
-    result: FitResult
-    evaluation: Evaluation
-    story: model_card.TrainingSummary
-    gallery: Gallery
+        Args:
+            seconds: of training, what this takes included.
+        """
+        network = build_unet(self.config.model, self.config.training.seed)
+        training, budget = fit_to_budget(
+            seconds, network, self._batches(), self.config.training, self.compute, self.group
+        )
+        self.config = dataclasses.replace(self.config, training=training)
+        return budget
+
+    @contextlib.contextmanager
+    def open_run(
+        self, name: str = "", tags: Mapping[str, str] | None = None, **options: Any
+    ) -> Iterator[TrainingRun]:
+        """Open the run, see `training_run`, and log the settings and the data.
+
+        Args:
+            name: of the run; empty: the session's.
+            tags: besides the session's.
+            options: of `training_run`.
+        """
+        tags = {**self.tags(), **(tags or {})}
+        with training_run(name or self.name, tags, say=_log.info, **options) as self.run:
+            self.run.log_params(self._resolved_settings())
+            inputs.log_splits(self.run, self.data, self.source.root)
+            yield self.run
+
+    def load_checkpoint(self, run_id: str) -> Snapshot | None:
+        """Return where a stopped training is to go on; the main process sends it to the others.
+
+        Args:
+            run_id: of that training.
+
+        Raises:
+            CheckpointError: it is damaged, or of another training.
+        """
+        content = b""
+        if self.group.is_main_process and (path := RunFolder(run_id).checkpoint).exists():
+            load_matching(path, self.fingerprint)
+            content = content_of(path)
+        content = self.group.broadcast_bytes(content)
+        return parse(content, Path("the main process's checkpoint")) if content else None
+
+    def fit(
+        self,
+        callbacks: Sequence[Callback] = (),
+        *,
+        budget: Budget | None = None,
+        checkpoint: Snapshot | None = None,
+        resumable: bool = False,
+    ) -> FitResult:
+        """Train, in all processes alike; only the main one tracks it and keeps checkpoints.
+
+        Args:
+            callbacks: of the main process, besides its own.
+            budget: keeps training to a time.
+            checkpoint: where to go on.
+            resumable: whether checkpoints are kept, and the user may stop it.
+
+        Raises:
+            KeyboardInterrupt: the user has stopped it, and a checkpoint is kept.
+            TrainingError: the loss is not finite.
+            PeerLostError: another process has gone.
+        """
+        network = build_unet(self.config.model, self.config.training.seed)
+        training, stop_signal = self.config.training, StopSignal()
+        keeper: Any = None
+        own: list[Callback] = []
+        if self.group.is_main_process:
+            tracker = TrackingCallback(self.run, self.data["val"], training.epochs)
+            own = [tracker, *callbacks]
+            early_stopping = EarlyStopping(training.patience)
+            if training.patience:
+                own.append(early_stopping)
+            if checkpoint:
+                tracker.restore(checkpoint.arrays, checkpoint.metadata["course"]["history"])
+                early_stopping.restore(checkpoint.metadata["course"]["best_epoch"])
+            if resumable:
+                keeper = keeper_of(self.run, self.fingerprint, tracker)
+                stop_signal = keeper.interruption
+        elif checkpoint:
+            keeper = _Received(checkpoint)
+        self.group.barrier()  # the main process may have taken long to open its run
+        with stop_signal.defer() if resumable else contextlib.nullcontext():
+            self.result = fit(
+                network, self._batches(), training, self.compute, own, budget, keeper, self.group
+            )
+        if stop_signal.asked and self.group.is_main_process:  # after the last checkpoint
+            raise KeyboardInterrupt
+        self.segmenter = Segmenter(network, self.config.data.image_size).eval()
+        if budget:
+            self._note_budget(budget)
+        return self.result
+
+    def evaluate(self, *, thumbnails: bool = True) -> Evaluation:
+        """Score the model on the validation images at their own size, and describe the run.
+
+        Args:
+            thumbnails: whether the table of images is to have pictures.
+        """
+        val, self.gallery = self.data["val"], Gallery(thumbnails=thumbnails)
+        model = Batched(self.segmenter, self.compute.device)
+        border, files = self.config.data.border, val.files.__getitem__
+        self.evaluation, _ = evaluate(val.name, model, val.examples, border, self.gallery, files)
+        self.run.describe(self.summary.run())
+        return self.evaluation
+
+    @property
+    def summary(self) -> model_card.TrainingSummary:
+        """The training in words, once it is evaluated."""
+        return model_card.TrainingSummary(
+            config=self.config,
+            data=self.source.description,
+            amp=self.compute.amp,
+            sizes={name: len(part) for name, part in self.data.items()},
+            result=self.result,
+            evaluation=self.evaluation,
+        )
+
+    @property
+    def final_metrics(self) -> dict[str, float]:
+        """The figures of the model, by the names under which they are tracked."""
+        return final_metrics(self.evaluation, self.result.best_epoch)
+
+    def log_model(self, *, register: bool = False) -> None:
+        """Export the model and log it, with its figures.
+
+        Args:
+            register: whether it becomes a version as soon as it is in the store.
+        """
+        folder, best_epoch = self.run.folder.path / "model", self.result.best_epoch
+        val = self.data["val"]
+        publish.pack(self.segmenter, self.config.model, folder)
+        metadata = publish.model_entry(
+            self.final_metrics,
+            inputs.dataset(val.name, val.digest, self.source.root),
+            best_epoch,
+            self.registration() if register else None,
+        )
+        self.run.log_model(folder, metadata)
+
+    def registration(self) -> dict[str, Any]:
+        """Return what registering the model takes, whoever does it, and whenever."""
+        return {
+            "name": self.model_name,
+            "description": self.summary.version(self.run.id),
+            "tags": {
+                "dice": f"{self.evaluation.counts.mean().dice:.4f}",
+                "data.digest": self.data["train"].digest[:12],
+                "run": self.run.id,
+            },
+            "introduction": model_card.model(self.model_name, self.source.description),
+        }
+
+    def register(self) -> versions.VersionRef:
+        """Wait until all that was logged is in the store, the model registered; return its version.
+
+        Raises:
+            TrackingError: the store does not take it; it waits on this machine.
+        """
+        self.run.deliver()
+        return versions.registered_from(self.run.id, self.model_name)
+
+    def log_images(self, *, with_curves: bool = True) -> None:
+        """Log the pictures and the table of the validation images, and a picture of the curves."""
+        images.log_images(self.run, self.evaluation, self.gallery)
+        if with_curves:
+            floor = self.evaluation.counts.all_pet().mean().dice
+            figure = curves(self.result.history, self.result.best_epoch, floor)
+            self.run.log_figure(figure, "curves.png")
+
+    def _note_budget(self, budget: Budget) -> None:
+        """Log how many epochs the budget has become."""
+        training = dataclasses.replace(self.config.training, epochs=self.result.epochs)
+        if self.group.is_main_process:
+            self.run.set_tags({"budget": str(budget)})
+            ran = self.with_config(dataclasses.replace(self.config, training=training))
+            self.run.rename(ran.name)
+
+    def _batches(self) -> BatchLoader:
+        train, val = self.data["train"], self.data["val"]
+        return BatchLoader(train, val, self.config.training, self.group.shard)
+
+    def _resolved_settings(self) -> dict[str, Any]:
+        """Return every setting as it was used, `auto` and `all` replaced by what they came to."""
+        return {
+            **self.config.flat(),
+            **{
+                f"data.{name}_images": len(part.examples) + len(part.problems)
+                for name, part in self.data.items()
+            },
+            "data.source": self.source.name,
+            "training.device": self.compute.device.type,
+            "training.precision": self.compute.precision,
+            "model.name": self.model_name,
+        }
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainResult:
-    """A finished, tracked, registered training.
+class _Received:
+    """The checkpoint that the main process has sent; keeps nothing itself."""
 
-    Attributes:
-        run_id: MLflow's.
-        evaluation: the registered model on the validation images, at their own size.
-        story: the same in words.
-        registered: the version in the registry.
-        aliases: those that it was given.
-        decision: whether it became champion, and why, in words.
-    """
+    def __init__(self, checkpoint: Snapshot) -> None:
+        self._checkpoint = checkpoint
 
-    run_id: str
-    evaluation: Evaluation
-    story: model_card.TrainingSummary
-    registered: versions.VersionRef
-    aliases: tuple[str, ...]
-    decision: str
+    def load(self) -> Snapshot | None:
+        return self._checkpoint
+
+    def on_step_end(self, take: Callable[[], Snapshot]) -> None:
+        pass
+
+    def on_epoch_end(self, take: Callable[[], Snapshot], *, now: bool) -> None:
+        pass
 
 
 def load_data(
@@ -185,284 +425,16 @@ def load_data(
     chosen = split(read_trainval(source.root), config)
     # Of a picture that stands in several splits the first one keeps it: training comes last.
     parts = {"val": chosen.val, "train": chosen.train}
-    apart = {}
-    if with_gate and not chosen.gate:
+    held_out = {}
+    if not with_gate:
+        held_out["gate"] = chosen.gate
+    elif chosen.gate:
+        parts = {"gate": chosen.gate, **parts}
+    else:
         raise ConfigError(
             "the gate split, a fifth of the trainval list, has no image on which finalists could "
             "be compared; say confirm=0, or use more data"
         )
-    if with_gate:
-        parts = {"gate": chosen.gate, **parts}
-    else:
-        apart["gate"] = chosen.gate
     if has_test_list(source.root):
-        apart["test"] = tuple(read_list(source.root, "test"))
-    return load_splits(parts, apart, config, progress)
-
-
-def fit_within_budget(
-    seconds: float, config: Config, setup: TrainingSession
-) -> tuple[Config, Budget]:
-    """Return the configuration with as many epochs as fit into a time, and what keeps to it.
-
-    Args:
-        seconds: of training, what this takes included.
-        config: all settings; its number of epochs is not used.
-        setup: device and data.
-    """
-    training, budget = fit_to_budget(
-        seconds, *setup.start(config), config.training, setup.compute, setup.group
-    )
-    return dataclasses.replace(config, training=training), budget
-
-
-def train_and_register(
-    config: Config,
-    setup: TrainingSession,
-    observers: Sequence[Callback],
-    budget: Budget | None = None,
-    *,
-    resume: str | None = None,
-    asked: Mapping[str, Any] | None = None,
-    say: Callable[[str], None] = lambda line: None,
-) -> TrainResult:
-    """Train in an MLflow run of its own, judge the result, log and register it.
-
-    Args:
-        config: all settings.
-        setup: device, data and the model's name.
-        observers: told of each epoch besides the tracker.
-        budget: keeps training to a time.
-        resume: the id of the run of a training that was stopped and goes on; None: a new one.
-        asked: the parameters by their names, for who goes on with it.
-        say: told a line when something is worth knowing.
-
-    Raises:
-        TrainingError: the loss is not finite; the run is FAILED, nothing is registered.
-        TrackingError: the exported model does not answer as the trained one, or the store does not
-            take what was written: it waits on this machine.
-        CheckpointError: what a stopped training has left cannot be gone on from.
-    """
-    tags = setup.tags() | {SETTINGS: json.dumps(dict(asked or {}))}
-    if resume and (path := RunFolder(resume).checkpoint).exists():
-        load_matching(path, _identity(config, setup))  # raises before anything is changed
-    with training_run(run_name(config, setup), tags, resume=resume, resumable=True, say=say) as run:
-        export.rehearse()
-        trained = fit_and_judge(run, config, setup, observers, budget=budget, durable=True)
-        # The model first: should a picture fail, what took minutes to train is safe.
-        post_model(run, trained, setup, _registration(trained, setup, run.id))
-        post_pictures(run, trained)
-        run.deliver()
-        registered = versions.registered_from(run.id, setup.model_name)
-        decision = champion.recorded_decision(registered)  # by a process that was stopped since
-        if decision is None:
-            arena = GateEvaluator(setup.source, config.data.border)
-            model = Batched(trained.segmenter, torch.device("cpu"))
-            decision = try_promote(registered, arena, model, run)
-        drop_checkpoints(run.id, say)
-    with contextlib.suppress(PeerLostError):  # all is done
-        setup.group.barrier()  # for this the others wait: had this process died, they were needed
-    return TrainResult(
-        run_id=run.id,
-        evaluation=trained.evaluation,
-        story=trained.story,
-        registered=registered,
-        aliases=versions.version_info(registered.name, registered.version).aliases,
-        decision=decision,
-    )
-
-
-def run_worker(config: Config, setup: TrainingSession) -> None:
-    """Train as one of several processes, of which another one tracks and registers.
-
-    Raises:
-        PeerLostError: another process has gone.
-        TrainingError: the loss is not finite.
-        CheckpointError: what this machine has kept cannot be gone on from.
-    """
-    group = setup.group
-    group.broadcast(None, long_timeout=True)
-    keeper = _Received(group)
-    network, batches = setup.start(config)
-    with StopSignal().defer():  # the main process hears it, and this one of its end
-        fit(network, batches, config.training, setup.compute, keeper=keeper, group=group)
-    group.barrier()
-
-
-class _Received:
-    """The checkpoint that the main process has sent; keeps nothing itself."""
-
-    def __init__(self, group: ProcessGroup) -> None:
-        content = group.broadcast_bytes(b"")
-        self._found = parse(content, Path("the main process's checkpoint")) if content else None
-
-    def load(self) -> Snapshot | None:
-        return self._found
-
-    def on_step_end(self, take: Callable[[], Snapshot]) -> None:
-        pass
-
-    def on_epoch_end(self, take: Callable[[], Snapshot], *, now: bool) -> None:
-        pass
-
-
-def fit_and_judge(
-    run: TrainingRun,
-    config: Config,
-    setup: TrainingSession,
-    observers: Sequence[Callback],
-    *,
-    thumbnails: bool = True,
-    budget: Budget | None = None,
-    durable: bool = False,
-) -> Trained:
-    """Train in a run, tracked epoch by epoch, and score the result.
-
-    Args:
-        run: of this training.
-        config: all settings.
-        setup: device, data and the model's name.
-        observers: told of each epoch besides the tracker.
-        thumbnails: whether the table of images is to have pictures.
-        budget: keeps training to a time.
-        durable: whether checkpoints are kept, and gone on from where there is one.
-
-    Raises:
-        TrainingError: the loss is not finite.
-        CheckpointError: there is a checkpoint that cannot be gone on from.
-    """
-    data, training = setup.data, config.training
-    val = data["val"]
-    run.log_params(_resolved(config, setup))
-    inputs.log_splits(run, data, setup.source.root)
-    network, batches = setup.start(config)
-    tracker = TrackingCallback(run, val, training.epochs)
-    watchers = [tracker, *observers]
-    patience = EarlyStopping(training.patience) if training.patience else None
-    if patience:
-        watchers.append(patience)
-    if durable:
-        own = keeper_of(run, _identity(config, setup), tracker)
-        setup.group.broadcast(None, long_timeout=True)
-        keeper = own
-        kept = keeper.load()
-        setup.group.broadcast_bytes(content_of(own.path) if kept else b"")
-        if kept:
-            course = kept.metadata["course"]
-            tracker.restore(kept.arrays, course["history"])
-            if patience:
-                patience.restore(course["best_epoch"])
-        with own.interruption.defer():
-            result = fit(
-                network, batches, training, setup.compute, watchers, budget, keeper, setup.group
-            )
-        if own.interruption.asked:  # after the last checkpoint
-            raise KeyboardInterrupt
-    else:
-        result = fit(network, batches, training, setup.compute, watchers, budget)
-    if budget is not None:
-        ran = dataclasses.replace(training, epochs=result.epochs)
-        run.set_tags({"budget": str(budget)})
-        run.rename(run_name(dataclasses.replace(config, training=ran), setup))
-    segmenter = Segmenter(network, config.data.image_size).eval()
-    gallery = Gallery(thumbnails=thumbnails)
-    model = Batched(segmenter, setup.compute.device)
-    evaluation, _ = evaluate(
-        val.name, model, val.examples, config.data.border, gallery, val.files.__getitem__
-    )
-    story = model_card.TrainingSummary(
-        config=config,
-        data=setup.source.description,
-        amp=setup.compute.amp,
-        sizes={name: len(part) for name, part in data.items()},
-        result=result,
-        evaluation=evaluation,
-    )
-    run.describe(story.run())
-    return Trained(
-        segmenter=segmenter, result=result, evaluation=evaluation, story=story, gallery=gallery
-    )
-
-
-def post_model(
-    run: TrainingRun,
-    trained: Trained,
-    setup: TrainingSession,
-    registration: Mapping[str, Any] | None = None,
-) -> None:
-    """Pack the model, and post it with its figures and what registering it takes."""
-    best_epoch, val = trained.result.best_epoch, setup.data["val"]
-    packed = run.folder.path / "model"
-    publish.pack(trained.segmenter, trained.story.config.model, packed)
-    facts = publish.model_entry(
-        final_metrics(trained.evaluation, best_epoch),
-        inputs.dataset(val.name, val.digest, setup.source.root),
-        best_epoch,
-        registration,
-    )
-    run.log_model(packed, facts)
-
-
-def post_pictures(run: TrainingRun, trained: Trained, *, with_curves: bool = True) -> None:
-    """Post the pictures and the table of the validation images, and a picture of the curves."""
-    log_images(run, trained.evaluation, trained.gallery)
-    if with_curves:
-        floor = trained.evaluation.counts.all_pet().mean().dice
-        figure = curves(trained.result.history, trained.result.best_epoch, floor)
-        run.log_figure(figure, "curves.png")
-
-
-def _registration(trained: Trained, setup: TrainingSession, run_id: str) -> dict[str, Any]:
-    """Return what registering the model takes, whenever that can be done."""
-    name = setup.model_name
-    return {
-        "name": name,
-        "description": trained.story.version(run_id),
-        "tags": version_tags(trained, setup, run_id),
-        "introduction": model_card.model(name, trained.story.data),
-    }
-
-
-def _identity(config: Config, setup: TrainingSession) -> dict[str, Any]:
-    """Return what must be equal for a checkpoint to be of this training."""
-    settings = {name: value for name, value in config.flat().items() if name not in _MAY_DIFFER}
-    digests = {f"{name} images": part.digest for name, part in setup.data.items()}
-    return {**settings, "training.precision": setup.compute.precision, **digests}
-
-
-def version_tags(trained: Trained, setup: TrainingSession, run_id: str) -> dict[str, str]:
-    """Return the tags of a registered version."""
-    return {
-        "dice": f"{trained.evaluation.counts.mean().dice:.4f}",
-        "data.digest": setup.data["train"].digest[:12],
-        "run": run_id,
-    }
-
-
-def _resolved(config: Config, setup: TrainingSession) -> dict[str, Any]:
-    """Return every setting as it was used, `auto` and `all` replaced by what they came to."""
-    counts = {
-        f"data.{name}_images": len(part.examples) + len(part.problems)
-        for name, part in setup.data.items()
-    }
-    return (
-        config.flat()
-        | counts
-        | {
-            "data.source": setup.source.name,
-            "training.device": setup.compute.device.type,
-            "training.precision": setup.compute.precision,
-            "model.name": setup.model_name,
-        }
-    )
-
-
-def run_name(config: Config, setup: TrainingSession) -> str:
-    """Say in a few words what the run was."""
-    data = "synthetic" if setup.source.is_synthetic else "pets"
-    return (
-        # What differs most between runs comes first: MLflow cuts long names.
-        f"w{config.model.width} lr{config.training.lr:g} seed{config.training.seed} "
-        f"{config.training.epochs}ep {data}-{config.data.train_images} d{config.model.depth} "
-        f"{config.data.image_size}px"
-    )
+        held_out["test"] = tuple(read_list(source.root, "test"))
+    return load_splits(parts, held_out, config, progress)

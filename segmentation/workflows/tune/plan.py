@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import logging
 import os
 import time
 from collections.abc import Mapping
@@ -11,17 +10,13 @@ from typing import Any
 
 from segmentation.config.search import SearchConfig
 from segmentation.config.training import Config
-from segmentation.data.sources import resolve_source
-from segmentation.runtime.device import choose_compute
 from segmentation.tracking.commands import mlflow_run
 from segmentation.tracking.store import connect, studies_folder
 from segmentation.tuning.space import Space, notation
 from segmentation.tuning.storage import study_location
 from segmentation.utils.concurrency import Progress
-from segmentation.workflows.session import TrainingSession, load_data
+from segmentation.workflows.session import TrainingSession
 from segmentation.workflows.tune.job import SearchJob
-
-_log = logging.getLogger(__name__)
 
 #: May change while a study goes on: where and how it is computed, not what.
 _FREE = ("data", "bad_examples", "device", "loader_workers")
@@ -153,16 +148,8 @@ def plan_search(
         DataError: lists or files cannot be used.
         TrackingError: the store cannot be used.
     """
-    config = Config.from_options(options)
-    compute = choose_compute(config.training)
-    source = resolve_source(config.data.source)
-    _log.info(source.summary)
-    store = connect()
-    data = load_data(config.data, source, progress, with_gate=search.confirm > 0)
-    for name, part in data.items():
-        for problem in part.problems:
-            _log.info("Left out of %s: %s", name, problem)
-    session = TrainingSession.of(compute, source, data, model_name)
+    store, config = connect(), Config.from_options(options)
+    session = TrainingSession.load(config, model_name, progress, with_gate=search.confirm > 0)
     return SearchPlan(
         search=search, space=space, options=options, session=session, typed=typed, store=store
     )

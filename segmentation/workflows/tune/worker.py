@@ -10,30 +10,20 @@ from typing import Any
 
 import torch
 
+from segmentation.config.training import Config
 from segmentation.data.oxford_pets import Example
-from segmentation.data.sources import resolve_source
 from segmentation.errors import DataError, TrainingError, out_of_memory
 from segmentation.evaluation.gallery import Gallery
 from segmentation.evaluation.scoring import evaluate
 from segmentation.models.predictor import Batched
-from segmentation.runtime.device import choose_compute
-from segmentation.tracking.registry import model_card, publish
-from segmentation.tracking.runs.run import Run, final_metrics
-from segmentation.tracking.runs.training_run import TrainingRun, training_run
+from segmentation.tracking.registry import publish
+from segmentation.tracking.runs.run import Run
 from segmentation.tracking.store import connect
 from segmentation.tracking.summaries.images import log_images
 from segmentation.training.callbacks import EpochReport, FitResult, Samples, StopTraining
 from segmentation.tuning.space import format_params
 from segmentation.tuning.study import RunningTrial, Study, Trial
-from segmentation.workflows.session import (
-    Trained,
-    TrainingSession,
-    fit_and_judge,
-    load_data,
-    post_model,
-    post_pictures,
-    version_tags,
-)
+from segmentation.workflows.session import TrainingSession
 from segmentation.workflows.tune.job import (
     SearchJob,
     enqueue_confirmations,
@@ -66,11 +56,11 @@ class _Worker:
     """One process's trainings."""
 
     def __init__(self, job: SearchJob, parent: Run, send: Callable[[Any], None]) -> None:
-        config = job.trial_config({})
-        compute = choose_compute(config.training)
-        source = resolve_source(config.data.source)
         with_gate = "gate" in job.digests
-        data = load_data(config.data, source, lambda done, total: None, with_gate=with_gate)
+        self._session = TrainingSession.load(
+            job.trial_config({}), job.model_name, with_gate=with_gate
+        )
+        data = self._session.data
         changed = [name for name, part in data.items() if part.digest != job.digests[name]]
         if changed:
             raise DataError(
@@ -78,7 +68,6 @@ class _Worker:
                 "restore them, or begin another study"
             )
         self._gate: tuple[Example, ...] = data.pop("gate").examples if with_gate else ()
-        self._session = TrainingSession.of(compute, source, data, job.model_name)
         self._job, self._parent, self._send = job, parent, send
         self._study = job.open_study()
 
@@ -124,72 +113,67 @@ class _Worker:
         name = f"trial {trial.number}: {format_params(trial.params)}"
         config = self._job.trial_config(trial.params)
         pruning = _Pruning(trial)
-        with self._run(trial, name, "search") as run:
-            trained = fit_and_judge(run, config, self._session, [pruning], thumbnails=False)
+        with self._open(trial, config, name, "search") as session:
+            session.fit([pruning])
+            evaluation = session.evaluate(thumbnails=False)
             if pruning.reason:
-                best_epoch = trained.result.best_epoch
-                run.log_metrics(final_metrics(trained.evaluation, best_epoch))
-                run.set_tags({"pruned": pruning.reason})
-                run.status = "KILLED"
+                session.run.log_metrics(session.final_metrics)
+                session.run.set_tags({"pruned": pruning.reason})
+                session.run.status = "KILLED"
             else:
-                post_model(run, trained, self._session)
+                session.log_model()
             # MLflow draws the curves of a trial itself; a picture of them is for whole trainings.
-            post_pictures(run, trained, with_curves=False)
-            run.deliver()
+            session.log_images(with_curves=False)
+            session.run.deliver()
             if not pruning.reason:
-                self._keep_model(trial, trained, run.id)
-        return None if pruning.reason else trained.evaluation.counts.mean().dice
+                self._keep_model(trial, session)
+        return None if pruning.reason else evaluation.counts.mean().dice
 
     def _confirmation(self, trial: RunningTrial) -> float:
         """Train a finalist at full length with another seed; return its Dice on the gate split."""
         plan = trial.user_attrs["plan"]
         config = self._job.full_config(plan["params"], plan["seed"])
         name = f"confirm {plan['label']}, seed {plan['seed']}: {format_params(plan['params'])}"
-        with self._run(trial, name, "confirmation", candidate=plan["label"]) as run:
-            trained = fit_and_judge(run, config, self._session, [])
-            gallery = Gallery()
-            model = Batched(trained.segmenter, self._session.compute.device)
+        with self._open(trial, config, name, "confirmation", candidate=plan["label"]) as session:
+            session.fit()
+            val, gallery = session.evaluate(), Gallery()
+            model = Batched(session.segmenter, session.compute.device)
             gate, problems = evaluate("gate", model, self._gate, config.data.border, gallery)
             if problems:
                 raise DataError("images of the gate split cannot be used:", problems)
-            run.log_metrics(gate.metrics())
-            log_images(run, gate, gallery)
-            post_model(run, trained, self._session)
-            post_pictures(run, trained)
-            run.deliver()
+            session.run.log_metrics(gate.metrics())
+            log_images(session.run, gate, gallery)
+            session.log_model()
+            session.log_images()
+            session.run.deliver()
             trial.set_user_attr("gate", [round(float(dice), 6) for dice in gate.counts.dice()])
-            trial.set_user_attr("val", trained.evaluation.counts.mean().dice)
-            self._keep_model(trial, trained, run.id)
+            trial.set_user_attr("val", val.counts.mean().dice)
+            self._keep_model(trial, session)
         return gate.counts.mean().dice
 
     @contextlib.contextmanager
-    def _run(
-        self, trial: RunningTrial, name: str, stage: str, **more: str
-    ) -> Iterator[TrainingRun]:
+    def _open(
+        self, trial: RunningTrial, config: Config, name: str, stage: str, **more: str
+    ) -> Iterator[TrainingSession]:
         """Open the run of a trial or a confirmation."""
-        tags = self._session.tags() | {
+        tags = {
             "study": self._job.location.name,
             "study.id": self._study.id,
             "stage": stage,
             "trial": str(trial.number),
             **more,
         }
+        session = self._session.with_config(config)
         with (
             _explaining_memory(),
-            training_run(name, tags, parent=self._parent, patience=_PATIENCE) as run,
+            session.open_run(name, tags, parent=self._parent, patience=_PATIENCE) as run,
         ):
             trial.set_user_attr("run", run.id)
-            yield run
+            yield session
 
-    def _keep_model(self, trial: RunningTrial, trained: Trained, run_id: str) -> None:
+    def _keep_model(self, trial: RunningTrial, session: TrainingSession) -> None:
         """Keep with the trial what registering its model takes, whoever comes to do it."""
-        name, data = self._session.model_name, trained.story.data
-        model = {
-            "id": publish.logged_model(run_id),
-            "description": trained.story.version(run_id),
-            "tags": version_tags(trained, self._session, run_id),
-            "introduction": model_card.model(name, data),
-        }
+        model = {"id": publish.logged_model(session.run.id), **session.registration()}
         trial.set_user_attr("model", model)
 
 

@@ -1,0 +1,293 @@
+"""What `train` does: a training planned by the main process, run by all, registered by the main."""
+
+import contextlib
+import dataclasses
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from segmentation.config.training import Config
+from segmentation.errors import PeerLostError, TrainingError
+from segmentation.evaluation.scoring import Evaluation
+from segmentation.models.predictor import Batched
+from segmentation.runtime.process_group import ProcessGroup, init_process_group
+from segmentation.tracking.registry import champion, export
+from segmentation.tracking.registry.model_card import TrainingSummary
+from segmentation.tracking.registry.versions import VersionRef, version_info
+from segmentation.tracking.runs import rerun, resume
+from segmentation.tracking.runs.differences import differences
+from segmentation.tracking.runs.rerun import LoggedTraining
+from segmentation.tracking.runs.training_run import drop_checkpoints
+from segmentation.tracking.store import connect
+from segmentation.training import checkpoint
+from segmentation.training.callbacks import Callback
+from segmentation.training.checkpoint import Snapshot
+from segmentation.training.time_budget import Budget
+from segmentation.utils.concurrency import Progress
+from segmentation.workflows.promote import GateEvaluator, try_promote
+from segmentation.workflows.session import TrainingSession, ignore_progress
+
+_log = logging.getLogger(__name__)
+
+_BUDGET_STATE = "pace"  # among the settings of a run: its budget as it was at the beginning
+_CLOSE = 0.1  # a budget is kept within this share of it, or it is said beforehand
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """What is to be trained; the same in all processes.
+
+    Attributes:
+        settings: by the parameters' names.
+        model_name: of the registered model; empty: the usual one of the data.
+        like: the id of the run that is trained again; empty: none.
+        budget: seconds for training; 0: as many epochs as `settings` says.
+        budget_state: the budget of a training that goes on, as it was at the beginning.
+        resume: the id of the run to go on in; empty: a new one.
+    """
+
+    settings: Mapping[str, Any]
+    model_name: str
+    like: str
+    budget: float
+    budget_state: Mapping[str, Any] | None = None
+    resume: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """A finished, tracked, registered training.
+
+    Attributes:
+        run_id: MLflow's.
+        evaluation: the registered model on the validation images, at their own size.
+        summary: the same in words.
+        registered: the version in the registry.
+        aliases: those that it was given.
+        decision: whether it became champion, and why, in words.
+        store: the tracking store's address.
+        comparison: with the training that was repeated; empty: none was.
+    """
+
+    run_id: str
+    evaluation: Evaluation
+    summary: TrainingSummary
+    registered: VersionRef
+    aliases: tuple[str, ...]
+    decision: str
+    store: str = ""
+    comparison: str = ""
+
+
+def start_processes(config: Config | None, processes: int, arguments: Sequence[str]) -> int:
+    """Run this program again in several processes of this machine; return the exit code.
+
+    Args:
+        config: all settings; None where a run of the store has them.
+        processes: how many.
+        arguments: of the command line.
+
+    Raises:
+        ConfigError: there is no GPU for each of them.
+        TrainingError: one of them was killed again and again.
+    """
+    from segmentation.runtime.device import choose_compute
+    from segmentation.runtime.launcher import launch
+
+    if config and choose_compute(config.training, processes - 1).device.type == "cpu":
+        _log.info(
+            "Note: on the processors of one machine, one process with all threads is often "
+            "faster: several wait for each other at every step"
+        )
+    return launch("experiments.train", arguments, processes)
+
+
+def train(
+    options: Mapping[str, Any],
+    given: Mapping[str, Any],
+    callbacks: Sequence[Callback] = (),
+    progress: Progress = ignore_progress,
+) -> TrainResult | None:
+    """Train, register the model, and let it compete with the champion.
+
+    Every process of a training calls it with the same options; the result is the main process's.
+
+    Args:
+        options: the parameters by name; `model_name`, `budget`, `like` and `resume` among them.
+        given: those that the user gave, which is to be known where a run has others.
+        callbacks: of the training, besides those that track it.
+        progress: told how many images are decoded.
+
+    Returns:
+        None where nothing is left to do, and in all but the main process.
+
+    Raises:
+        ConfigError: a parameter is impossible.
+        DataError: the data cannot be used.
+        TrainingError: the loss is not finite; the run is FAILED, nothing is registered.
+        TrackingError: the exported model does not answer as the trained one, or the store does not
+            take what was written: it waits on this machine.
+        CheckpointError: what a stopped training has left cannot be gone on from.
+        PeerLostError: another process has gone.
+    """
+    with init_process_group(options) as group:
+        plan, earlier, store = None, None, ""
+        if group.is_main_process:
+            store = connect()
+            plan, earlier = _plan(options, given, group.key)
+        fields = group.broadcast(plan and dataclasses.asdict(plan), long_timeout=True)
+        if fields is None:
+            return None
+        result = _run(TrainingPlan(**fields), group, callbacks, progress, earlier)
+    if result is None:
+        return None
+    comparison = earlier.compare(result.evaluation.counts.mean().dice) if earlier else ""
+    return dataclasses.replace(result, store=store, comparison=comparison)
+
+
+def _plan(
+    options: Mapping[str, Any], given: Mapping[str, Any], key: str
+) -> tuple[TrainingPlan | None, LoggedTraining | None]:
+    """Return what is to be trained, None where nothing is left to do, and what is repeated."""
+    if run_id := options["resume"] or (resume.of_group(key) if key else None):
+        return _plan_to_resume(run_id, given if options["resume"] else None, key), None
+    own = {name: options[name] for name in ("model_name", "budget", "like")}
+    if not options["like"]:
+        return TrainingPlan(settings=Config.from_options(options).options(), **own), None
+    earlier = rerun.find(options["like"])
+    settings, lines = earlier.settings(given)
+    for line in lines:
+        _log.info(line)
+    own["model_name"] = settings["model_name"]
+    return TrainingPlan(settings=Config.from_options(settings).options(), **own), earlier
+
+
+def _plan_to_resume(run_id: str, given: Mapping[str, Any] | None, key: str) -> TrainingPlan | None:
+    """Return how a training goes on, and say where it stands; None: it is finished.
+
+    Args:
+        run_id: of it.
+        given: what the user gave; None where its own processes come back by themselves.
+        key: of these processes.
+    """
+    stopped = resume.find(run_id, key)
+    if stopped.finished:
+        _log.info("Nothing is left to do: the training %s came to its end", stopped.name)
+        return None
+    if given is not None:
+        stopped.require_same(given)
+    elif stopped.trouble:
+        raise TrainingError(
+            f"{stopped.trouble} - so ended {stopped.name}; choose another --rdzv-id to train anew"
+        )
+    _log.info("Going on with %s: %s", stopped.name, _progress(stopped))
+    return TrainingPlan(
+        settings=Config.from_options(stopped.options).options(),
+        model_name=stopped.options["model_name"],
+        like=stopped.options["like"],
+        budget=stopped.options["budget"],
+        budget_state=stopped.options.get(_BUDGET_STATE),
+        resume=run_id,
+    )
+
+
+def _progress(stopped: resume.ResumableRun) -> str:
+    path = stopped.checkpoint()
+    if path is None:
+        return "it left no checkpoint, so from its beginning"
+    course = checkpoint.read(path).metadata["course"]
+    return f"epoch {course['epoch']} of it is {'over' if course['over'] else 'under way'}"
+
+
+def _run(
+    plan: TrainingPlan,
+    group: ProcessGroup,
+    callbacks: Sequence[Callback],
+    progress: Progress,
+    earlier: LoggedTraining | None,
+) -> TrainResult | None:
+    """Do this process's part of a planned training."""
+    session = TrainingSession.load(
+        Config.from_options(plan.settings),
+        plan.model_name,
+        progress if group.is_main_process else ignore_progress,
+        like=plan.like,
+        group=group,
+    )
+    session.require_same_in_all_processes()
+    if earlier:
+        for line in differences(earlier, session.tags(), session.data["val"].digest[:36]):
+            _log.info(line)
+    _log.info(_summary(session))
+    saved = session.load_checkpoint(plan.resume) if plan.resume else None
+    budget = _budget(plan, session, saved)
+    if not group.is_main_process:
+        session.fit(checkpoint=saved, resumable=True)
+        group.barrier()
+        return None
+    result = _train_and_register(session, plan, callbacks, budget, saved)
+    with contextlib.suppress(PeerLostError):  # all is done
+        group.barrier()  # for this the others wait: had this process died, they were needed
+    return result
+
+
+def _summary(session: TrainingSession) -> str:
+    compute, processes = session.compute, session.group.shard.size
+    sizes = ", ".join(f"{len(part)} {name}" for name, part in reversed(list(session.data.items())))
+    by = f" by {processes} processes" if processes > 1 else ""
+    return f"Training on {compute.device.type}, {compute.amp}: {sizes} images{by}"
+
+
+def _budget(plan: TrainingPlan, session: TrainingSession, saved: Snapshot | None) -> Budget | None:
+    """Return what keeps to the time that was asked for, if any; measured by all processes."""
+    if not plan.budget:
+        return None
+    if plan.budget_state:  # measured anew, the number of epochs would be another
+        return Budget.restored((saved and saved.metadata["budget"]) or plan.budget_state)
+    budget = session.fit_to_budget(plan.budget)
+    epochs = session.config.training.epochs
+    text = f"Budget: {epochs} epoch{'s' if epochs > 1 else ''} in {budget.asked:g} s of training"
+    expected = budget.expected(epochs)
+    if abs(expected - budget.asked) > _CLOSE * budget.asked:
+        text += f", as near as whole epochs come to it: about {expected:.0f} s"
+    _log.info(text)
+    return budget
+
+
+def _train_and_register(
+    session: TrainingSession,
+    plan: TrainingPlan,
+    callbacks: Sequence[Callback],
+    budget: Budget | None,
+    saved: Snapshot | None,
+) -> TrainResult:
+    settings = {**session.config.options(), "model_name": plan.model_name}
+    settings |= {"budget": plan.budget, "like": plan.like}
+    if budget:
+        settings[_BUDGET_STATE] = budget.state()
+    tags = {resume.SETTINGS: json.dumps(settings)}
+    with session.open_run(tags=tags, resume=plan.resume or None, resumable=True) as run:
+        export.rehearse()
+        session.fit(callbacks, budget=budget, checkpoint=saved, resumable=True)
+        evaluation = session.evaluate()
+        # The model first: should a picture fail, what took minutes to train is safe.
+        session.log_model(register=True)
+        session.log_images()
+        registered = session.register()
+        decision = champion.recorded_decision(registered)  # by a process that was stopped since
+        if decision is None:
+            gate = GateEvaluator(session.source, session.config.data.border)
+            model = Batched(session.segmenter, torch.device("cpu"))
+            decision = try_promote(registered, gate, model, run)
+        drop_checkpoints(run.id, _log.info)
+    return TrainResult(
+        run_id=run.id,
+        evaluation=evaluation,
+        summary=session.summary,
+        registered=registered,
+        aliases=version_info(registered.name, registered.version).aliases,
+        decision=decision,
+    )
