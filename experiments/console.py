@@ -51,6 +51,7 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
             sys.stdout.reconfigure(errors="backslashreplace")
         log = logging.getLogger("segmentation")
         log.handlers = [_Printer()]
+        log.propagate = False  # MLflow may give the root logger a handler of its own
         log.setLevel(logging.WARNING if shard_from_env().rank else logging.INFO)
         # Importing and exporting make millions of objects that stay; looking for garbage among
         # them as often as Python does by default takes more than a second of every command.
