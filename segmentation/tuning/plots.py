@@ -2,20 +2,23 @@
 
 import io
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import optuna
+from optuna.importance import FanovaImportanceEvaluator
 
-_PLOTS = (
-    ("history", "optimization_history"),
-    ("importances", "param_importances"),
-    ("slices", "slice"),
-    ("contour", "contour"),
-    ("parallel", "parallel_coordinate"),
-    ("timeline", "timeline"),
-)
-
+_FANOVA = FanovaImportanceEvaluator(seed=0)
+_DICE = {"target_name": "validation Dice"}
+#: For each plot its function in Optuna and its arguments.
+_PLOTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "history": ("optimization_history", _DICE),
+    "importances": ("param_importances", {**_DICE, "evaluator": _FANOVA}),
+    "slices": ("slice", _DICE),
+    "contour": ("contour", _DICE),
+    "parallel": ("parallel_coordinate", _DICE),
+    "timeline": ("timeline", {}),
+}
 #: Of fewer complete trials nothing is said about importances.
 _ENOUGH = 4
 
@@ -30,29 +33,15 @@ def importances(study: optuna.Study) -> dict[str, float]:
     if len(complete) < _ENOUGH:
         return {}
     try:
-        found = optuna.importance.get_param_importances(study, evaluator=_evaluator())
-        return {name: float(share) for name, share in found.items()}
+        return optuna.importance.get_param_importances(study, evaluator=_FANOVA)
     except (ValueError, RuntimeError):
         return {}
 
 
-def _evaluator() -> optuna.importance.BaseImportanceEvaluator:
-    """Return the one that text and plots share."""
-    return optuna.importance.FanovaImportanceEvaluator(seed=0)
-
-
-def _options(name: str) -> dict[str, Any]:
-    """Return what a plot is to be drawn with."""
-    if name == "timeline":
-        return {}
-    named = {"target_name": "validation Dice"}
-    return {**named, "evaluator": _evaluator()} if name == "importances" else named
-
-
-def page(study: optuna.Study, title: str) -> str:
+def html_page(study: optuna.Study, title: str) -> str:
     """Return one HTML page with all plots; it needs no network."""
     parts: list[str] = []
-    for _, figure in _each(study, optuna.visualization):
+    for _, figure in _plot(study, optuna.visualization):
         # The first plot brings the library along, which the others use.
         parts.append(figure.to_html(full_html=False, include_plotlyjs=not parts))
     body = "\n".join(parts) or "<p>Too few trials for plots.</p>"
@@ -68,27 +57,24 @@ def pictures(study: optuna.Study) -> dict[str, bytes]:
 
     matplotlib.use("Agg")  # no window; Optuna draws by pyplot
     from matplotlib import pyplot
-    from optuna.visualization import matplotlib as drawn
 
     files = {}
-    for name, _ in _each(study, drawn):
-        figure = pyplot.gcf()
+    for name, _ in _plot(study, optuna.visualization.matplotlib):
+        figure, buffer = pyplot.gcf(), io.BytesIO()
         figure.set_size_inches(9, 5.5)
-        buffer = io.BytesIO()
         figure.savefig(buffer, dpi=110, bbox_inches="tight")
         files[name] = buffer.getvalue()
         pyplot.close("all")
     return files
 
 
-def _each(study: optuna.Study, module: Any) -> Iterator[tuple[str, Any]]:
-    """Draw each plot that the study has enough trials for."""
-    for name, function in _PLOTS:
-        plot: Callable[..., Any] = getattr(module, f"plot_{function}")
+def _plot(study: optuna.Study, module: Any) -> Iterator[tuple[str, Any]]:
+    """Yield each plot that the study has enough trials for."""
+    for name, (function, options) in _PLOTS.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it is experimental, that trials are few
             try:
-                drawn = plot(study, **_options(name))
+                plot = getattr(module, f"plot_{function}")(study, **options)
             except (ValueError, RuntimeError):
                 continue
-        yield name, drawn
+        yield name, plot

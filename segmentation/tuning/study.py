@@ -113,10 +113,10 @@ class Study:
                 pruner=pruner or optuna.pruners.NopPruner(),
                 load_if_exists=True,
             )
-            if self.get_attr("id") is None:
-                self.set_attr("id", uuid.uuid4().hex)
+            if "id" not in self.user_attrs:
+                self.optuna.set_user_attr("id", uuid.uuid4().hex)
         #: Tells this study from others of the same name in other storages.
-        self.id = str(self.get_attr("id"))
+        self.id = str(self.user_attrs["id"])
 
     @classmethod
     def find(cls, location: StudyLocation) -> "Study | None":
@@ -130,7 +130,7 @@ class Study:
         """
         if location.name not in optuna.get_all_study_names(storage=open_storage(location)):
             return None
-        settings = cls(location).get_attr("settings") or {}
+        settings = cls(location).user_attrs.get("settings", {})
         heartbeat = settings.get("heartbeat", location.heartbeat)
         return cls(dataclasses.replace(location, heartbeat=heartbeat))
 
@@ -154,9 +154,9 @@ class Study:
             ConfigError: they differ; the message names how.
         """
         with self.lock():
-            kept = self.get_attr("settings")
+            kept = self.user_attrs.get("settings")
             if kept is None:
-                self.set_attr("settings", dict(settings))
+                self.optuna.set_user_attr("settings", dict(settings))
                 return
         changed = [
             f"{name}={settings.get(name)} (there it is {kept.get(name)})"
@@ -169,13 +169,10 @@ class Study:
                 "go on with its own, or give another `study`"
             )
 
-    def get_attr(self, key: str) -> Any:
-        """Return what was kept with the study, or None."""
-        return self.optuna.user_attrs.get(key)
-
-    def set_attr(self, key: str, value: Any) -> None:
-        """Keep something that JSON can hold with the study."""
-        self.optuna.set_user_attr(key, value)
+    @property
+    def user_attrs(self) -> dict[str, Any]:
+        """What is kept with the study, by `optuna.set_user_attr`."""
+        return self.optuna.user_attrs
 
     def trials(self) -> list[Trial]:
         """Return all trials by number."""

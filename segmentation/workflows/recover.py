@@ -100,7 +100,7 @@ def _recover_study(location: StudyLocation, say: Say, *, act: bool) -> int:
     lost = before - living
     alive = f"; {living} alive or lost too recently to tell, left alone" if living else ""
     say(f"Study:  {location.name}: {lost} trials were lost, to be tried again{alive}")
-    if lost and (command := study.get_attr(COMMAND)):
+    if lost and (command := study.user_attrs.get(COMMAND)):
         say(f"  Go on: {command}")
     return int(lost > 0)
 

@@ -156,7 +156,7 @@ def _drop_losers(job: SearchJob, study: Study, report: StudyReport) -> None:
     with study.lock():
         # Noted first: what is deleted is not to be registered again.
         numbers = {*dropped(study), *(trial.number for trial in losers)}
-        study.set_attr("dropped", sorted(numbers))
+        study.optuna.set_user_attr("dropped", sorted(numbers))
         runs = {trial.user_attrs["run"] for trial in [*losers, *unused]}
         studies.drop_models(study.id, job.model_name, runs)
 
@@ -167,7 +167,7 @@ def _log(parent: Run, study: Study, report: StudyReport, winner: Trial) -> None:
         key = "defaults" if one.number == DEFAULTS else "finalist"
         metrics.setdefault(f"confirmed/{key}_gate_dice", one.mean)  # the best comes first
     pictures = plots.pictures(study.optuna)
-    page = plots.page(study.optuna, f"Study {report.name}")
+    page = plots.html_page(study.optuna, f"Study {report.name}")
     trials = [trial_json(trial) for trial in report.trials]
     with study.lock():  # another command may end at the same time
         studies.log_study(parent, report.markdown(), pictures, page, metrics, trials)

@@ -132,4 +132,4 @@ def register(
 
 def dropped(study: Study) -> list[int]:
     """Return the numbers of the trials whose models were deleted on purpose."""
-    return list(study.get_attr("dropped") or [])
+    return list(study.user_attrs.get("dropped", []))

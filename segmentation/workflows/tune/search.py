@@ -42,17 +42,17 @@ def search(plan: SearchPlan) -> SearchResult:
     job = plan.job()
     study = job.open_study()
     study.require_settings(plan.settings())
-    study.set_attr(COMMAND, plan.command)
+    study.optuna.set_user_attr(COMMAND, plan.command)
     if "gate" in plan.digests:
         study.confirmations.require_settings({"gate images": plan.digests["gate"][:16]})
     _log.info(plan.summary(job.location.address))
     with ExitStack() as opened:
         with study.lock():  # of several commands at once only one makes the parent run
-            known = study.get_attr("parent")
+            known = study.user_attrs.get("parent")
             tags = {"study": plan.name, **plan.session.tags()}
             run = studies.parent_run(f"tune {plan.name}", tags, study.id, known)
             parent = opened.enter_context(run)
-            study.set_attr("parent", parent.id)
+            study.optuna.set_user_attr("parent", parent.id)
             session = plan.session
             studies.log_settings(parent, plan.flat(), session.data, session.source.root)
         search = _Search(plan, job, study, parent)
