@@ -56,10 +56,10 @@ def _boundary(image: ScoredImage) -> float:
     return boundary_f((mask == 1) | (valid == 0), image.prediction)
 
 
-#: The scores of images, by name. **To add a metric, add it here:** `Analysis.metrics` then has its
-#: mean, which MLflow tracks as `SPLIT/NAME`; the report has the mean at its top and a column in the
-#: table of every image; so have `images.csv` and `images.json`. Dice, IoU and accuracy are in
-#: `Evaluation.metrics` as well, by which training and the gate know them.
+#: The scores of images, by name. **To add a metric, add it here:** MLflow then tracks its mean as
+#: `SPLIT/NAME` (see `Analysis.metrics`), the report shows the mean at its top and has a column in
+#: the table of every image, and so have `images.csv` and `images.json`. What trainings and the gate
+#: track is in `scoring.Evaluation`.
 IMAGE_SCORES = {
     "dice": ImageScore("Dice", lambda image: image.counts.mean().dice),
     "iou": ImageScore("IoU", lambda image: image.counts.mean().iou),

@@ -19,7 +19,7 @@ from segmentation.data.images.examples import (
 )
 from segmentation.data.oxford_pets import Example
 from segmentation.errors import DataError
-from segmentation.metrics.segmentation import Counts, bootstrap_interval, count, join
+from segmentation.metrics.segmentation import Counts, Scores, bootstrap_interval, count, join
 from segmentation.models.predictor import BATCH, Model, one_thread_each, workers_for
 from segmentation.utils.concurrency import Progress, batched, prefetch
 
@@ -176,48 +176,58 @@ class Evaluation:
         examples, counts = zip(*scored, strict=True)
         return cls(split=split, examples=examples, counts=join(counts))
 
-    def interval(self) -> tuple[float, float]:
-        """Return the 95 % bootstrap interval of the mean Dice over images."""
-        return self._interval
-
     @functools.cached_property
-    def _interval(self) -> tuple[float, float]:
+    def interval(self) -> tuple[float, float]:
+        """The 95 % bootstrap interval of the mean Dice over images."""
         return bootstrap_interval(self.counts.dice())  # ten thousand resamples: once
 
     def metrics(self) -> dict[str, float]:
-        """Return the scores by the names MLflow tracks, such as `gate/dice`.
+        """Return what MLflow tracks of a split, such as `gate/dice`; see `analysis.IMAGE_SCORES`.
 
-        `analysis.Analysis.metrics` has what `evaluate` finds out besides.
+        The `floor` is what the trivial baselines score.
         """
-        mean, (low, high) = self.counts.mean(), self.interval()
-        found = {
+        all_pet, all_background = self._baselines()
+        baselines = {"floor_dice": all_pet.dice, "floor_accuracy": all_background.accuracy}
+        found = self._scores() | baselines
+        return {f"{self.split}/{name}": value for name, value in found.items()}
+
+    def final_metrics(self, best_epoch: int) -> dict[str, float]:
+        """Return what MLflow tracks of a finished training: `best/...` and `floor/...`."""
+        found = self._scores() | {
+            "dice_pooled": self.counts.pooled().dice,
+            "pet_share": self.counts.pet_share(),
+            "epoch": best_epoch,
+        }
+        all_pet, all_background = self._baselines()
+        return {f"best/{name}": value for name, value in found.items()} | {
+            "floor/dice_all_pet": all_pet.dice,
+            "floor/iou_all_pet": all_pet.iou,
+            "floor/accuracy_all_pet": all_pet.accuracy,
+            "floor/dice_all_background": all_background.dice,
+            "floor/accuracy_all_background": all_background.accuracy,
+        }
+
+    def above_baselines(self) -> bool:
+        """Return whether Dice and accuracy both beat both trivial baselines on these images."""
+        mean = self.counts.mean()
+        return all(
+            mean.dice > one.dice and mean.accuracy > one.accuracy for one in self._baselines()
+        )
+
+    def _scores(self) -> dict[str, float]:
+        mean, (low, high) = self.counts.mean(), self.interval
+        return {
             "dice": mean.dice,
             "dice_low": low,
             "dice_high": high,
             "iou": mean.iou,
             "accuracy": mean.accuracy,
             "images": float(len(self.counts)),
-            "floor_dice": self.counts.all_pet().mean().dice,
-            "floor_accuracy": self.counts.all_background().mean().accuracy,
-        }
-        return {f"{self.split}/{name}": value for name, value in found.items()}
-
-    def baselines(self) -> dict[str, float]:
-        """Return what the trivial baselines score on these images, by the names MLflow tracks."""
-        pet, background = self.counts.all_pet().mean(), self.counts.all_background().mean()
-        return {
-            "floor/dice_all_pet": pet.dice,
-            "floor/iou_all_pet": pet.iou,
-            "floor/accuracy_all_pet": pet.accuracy,
-            "floor/dice_all_background": background.dice,
-            "floor/accuracy_all_background": background.accuracy,
         }
 
-    def above_baselines(self) -> bool:
-        """Tell whether Dice and accuracy both beat both trivial baselines on these images."""
-        mean = self.counts.mean()
-        trivial = [self.counts.all_pet().mean(), self.counts.all_background().mean()]
-        return all(mean.dice > one.dice and mean.accuracy > one.accuracy for one in trivial)
+    def _baselines(self) -> tuple[Scores, Scores]:
+        """Return what answering `pet` everywhere scores, and answering `background`."""
+        return self.counts.all_pet().mean(), self.counts.all_background().mean()
 
 
 def evaluate(

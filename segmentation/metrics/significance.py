@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,17 +90,11 @@ def _by_modified_t(differences: Floats) -> float:
     return float(stdtr(images - 1, -shifted / math.sqrt(variance / images)))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Spread:
-    """The standard deviation of the mean Dice between trainings that differ in their seed alone.
-
-    Attributes:
-        value: the standard deviation.
-        freedom: on how many degrees of freedom it rests.
-    """
+class Spread(NamedTuple):
+    """The standard deviation of the mean Dice between trainings that differ in their seed alone."""
 
     value: float
-    freedom: int
+    degrees_of_freedom: int
 
 
 def compare(first: Floats, second: Floats, between_seeds: Spread, level: float) -> Comparison:
@@ -122,7 +117,7 @@ def compare(first: Floats, second: Floats, between_seeds: Spread, level: float) 
     images = len(paired)
     of_images = float(paired.var(ddof=1)) / images if images > 1 else math.inf
     of_seeds = between_seeds.value**2 * (1 / len(first) + 1 / len(second))
-    parts = [(of_images, max(1, images - 1)), (of_seeds, max(1, between_seeds.freedom))]
+    parts = [(of_images, max(1, images - 1)), (of_seeds, max(1, between_seeds.degrees_of_freedom))]
     variance = sum(part for part, _ in parts)
     difference = float(paired.mean())
     if not math.isfinite(variance) or variance == 0:
@@ -149,4 +144,4 @@ def seed_spread(groups: Sequence[Floats]) -> Spread:
     means = [group.mean(axis=1) for group in groups]
     squares = sum(float(((mean - mean.mean()) ** 2).sum()) for mean in means)
     freedom = sum(len(mean) - 1 for mean in means)
-    return Spread(value=math.sqrt(squares / max(1, freedom)), freedom=freedom)
+    return Spread(value=math.sqrt(squares / max(1, freedom)), degrees_of_freedom=freedom)

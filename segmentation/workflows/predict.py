@@ -1,13 +1,13 @@
 """Masks for a person's own photos: computed in batches, written as they are done."""
 
 import csv
-import dataclasses
 import errno
 import io
 import logging
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,21 +33,12 @@ from segmentation.utils.concurrency import Progress, batched, prefetch
 from segmentation.utils.files import atomic_write, read_regular_file
 from segmentation.utils.paths import printable
 
+_COLUMNS = ("image", "mask", "width", "height", "pet_share", "problem")
+#: What the table says of a photo, by column: its mask, or the problem.
+_Row = dict[str, Any]
 #: After these nothing further can be written.
 _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 _log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Row:
-    """What the table says of one photo; without a mask where there is a problem."""
-
-    image: str
-    mask: str = ""
-    width: int | None = None
-    height: int | None = None
-    pet_share: float | None = None
-    problem: str = ""
 
 
 def predict(
@@ -118,7 +109,7 @@ def write_masks(
         rows: list[_Row] = []
         try:
             for row in _rows(model, batch, options):
-                rows.append(row)
+                rows.append(row)  # one by one: after an error those before it count
         except Exception as error:
             return rows, error
         return rows, None
@@ -132,15 +123,15 @@ def write_masks(
         io.TextIOWrapper(stream, "utf-8", "surrogateescape", newline="") as text,
         one_thread_each() as first,
     ):
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(field.name for field in dataclasses.fields(_Row))
+        table = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+        table.writeheader()
         for rows, error in prefetch(work, batched(tasks, BATCH), workers_for(model.device), first):
             for row in rows:
-                table.writerow(dataclasses.astuple(row))
-                if row.pet_share is None:
-                    problems.append(printable(f"{row.image} {row.problem}"))
+                table.writerow(row)
+                if "problem" in row:
+                    problems.append(printable(f"{row['image']} {row['problem']}"))
                 else:
-                    shares.append(row.pet_share)
+                    shares.append(row["pet_share"])
                 progress(len(shares) + len(problems), len(tasks))
             if error is not None:
                 raise error
@@ -164,9 +155,9 @@ def _rows(model: Model, batch: Sequence[PhotoTask], options: PredictOptions) -> 
                 photo = read_photo(content)
             except OSError as error:
                 problem = f"cannot be read ({error.strerror or error})"
-                bad.append(_Row(image=str(task.name), problem=problem))
+                bad.append({"image": task.name, "problem": problem})
             except PhotoError as error:
-                bad.append(_Row(image=str(task.name), problem=str(error)))
+                bad.append({"image": task.name, "problem": str(error)})
             else:
                 readable.append((task, content))
                 yield photo
@@ -179,7 +170,7 @@ def _rows(model: Model, batch: Sequence[PhotoTask], options: PredictOptions) -> 
             if error.errno in _FATAL:
                 raise
             problem = f"cannot be written ({error.strerror or error})"
-            yield _Row(image=str(task.name), problem=problem)
+            yield {"image": task.name, "problem": problem}
     yield from bad
 
 
@@ -198,10 +189,10 @@ def _write(
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as stream:
             stream.write(encoded)
-    return _Row(
-        image=str(task.name),
-        mask=str(targets[0].relative_to(options.output)),
-        width=mask.shape[1],
-        height=mask.shape[0],
-        pet_share=round(np.count_nonzero(mask) / mask.size, 6),
-    )
+    return {
+        "image": task.name,
+        "mask": targets[0].relative_to(options.output),
+        "width": mask.shape[1],
+        "height": mask.shape[0],
+        "pet_share": round(np.count_nonzero(mask) / mask.size, 6),
+    }

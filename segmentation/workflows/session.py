@@ -30,7 +30,6 @@ from segmentation.tracking.registry import model_card, publish, versions
 from segmentation.tracking.runs import inputs
 from segmentation.tracking.runs.checkpoints import keeper_of
 from segmentation.tracking.runs.resume import GROUP
-from segmentation.tracking.runs.run import final_metrics
 from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.runs.training_run import TrainingRun, training_run
 from segmentation.tracking.summaries import images
@@ -321,7 +320,7 @@ class TrainingSession:
     @property
     def final_metrics(self) -> dict[str, float]:
         """The figures of the model, by the names under which they are tracked."""
-        return final_metrics(self.evaluation, self.result.best_epoch)
+        return self.evaluation.final_metrics(self.result.best_epoch)
 
     def log_model(self, *, register: bool = False) -> None:
         """Export the model and log it, with its figures.

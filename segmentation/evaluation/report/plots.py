@@ -109,7 +109,7 @@ def plot_scores(analysis: Analysis) -> Figure:
     """Draw how the Dice of single images is distributed, and that of the trivial baseline."""
     counts = analysis.evaluation.counts
     dice, baseline = counts.dice(), counts.all_pet().dice()
-    low, high = analysis.evaluation.interval()
+    low, high = analysis.evaluation.interval
     edges = np.linspace(0, 1, 21).tolist()
     figure = Figure(figsize=(8, 4.8))
     axes = figure.subplots(gridspec_kw=_LAYOUT)

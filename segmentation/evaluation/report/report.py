@@ -70,7 +70,7 @@ def report_figures(analysis: Analysis, context: ReportContext) -> dict[str, Any]
         "images": split_images(analysis),
         "all_images": split_images(analysis, len(analysis.examples) + len(analysis.problems)),
         "mean": counts.mean(),
-        "interval": analysis.evaluation.interval(),
+        "interval": analysis.evaluation.interval,
         "pooled_scores": counts.pooled(),
         "all_pet": counts.all_pet().mean(),
         "all_background": counts.all_background().mean(),

@@ -39,7 +39,7 @@ class TrainingSummary:
     def score(self) -> str:
         """Return the figures of the model in one sentence."""
         counts = self.evaluation.counts
-        low, high = self.evaluation.interval()
+        low, high = self.evaluation.interval
         mean = counts.mean()
         return (
             f"Dice {mean.dice:.3f} (95 % interval {low:.3f} to {high:.3f}), IoU {mean.iou:.3f}, "

@@ -10,7 +10,6 @@ import mlflow
 
 from segmentation.errors import full
 from segmentation.evaluation.promotion_rule import Decision
-from segmentation.evaluation.scoring import Evaluation
 from segmentation.tracking.experiment_page import introduce_experiment
 from segmentation.tracking.logging.mlflow_sink import MlflowSink
 from segmentation.tracking.logging.run_logger import Destination, RunLogger
@@ -147,24 +146,6 @@ def status_of(error: BaseException) -> str:
 def reason_of(error: BaseException) -> str:
     """Return the reason why a run ended, as its tag can hold it."""
     return str(error)[:4000] or type(error).__name__
-
-
-def final_metrics(evaluation: Evaluation, best_epoch: int) -> dict[str, float]:
-    """Return the figures of the finished model, by the names under which they are tracked."""
-    mean, pooled = evaluation.counts.mean(), evaluation.counts.pooled()
-    low, high = evaluation.interval()
-    return {
-        "best/dice": mean.dice,
-        "best/dice_low": low,
-        "best/dice_high": high,
-        "best/iou": mean.iou,
-        "best/accuracy": mean.accuracy,
-        "best/dice_pooled": pooled.dice,
-        "best/images": len(evaluation.counts),
-        "best/pet_share": evaluation.counts.pet_share(),
-        "best/epoch": best_epoch,
-        **evaluation.baselines(),
-    }
 
 
 def has_uncommitted_changes() -> str:

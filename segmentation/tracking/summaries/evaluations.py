@@ -76,7 +76,7 @@ def note_on_version(
     """Put the scores on the version that was evaluated, if it was asked for by name."""
     if not loaded.version:
         return
-    split, (low, high) = analysis.split, analysis.evaluation.interval()
+    split, (low, high) = analysis.split, analysis.evaluation.interval
     short = (
         f"{analysis.evaluation.counts.mean().dice:.4f} ({low:.3f} to {high:.3f}, "
         f"{len(analysis.examples)} images of {source.name}, border {analysis.border})"

@@ -114,7 +114,7 @@ def test_threshold_one_half_is_the_plain_score_and_calibration_counts_the_same_p
     found = analysis(examples, border)
     assert found.curve[0.5] == pytest.approx(found.evaluation.counts.mean().dice)
     assert found.evaluation is found.by_border[border]
-    assert found.by_border[border].interval() == found.evaluation.interval()
+    assert found.by_border[border].interval == found.evaluation.interval
     counts = found.counts[border]
     pixels = int((counts.tp + counts.fp + counts.fn + counts.tn).sum())
     assert sum(one.pixels for one in found.bins) == pixels

@@ -5,14 +5,14 @@ import pytest
 
 from segmentation.metrics.significance import Spread, compare, p_value_of_better, seed_spread
 
-SMALL = Spread(value=0.005, freedom=2)
+SMALL = Spread(value=0.005, degrees_of_freedom=2)
 LEVEL = 0.05
 
 
 def test_the_difference_and_its_interval_equal_those_computed_by_hand() -> None:
     first = np.array([[0.8, 0.6, 0.7], [0.9, 0.7, 0.7]])
     second = np.array([[0.7, 0.6, 0.5], [0.7, 0.4, 0.5]])
-    found = compare(first, second, Spread(value=0.02, freedom=2), level=0.95)
+    found = compare(first, second, Spread(value=0.02, degrees_of_freedom=2), level=0.95)
     # Means over seeds: 0.85, 0.65, 0.7 and 0.7, 0.5, 0.5; differences 0.15, 0.15, 0.2.
     assert found.difference == pytest.approx(1 / 6)
     # Variance over images 1/1200, by 3: 1/3600 with 2 degrees of freedom; between seeds
@@ -39,7 +39,7 @@ def test_the_spread_between_seeds_is_pooled_over_configurations() -> None:
     # Means 0.6 and 0.8, 0.2 and 0.2: squares 0.02 and 0 over 1 + 1 degrees of freedom.
     found = seed_spread(groups)
     assert found.value == pytest.approx(0.1)
-    assert found.freedom == 2
+    assert found.degrees_of_freedom == 2
 
 
 @pytest.mark.parametrize(("seeds", "single"), [(0.02, 0.05), (0.0, 0.1), (0.04, 0.01)])
