@@ -54,7 +54,7 @@ def test_ignored_pixels_count_nowhere() -> None:
     assert counts.mean().dice == 1
 
 
-def test_floors_are_what_trivial_predictions_score_on_the_same_masks() -> None:
+def test_baselines_are_what_trivial_predictions_score_on_the_same_masks() -> None:
     truth = images("xx..", "x...", "xxx.")
     counts = counted(images("x...", "....", "xxxx"), truth)
     assert counts.all_pet().mean() == counted(torch.ones_like(truth), truth).mean()
