@@ -131,7 +131,6 @@ class SplitDataset:
             these very bytes, whatever has become of the files by then.
         digests: SHA-256 of each image file, hexadecimal.
         digest: SHA-256 over ids and files, hexadecimal.
-        pet_share: share of pet among the pixels that count, in [0, 1].
         problems: one line for each example left out.
     """
 
@@ -141,7 +140,6 @@ class SplitDataset:
     files: FileBlobs
     digests: tuple[str, ...]
     digest: str
-    pet_share: float
     problems: tuple[str, ...]
 
     def __len__(self) -> int:

@@ -10,13 +10,7 @@ import numpy as np
 from segmentation.config.training import DataConfig
 from segmentation.data.cache import DecodedCache
 from segmentation.data.dataset import FileBlobs, PixelArray, SplitDataset, fits_in_memory
-from segmentation.data.images.examples import (
-    BORDER,
-    PET,
-    DecodedExample,
-    ExampleError,
-    read_files,
-)
+from segmentation.data.images.examples import BORDER, PET, DecodedExample, ExampleError, read_files
 from segmentation.data.oxford_pets import Example
 from segmentation.data.splits import check_pet_share, find_duplicates
 from segmentation.errors import DataError
@@ -69,9 +63,7 @@ def load_splits(
 
     def load(pair: tuple[str, Example]) -> _LoadedExample:
         name, example = pair
-        one, content = _load(name, example, cache)
-        if name == "val" and content is not None:
-            files.add(example, content)
+        one = _load(name, example, cache, files if name == "val" else None)
         return one if name in in_memory else dataclasses.replace(one, pixels=None)
 
     loaded = in_parallel(load, pairs, progress)
@@ -94,15 +86,17 @@ def load_splits(
 
 
 def _load(
-    name: str, example: Example, cache: DecodedCache
-) -> tuple[_LoadedExample, tuple[bytes, bytes] | None]:
-    """Read and verify one example; return also the contents of its files."""
+    name: str, example: Example, cache: DecodedCache, files: FileBlobs | None
+) -> _LoadedExample:
+    """Read and verify one example; add the contents of its files to `files`."""
     try:
         content = read_files(example)
         key, pixels = cache.load(example, content)
     except ExampleError as error:
-        return _LoadedExample(split=name, example=example, problem=str(error)), None
-    loaded = _LoadedExample(
+        return _LoadedExample(split=name, example=example, problem=str(error))
+    if files is not None:
+        files.add(example, content)
+    return _LoadedExample(
         split=name,
         example=example,
         key=key,
@@ -113,7 +107,6 @@ def _load(
         border=int(np.count_nonzero(pixels.trimap == BORDER)),
         pixels=pixels,
     )
-    return loaded, content
 
 
 def _duplicates(
@@ -147,8 +140,7 @@ def _split_dataset(
         raise DataError(
             f"none of the {len(loaded)} examples of the {name} split can be used:", problems
         )
-    pet_share = _pet_share(good, cache.size, config.border)
-    check_pet_share(name, pet_share)
+    check_pet_share(name, _pet_share(good, cache.size, config.border))
     held = [one.pixels for one in good if one.pixels is not None]
     return SplitDataset(
         name=name,
@@ -162,7 +154,6 @@ def _split_dataset(
         files=files,
         digests=tuple(one.image_digest for one in good),
         digest=_digest(good),
-        pet_share=pet_share,
         problems=problems,
     )
 

@@ -56,12 +56,8 @@ def prepared_dataset() -> Source | None:
             f"{folder} is in the place of the prepared data set but has no {', '.join(missing)}; "
             f"remove it, then `{HOW_TO_PREPARE}` downloads the data set again"
         )
-    return Source(
-        root=folder,
-        is_synthetic=False,
-        summary=f"Data: Oxford-IIIT Pet, prepared in {printable(str(folder))}",
-        description=f"Oxford-IIIT Pet {_CITED}",
-    )
+    summary = f"Oxford-IIIT Pet, prepared in {printable(str(folder))}"
+    return _on_disk(folder, summary, "Oxford-IIIT Pet")
 
 
 def resolve_source(data: str) -> Source:
@@ -81,10 +77,14 @@ def resolve_source(data: str) -> Source:
             description="the drawn sample that comes with the code: no photographs",
         )
     root = find_root(user_path(data, "data"))
+    shown = printable(str(root))
+    return _on_disk(root, shown, f"the folder `{shown}`, in the layout of Oxford-IIIT Pet")
+
+
+def _on_disk(root: Path, summary: str, description: str) -> Source:
     return Source(
         root=root,
         is_synthetic=False,
-        summary=f"Data: {printable(str(root))}",
-        description=f"the folder `{printable(str(root))}`, in the layout of Oxford-IIIT Pet "
-        f"{_CITED}",
+        summary=f"Data: {summary}",
+        description=f"{description} {_CITED}",
     )

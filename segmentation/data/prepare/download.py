@@ -2,26 +2,12 @@
 
 import shutil
 import tarfile
-import zlib
 from pathlib import Path
 
 from segmentation.data.oxford_pets import missing_parts
 from segmentation.errors import PetsegError
 from segmentation.utils.files import create_once
 from segmentation.utils.paths import dataset_folder
-
-# What a broken archive makes torchvision raise: besides errors of tar those of the compression, and
-# of names, times and lists that Python or torchvision cannot take.
-_BROKEN = (
-    OSError,
-    RuntimeError,
-    EOFError,
-    ArithmeticError,
-    LookupError,
-    ValueError,
-    tarfile.TarError,
-    zlib.error,
-)
 
 
 def download() -> None:
@@ -37,7 +23,7 @@ def download() -> None:
     folder = dataset_folder()
     try:
         create_once(folder, _fetch)
-    except _BROKEN as error:
+    except Exception as error:  # a broken archive makes tar, zlib and torchvision raise any of them
         raise PetsegError(
             f"the data set could not be downloaded to {folder} ({error}); nothing was left there. "
             "Check the network and the free space (2 GB), then run the same command again; or get "
