@@ -23,11 +23,8 @@ from PIL import Image, UnidentifiedImageError
 #: A larger image is refused before it is decoded; the data set's largest has 12 million pixels.
 MAX_PIXELS = 64_000_000
 
-_BEGINNINGS = {
-    "JPEG": (b"\xff\xd8\xff",),
-    "PNG": (b"\x89PNG\r\n\x1a\n",),
-    "GIF": (b"GIF87a", b"GIF89a"),
-}
+_GIF = (b"GIF87a", b"GIF89a")
+_MAGIC = {"JPEG": (b"\xff\xd8\xff",), "PNG": (b"\x89PNG\r\n\x1a\n",), "GIF": _GIF}
 _PHOTO_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")
 
 # Our own limit is lower and an error; half-broken metadata does not matter to pixels.
@@ -82,7 +79,7 @@ def _refusing(content: bytes, formats: tuple[str, ...]) -> Iterator[None]:
 def _unidentified(content: bytes, formats: tuple[str, ...]) -> str:
     """Say why Pillow does not open a file: it begins wrongly, or goes on so."""
     for name in formats:
-        if content.startswith(_BEGINNINGS[name]):
+        if content.startswith(_MAGIC[name]):
             return f"cannot be decoded (the head of this {name} is damaged, or of a rare kind)"
     return f"is not a {' or '.join(formats)} file"
 
@@ -103,9 +100,9 @@ def _opened(content: bytes, formats: tuple[str, ...], modes: tuple[str, ...]) ->
 def _require_whole_png(content: bytes) -> None:
     """Refuse a PNG of which pixels are missing or wrong.
 
-    Pillow does not compare checksums of pixels, takes missing rows for black, and does not miss
-    palette or end. OpenCV does; but it prints on stderr what it thinks of checksums and of parts
-    that have nothing to do with pixels, so it is given the others alone, and no wrong ones.
+    Pillow accepts wrong checksums of pixels, missing rows, a missing palette and a missing end.
+    OpenCV does not. But it prints to stderr about wrong checksums, and about faults in parts that
+    have nothing to do with pixels. So checksums are compared here, and such parts left out.
     """
     at = 8
     critical = [content[:at]]
@@ -124,14 +121,14 @@ def _require_whole_png(content: bytes) -> None:
 
 
 def _require_whole_jpeg(content: bytes) -> None:
-    """Refuse a JPEG that has no end behind the beginning of its pixels.
+    """Refuse a JPEG that does not end after its pixels begin.
 
-    Pillow misses the end or not, as the last bits of the pixels happen to fall. OpenCV does, but
-    prints on stderr what it thinks of wrong bytes within pixels, which are borne with here.
+    Whether Pillow notices depends on the last bits of the pixels. OpenCV always does, but it prints
+    to stderr about wrong bytes within pixels too, and those are accepted here.
     """
     at, pixels, end = 2, b"\xff\xda", b"\xff\xd9"
-    # Part by part, since a small picture within the head has marks of its own. Where a head is not
-    # as it should be, this ends early, and Pillow alone decides.
+    # Part by part, since a thumbnail in the head has such markers too. Where the head is odd, the
+    # loop stops early and Pillow alone decides.
     while content[at : at + 1] == b"\xff" and content[at : at + 2] != pixels:
         is_filling = content[at + 1 : at + 2] == b"\xff"
         at += 1 if is_filling else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
