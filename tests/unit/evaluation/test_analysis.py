@@ -11,7 +11,8 @@ from PIL import Image
 
 from segmentation.data.oxford_pets import Example
 from segmentation.errors import DataError
-from segmentation.evaluation.analysis import BORDERS, Analysis, analyze
+from segmentation.evaluation.analysis import BORDERS, IMAGE_SCORES, Analysis, ImageScore, analyze
+from segmentation.evaluation.report.report import ReportContext, html_report, report_figures
 from segmentation.evaluation.scoring import ScoredImage
 from segmentation.models.predictor import Photo, Probability
 
@@ -166,6 +167,19 @@ def test_bad_examples_are_named_and_left_out_and_pictures_come_in_order(tmp_path
     assert seen == [(done, 30) for done in range(1, 31)]
     lengths = {len(found.digests), len(found.histograms), len(found.scores["iou"])}
     assert lengths | {len(counts) for counts in found.counts.values()} == {28}
+
+
+def test_a_score_that_is_added_is_in_the_metrics_and_in_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added = ImageScore("Share of pet", lambda image: float(image.prediction.mean()))
+    monkeypatch.setitem(IMAGE_SCORES, "pet", added)
+    found = analysis([write(tmp_path, "pug_1"), write(tmp_path, "pug_2", answer=[1] * 8)])
+    assert found.metrics()["test/pet"] == (4 / 8 + 1) / 2
+    context = ReportContext(model="", uri="", data="", seen=None)
+    text = html_report(report_figures(found, context), {})
+    assert "<strong>Share of pet</strong><b>0.750</b>" in text
+    assert '<th scope="col">Share of pet</th>' in text
 
 
 def test_without_a_single_good_example_all_are_named(tmp_path: Path) -> None:
