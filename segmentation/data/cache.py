@@ -38,11 +38,7 @@ class DecodedCache:
         self._logged: set[str] = set()
 
     def load(self, example: Example, files: tuple[bytes, bytes]) -> tuple[str, DecodedExample]:
-        """Return an example's key and pixels; decode it if it is not cached.
-
-        Args:
-            example: names the files in errors.
-            files: the contents of image and trimap.
+        """Return an example's key and pixels, from the contents of image and trimap.
 
         Raises:
             ExampleError: it cannot be used.

@@ -40,13 +40,9 @@ class PixelArray:
         border: str,
         held: Sequence[DecodedExample] | None,
     ) -> None:
-        """Put few examples together in memory; leave many where they are.
+        """Take N examples, each with its key in the cache, and their pixels if memory holds them.
 
-        Args:
-            cache: has them, or had them.
-            examples: N of them, each with its key in the cache.
-            border: what the trimap's border counts as.
-            held: their pixels, if these fit into memory.
+        `border` says what the trimap's border counts as.
         """
         self.size = cache.size
         self._cache, self._examples = cache, tuple(examples)

@@ -79,14 +79,7 @@ class BatchLoader:
     def __init__(
         self, train: SplitDataset, val: SplitDataset, config: TrainingConfig, shard: Shard = FULL
     ) -> None:
-        """Prepare loading; processes, if any, start with the first epoch.
-
-        Args:
-            train: the training split.
-            val: the validation split.
-            config: how to train.
-            shard: which part of each batch is handed out.
-        """
+        """Prepare to hand out this shard of batches; processes start with the first epoch."""
         self.train_size, self.val_size = len(train), len(val)
         self.batch_size = config.batch_size
         #: Height and width of the images, in pixels.

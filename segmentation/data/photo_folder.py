@@ -64,13 +64,9 @@ def find_photos(images: Path, output: Path) -> tuple[list[PhotoTask], Counter[st
 
     Hidden files and folders, and links to folders, are not looked at.
 
-    Args:
-        images: a file, whatever its ending, or a folder.
-        output: where results go.
-
     Returns:
         A task for each photo, in the order of their paths, and how many files have which other
-        ending.
+        ending. `images` may be a file too, whatever its ending.
 
     Raises:
         ConfigError: there is no such file or folder, no photo in it, or `output` is that folder.

@@ -104,10 +104,7 @@ def check_pet_share(name: str, share: float) -> None:
 
 
 def find_duplicates(files: Iterable[tuple[str, Example, str]]) -> dict[str, str]:
-    """Find the pictures that stand in more than one split.
-
-    Args:
-        files: (split, example, digest of the image file) of each.
+    """Find pictures that stand in two splits, by (split, example, digest of the image file).
 
     Returns:
         For the id of each example whose picture an earlier split has: one line that says so.

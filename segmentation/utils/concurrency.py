@@ -36,13 +36,8 @@ def prefetch(
     """Apply `function` to each input in threads, a few ahead; yield the outputs in order.
 
     The inputs are taken in the caller's thread while others work. No more than two besides one a
-    worker are under way at once, so memory does not grow with their number.
-
-    Args:
-        function: called in a worker's thread.
-        inputs: such as what is read from files.
-        workers: how many threads.
-        initializer: called once in each of them.
+    worker are under way at once, so memory does not grow with their number. `initializer` is called
+    once in each thread.
     """
     pool = ThreadPoolExecutor(workers, initializer=initializer)
     waiting: deque[Future[_Output]] = deque()

@@ -37,9 +37,7 @@ def read_regular_file(path: Path) -> bytes:
 def atomic_write(target: Path, *, whatever_happens: bool = False) -> Iterator[BinaryIO]:
     """Yield a new file that takes the place of `target` if all goes well.
 
-    Args:
-        target: the file.
-        whatever_happens: also after an error, with what was written by then.
+    With `whatever_happens` it does so after an error too, with what was written by then.
 
     Raises:
         OSError: the file cannot be written.
@@ -85,12 +83,7 @@ def atomic_dir(target: Path) -> Iterator[Path]:
 
 
 def create_once(folder: Path, make: Callable[[Path], None]) -> Path:
-    """Return a folder that is made the first time; others wait for who makes it.
-
-    Args:
-        folder: where.
-        make: fills an empty folder, which becomes `folder` when all has gone well.
-    """
+    """Return a folder that `make` fills the first time; others wait for who makes it."""
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(_lock(folder)):

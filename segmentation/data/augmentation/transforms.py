@@ -68,10 +68,7 @@ class Geometry:
     def matrix(self, draws: Draws, before: int, after: int) -> NDArray[np.float32]:
         """Return float32 (2, 3), from pixels of the photo to pixels of the variant.
 
-        Args:
-            draws: see `DRAWS`.
-            before: height and width of the photo, in pixels.
-            after: those of the variant, in pixels.
+        `before` and `after` are their heights and widths, in pixels.
         """
         scale = self.zoom ** _both_ways(draws["zoom"]) * after / before
         angle = math.radians(self.rotation) * _both_ways(draws["rotation"])
@@ -110,11 +107,8 @@ class Color:
         """Return float32 (3, 4): RGB to RGB, and what is added; None to leave colors alone.
 
         Brightness, contrast, saturation and hue in this order, each as torchvision's ColorJitter
-        defines it, but for hue, which is turned in YIQ; values are clipped once, at the end.
-
-        Args:
-            draws: see `DRAWS`.
-            mean: of the image's red, green and blue in [0, 255].
+        defines it, but for hue, which is turned in YIQ; values are clipped once, at the end. `mean`
+        is that of the image's red, green and blue, in [0, 255].
         """
         if draws["color"] >= self.share:
             return None

@@ -144,10 +144,6 @@ def binary_mask(trimap: Bytes, border: str) -> tuple[Bytes, Bytes]:
 
 
 def flags_of(border: str) -> Bytes:
-    """Return uint8 (256,): the flags (`PET_BIT`, `COUNTS_BIT`) of each value of a trimap.
-
-    Args:
-        border: what 3 becomes: `pet`, `background` or `ignore`.
-    """
+    """Return uint8 (256,): the flags (`PET_BIT`, `COUNTS_BIT`) of each value of a trimap."""
     mask, valid = binary_mask(np.arange(256, dtype=np.uint8), border)
     return mask * np.uint8(PET_BIT) | valid * np.uint8(COUNTS_BIT)

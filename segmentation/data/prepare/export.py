@@ -32,11 +32,6 @@ def require_new(output: Path) -> None:
 def write_splits(splits: Mapping[str, Sequence[Example]], border: str, output: Path) -> list[str]:
     """Write OUTPUT/SPLIT/images/ID.png (RGB) and OUTPUT/SPLIT/masks/ID.png (palette, 0 and 1).
 
-    Args:
-        splits: the examples of each split.
-        border: what the trimap's border becomes.
-        output: a new or empty folder.
-
     Returns:
         One line for each example that was left out because it cannot be used.
 

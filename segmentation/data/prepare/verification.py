@@ -78,10 +78,6 @@ class _CheckedExample:
 def verify(root: Path, progress: Progress) -> Report:
     """Read both lists and every file that they name.
 
-    Args:
-        root: the folder that holds `images` and `annotations`.
-        progress: called with the number of examples done and of all.
-
     Raises:
         DataError: a list is missing, empty or malformed.
     """

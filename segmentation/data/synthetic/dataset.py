@@ -24,14 +24,7 @@ def synthetic_folder() -> Path:
 
 
 def write_dataset(folder: Path, trainval: int, test: int, seed: int) -> None:
-    """Draw a data set.
-
-    Args:
-        folder: an empty or new folder.
-        trainval: how many pets that list gets, the breeds in turn.
-        test: how many pets the other list gets.
-        seed: the same one draws the same files.
-    """
+    """Draw so many pets for each list, the breeds in turn; the same seed draws the same files."""
     (folder / "images").mkdir(parents=True)
     (folder / "annotations" / "trimaps").mkdir(parents=True)
     lists: dict[str, list[str]] = {"trainval": [], "test": []}

@@ -61,15 +61,9 @@ BREEDS = (
 def draw(
     breed: Breed, generator: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Draw a picture.
+    """Draw a pet: uint8 (H, W, 3) RGB, and its trimap, uint8 (H, W) in {1, 2, 3}.
 
-    Args:
-        breed: what to draw.
-        generator: the source of all chance.
-
-    Returns:
-        uint8 (H, W, 3) RGB, and its trimap: uint8 (H, W), 1 = pet, 2 = background, 3 = border.
-        H and W lie between 160 and 280.
+    H and W lie between 160 and 280.
     """
     while True:
         scene = _Scene(generator)
