@@ -24,8 +24,8 @@ from segmentation.utils.environment import environment
 _ERRORS: dict[str, type[PetsegError]] = {
     kind.__name__: kind for kind in (ConfigError, DataError, TrackingError, TrainingError)
 }
-_DEATHS = 10  # in a row, without a word in between
-_GRACE = 30.0  # seconds to end in
+_MAX_DEATHS = 10  # in a row, without a message in between
+_GRACE_PERIOD = 30.0  # seconds to end in
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -40,44 +40,35 @@ class WorkerPool:
         Args:
             number: of processes at once.
             threads: of each process.
-            function: called as `function(tell, *arguments)`; it and they must be picklable.
+            function: called as `function(send, *arguments)`; it and they must be picklable.
             *arguments: passed on.
         """
         self._number, self._threads = number, threads
         self._target = (function, arguments)
-        self._living: dict[SpawnProcess, Connection] = {}
+        self._connections: dict[SpawnProcess, Connection] = {}
         self._returned: set[SpawnProcess] = set()
+        self._deaths = 0  # since the last message
 
-    def run(self, hear: Callable[[Any], None], on_death: Callable[[str], None]) -> None:
+    def run(self, on_message: Callable[[Any], None], on_death: Callable[[str], None]) -> None:
         """Run until every process has returned; those that die are replaced.
 
         Args:
-            hear: called with what the processes tell.
+            on_message: called with what the processes send.
             on_death: called with a clause when one has died.
 
         Raises:
             PetsegError: one of them ended with it, or they die again and again.
         """
-        deaths = 0
         try:
             for _ in range(self._number):
                 self._start()
-            while self._living:
-                ready = wait([*self._living.values(), *(p.sentinel for p in self._living)])
-                for process, connection in list(self._living.items()):
+            while self._connections:
+                ready = wait(
+                    [*self._connections.values(), *(p.sentinel for p in self._connections)]
+                )
+                for process, connection in list(self._connections.items()):
                     if connection in ready or process.sentinel in ready:
-                        heard, gone = self._drain(process, connection, hear)
-                        deaths = 0 if heard else deaths
-                        if gone:
-                            deaths += 1
-                            on_death(f"a worker died ({_how(process)}); another takes its place")
-                            if deaths >= _DEATHS:
-                                raise TrainingError(
-                                    f"workers died {deaths} times in a row without finishing "
-                                    f"anything, the last one by {_how(process)}; if the system's "
-                                    "memory is full, lower `workers`, batch_size or width"
-                                )
-                            self._start()
+                        self._attend(process, connection, on_message, on_death)
         finally:
             self._end_all()
 
@@ -85,62 +76,75 @@ class WorkerPool:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(target=_work, args=(theirs, *self._target))
-        # Read by OpenMP, and so by PyTorch, when it is loaded: before the process has a say.
+        # OpenMP, and so PyTorch, reads it when it is loaded: before the process runs our code.
         with environment(dict.fromkeys(_THREADS, str(self._threads))):
             process.start()
         theirs.close()
-        self._living[process] = ours
+        self._connections[process] = ours
 
-    def _drain(
-        self, process: SpawnProcess, connection: Connection, hear: Callable[[Any], None]
-    ) -> tuple[bool, bool]:
-        """Take in what a process said; tell whether it said something and whether it died."""
-        said, alive = _received(connection)
-        heard = False
-        for kind, message in said:
+    def _attend(
+        self,
+        process: SpawnProcess,
+        connection: Connection,
+        on_message: Callable[[Any], None],
+        on_death: Callable[[str], None],
+    ) -> None:
+        """Take in what a process has sent; replace it if it has died."""
+        messages, alive = _receive(connection)
+        for kind, message in messages:
             if kind == "error":
                 raise _ERRORS.get(message[0], PetsegError)(message[1])
             if kind == "end":
                 self._returned.add(process)
             else:
-                heard = True
-                hear(message)
+                self._deaths = 0
+                on_message(message)
         if alive:
-            return heard, False
+            return
         process.join()
         connection.close()
-        del self._living[process]
-        return heard, process not in self._returned
+        del self._connections[process]
+        if process in self._returned:
+            return
+        self._deaths += 1
+        on_death(f"a worker died ({_reason(process)}); another takes its place")
+        if self._deaths >= _MAX_DEATHS:
+            raise TrainingError(
+                f"workers died {self._deaths} times in a row without finishing anything, the last "
+                f"one by {_reason(process)}; if the system's memory is full, lower `workers`, "
+                "batch_size or width"
+            )
+        self._start()
 
     def _end_all(self) -> None:
         """Ask all to end, and make them after a while."""
-        for process in self._living:
+        for process in self._connections:
             process.terminate()
-        deadline = time.monotonic() + _GRACE
-        for process, connection in self._living.items():
+        deadline = time.monotonic() + _GRACE_PERIOD
+        for process, connection in self._connections.items():
             process.join(max(0.0, deadline - time.monotonic()))
             if process.is_alive():
                 process.kill()
                 process.join()
             connection.close()
-        self._living.clear()
+        self._connections.clear()
 
 
-def _received(connection: Connection) -> tuple[list[tuple[str, Any]], bool]:
-    """Return what a process has said so far, and whether it can still say more."""
-    said = []
+def _receive(connection: Connection) -> tuple[list[tuple[str, Any]], bool]:
+    """Return what a process has sent so far, and whether it can still send more."""
+    messages = []
     try:
         while connection.poll():
-            said.append(connection.recv())
+            messages.append(connection.recv())
     except (EOFError, ConnectionError):
-        return said, False
-    return said, True
+        return messages, False
+    return messages, True
 
 
 def _work(
     connection: Connection, function: Callable[..., None], arguments: tuple[Any, ...]
 ) -> None:
-    """Run in the process: the function, with its errors told as sentences."""
+    """Run in the process: the function, with its errors sent as sentences."""
     # A terminal's Ctrl-C reaches every process: only the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -164,11 +168,11 @@ def _end_with_parent() -> None:
     if parent is not None:
         wait([parent.sentinel])
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(_GRACE)
+        time.sleep(_GRACE_PERIOD)
         os._exit(1)
 
 
-def _how(process: SpawnProcess) -> str:
+def _reason(process: SpawnProcess) -> str:
     code = process.exitcode or 0
     if code >= 0:
         return f"exit code {code}"
