@@ -7,16 +7,17 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from segmentation.errors import ConfigError, PeerLostError, TrainingError, explain
 from segmentation.runtime.sharding import shard_from_env
+from segmentation.training.callbacks import Callback
 
 if TYPE_CHECKING:
-    from segmentation.training.callbacks import EpochReport, FitResult, Samples
+    from segmentation.training.trainer import Trainer
 
 #: Of so many epochs or parts of a long work a log hears.
 _LINES = 11
@@ -137,27 +138,23 @@ class ProgressBar:
             cls._open.close()
 
 
-class ConsoleCallback:
+class ConsoleCallback(Callback):
     """Shows the epochs."""
 
     def __init__(self) -> None:
-        """Show nothing yet."""
         self._progress = ProgressBar("Epoch")
 
-    def on_fit_start(self, samples: "Samples") -> None:
-        """Show nothing yet."""
-
-    def on_epoch_end(self, report: "EpochReport") -> None:
-        """Show the latest figures."""
+    def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
         self._progress(
-            report.epoch,
-            report.epochs,
-            f"loss {report.train_loss:.3f}  val Dice {report.val.dice:.3f}  "
-            f"accuracy {report.val.accuracy:.3f}  {report.images_per_second:.0f} images/s",
+            trainer.state.epoch,
+            trainer.state.schedule.epochs,
+            f"loss {metrics['train/loss']:.3f}  val Dice {metrics['val/dice']:.3f}  "
+            f"accuracy {metrics['val/accuracy']:.3f}  "
+            f"{metrics['train/images_per_second']:.0f} images/s",
         )
 
-    def on_fit_end(self, result: "FitResult") -> None:
-        """End the bar, and say so if training ended early."""
+    def on_fit_end(self, trainer: "Trainer") -> None:
         self._progress.close()
-        if not result.reason.startswith("all "):
-            click.echo(f"Stopped after epoch {result.epochs}: {result.reason}")
+        state = trainer.state
+        if not state.stop_reason.startswith("all "):
+            click.echo(f"Stopped after epoch {state.epoch}: {state.stop_reason}")

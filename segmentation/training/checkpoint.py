@@ -1,128 +1,126 @@
-"""A checkpoint's file: arrays and plain facts, whole or not at all, read without any unpickling.
+"""A checkpoint's file: what `torch.save` writes, whole or not at all, read without running code."""
 
-    {"format":1,"bytes":...,"sha256":"...","facts":"..."}     one line of JSON
-    the arrays, as numpy's `savez` writes them                     so many bytes
-
-The line comes first, so that a newer format can be told from damage, and the digest covers facts
-and arrays, so that what was cut or flipped anywhere is never gone on from.
-"""
-
-import dataclasses
-import hashlib
 import io
-import json
 import os
+import random
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 
 from segmentation.errors import CheckpointError
 from segmentation.utils.files import atomic_write
 
-FORMAT = 1
-_LONGEST = 64 * 2**20  # bytes of the first line
+#: What `load` returns, for `fit`.
+Checkpoint = Mapping[str, Any]
+
+FORMAT = 2
+_FORMAT_1 = b'{"format":1'  # so began the files before
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Snapshot:
-    """All that it takes to go on.
-
-    Attributes:
-        arrays: by name, of any shape and of any of numpy's plain types.
-        facts: what JSON can hold.
-    """
-
-    arrays: Mapping[str, NDArray[Any]]
-    metadata: Mapping[str, Any]
-
-
-def write(path: Path, snapshot: Snapshot) -> None:
+def save(path: Path, content: Mapping[str, Any]) -> None:
     """Put a checkpoint in the place of an older one, which stays whole until then.
 
     Raises:
         OSError: it cannot be written; the older one is still there.
     """
-    arrays = io.BytesIO()
-    np.savez(arrays, **snapshot.arrays)  # type: ignore[arg-type]  # no name of its own is passed
-    facts = json.dumps(snapshot.metadata)
-    line = json.dumps(
-        {
-            "format": FORMAT,
-            "bytes": arrays.tell(),
-            "sha256": _digest(facts, arrays.getbuffer()),
-            "facts": facts,
-        },
-        separators=(",", ":"),  # no character of it is without a meaning
-    )
     with atomic_write(path) as stream:
-        stream.write(line.encode() + b"\n")
-        stream.write(arrays.getbuffer())
+        torch.save({**content, "format": FORMAT}, stream)
         stream.flush()
         # Else a power cut could leave the new name with nothing behind it.
         os.fsync(stream.fileno())
 
 
-def read(path: Path) -> Snapshot:
-    """Read a checkpoint.
+def load(path: Path) -> dict[str, Any]:
+    """Return what `save` was given.
 
     Raises:
-        CheckpointError: it is not there, damaged, or of a newer format; the message names it.
-    """
-    return parse(content_of(path), path)
-
-
-def content_of(path: Path) -> bytes:
-    """Return what a checkpoint's file holds, unread.
-
-    Raises:
-        CheckpointError: it is not there; the message names it.
+        CheckpointError: it is not there, damaged, or of another format; the message names it.
     """
     try:
-        return path.read_bytes()
+        return parse(path.read_bytes(), str(path))
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def parse(content: bytes, path: Path) -> Snapshot:
-    """Read what a checkpoint's file holds; `path` is its name in messages.
+def parse(content: bytes, name: str) -> dict[str, Any]:
+    """Return what a file's content holds; `name` is the file's in messages.
 
     Raises:
-        CheckpointError: it is damaged, or of a newer format; the message names it.
+        CheckpointError: it is damaged, or of another format.
     """
-    end = content.find(b"\n", 0, _LONGEST) + 1
-    head, rest = _head(content[:end]), memoryview(content)[end:]
-    if head["format"] > FORMAT:
+    if content.startswith(_FORMAT_1):
+        raise CheckpointError(_other_format(name, 1))
+    try:
+        # torch.load does not look at the parts' checksums: a flipped bit would pass.
+        damaged = zipfile.ZipFile(io.BytesIO(content)).testzip()
+        found = {} if damaged else _load(content)
+        version = int(found["format"])
+    except Exception as error:  # what is no checkpoint makes them raise anything
         raise CheckpointError(
-            f"{path}: is a checkpoint of format {head['format']}, and this version reads format "
-            f"{FORMAT}; go on with the version of Petseg that wrote it"
+            f"{name}: is damaged, or no checkpoint at all; remove it to go on from an older copy, "
+            "or from the beginning"
+        ) from error
+    if version != FORMAT:
+        raise CheckpointError(_other_format(name, version))
+    return {**found, "path": name}
+
+
+def load_matching(path: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """Load a checkpoint that is of this very training.
+
+    Args:
+        path: of the file.
+        fingerprint: what must be equal for a checkpoint to be of this training, by its name.
+
+    Raises:
+        CheckpointError: it is damaged, of another format, or of another training.
+    """
+    checkpoint = load(path)
+    saved = checkpoint["fingerprint"]
+    differing = [
+        f"{name} {saved.get(name)!r} there, {fingerprint.get(name)!r} here"
+        for name in {**saved, **fingerprint}
+        if saved.get(name) != fingerprint.get(name)
+    ]
+    if differing:
+        raise CheckpointError(
+            f"{path}: is of another training: {'; '.join(differing)}; go on with its own data and "
+            "settings, or train anew"
         )
-    facts = str(head.get("facts"))
-    if len(rest) != head.get("bytes") or _digest(facts, rest) != head.get("sha256"):
-        raise CheckpointError(f"{path}: is damaged, or no checkpoint at all")
-    try:
-        with np.load(io.BytesIO(rest), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        return Snapshot(arrays=arrays, metadata=json.loads(facts))
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path}: holds no arrays ({error})") from error
+    return checkpoint
 
 
-def _head(line: bytes) -> dict[str, Any]:
-    """Return what the first line says; of what is no such line, format 0 and nothing else."""
-    try:
-        head = json.loads(line)
-    except (ValueError, RecursionError):
-        head = None
-    if not isinstance(head, dict) or type(head.get("format")) is not int:
-        return {"format": 0}
-    return head
+def random_state() -> dict[str, Any]:
+    """Return the state of the generators of Python, numpy and PyTorch, of each GPU too."""
+    state: Any = np.random.get_state()
+    name, keys, *rest = state
+    return {
+        "python": random.getstate(),
+        "numpy": (name, keys.tolist(), *rest),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all(),
+    }
 
 
-def _digest(facts: str, arrays: bytes | memoryview) -> str:
-    digest = hashlib.sha256(facts.encode())
-    digest.update(arrays)
-    return digest.hexdigest()
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Let all generators go on from there; GPUs that are not here are left out."""
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])
+    torch.set_rng_state(state["torch"])
+    for number, one in enumerate(state["cuda"][: torch.cuda.device_count()]):
+        torch.cuda.set_rng_state(one, number)
+
+
+def _load(content: bytes) -> Any:
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def _other_format(name: str, version: int) -> str:
+    return (
+        f"{name}: is a checkpoint of format {version}, and this version reads format {FORMAT}; go "
+        "on with the version of Petseg that wrote it, or train anew"
+    )

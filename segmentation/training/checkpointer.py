@@ -1,120 +1,82 @@
-"""When a training is kept on disk, and whether what lies there is of this very training."""
+"""When a training is kept on disk."""
 
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
-from segmentation.errors import CheckpointError
 from segmentation.runtime.signals import StopSignal
 from segmentation.training import checkpoint
-from segmentation.training.checkpoint import Snapshot
+from segmentation.training.callbacks import Callback
+from segmentation.training.trainer import Trainer
 
-#: At most so often, in seconds, unless it is said otherwise.
+#: Seconds between two checkpoints at the least, unless it is said otherwise.
 INTERVAL = 10.0
 # Of the time at most this share is spent on it, however large the network is.
 _SHARE = 0.01
 
-#: Returns arrays that somebody else needs to go on.
-Extra = Callable[[], Mapping[str, NDArray[Any]]]
 
-
-def load_matching(path: Path, identity: Mapping[str, Any]) -> Snapshot:
-    """Read a checkpoint that is of this very training.
-
-    Raises:
-        CheckpointError: it is damaged, of a newer format, or of another training.
-    """
-    snapshot = checkpoint.read(path)
-    kept = snapshot.metadata.get("identity", {})
-    other = [
-        f"{name} {kept.get(name)!r} there, {identity.get(name)!r} here"
-        for name in {**kept, **identity}
-        if kept.get(name) != identity.get(name)
-    ]
-    if other:
-        raise CheckpointError(
-            f"{path}: is of another training: {'; '.join(other)}; go on with its own data and "
-            "settings, or train anew"
-        )
-    return snapshot
-
-
-class DiskCheckpointer:
+class Checkpointer(Callback):
     """Keeps a training in a file: at times, at its end, and when the user stops it.
 
-    Attributes:
+    The last of the callbacks: it keeps what the others have decided.
+
+    Args:
         path: of the file.
-        interruption: tells whether the user wants to stop.
+        fingerprint: what must be equal for a checkpoint to be of this training, by its name.
+        stop_signal: tells whether the user wants to stop.
+        on_save: called with the file, and whether training ends here, after each writing.
+        interval: seconds between two writings at the least.
+
+    Attributes:
         seconds: how long writing has taken so far.
-        kept: how often it was written.
     """
 
     def __init__(
         self,
         path: Path,
-        identity: Mapping[str, Any],
-        interruption: StopSignal,
-        extra: Extra = dict,
-        on_kept: Callable[[Path, bool], None] = lambda path, urgent: None,
-        rhythm: float = INTERVAL,
+        fingerprint: Mapping[str, Any],
+        stop_signal: StopSignal,
+        on_save: Callable[[Path, bool], None] = lambda path, urgent: None,
+        interval: float = INTERVAL,
     ) -> None:
-        """Write nothing yet.
+        self.path, self.stop_signal, self.seconds = path, stop_signal, 0.0
+        self._fingerprint, self._on_save, self._interval = dict(fingerprint), on_save, interval
+        self._last, self._took, self._epochs = time.monotonic(), 0.0, 0
 
-        Args:
-            path: of the file.
-            identity: what must be equal for a checkpoint to be of this training, by its name.
-            interruption: tells whether the user wants to stop.
-            extra: what observers need to go on.
-            on_kept: called with the file, and whether training ends here, after each writing.
-            rhythm: seconds between two writings at the least.
-        """
-        self.path, self._identity, self.interruption = path, dict(identity), interruption
-        self._extra, self._on_kept, self._rhythm = extra, on_kept, rhythm
-        self._found: Snapshot | None = None
-        self.seconds, self.kept = 0.0, 0
-        self._last, self._took = time.monotonic(), 0.0
-
-    def load(self) -> Snapshot | None:
-        """Return what was kept of this training, or None.
+    def load(self) -> dict[str, Any] | None:
+        """Return what was kept of this training, for `fit`; None: nothing.
 
         Raises:
-            CheckpointError: it is damaged, of a newer format, or of another training.
+            CheckpointError: it is damaged, of another format, or of another training.
         """
-        if self._found is None and self.path.exists():
-            self._found = load_matching(self.path, self._identity)
-        return self._found
+        if not self.path.exists():
+            return None
+        return checkpoint.load_matching(self.path, self._fingerprint)
 
-    def on_step_end(self, take: Callable[[], Snapshot]) -> None:
-        """Keep it if the user wants to stop.
+    def on_fit_start(self, trainer: Trainer) -> None:
+        self._epochs = trainer.state.schedule.epochs
 
-        Raises:
-            KeyboardInterrupt: so that training ends here.
-        """
-        if self.interruption.asked:
-            self._keep(take, urgent=True)
+    def on_step_end(self, trainer: Trainer) -> None:
+        """Raise KeyboardInterrupt once all is kept, if the user wants to stop."""
+        if self.stop_signal.asked:
+            self._save(trainer, urgent=True)
             raise KeyboardInterrupt
 
-    def on_epoch_end(self, take: Callable[[], Snapshot], *, now: bool) -> None:
-        """Keep it if it is time, or the user wants to stop, or it must be kept now.
+    def on_epoch_end(self, trainer: Trainer, metrics: Mapping[str, float]) -> None:
+        self.on_step_end(trainer)
+        # A clock has changed the number of epochs, and would not decide the same again.
+        changed = trainer.state.schedule.epochs != self._epochs
+        interval = self._interval and max(self._interval, self._took / _SHARE)
+        due = time.monotonic() - self._last >= interval
+        if due or changed or trainer.state.finished:
+            self._save(trainer, urgent=False)
 
-        Raises:
-            KeyboardInterrupt: so that training ends here.
-        """
-        self.on_step_end(take)
-        wanted = self._rhythm and max(self._rhythm, self._took / _SHARE)
-        if now or time.monotonic() - self._last >= wanted:
-            self._keep(take, urgent=False)
-
-    def _keep(self, take: Callable[[], Snapshot], *, urgent: bool) -> None:
-        started, self._found = time.monotonic(), None
-        snapshot = take()
-        arrays = {**snapshot.arrays, **self._extra()}
-        facts = {**snapshot.metadata, "identity": self._identity}
-        checkpoint.write(self.path, Snapshot(arrays=arrays, metadata=facts))
+    def _save(self, trainer: Trainer, *, urgent: bool) -> None:
+        started, self._epochs = time.monotonic(), trainer.state.schedule.epochs
+        content = {**trainer.state_dict(), "fingerprint": self._fingerprint}
+        checkpoint.save(self.path, content)
         self._last = time.monotonic()
         self._took = self._last - started
-        self.seconds, self.kept = self.seconds + self._took, self.kept + 1
-        self._on_kept(self.path, urgent)
+        self.seconds += self._took
+        self._on_save(self.path, urgent)

@@ -1,56 +1,47 @@
-"""The moving average of the weights that is validated and kept."""
+"""The moving average of the weights, which is validated and kept."""
 
-import copy
-from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.optim.swa_utils import PARAM_LIST, AveragedModel
 
 
-class EMA:
-    """An exponential moving average of a model's weights that forgets fast while it is young.
+class EMA(AveragedModel):
+    """An exponential moving average of weights and buffers that forgets fast while it is young.
 
     The decay of step n is min(decay, (1 + n) / (10 + n)), as in TensorFlow's
-    ExponentialMovingAverage: otherwise the random first weights stay in it for many epochs. One
-    update may stand for several steps, and then decays by their power. Buffers are averaged too.
+    ExponentialMovingAverage: otherwise the random first weights stay in it for many epochs.
 
-    PyTorch's AveragedModel would look for the weights and sort them at each update, which takes
-    thrice as long as to average those of a small network.
-
-    Attributes:
-        module: the model with the averaged weights.
-        steps: how many the average has in it; the first update copies.
+    Args:
+        model: the one to be averaged; `module` is the average, and begins as its copy.
+        decay: of a step, in [0, 1).
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        """Begin with nothing averaged.
+        super().__init__(model, multi_avg_fn=self._average, use_buffers=True)
+        self._decay, self._steps, self._share = decay, 0, 1.0
 
-        Args:
-            model: whose weights will be; they stay where they are in memory.
-            decay: that of a step, in [0, 1).
+    def update(self, model: nn.Module, steps: int) -> None:
+        """Take the weights in, once for so many steps since the last time: decay to that power.
+
+        The first time copies them.
         """
-        self.module = copy.deepcopy(model)
-        self.steps = 0
-        self._decay = decay
-        own, theirs = self.module.state_dict(), model.state_dict()
+        decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
+        self._share = 1 - decay**steps
+        self._steps += steps
+        self.update_parameters(model)
 
-        def both(wanted: Callable[[Tensor], bool]) -> tuple[list[Tensor], list[Tensor]]:
-            names = [name for name, tensor in theirs.items() if wanted(tensor)]
-            return [own[name] for name in names], [theirs[name] for name in names]
-
-        self._averaged = both(torch.is_floating_point)
-        # Batch normalisation's counters.
-        self._copied = both(lambda tensor: not tensor.is_floating_point())
-
-    @torch.no_grad()
-    def update(self, steps: int) -> None:
-        """Take the weights into the average, which then has so many steps in it."""
-        averages, values = self._averaged
-        if self.steps:
-            decay = min(self._decay, (1 + self.steps) / (10 + self.steps))
-            torch._foreach_lerp_(averages, values, 1 - decay ** (steps - self.steps))
-        else:
+    def _average(self, averages: PARAM_LIST, values: PARAM_LIST, _updates: Any) -> None:
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(averages, values, self._share)
+        else:  # batch normalization's counters
             torch._foreach_copy_(averages, values)
-        if self._copied[0]:
-            torch._foreach_copy_(*self._copied)
-        self.steps = steps
+
+    def get_extra_state(self) -> int:
+        """Have `state_dict` hold the number of steps, on which the decay depends."""
+        return self._steps
+
+    def set_extra_state(self, state: int) -> None:
+        """Take it from there."""
+        self._steps = state

@@ -1,62 +1,89 @@
-"""The loss."""
+"""The loss.
+
+To add one, write a term like those below, and give it a name in `LOSSES` and among the choices of
+`TrainingConfig.loss`.
+"""
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from segmentation.metrics.segmentation import soft_dice_losses
+from segmentation.runtime.process_group import SINGLE_PROCESS, ProcessGroup
+
+#: A part of a loss. Takes logits, mask in {0, 1} and valid in {0, 1}, float (N, 1, S, S) each, where
+#: pixels that are not valid must not count. Returns float (2,): a sum, and what to divide it by;
+#: of images that are taken one by one, both add up to what they are of all images at once.
+Term = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def cross_entropy(logits: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
+    """Return the binary cross-entropy, summed, and the number of pixels that count."""
+    # Weighted and summed by the library, which takes fewer passes over memory.
+    total = functional.binary_cross_entropy_with_logits(
+        logits, mask, weight=valid, reduction="sum"
+    )
+    return torch.stack([total, valid.sum()])
+
+
+def dice(logits: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
+    """Return one minus the soft Dice of each image, summed, and the number of images that count."""
+    losses = soft_dice_losses(logits, mask, valid)  # 0 where no pixel counts
+    return torch.stack([losses.sum(), valid.amax(dim=(1, 2, 3)).sum()])
+
+
+LOSSES: dict[str, tuple[Term, ...]] = {
+    "bce": (cross_entropy,),
+    "bce+dice": (cross_entropy, dice),
+}
 
 
 class SegmentationLoss(nn.Module):
-    """BCEWithLogitsLoss over the pixels that count, alone or plus one minus the soft Dice."""
+    """A sum of terms, over a batch of which each process may have a part.
 
-    def __init__(self, loss: str) -> None:
-        """Choose `bce` or `bce+dice`."""
+    Args:
+        loss: a name in `LOSSES`.
+        group: the processes that train together.
+    """
+
+    def __init__(self, loss: str, group: ProcessGroup = SINGLE_PROCESS) -> None:
         super().__init__()
-        self._with_dice = loss == "bce+dice"
+        self.terms, self._group = LOSSES[loss], group
 
-    def forward(
-        self,
-        logits: Tensor,
-        mask: Tensor,
-        valid: Tensor,
-        counted: Tensor | None = None,
-        images: int = 0,
-    ) -> Tensor:
-        """Return a scalar.
+    def forward(self, logits: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
+        """Return the loss of the whole batch, a scalar.
 
         Args:
-            logits: float (N, 1, S, S).
+            logits: float (N, 1, S, S) of this process's part of the batch.
             mask: (N, 1, S, S) in {0, 1}.
             valid: (N, 1, S, S) in {0, 1}; pixels with 0 do not count.
-            counted: how many pixels count in the whole batch, where this is a part of one: the
-                parts' losses add up to that of the batch.
-            images: how many the whole batch has then.
         """
+        part = self.evaluate(logits, mask, valid)
+        batch = self._group.all_reduce(part.detach().clone())
+        # The parts' losses add up to that of the batch, however unequal the parts are: each is
+        # divided by the weight of the whole. DistributedDataParallel takes the mean of the
+        # processes' gradients, where their sum is wanted.
+        loss = _divide(part[:, 0], batch[:, 1]) * self._group.shard.size
+        # The part's gradient, and the batch's value.
+        return loss + (_divide(batch[:, 0], batch[:, 1]) - loss).detach()
+
+    def evaluate(self, logits: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
+        """Return the sum and the weight of each of T terms, float (T, 2); arguments as above."""
         logits, mask, valid = logits.float(), mask.float(), valid.float()
-        # Weighted and summed in the loss itself, which takes fewer passes over memory.
-        bce = nn.BCEWithLogitsLoss(weight=valid, reduction="sum")
-        counted = valid.sum() if counted is None else counted
-        loss: Tensor = bce(logits, mask) / counted.clamp(min=1)
-        if self._with_dice:
-            losses = soft_dice_losses(logits, mask, valid)
-            loss = loss + (losses.sum() / images if images else losses.mean())
-        return loss
+        return torch.stack([term(logits, mask, valid) for term in self.terms])
 
-    def parts(self, logits: Tensor, mask: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return, of each image, its sum of the cross-entropy, pixels that count, and Dice loss.
+    def evaluate_each(self, logits: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
+        """Return the same of each image by itself, float (N, T, 2)."""
+        each: Callable[..., Tensor] = torch.func.vmap(self.evaluate)
+        return each(logits.unsqueeze(1), mask.unsqueeze(1), valid.unsqueeze(1))
 
-        Args:
-            logits: float (N, 1, S, S).
-            mask: (N, 1, S, S) in {0, 1}.
-            valid: (N, 1, S, S) in {0, 1}; pixels with 0 do not count.
+    @staticmethod
+    def mean(terms: Tensor) -> Tensor:
+        """Return the loss of images whose terms, float (N, T, 2), are known."""
+        return _divide(*terms.sum(dim=0).unbind(dim=1))
 
-        Returns:
-            Float (N,) three times; the last is 0 where it is no part of the loss.
-        """
-        logits, mask, valid = logits.float(), mask.float(), valid.float()
-        bce = nn.BCEWithLogitsLoss(weight=valid, reduction="none")(logits, mask)
-        counted = valid.sum(dim=(1, 2, 3))
-        dice = torch.zeros_like(counted)
-        if self._with_dice:
-            dice = soft_dice_losses(logits, mask, valid)
-        return bce.sum(dim=(1, 2, 3)), counted, dice
+
+def _divide(sums: Tensor, weights: Tensor) -> Tensor:
+    return (sums / weights.clamp(min=1)).sum()  # 0 where no pixel counts

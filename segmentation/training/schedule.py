@@ -1,10 +1,9 @@
 """What changes while training goes on: the learning rate and the images' size."""
 
+import dataclasses
 import math
-from collections.abc import Mapping
-from typing import Any
 
-#: Shares of training by whose end images have this share of their size: progressive resizing.
+#: Progressive resizing: (progress, share of image_size), up to which progress images are how large.
 #: J. Howard's team used it for DAWNBench, 2018: small images are cheap, and teach the coarse first.
 _STAGES = ((0.4, 0.5), (0.7, 0.75))
 
@@ -12,26 +11,20 @@ _STAGES = ((0.4, 0.5), (0.7, 0.75))
 RISE, _FIRST, _LAST = 0.3, 1 / 25, 1e-4 / 25
 
 
+@dataclasses.dataclass
 class Schedule:
-    """How far training is, from 0 to 1, where the number of epochs may still change."""
+    """How far training is, from 0 to 1, where the number of epochs may still change.
 
-    def __init__(self, epochs: int, steps: int) -> None:
-        """Plan `epochs` of `steps` steps each, both at least 1."""
-        self.epochs, self._steps = epochs, steps
-        self._from_epoch, self._from_progress = 0, 0.0
+    Attributes:
+        epochs: how many there are to be.
+        steps: of each epoch.
+        from_epoch, from_progress: where training was when `epochs` was last changed.
+    """
 
-    def state(self) -> dict[str, float]:
-        """Return what `restore` needs."""
-        return {
-            "epochs": self.epochs,
-            "from_epoch": self._from_epoch,
-            "from_progress": self._from_progress,
-        }
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Become the plan that `state` was taken of."""
-        self.epochs, self._from_epoch = int(state["epochs"]), int(state["from_epoch"])
-        self._from_progress = float(state["from_progress"])
+    epochs: int
+    steps: int
+    from_epoch: int = 0
+    from_progress: float = 0.0
 
     def progress(self, epoch: int, step: int = 0) -> float:
         """Return the share of training, in [0, 1], that is over before a step.
@@ -40,19 +33,14 @@ class Schedule:
             epoch: from 1.
             step: of this epoch, from 0.
         """
-        done = (epoch - 1 - self._from_epoch) * self._steps + step
-        whole = (self.epochs - self._from_epoch) * self._steps
-        return min(1.0, self._from_progress + (1 - self._from_progress) * done / whole)
+        done = (epoch - 1 - self.from_epoch) * self.steps + step
+        whole = (self.epochs - self.from_epoch) * self.steps
+        return min(1.0, self.from_progress + (1 - self.from_progress) * done / whole)
 
     def change(self, done: int, epochs: int) -> None:
-        """Go on from where training is, but to another end.
-
-        Args:
-            done: epochs that are over.
-            epochs: how many there are to be, more than `done`.
-        """
+        """Go on from where training is after `done` epochs, but to another end."""
         progress = self.progress(done + 1)
-        self.epochs, self._from_epoch, self._from_progress = epochs, done, progress
+        self.epochs, self.from_epoch, self.from_progress = epochs, done, progress
 
 
 def one_cycle(progress: float) -> float:
@@ -73,23 +61,23 @@ def between(start: float, end: float, share: float) -> float:
 
 
 def resolution_schedule(image_size: int, stride: int) -> list[tuple[float, int]]:
-    """Return (share of training, side in pixels): up to where images have which height and width.
+    """Return (progress, size in pixels): up to which progress images have which height and width.
 
-    Sides are multiples of `stride`, so that nothing is padded, and at least two of it, so that the
+    Sizes are multiples of `stride`, so that nothing is padded, and at least two of it, so that the
     lowest level has more than one pixel.
 
     Args:
-        image_size: the last side.
+        image_size: the last size.
         stride: pixels of the image by one of the lowest level.
     """
     found = []
     for until, share in _STAGES:
-        side = max(2, math.ceil(image_size * share / stride)) * stride
-        if side < image_size:
-            found.append((until, side))
+        size = max(2, math.ceil(image_size * share / stride)) * stride
+        if size < image_size:
+            found.append((until, size))
     return [*found, (1.0, image_size)]
 
 
-def resolution_at(plan: list[tuple[float, int]], progress: float) -> int:
-    """Return the side of the images at a moment of training, of what `resolution_schedule` gave."""
-    return next((side for until, side in plan if progress < until), plan[-1][1])
+def resolution_at(schedule: list[tuple[float, int]], progress: float) -> int:
+    """Return the size of the images at a progress, of what `resolution_schedule` gave."""
+    return next((size for until, size in schedule if progress < until), schedule[-1][1])

@@ -1,100 +1,142 @@
-"""Training for so many seconds: how many epochs that is, and whether it stays so."""
+"""Training for so many seconds: how many epochs that is, measured first and corrected later."""
 
+import copy
+import dataclasses
 import itertools
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from segmentation.training.schedule import Schedule
+from torch import nn
+
+from segmentation.config.training import TrainingConfig
+from segmentation.data.loader import BatchLoader
+from segmentation.runtime.device import Compute
+from segmentation.runtime.process_group import SINGLE_PROCESS, ProcessGroup
+from segmentation.training.callbacks import Callback
+from segmentation.training.state import TrainingState
+from segmentation.training.trainer import Trainer
 
 _DRIFT = 0.03  # of the budget; less is left to chance
-_SURE = 0.1  # of the budget must be over before the rehearsal is doubted
+_SURE = 0.1  # of the budget must be over before the measured costs are doubted
+_STEPS = 6  # measured of each image size, besides one that warms up
+_BATCHES = 4  # of validation that are measured
+_MOST = 0.02  # of the budget, for the steps of one image size
 
 
-class Budget:
-    """Fits the number of epochs to a time."""
+@dataclasses.dataclass
+class TimeBudget(Callback):
+    """Changes the number of epochs after an epoch, if its time would not be kept otherwise.
 
-    def __init__(
-        self, asked: float, costs: Sequence[tuple[float, float]], rehearsed: float = 0.0
-    ) -> None:
-        """Take what a rehearsal measured.
+    The first of the callbacks: the others are to see the change.
 
-        Args:
-            asked: seconds that training may take, the rehearsal included.
-            costs: (share of training, seconds an epoch), up to where an epoch takes how long, with
-                its validation; the last share is 1.
-            rehearsed: seconds that the rehearsal took.
-        """
-        self.asked = asked
-        self._seconds = asked - rehearsed
-        self._costs = list(costs)
-        self._started: float | None = None
-        self._used = 0.0  # seconds, by a process that was stopped
-        self._expected = 0.0  # seconds that the epochs so far should have taken
-        #: How the plan had to be changed, in words.
-        self.changes: list[str] = []
+    Attributes:
+        asked: seconds that training may take, measuring included.
+        costs: (progress, seconds): up to which progress an epoch takes how long, with its
+            validation; the last progress is 1.
+        measuring: seconds that measuring took.
+        expected: seconds that the epochs so far should have taken.
+        changes: how the number of epochs was changed, in words.
+    """
+
+    asked: float
+    costs: Sequence[Sequence[float]]
+    measuring: float = 0.0
+    expected: float = 0.0
+    changes: list[str] = dataclasses.field(default_factory=list)
 
     def __str__(self) -> str:
-        """Say what was asked, and how the plan was changed."""
         return "; ".join([f"{self.asked:g} s", *self.changes])
+
+    def state_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        vars(self).update(state)
 
     def epochs(self) -> int:
         """Return how many fit, at least 1."""
-        return max(1, round(self._seconds / self._mean_cost(0)))
+        return max(1, round((self.asked - self.measuring) / self._mean_cost(0)))
 
-    def expected(self, epochs: int) -> float:
-        """Return the seconds of a training of so many epochs, the rehearsal included."""
-        return self.asked - self._seconds + epochs * self._mean_cost(0)
+    def seconds(self, epochs: int) -> float:
+        """Return what a training of so many epochs takes, measuring included."""
+        return self.measuring + epochs * self._mean_cost(0)
 
-    def start(self) -> None:
-        """Start the clock, or let it run on."""
-        self._started = time.perf_counter() - self._used
+    def on_epoch_end(self, trainer: Trainer, metrics: Mapping[str, float]) -> None:
+        if not trainer.state.finished:
+            self.correct(trainer.state)
 
-    def state(self) -> dict[str, Any]:
-        """Return what `restored` needs."""
-        return {
-            "asked": self.asked,
-            "seconds": self._seconds,
-            "costs": self._costs,
-            "expected": self._expected,
-            "changes": self.changes,
-            "used": self._used if self._started is None else time.perf_counter() - self._started,
-        }
-
-    @classmethod
-    def restored(cls, state: Mapping[str, Any]) -> "Budget":
-        """Return the budget that `state` was taken of; time that passed since does not count."""
-        costs = [(float(until), float(cost)) for until, cost in state["costs"]]
-        budget = cls(state["asked"], costs, state["asked"] - state["seconds"])
-        budget._expected, budget._used = state["expected"], state["used"]
-        budget.changes = list(state["changes"])
-        return budget
-
-    def correct(self, plan: Schedule, done: int) -> None:
-        """Change a plan after an epoch if its end would come too early or too late."""
-        if done >= plan.epochs or self._started is None:
+    def correct(self, state: TrainingState) -> None:
+        """Change the number of epochs if the end would come too early or too late."""
+        schedule, done, limit = state.schedule, state.epoch, self.asked - self.measuring
+        before, progress = schedule.progress(done), schedule.progress(done + 1)
+        self.expected += self._mean_cost(before, progress)
+        # What was not measured before, such as tracking, comes with each epoch of any size.
+        cost = max(0.0, self._mean_cost(progress) + (state.seconds - self.expected) / done)
+        end = state.seconds + (schedule.epochs - done) * cost
+        if state.seconds < _SURE * limit or cost == 0 or abs(end - limit) <= _DRIFT * limit:
             return
-        used = time.perf_counter() - self._started
-        before, progress = plan.progress(done), plan.progress(done + 1)
-        self._expected += self._mean_cost(before, progress)
-        if used < _SURE * self._seconds:
-            return
-        left = plan.epochs - done
-        # What the rehearsal did not see, such as tracking, comes with each epoch of any size.
-        cost = max(0.0, self._mean_cost(progress) + (used - self._expected) / done)
-        if cost == 0:
-            return
-        if abs(used + left * cost - self._seconds) <= _DRIFT * self._seconds:
-            return
-        epochs = done + max(1, round((self._seconds - used) / cost))
-        if epochs != plan.epochs:
-            self.changes.append(f"{plan.epochs} to {epochs} after epoch {done}")
-            plan.change(done, epochs)
+        epochs = done + max(1, round((limit - state.seconds) / cost))
+        if epochs != schedule.epochs:
+            self.changes.append(f"{schedule.epochs} to {epochs} after epoch {done}")
+            schedule.change(done, epochs)
 
     def _mean_cost(self, start: float, end: float = 1.0) -> float:
-        """Return the seconds of a mean epoch between two shares of training."""
-        bounds = [0.0, *(until for until, _ in self._costs)]
+        """Return the seconds of a mean epoch from one progress to another."""
+        bounds = [0.0, *(until for until, _ in self.costs)]
         total = 0.0
-        for (low, high), (_, cost) in zip(itertools.pairwise(bounds), self._costs, strict=True):
+        for (low, high), (_, cost) in zip(itertools.pairwise(bounds), self.costs, strict=True):
             total += max(0.0, min(high, end) - max(low, start)) * cost
         return total / (end - start)
+
+
+def fit_to_budget(
+    seconds: float,
+    model: nn.Module,
+    batches: BatchLoader,
+    config: TrainingConfig,
+    compute: Compute,
+    group: ProcessGroup = SINGLE_PROCESS,
+) -> tuple[TrainingConfig, TimeBudget]:
+    """Return the settings with as many epochs as fit into a time, and what keeps to it.
+
+    Measured is on a copy: the training that follows is as if this was not.
+
+    Args:
+        seconds: of training; a few hundredths of them are spent here.
+        model: to be trained.
+        batches: its data.
+        config: how; its number of epochs is not used.
+        compute: where.
+        group: the processes that train together; what the main one measures holds for all.
+    """
+    started = time.perf_counter()
+    trainer = Trainer(copy.deepcopy(model), batches, config, compute, group)
+    costs = _measure_costs(trainer, compute, _MOST * seconds)
+    budget = TimeBudget(*group.broadcast([seconds, costs, time.perf_counter() - started]))
+    return dataclasses.replace(config, epochs=budget.epochs()), budget
+
+
+def _measure_costs(trainer: Trainer, compute: Compute, most: float) -> list[tuple[float, float]]:
+    """Return `TimeBudget.costs`; the steps of one size may take `most` seconds."""
+    batches = trainer.batches
+    # The first time, memory is laid out and kernels are made.
+    trainer.validate(most=1)
+    started = time.perf_counter()
+    validated = len(trainer.validate(most=_BATCHES).counts)
+    validation = (time.perf_counter() - started) / validated * batches.val_size
+    costs = []
+    for until, size in trainer.resolution_schedule:
+        steps = itertools.chain.from_iterable(trainer.steps(n, size) for n in itertools.count(1))
+        with batches.one_at_a_time():  # else some steps would have their data from before
+            next(steps)
+            compute.wait()
+            images, started = 0, time.perf_counter()
+            for _, number in itertools.islice(steps, _STEPS):
+                images += number
+                compute.wait()
+                if trainer.group.broadcast(time.perf_counter() - started > most):
+                    break
+            an_image = (time.perf_counter() - started) / images
+        costs.append((until, batches.train_size * an_image + validation))
+    return costs

@@ -1,35 +1,52 @@
-"""The moving parts of one training: the step, the average, the schedule, validation."""
+"""The training step, and all that changes while a network is trained."""
 
-import itertools
+import copy
+import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW
 
 from segmentation.config.training import TrainingConfig
 from segmentation.data.loader import Batch, BatchLoader
-from segmentation.metrics.segmentation import Counts, count
+from segmentation.errors import CheckpointError
 from segmentation.runtime.device import Compute
 from segmentation.runtime.process_group import SINGLE_PROCESS, ProcessGroup
-from segmentation.training.checkpoint import Snapshot
+from segmentation.training.callbacks import Callback
+from segmentation.training.checkpoint import random_state, set_random_state
 from segmentation.training.ema import EMA
 from segmentation.training.loss import SegmentationLoss
 from segmentation.training.schedule import Schedule, one_cycle, resolution_at, resolution_schedule
-from segmentation.training.tensors import array, fill, like
-from segmentation.training.validation import ValidationTotals
+from segmentation.training.state import TrainingState
+from segmentation.training.validation import Validation, validate
 
-_KEPT = 16  # validation images whose probabilities observers may ask for
-_AVERAGED_EVERY = 8  # steps, and after an epoch: each time passes over all weights once
-_OF_ADAM = ("step", "exp_avg", "exp_avg_sq")
+# Steps between two updates of the moving average, besides one after an epoch's last step: each
+# passes over all weights, which takes a small network as long as a good part of a step.
+_EMA_INTERVAL = 8
 
 
 class Trainer:
-    """The moving parts of one training: model, average, optimiser, schedule."""
+    """Trains a network, epoch by epoch; `fit` is its loop.
+
+    Args:
+        model: maps uint8 (N, 3, S, S) to logits (N, 1, S, S); moved to the device.
+        batches: the two splits.
+        config: how to train.
+        compute: where, and in which precision.
+        group: the processes that train together, each with its part of the batches.
+        callbacks: called in this order; of several processes by the main one alone.
+
+    Attributes:
+        state: how far training has come.
+        validation: what the network said of the validation images last.
+        resolution_schedule: (progress, size in pixels), see `schedule.resolution_schedule`.
+    """
+
+    validation: Validation
 
     def __init__(
         self,
@@ -38,210 +55,170 @@ class Trainer:
         config: TrainingConfig,
         compute: Compute,
         group: ProcessGroup = SINGLE_PROCESS,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
-        self._config, self._batches, self._compute = config, batches, compute
-        self.group = group
+        self.batches, self.group, self.callbacks = batches, group, callbacks
+        self.state = TrainingState(Schedule(config.epochs, len(batches)))
+        self._config, self._compute = config, compute
         # Convolutions run fastest where the channels of a pixel lie side by side.
-        model = model.to(compute.device).to(memory_format=torch.channels_last)
-        self._model, self._network = group.wrap_model(model)
-        self._average = EMA(self._model, config.ema) if config.ema else None
-        self._criterion = SegmentationLoss(config.loss)
-        # Fused: all weights in one pass.
+        self._given = model.to(compute.device).to(memory_format=torch.channels_last)
+        self._model, self._network = group.wrap_model(self._given)
+        self._ema = EMA(self._model, config.ema) if config.ema else None
+        self._criterion = SegmentationLoss(config.loss, group)
+        # Fused: all weights in one pass, where by default each operation passes over all of them.
         self._optimizer = AdamW(
             self._model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
         )
         self._scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.scaled)
-        #: (position of the first, (N, S, S)) of the first validation images.
-        self._probabilities: list[tuple[int, Tensor]] = []
-        self._steps = 0
-        # Of the epoch that is under way: the steps' losses and numbers of images.
-        self._losses, self._sizes = torch.empty(0), list[int]()
-        #: (share of training, side in pixels): up to where images have which size.
+        self._losses = torch.empty(0)  # of the steps of the epoch that is under way
+        self._best: Mapping[str, Tensor] = {}  # weights
+        self._counted = time.perf_counter()  # until then `state.seconds` counts
         self.resolution_schedule = [(1.0, batches.image_size)]
         if config.resizing == "progressive":
             self.resolution_schedule = resolution_schedule(
                 batches.image_size, getattr(model, "stride", 1)
             )
-        #: How many epochs there are to be; it may be changed between them.
-        self.plan = Schedule(config.epochs, len(batches))
-        self.last_lr = 0.0
 
     @property
     def eval_model(self) -> nn.Module:
-        """The weights that are validated and kept: the average, where there is one."""
-        return self._model if self._average is None else self._average.module
+        """The model that is validated and kept: the moving average, where there is one."""
+        return self._model if self._ema is None else self._ema.module
 
-    def train_epoch(
-        self, epoch: int, after_step: Callable[[], None] = lambda: None
-    ) -> tuple[float, float]:
-        """Run one epoch, or what is left of it; return the mean loss and the images per second.
-
-        Args:
-            epoch: its number, from 1.
-            after_step: called after each step, when all of this may be kept.
-        """
-        before, started = sum(self._sizes), time.perf_counter()
-        if not self._sizes:
+    def train_epoch(self) -> dict[str, float]:
+        """Train an epoch, or what is left of it; return its figures by their tracked names."""
+        state, started = self.state, time.perf_counter()
+        first = state.step
+        if not first:
             # In one tensor: a tiny one kept from each step would lie between large ones that are
             # gone, and keep their memory from being used again.
-            self._losses = torch.empty(len(self._batches), device=self._compute.device)
-        for loss, size in self.steps(epoch, skip=len(self._sizes)):
-            self._losses[len(self._sizes)] = loss
-            self._sizes.append(size)
-            after_step()
-        if self._average is not None and self._steps > self._average.steps:
-            self._average.update(self._steps)
-        # One transfer an epoch: a GPU is not made to wait for the CPU at each step.
-        mean = float(np.average(self._losses.cpu().numpy(), weights=self._sizes))
-        speed = (sum(self._sizes) - before) / (time.perf_counter() - started)
-        self._sizes = []
-        return mean, speed
+            self._losses = torch.empty(len(self.batches), device=self._compute.device)
+        for loss, _ in self.steps(state.epoch + 1, skip=first):
+            self._losses[state.step] = loss
+            state.step += 1
+            for callback in self.callbacks:
+                callback.on_step_end(self)
+        # On CPUs each process normalizes its own part of a batch; what is validated and kept has
+        # the running statistics of the main one.
+        for model in (self._model, self.eval_model):
+            self.group.sync_buffers(model)
+        sizes = [self.batches.global_batch_size(step) for step in range(len(self.batches))]
+        state.epoch, state.step = state.epoch + 1, 0
+        return {
+            # One transfer an epoch: a GPU is not made to wait for the CPU at each step.
+            "train/loss": float(np.average(self._losses.cpu().numpy(), weights=sizes)),
+            "train/lr": state.lr,
+            "train/images_per_second": sum(sizes[first:]) / (time.perf_counter() - started),
+        }
 
-    def steps(self, epoch: int, side: int = 0, skip: int = 0) -> Iterator[tuple[Tensor, int]]:
-        """Run one epoch step by step; yield each one's loss, detached, and number of images.
+    def steps(self, epoch: int, size: int = 0, skip: int = 0) -> Iterator[tuple[Tensor, int]]:
+        """Run an epoch step by step; yield each one's loss, detached, and number of images.
 
         Args:
             epoch: decides draws and order, learning rate and size.
-            side: of the images, in pixels, where it is not to be the epoch's own.
+            size: of the images, in pixels, where it is not to be the epoch's own.
             skip: so many steps of it ran before.
         """
         self._model.train()
-        side = side or self.image_size(epoch)
-        for step, batch in enumerate(self._batches.epoch(epoch, side, skip), skip):
-            self.last_lr = self._config.lr * one_cycle(self.plan.progress(epoch, step))
-            images = self._batches.global_batch_size(step)
+        size = size or self.image_size(epoch)
+        for step, batch in enumerate(self.batches.epoch(epoch, size, skip), skip):
+            self.state.lr = self._config.lr * one_cycle(self.state.schedule.progress(epoch, step))
             with self.group.translate_peer_errors():
-                loss = self._step(batch.to(self._compute.device), images)
-            yield loss, images
+                loss = self._step(batch.to(self._compute.device))
+            self._update_ema(step)
+            yield loss, self.batches.global_batch_size(step)
 
     def image_size(self, epoch: int) -> int:
         """Return height and width, in pixels, of the images of an epoch.
 
         By where it ends: the last one is at full size, however few there are.
         """
-        return resolution_at(self.resolution_schedule, self.plan.progress(epoch + 1))
+        return resolution_at(self.resolution_schedule, self.state.schedule.progress(epoch + 1))
 
-    def _step(self, batch: Batch, images: int) -> Tensor:
-        """Update the weights once; return the loss of the whole batch, detached.
-
-        Args:
-            batch: this process's share.
-            images: how many the whole batch has.
-        """
+    def _step(self, batch: Batch) -> Tensor:
+        """Update the weights once; return the loss, detached."""
         for group in self._optimizer.param_groups:
-            group["lr"] = self.last_lr
-        shards = self.group.shard.size
-        counted = (
-            self.group.all_reduce(batch.valid.sum(dtype=torch.float32)) if shards > 1 else None
-        )
+            group["lr"] = self.state.lr
         with self._compute.autocast():
             logits = self._network(batch.image)
-        loss: Any = self._criterion(
-            logits,
-            batch.mask,
-            batch.valid,
-            counted,
-            images if shards > 1 else 0,
-        )
+        loss: Tensor = self._criterion(logits, batch.mask, batch.valid)
         self._optimizer.zero_grad()
-        self._scaler.scale(loss * shards if shards > 1 else loss).backward()
+        scaled: Any = self._scaler.scale(loss)  # what PyTorch does not declare, mypy refuses
+        scaled.backward()
         self._scaler.step(self._optimizer)
         self._scaler.update()
-        self._steps += 1
-        if self._average is not None and self._steps - self._average.steps == _AVERAGED_EVERY:
-            self._average.update(self._steps)
-        return self.group.all_reduce(loss.detach())
+        return loss.detach()
 
-    @torch.inference_mode()
-    def validate(self, most: int | None = None) -> tuple[float, Counts]:
-        """Score the validation split at the training size.
+    def _update_ema(self, step: int) -> None:
+        due = (step + 1) % _EMA_INTERVAL == 0 or step + 1 == len(self.batches)
+        if self._ema is not None and due:
+            self._ema.update(self._model, step % _EMA_INTERVAL + 1)
 
-        Args:
-            most: so many batches of it; None: all.
-
-        Returns:
-            Mean loss and counts.
-        """
-        judged = self.eval_model.eval()
-        self.group.sync_buffers(judged)
-        self._probabilities = []
-        tally = ValidationTotals(self._batches.val_size)
-        for positions, mine in itertools.islice(self._batches.validation_share(), most):
-            tally.begin(positions)
-            if mine is None:
-                continue
-            batch = mine.to(self._compute.device)
-            with self._compute.autocast():
-                logits = judged(batch.image)
-            logits = logits.float()
-            first = positions[self.group.shard.start(len(positions))]
-            tally.add(first, self._criterion.parts(logits, batch.mask, batch.valid))
-            tally.count(first, count(logits > 0, batch.mask, batch.valid))
-            if first < _KEPT:
-                self._probabilities.append((first, torch.sigmoid(logits)[:, 0]))
-        if self.group.shard.size > 1:
-            tally.figures = self.group.all_reduce(torch.from_numpy(tally.figures)).numpy()
-            self._gather_probabilities()
-        return tally.loss(), tally.counts()
-
-    def _gather_probabilities(self) -> None:
-        """Have the first ones from all processes."""
-        side = self._batches.image_size
-        gathered = np.zeros((min(_KEPT, self._batches.val_size), side, side), np.float32)
-        for first, some in self._probabilities:
-            values = some[: _KEPT - first].cpu().numpy()
-            gathered[first : first + len(values)] = values
-        self._probabilities = [(0, self.group.all_reduce(torch.from_numpy(gathered)))]
-
-    def samples(self, number: int) -> NDArray[np.uint8]:
-        """Return the last probabilities of the first validation images, at most 16."""
-        first = torch.cat([some for _, some in self._probabilities])[:number]
-        return (first * 255).round().byte().cpu().numpy()
-
-    def state(self) -> Snapshot:
-        """Return all that changes while it trains, to be written before it trains on."""
-        arrays = {f"model.{name}": array(tensor) for name, tensor in self._weights().items()}
-        for number, parameter in enumerate(self._model.parameters()):
-            for name, tensor in self._optimizer.state[parameter].items():
-                arrays[f"optimizer.{number}.{name}"] = array(tensor)
-        arrays["losses"] = array(self._losses)
-        return Snapshot(
-            arrays=arrays,
-            metadata={
-                "plan": self.plan.state(),
-                "scaler": self._scaler.state_dict(),
-                "sizes": list(self._sizes),
-                "steps": self._steps,
-                "averaged": 0 if self._average is None else self._average.steps,
-                "last_lr": self.last_lr,
-            },
+    def validate(self, most: int | None = None) -> Validation:
+        """Score the validation split, or so many batches of it, at the training size."""
+        self.validation = validate(
+            self.eval_model, self.batches, self._criterion, self._compute, self.group, most
         )
+        return self.validation
 
-    def restore(self, snapshot: Snapshot) -> None:
-        """Become the trainer that `state` was taken of.
+    def record(self, metrics: Mapping[str, float]) -> None:
+        """Note an epoch's metrics, and keep the weights if they are the best so far."""
+        state = self.state
+        for name, value in metrics.items():
+            state.history.setdefault(name, []).append(value)
+        if metrics["val/dice"] > state.best_dice:
+            state.best_dice, state.best_epoch = metrics["val/dice"], state.epoch
+            self._best = copy.deepcopy(self.eval_model.state_dict())
+        state.last_step = time.time()
+        self.count_time()
+
+    def count_time(self) -> None:
+        """Bring `state.seconds` up to now."""
+        now = time.perf_counter()
+        self.state.seconds += now - self._counted
+        self._counted = now
+
+    def load_best(self) -> None:
+        """Put the weights of the best epoch into the model that was given."""
+        self._given.load_state_dict(self._best)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that it takes to go on to the same end, to the last bit, after any step.
+
+        That needs no more than this: an epoch's order and augmentation are drawn from the seed, its
+        number and the images alone, and tensors come back in the memory layout that they had.
+        """
+        self.count_time()
+        return {
+            "state": dataclasses.asdict(self.state),
+            "model": self._model.state_dict(),
+            "ema": self._ema.state_dict() if self._ema else None,
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "losses": self._losses,
+            "best": self._best,
+            "random": random_state(),
+            "callbacks": {type(one).__name__: one.state_dict() for one in self.callbacks},
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Become the trainer whose `state_dict` was saved in a checkpoint.
 
         Raises:
             CheckpointError: it is of another network.
         """
-        arrays, facts = snapshot.arrays, snapshot.metadata
-        fill(self._weights(), arrays, "model.")
-        for number, parameter in enumerate(self._model.parameters()):
-            self._optimizer.state[parameter] = {
-                name: like(parameter, arrays[f"optimizer.{number}.{name}"])
-                for name in _OF_ADAM
-                if f"optimizer.{number}.{name}" in arrays  # none before the first step
-            }
-        self._losses = torch.from_numpy(arrays["losses"]).to(self._compute.device)
-        self.plan.restore(facts["plan"])
-        self._scaler.load_state_dict(facts["scaler"])
-        self._sizes, self.last_lr = list(facts["sizes"]), facts["last_lr"]
-        self._steps = facts["steps"]
-        if self._average is not None:
-            self._average.steps = facts["averaged"]
-
-    def _weights(self) -> dict[str, Tensor]:
-        """Return weights and buffers, of the model and of the average."""
-        weights: dict[str, Tensor] = self._model.state_dict()
-        if self._average is not None:
-            self._average.module.state_dict(destination=weights, prefix="average.module.")
-        return weights
+        try:
+            self._model.load_state_dict(saved["model"])
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{saved['path']}: is of another network than this version's; go on with the "
+                "version of Petseg that wrote it, or train anew"
+            ) from error
+        if self._ema is not None:
+            self._ema.load_state_dict(saved["ema"])
+        self._optimizer.load_state_dict(saved["optimizer"])
+        self._scaler.load_state_dict(saved["scaler"])
+        self._losses, self._best = saved["losses"].to(self._compute.device), saved["best"]
+        self.state = TrainingState.from_dict(saved["state"])
+        set_random_state(saved["random"])
+        for callback in self.callbacks:
+            callback.load_state_dict(saved["callbacks"].get(type(callback).__name__, {}))

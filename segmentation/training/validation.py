@@ -1,67 +1,99 @@
-"""What validation adds up, image by image, so that several processes may each do a part of it."""
+"""What a network says of the validation images, at the training size."""
 
-from collections.abc import Sequence
+import dataclasses
+import itertools
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from segmentation.metrics.segmentation import Counts
+from segmentation.data.loader import BatchLoader
+from segmentation.metrics.segmentation import Counts, count
+from segmentation.runtime.device import Compute
+from segmentation.runtime.process_group import ProcessGroup
+from segmentation.training.loss import SegmentationLoss
 
-_BCE, _COUNTED, _DICE, _TP, _FP, _FN, _TN = range(7)
+_SHOWN = 16
 
 
-class ValidationTotals:
-    """Figures of each image of a split; what another process has seen is 0 here.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Validation:
+    """A network on the validation images.
 
     Attributes:
-        figures: float64 (K, 7): sum of the binary cross-entropy, pixels that count, soft Dice loss,
-            and the pixels counted as in `Counts`, which float64 holds exactly.
+        loss: of each batch as in training, averaged over images.
+        counts: pixels of each image.
+        probabilities: float32 (K, S, S) in [0, 1], of the first K images, 16 at most.
     """
 
-    def __init__(self, images: int) -> None:
-        """Begin with nothing, of so many images."""
-        self.figures: NDArray[np.float64] = np.zeros((images, 7))
-        self._batches: list[int] = []
+    loss: float
+    counts: Counts
+    probabilities: Tensor
 
-    def begin(self, positions: Sequence[int]) -> None:
-        """Take note of a batch: who is in it, whether seen here or elsewhere."""
-        self._batches.append(len(positions))
+    def metrics(self) -> dict[str, float]:
+        """Return the figures by their tracked names."""
+        mean = self.counts.mean()
+        return {
+            "val/loss": self.loss,
+            "val/dice": mean.dice,
+            "val/iou": mean.iou,
+            "val/accuracy": mean.accuracy,
+            "val/dice_pooled": self.counts.pooled().dice,
+        }
 
-    def add(self, first: int, parts: tuple[Tensor, Tensor, Tensor]) -> None:
-        """Take the losses of some images, of which the first has this position in the split.
+    def samples(self, number: int) -> NDArray[np.uint8]:
+        """Return the probabilities of the first images, uint8 (K, S, S) in units of 1/255."""
+        return (self.probabilities[:number] * 255).round().byte().numpy()
 
-        Args:
-            first: from 0.
-            parts: as `SegmentationLoss.parts` returns them, (N,) each.
-        """
-        rows = slice(first, first + len(parts[0]))
-        self.figures[rows, _BCE : _DICE + 1] = torch.stack(parts, dim=1).cpu().numpy()
 
-    def count(self, first: int, counts: Counts) -> None:
-        """Take the pixels of some images, of which the first has this position in the split."""
-        rows = slice(first, first + len(counts))
-        for column, some in (
-            (_TP, counts.tp),
-            (_FP, counts.fp),
-            (_FN, counts.fn),
-            (_TN, counts.tn),
-        ):
-            self.figures[rows, column] = some
+@torch.inference_mode()
+def validate(
+    model: nn.Module,
+    batches: BatchLoader,
+    criterion: SegmentationLoss,
+    compute: Compute,
+    group: ProcessGroup,
+    most: int | None = None,
+) -> Validation:
+    """Score the validation split, of which each process does a part of each batch.
 
-    def loss(self) -> float:
-        """Return the mean loss: of each batch over its pixels that count, averaged over images."""
-        total, first = 0.0, 0
-        for length in self._batches:
-            some = self.figures[first : first + length]
-            bce = some[:, _BCE].sum() / max(1.0, some[:, _COUNTED].sum())
-            total += length * (bce + some[:, _DICE].mean())
-            first += length
-        return float(total / first)
-
-    def counts(self) -> Counts:
-        """Return the pixels of all images that were seen anywhere."""
-        seen = self.figures[: sum(self._batches), _TP:].astype(np.int64)
-        tp, fp, fn, tn = seen.T
-        return Counts(tp=tp, fp=fp, fn=fn, tn=tn)
+    Args:
+        model: maps uint8 (N, 3, S, S) to logits (N, 1, S, S); the same in all processes.
+        batches: has the split.
+        criterion: the loss.
+        compute: where, and in which precision.
+        group: the processes that train together.
+        most: so many batches of it; None: all.
+    """
+    model.eval()
+    # Each image's loss, pixels and probabilities; 0 where another process has it.
+    images, side = batches.val_size, batches.image_size
+    terms = torch.zeros((images, len(criterion.terms), 2), dtype=torch.float64)
+    pixels = torch.zeros((images, 4), dtype=torch.int64)
+    probabilities = torch.zeros((min(_SHOWN, images), side, side))
+    sizes = []
+    for positions, share in itertools.islice(batches.validation_share(), most):
+        sizes.append(len(positions))
+        if share is None:  # fewer images than processes
+            continue
+        batch = share.to(compute.device)
+        with compute.autocast():
+            logits = model(batch.image)
+        logits = logits.float()
+        first = positions[group.shard.start(len(positions))]
+        rows = slice(first, first + len(logits))
+        terms[rows] = criterion.evaluate_each(logits, batch.mask, batch.valid).cpu().double()
+        counts = count(logits > 0, batch.mask, batch.valid)
+        pixels[rows] = torch.from_numpy(np.stack([counts.tp, counts.fp, counts.fn, counts.tn], 1))
+        shown = probabilities[rows]  # none, behind the first 16
+        shown.copy_(torch.sigmoid(logits[: len(shown), 0]))
+    terms, pixels, probabilities = map(group.all_reduce, (terms, pixels, probabilities))
+    parts = torch.split(terms[: sum(sizes)], sizes)
+    losses = [criterion.mean(part).item() for part in parts]
+    tp, fp, fn, tn = pixels[: sum(sizes)].numpy().T
+    return Validation(
+        loss=float(np.average(losses, weights=sizes)),
+        counts=Counts(tp=tp, fp=fp, fn=fn, tn=tn),
+        probabilities=probabilities,
+    )

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,17 +27,17 @@ from segmentation.runtime.signals import StopSignal
 from segmentation.tracking.logging.callback import TrackingCallback
 from segmentation.tracking.registry import model_card, publish, versions
 from segmentation.tracking.runs import inputs
-from segmentation.tracking.runs.checkpoints import keeper_of
+from segmentation.tracking.runs.checkpoints import run_checkpointer
 from segmentation.tracking.runs.resume import GROUP
 from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.runs.training_run import TrainingRun, training_run
 from segmentation.tracking.summaries import images
-from segmentation.training.callbacks import Callback, EarlyStopping, FitResult
-from segmentation.training.checkpoint import Snapshot, content_of, parse
-from segmentation.training.checkpointer import load_matching
+from segmentation.training.callbacks import Callback, EarlyStopping
+from segmentation.training.checkpoint import Checkpoint, load_matching, parse
 from segmentation.training.loop import fit
-from segmentation.training.rehearsal import fit_to_budget
-from segmentation.training.time_budget import Budget
+from segmentation.training.state import TrainingState
+from segmentation.training.time_budget import TimeBudget, fit_to_budget
+from segmentation.training.trainer import Trainer
 from segmentation.utils.concurrency import Progress
 
 Splits = Mapping[str, SplitDataset]
@@ -91,7 +90,7 @@ class TrainingSession:
     group: ProcessGroup = SINGLE_PROCESS
     run: TrainingRun = dataclasses.field(init=False)
     segmenter: Segmenter = dataclasses.field(init=False)
-    result: FitResult = dataclasses.field(init=False)
+    result: TrainingState = dataclasses.field(init=False)
     evaluation: Evaluation = dataclasses.field(init=False)
     gallery: Gallery = dataclasses.field(init=False)
 
@@ -195,7 +194,7 @@ class TrainingSession:
             )
         self.group.barrier()
 
-    def fit_to_budget(self, seconds: float) -> Budget:
+    def fit_to_budget(self, seconds: float) -> TimeBudget:
         """Set the number of epochs to what fits into a time; return what keeps to it.
 
         Args:
@@ -225,7 +224,7 @@ class TrainingSession:
             inputs.log_splits(self.run, self.data, self.source.root)
             yield self.run
 
-    def load_checkpoint(self, run_id: str) -> Snapshot | None:
+    def load_checkpoint(self, run_id: str) -> Checkpoint | None:
         """Return where a stopped training is to go on; the main process sends it to the others.
 
         Args:
@@ -237,18 +236,18 @@ class TrainingSession:
         content = b""
         if self.group.is_main_process and (path := RunFolder(run_id).checkpoint).exists():
             load_matching(path, self.fingerprint)
-            content = content_of(path)
+            content = path.read_bytes()
         content = self.group.broadcast_bytes(content)
-        return parse(content, Path("the main process's checkpoint")) if content else None
+        return parse(content, "the main process's checkpoint") if content else None
 
     def fit(
         self,
         callbacks: Sequence[Callback] = (),
         *,
-        budget: Budget | None = None,
-        checkpoint: Snapshot | None = None,
+        budget: TimeBudget | None = None,
+        checkpoint: Checkpoint | None = None,
         resumable: bool = False,
-    ) -> FitResult:
+    ) -> TrainingState:
         """Train, in all processes alike; only the main one tracks it and keeps checkpoints.
 
         Args:
@@ -264,27 +263,19 @@ class TrainingSession:
         """
         network = build_unet(self.config.model, self.config.training.seed)
         training, stop_signal = self.config.training, StopSignal()
-        keeper: Any = None
         own: list[Callback] = []
         if self.group.is_main_process:
-            tracker = TrackingCallback(self.run, self.data["val"], training.epochs)
-            own = [tracker, *callbacks]
-            early_stopping = EarlyStopping(training.patience)
+            own = [TrackingCallback(self.run, self.data["val"], training.epochs), *callbacks]
+            if budget:
+                own.insert(0, budget)
             if training.patience:
-                own.append(early_stopping)
-            if checkpoint:
-                tracker.restore(checkpoint.arrays, checkpoint.metadata["course"]["history"])
-                early_stopping.restore(checkpoint.metadata["course"]["best_epoch"])
+                own.append(EarlyStopping(training.patience))
             if resumable:
-                keeper = keeper_of(self.run, self.fingerprint, tracker)
-                stop_signal = keeper.interruption
-        elif checkpoint:
-            keeper = _Received(checkpoint)
+                own.append(run_checkpointer(self.run, self.fingerprint, stop_signal))
+        trainer = Trainer(network, self._batches(), training, self.compute, self.group, own)
         self.group.barrier()  # the main process may have taken long to open its run
         with stop_signal.defer() if resumable else contextlib.nullcontext():
-            self.result = fit(
-                network, self._batches(), training, self.compute, own, budget, keeper, self.group
-            )
+            self.result = fit(trainer, checkpoint)
         if stop_signal.asked and self.group.is_main_process:  # after the last checkpoint
             raise KeyboardInterrupt
         self.segmenter = Segmenter(network, self.config.data.image_size).eval()
@@ -369,9 +360,9 @@ class TrainingSession:
             figure = curves(self.result.history, self.result.best_epoch, floor)
             self.run.log_figure(figure, "curves.png")
 
-    def _note_budget(self, budget: Budget) -> None:
+    def _note_budget(self, budget: TimeBudget) -> None:
         """Log how many epochs the budget has become."""
-        training = dataclasses.replace(self.config.training, epochs=self.result.epochs)
+        training = dataclasses.replace(self.config.training, epochs=self.result.epoch)
         if self.group.is_main_process:
             self.run.set_tags({"budget": str(budget)})
             ran = self.with_config(dataclasses.replace(self.config, training=training))
@@ -394,22 +385,6 @@ class TrainingSession:
             "training.precision": self.compute.precision,
             "model.name": self.model_name,
         }
-
-
-class _Received:
-    """The checkpoint that the main process has sent; keeps nothing itself."""
-
-    def __init__(self, checkpoint: Snapshot) -> None:
-        self._checkpoint = checkpoint
-
-    def load(self) -> Snapshot | None:
-        return self._checkpoint
-
-    def on_step_end(self, take: Callable[[], Snapshot]) -> None:
-        pass
-
-    def on_epoch_end(self, take: Callable[[], Snapshot], *, now: bool) -> None:
-        pass
 
 
 def load_data(

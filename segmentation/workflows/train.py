@@ -24,8 +24,9 @@ from segmentation.tracking.runs.training_run import drop_checkpoints
 from segmentation.tracking.store import connect
 from segmentation.training import checkpoint
 from segmentation.training.callbacks import Callback
-from segmentation.training.checkpoint import Snapshot
-from segmentation.training.time_budget import Budget
+from segmentation.training.checkpoint import Checkpoint
+from segmentation.training.state import TrainingState
+from segmentation.training.time_budget import TimeBudget
 from segmentation.utils.concurrency import Progress
 from segmentation.workflows.promote import GateEvaluator, try_promote
 from segmentation.workflows.session import TrainingSession, ignore_progress
@@ -198,8 +199,7 @@ def _progress(stopped: resume.ResumableRun) -> str:
     path = stopped.checkpoint()
     if path is None:
         return "it left no checkpoint, so from its beginning"
-    course = checkpoint.read(path).metadata["course"]
-    return f"epoch {course['epoch']} of it is {'over' if course['over'] else 'under way'}"
+    return TrainingState.from_dict(checkpoint.load(path)["state"]).position()
 
 
 def _run(
@@ -223,7 +223,7 @@ def _run(
             _log.info(line)
     _log.info(_summary(session))
     saved = session.load_checkpoint(plan.resume) if plan.resume else None
-    budget = _budget(plan, session, saved)
+    budget = _budget(plan, session)
     if not group.is_main_process:
         session.fit(checkpoint=saved, resumable=True)
         group.barrier()
@@ -241,16 +241,16 @@ def _summary(session: TrainingSession) -> str:
     return f"Training on {compute.device.type}, {compute.amp}: {sizes} images{by}"
 
 
-def _budget(plan: TrainingPlan, session: TrainingSession, saved: Snapshot | None) -> Budget | None:
+def _budget(plan: TrainingPlan, session: TrainingSession) -> TimeBudget | None:
     """Return what keeps to the time that was asked for, if any; measured by all processes."""
     if not plan.budget:
         return None
     if plan.budget_state:  # measured anew, the number of epochs would be another
-        return Budget.restored((saved and saved.metadata["budget"]) or plan.budget_state)
+        return TimeBudget(**plan.budget_state)
     budget = session.fit_to_budget(plan.budget)
     epochs = session.config.training.epochs
     text = f"Budget: {epochs} epoch{'s' if epochs > 1 else ''} in {budget.asked:g} s of training"
-    expected = budget.expected(epochs)
+    expected = budget.seconds(epochs)
     if abs(expected - budget.asked) > _CLOSE * budget.asked:
         text += f", as near as whole epochs come to it: about {expected:.0f} s"
     _log.info(text)
@@ -261,13 +261,13 @@ def _train_and_register(
     session: TrainingSession,
     plan: TrainingPlan,
     callbacks: Sequence[Callback],
-    budget: Budget | None,
-    saved: Snapshot | None,
+    budget: TimeBudget | None,
+    saved: Checkpoint | None,
 ) -> TrainResult:
     settings = {**session.config.options(), "model_name": plan.model_name}
     settings |= {"budget": plan.budget, "like": plan.like}
     if budget:
-        settings[_BUDGET_STATE] = budget.state()
+        settings[_BUDGET_STATE] = budget.state_dict()
     tags = {resume.SETTINGS: json.dumps(settings)}
     with session.open_run(tags=tags, resume=plan.resume or None, resumable=True) as run:
         export.rehearse()

@@ -4,7 +4,7 @@ import dataclasses
 
 from segmentation.config.training import Config
 from segmentation.evaluation.scoring import Evaluation
-from segmentation.training.callbacks import FitResult
+from segmentation.training.state import TrainingState
 
 _CALL = (
     "**Tensors** (`mlflow.pytorch.load_model`): uint8 RGB `(N, 3, H, W)` of any height and width, "
@@ -33,7 +33,7 @@ class TrainingSummary:
     data: str
     amp: str
     sizes: dict[str, int]
-    result: FitResult
+    result: TrainingState
     evaluation: Evaluation
 
     def score(self) -> str:
@@ -68,7 +68,7 @@ on the same split, and is rather high as a forecast.
 - Data: {self.data}; {self.sizes["train"]} images to train, {self.sizes["val"]} to validate, \
 border counted as {data.border}, {data.image_size} x {data.image_size} pixels
 - Model: U-Net of width {model.width} and depth {model.depth}
-- Training: {self.result.epochs} epochs in {self.result.seconds:.0f} s ({self.result.reason}), \
+- Training: {self.result.epoch} epochs in {self.result.seconds:.0f} s ({self.result.stop_reason}), \
 best epoch {self.result.best_epoch}; batch {training.batch_size}, learning rate {training.lr:g}, \
 loss {training.loss}, augmentation {training.augment}, {self.amp}
 

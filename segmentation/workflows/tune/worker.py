@@ -5,7 +5,7 @@ import gc
 import math
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -20,7 +20,8 @@ from segmentation.tracking.registry import publish
 from segmentation.tracking.runs.run import Run
 from segmentation.tracking.store import connect
 from segmentation.tracking.summaries.images import log_images
-from segmentation.training.callbacks import EpochReport, FitResult, Samples, StopTraining
+from segmentation.training.callbacks import Callback
+from segmentation.training.trainer import Trainer
 from segmentation.tuning.space import format_params
 from segmentation.tuning.study import RunningTrial, Study, Trial
 from segmentation.workflows.session import TrainingSession
@@ -177,24 +178,19 @@ class _Worker:
         trial.set_user_attr("model", model)
 
 
-class _Pruning:
+class _Pruning(Callback):
     """Reports each epoch to the study, and stops the training where the pruner would."""
 
     def __init__(self, trial: RunningTrial) -> None:
         self._trial = trial
         self.reason = ""
 
-    def on_fit_start(self, samples: Samples) -> None:
-        pass
-
-    def on_epoch_end(self, report: EpochReport) -> None:
-        self._trial.report(report.val.dice, report.epoch)
-        if report.epoch < report.epochs and self._trial.should_prune():
-            self.reason = f"pruned after epoch {report.epoch}: other trials did better by then"
-            raise StopTraining(self.reason)
-
-    def on_fit_end(self, result: FitResult) -> None:
-        pass
+    def on_epoch_end(self, trainer: Trainer, metrics: Mapping[str, float]) -> None:
+        state = trainer.state
+        self._trial.report(metrics["val/dice"], state.epoch)
+        if not state.finished and self._trial.should_prune():
+            self.reason = f"pruned after epoch {state.epoch}: other trials did better by then"
+            state.stop_reason = self.reason
 
 
 @contextlib.contextmanager

@@ -1,202 +1,166 @@
 """`fit`, stopped after any step and gone on with: the same to the last bit."""
 
-import dataclasses
-import random
-import re
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
-from segmentation.data.dataset import SplitDataset
-from segmentation.data.loader import BatchLoader
 from segmentation.errors import CheckpointError
 from segmentation.models.unet import UNet
-from segmentation.runtime.device import choose_compute
 from segmentation.runtime.signals import StopSignal
 from segmentation.training import checkpoint
-from segmentation.training.callbacks import FitResult
-from segmentation.training.checkpoint import Snapshot
-from segmentation.training.checkpointer import DiskCheckpointer
+from segmentation.training.callbacks import Callback
+from segmentation.training.checkpointer import Checkpointer
 from segmentation.training.loop import fit
-from segmentation.training.time_budget import Budget
+from segmentation.training.state import TrainingState
+from segmentation.training.trainer import Trainer
+from tests.helpers.quick import Data, Recorder, figures, quick_trainer
 from tests.unit.data.test_loader import loaded
-from tests.unit.training.test_loop import QUICK, Notebook
 
 LOOKS = 4  # an epoch's: after each of three steps (12 images by 4), and after the epoch
 
 
-class Stopping(DiskCheckpointer):
+class Stopping(Checkpointer):
     """Keeps a training as the program does, and stops it when it looks for the nth time."""
 
-    def __init__(self, path: Path, steps: int, identity: dict[str, object] | None = None) -> None:
-        super().__init__(path, identity or {}, StopSignal())
-        self.steps, self.seen = steps, 0
+    def __init__(self, path: Path, looks: int = 0) -> None:
+        super().__init__(path, {}, StopSignal())
+        self._looks = looks
 
-    def after_step(self, take: Callable[[], Snapshot]) -> None:
-        self.seen += 1
-        if self.seen == self.steps:
-            self.interruption.asked = True
-        super().on_step_end(take)
+    def on_step_end(self, trainer: Trainer) -> None:
+        self._looks -= 1
+        self.stop_signal.asked = self._looks == 0
+        super().on_step_end(trainer)
+
+
+class Memory(Callback):
+    """A callback that has something to remember."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        self.steps += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self.steps, "picture": b"\x89PNG"}
+
+    def load_state_dict(self, state: Any) -> None:
+        assert state["picture"] == b"\x89PNG"
+        self.steps = state["steps"]
 
 
 @pytest.fixture(scope="module")
-def data(pets: Path) -> dict[str, SplitDataset]:
+def data(pets: Path) -> Data:
     return loaded(pets)
 
 
 def train(
-    data: dict[str, SplitDataset],
-    keeper: DiskCheckpointer | None,
-    notes: Notebook,
-    **changes: object,
-) -> tuple[UNet, FitResult]:
-    config = dataclasses.replace(QUICK, **changes)  # type: ignore[arg-type]
-    torch.manual_seed(config.seed)
+    data: Data, keeper: Stopping | None, *others: Callback, **changes: object
+) -> tuple[dict[str, torch.Tensor], TrainingState]:
+    """Train to the end or to where it is stopped; return the weights and how it went."""
     network = UNet(width=4, depth=3)
-    batches = BatchLoader(data["train"], data["val"], config)
-    compute = choose_compute(config)
-    return network, fit(network, batches, config, compute, [notes], keeper=keeper)
+    callbacks = (*others, keeper) if keeper else others
+    torch.manual_seed(3)
+    network = UNet(width=4, depth=3)
+    trainer = quick_trainer(data, *callbacks, network=network, **{"epochs": 3, **changes})
+    state = fit(trainer, keeper.load() if keeper else None)
+    return network.state_dict(), state
 
 
-def figures(result: FitResult) -> dict[str, list[float]]:
-    return {name: values for name, values in result.history.items() if "second" not in name}
+def stop(data: Data, path: Path, looks: int, *others: Callback, **changes: object) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(data, Stopping(path, looks), *others, **changes)
+
+
+def require_same(
+    one: tuple[dict[str, torch.Tensor], TrainingState],
+    other: tuple[dict[str, torch.Tensor], TrainingState],
+) -> None:
+    assert figures(one[1].history) == figures(other[1].history)
+    for name in ("best_epoch", "best_dice", "epoch", "stop_reason"):
+        assert getattr(one[1], name) == getattr(other[1], name)
+    for name, tensor in one[0].items():
+        assert torch.equal(tensor, other[0][name]), name
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "moments"),
     [
-        {},
-        {"ema": 0.0, "loss": "bce+dice", "precision": "bf16"},
-        {"loader_workers": 1, "ema": 0.98, "resizing": "fixed"},
+        ({}, range(1, 3 * LOOKS + 1)),
+        ({"ema": 0.0, "loss": "bce+dice", "precision": "bf16"}, [2, 6]),
+        # Twelve steps an epoch: before and behind the eighth, after which the average is updated.
+        ({"batch_size": 1, "ema": 0.98, "resizing": "fixed"}, [7, 8, 13 + 9, 2 * 13 + 12]),
     ],
-    ids=["fp32", "bf16 without average", "worker"],
+    ids=["fp32", "bf16 without average", "many steps"],
 )
 def test_a_training_stopped_after_any_step_ends_as_one_that_never_was(
-    data: dict[str, SplitDataset], tmp_path: Path, changes: dict[str, object]
+    data: Data, tmp_path: Path, changes: dict[str, object], moments: list[int]
 ) -> None:
-    whole, expected = train(data, None, Notebook(), **changes)
-    moments = [6] if "loader_workers" in changes else range(1, 4 * LOOKS + 1)
-    for steps in moments:
-        path = tmp_path / str(steps)
-        with pytest.raises(KeyboardInterrupt):
-            train(data, Stopping(path, steps), Notebook(), **changes)
+    whole = train(data, None, **changes)
+    looks = 13 if "batch_size" in changes else LOOKS
+    for moment in moments:
+        path = tmp_path / str(moment)
+        stop(data, path, moment, Memory(), **changes)
         torch.manual_seed(99)
-        notes = Notebook()
-        network, result = train(data, Stopping(path, 0), notes, **changes)
-        assert figures(result) == figures(expected)
-        assert (result.best_epoch, result.epochs) == (expected.best_epoch, expected.epochs)
-        assert result.first_step < result.last_step
-        assert notes.first is None  # an epoch is told once, by whoever ran it
-        assert len(notes.reports) == 4 - steps // LOOKS
-        for name, tensor in whole.state_dict().items():
-            assert torch.equal(tensor, network.state_dict()[name]), (steps, name)
+        notes, memory = Recorder(), Memory()
+        resumed = train(data, Stopping(path), notes, memory, **changes)
+        require_same(resumed, whole)
+        assert resumed[1].first_step < resumed[1].last_step
+        assert len(notes.metrics) == 3 - moment // looks  # an epoch is told once
+        assert memory.steps == 3 * (looks - 1)
 
 
-def test_stopped_again_and_again_it_ends_the_same(
-    data: dict[str, SplitDataset], tmp_path: Path
-) -> None:
-    whole, expected = train(data, None, Notebook())
-    for _ in range(5):
-        with pytest.raises(KeyboardInterrupt):
-            train(data, Stopping(tmp_path / "kept", 2), Notebook())
-    network, result = train(data, Stopping(tmp_path / "kept", 0), Notebook())
-    assert figures(result) == figures(expected)
-    for name, tensor in whole.state_dict().items():
-        assert torch.equal(tensor, network.state_dict()[name])
+def test_stopped_again_and_again_it_ends_the_same(data: Data, tmp_path: Path) -> None:
+    for _ in range(4):
+        stop(data, tmp_path / "kept", 2)
+    require_same(train(data, Stopping(tmp_path / "kept")), train(data, None))
 
 
-def test_one_that_is_over_only_ends_again(data: dict[str, SplitDataset], tmp_path: Path) -> None:
-    _, expected = train(data, Stopping(tmp_path / "kept", 0), Notebook())
-    notes = Notebook()
-    network, result = train(data, Stopping(tmp_path / "kept", 0), notes)
-    assert notes.reports == []
-    assert notes.result == result
-    assert result.history == expected.history
-    whole, _ = train(data, None, Notebook())
-    for name, tensor in whole.state_dict().items():
-        assert torch.equal(tensor, network.state_dict()[name])
+def test_one_that_is_over_only_ends_again(data: Data, tmp_path: Path) -> None:
+    whole, notes = train(data, Stopping(tmp_path / "kept")), Recorder()
+    require_same(train(data, Stopping(tmp_path / "kept"), notes), whole)
+    assert (notes.starts, notes.steps, notes.ends) == (1, 0, 1)
 
 
-def test_every_random_state_goes_on(data: dict[str, SplitDataset], tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        train(data, Stopping(tmp_path / "kept", 2), Notebook())
-    kept = (random.random(), np.random.random(), torch.rand(1).item())  # noqa: S311
-    keeper = Stopping(tmp_path / "kept", 1)
-    with pytest.raises(KeyboardInterrupt):
-        train(data, keeper, Notebook())
-    # Training itself draws from none of them.
-    drawn = (random.random(), np.random.random(), torch.rand(1).item())  # noqa: S311
-    assert drawn == kept
+def test_it_says_where_it_stands(data: Data, tmp_path: Path) -> None:
+    for looks, expected in ((LOOKS + 1, "2 of it is under way"), (LOOKS, "1 of it is over")):
+        path = tmp_path / str(looks)
+        stop(data, path, looks)
+        state = TrainingState.from_dict(checkpoint.load(path)["state"])
+        assert state.position() == f"epoch {expected}"
 
 
-def test_a_checkpoint_of_another_training_is_refused_with_what_differs(
-    data: dict[str, SplitDataset], tmp_path: Path
-) -> None:
+def test_a_checkpoint_of_another_network_is_refused(data: Data, tmp_path: Path) -> None:
     path = tmp_path / "kept"
-    with pytest.raises(KeyboardInterrupt):
-        train(data, Stopping(path, 2, {"model.width": 4, "training.lr": 0.01}), Notebook())
-    with pytest.raises(CheckpointError) as refused:
-        train(data, Stopping(path, 0, {"model.width": 8, "training.lr": 0.01}), Notebook())
-    assert "model.width 4 there, 8 here" in str(refused.value)
-    assert "lr" not in str(refused.value).partition("training: ")[2].partition(";")[0]
-    assert str(path) in str(refused.value)
+    stop(data, path, 2)
+    other = quick_trainer(data, network=UNet(width=8, depth=3))
+    with pytest.raises(CheckpointError, match=f"{path}: is of another network than"):
+        fit(other, Stopping(path).load())
 
 
-def test_a_checkpoint_of_another_network_is_refused(
-    data: dict[str, SplitDataset], tmp_path: Path
-) -> None:
-    path = tmp_path / "kept"
-    with pytest.raises(KeyboardInterrupt):
-        train(data, Stopping(path, 2), Notebook())
-    config = dataclasses.replace(QUICK)
-    batches = BatchLoader(data["train"], data["val"], config)
-    with pytest.raises(CheckpointError, match="is of another network: of "):
-        fit(
-            UNet(width=8, depth=3),
-            batches,
-            config,
-            choose_compute(config),
-            keeper=Stopping(path, 0),
+def test_a_checkpoint_comes_at_its_interval_and_at_the_end(data: Data, tmp_path: Path) -> None:
+    for interval, number in ((3600, 1), (0, 3)):
+        saved: list[tuple[Path, bool]] = []
+        path = tmp_path / str(interval)
+        keeper = Checkpointer(
+            path, {}, StopSignal(), lambda *args, saved=saved: saved.append(args), interval
         )
+        fit(quick_trainer(data, keeper, epochs=3))
+        assert saved == [(path, False)] * number
+        assert keeper.seconds > 0
+        assert checkpoint.load(path)["state"]["epoch"] == 3
 
 
-def test_a_checkpoint_comes_at_its_rhythm_and_at_the_end(
-    data: dict[str, SplitDataset], tmp_path: Path
-) -> None:
-    path = tmp_path / "kept"
-    rare = DiskCheckpointer(path, {}, StopSignal(), rhythm=3600)
-    train(data, rare, Notebook())
-    assert rare.kept == 1
-    path.unlink()
-    often = DiskCheckpointer(path, {}, StopSignal(), rhythm=0)
-    train(data, often, Notebook())
-    assert often.kept == 4
-    assert checkpoint.read(path).metadata["course"]["epoch"] == 4
+def test_a_checkpoint_comes_when_a_clock_has_changed_the_end(data: Data, tmp_path: Path) -> None:
+    class Clock(Callback):
+        def on_epoch_end(self, trainer: Trainer, metrics: object) -> None:
+            if trainer.state.epoch == 1:
+                trainer.state.schedule.change(1, 5)
 
-
-def test_what_others_need_to_go_on_is_kept_with_it(
-    data: dict[str, SplitDataset], tmp_path: Path
-) -> None:
-    path = tmp_path / "kept"
-    told: list[tuple[Path, bool]] = []
-    extra = {"pictures/0/0": np.arange(5, dtype=np.uint8)}
-    keeper = DiskCheckpointer(
-        path, {}, StopSignal(), lambda: extra, lambda file, urgent: told.append((file, urgent))
-    )
-    train(data, keeper, Notebook())
-    assert told == [(path, False)]
-    np.testing.assert_array_equal(checkpoint.read(path).arrays["pictures/0/0"], np.arange(5))
-
-
-def test_a_budget_goes_on_with_the_time_that_is_left() -> None:
-    budget = Budget(90.0, [(0.4, 0.1), (1.0, 0.4)], 3.0)
-    budget.start()
-    state = budget.state()
-    assert re.fullmatch(r"0\.0\d*|\d\.?\d*e-\d+", repr(state["used"]))
-    again = Budget.restored({**state, "used": 30.0})
-    again.start()
-    assert again.state()["used"] == pytest.approx(30.0, abs=1.0)
-    assert (again.asked, again.epochs(), str(again)) == (90.0, budget.epochs(), "90 s")
+    keeper = Checkpointer(tmp_path / "kept", {}, StopSignal(), interval=3600)
+    epochs: list[int] = []
+    keeper._on_save = lambda path, urgent: epochs.append(checkpoint.load(path)["state"]["epoch"])
+    fit(quick_trainer(data, Clock(), keeper))
+    assert epochs == [1, 5]

@@ -1,10 +1,11 @@
-"""The one-cycle schedule, progressive resizing, and a plan whose end may move."""
+"""The one-cycle schedule, progressive resizing, and a plan whose end may move to keep a budget."""
 
 import pytest
 import torch
 
 from segmentation.training.schedule import Schedule, one_cycle, resolution_at, resolution_schedule
-from segmentation.training.time_budget import Budget
+from segmentation.training.state import TrainingState
+from segmentation.training.time_budget import TimeBudget
 
 
 def test_one_cycle_is_pytorchs() -> None:
@@ -24,76 +25,63 @@ def test_one_cycle_is_pytorchs() -> None:
 
 def test_stages_by_hand() -> None:
     assert resolution_schedule(128, 16) == [(0.4, 64), (0.7, 96), (1.0, 128)]
-    assert resolution_schedule(100, 16) == [
-        (0.4, 64),
-        (0.7, 80),
-        (1.0, 100),
-    ]  # up to multiples of 16
+    # Up to multiples of 16.
+    assert resolution_schedule(100, 16) == [(0.4, 64), (0.7, 80), (1.0, 100)]
     assert resolution_schedule(48, 16) == [(0.4, 32), (1.0, 48)]  # three quarters would be 48 again
     assert resolution_schedule(32, 16) == [(1.0, 32)]  # at half the size one pixel would be left
-    plan = resolution_schedule(128, 16)
-    sides = [resolution_at(plan, progress) for progress in (0, 0.39, 0.4, 0.69, 0.7, 0.99, 1)]
-    assert sides == [64, 64, 96, 96, 128, 128, 128]
+    stages = resolution_schedule(128, 16)
+    sizes = [resolution_at(stages, progress) for progress in (0, 0.39, 0.4, 0.69, 0.7, 0.99, 1)]
+    assert sizes == [64, 64, 96, 96, 128, 128, 128]
 
 
-def test_a_plan_counts_steps() -> None:
-    plan = Schedule(epochs=4, steps=5)
-    assert plan.progress(1) == 0
-    assert plan.progress(2, 1) == pytest.approx(6 / 20)
-    assert plan.progress(5) == 1
-    assert plan.progress(9) == 1
+def test_a_schedule_counts_steps() -> None:
+    schedule = Schedule(epochs=4, steps=5)
+    assert schedule.progress(1) == 0
+    assert schedule.progress(2, 1) == pytest.approx(6 / 20)
+    assert schedule.progress(5) == 1
+    assert schedule.progress(9) == 1
 
 
-def test_a_changed_plan_goes_on_from_where_it_was() -> None:
-    plan = Schedule(epochs=10, steps=2)
-    plan.change(done=4, epochs=6)
-    assert plan.epochs == 6
-    assert plan.progress(5) == pytest.approx(0.4)
-    assert plan.progress(5, 1) == pytest.approx(0.4 + 0.6 / 4)
-    assert plan.progress(7) == 1
-    plan.change(done=5, epochs=8)
-    assert plan.progress(6) == pytest.approx(0.7)
-    assert plan.progress(8) == pytest.approx(0.9)
+def test_a_changed_schedule_goes_on_from_where_it_was() -> None:
+    schedule = Schedule(epochs=10, steps=2)
+    schedule.change(done=4, epochs=6)
+    assert schedule.epochs == 6
+    assert schedule.progress(5) == pytest.approx(0.4)
+    assert schedule.progress(5, 1) == pytest.approx(0.4 + 0.6 / 4)
+    assert schedule.progress(7) == 1
+    schedule.change(done=5, epochs=8)
+    assert schedule.progress(6) == pytest.approx(0.7)
+    assert schedule.progress(8) == pytest.approx(0.9)
 
 
 #: Seconds an epoch: one for the first half of training, three for the second: two in the mean.
 COSTS = [(0.5, 1.0), (1.0, 3.0)]
 
 
-class Clock:
-    """The time that `Budget` is told."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def perf_counter(self) -> float:
-        return self.now
-
-
 @pytest.mark.parametrize("seconds", [10.0, 90.0, 301.0])
 @pytest.mark.parametrize("speed", [0.5, 1.0, 1.7])
-def test_a_budget_is_kept_whatever_the_speed(
-    monkeypatch: pytest.MonkeyPatch, seconds: float, speed: float
-) -> None:
-    clock = Clock()
-    monkeypatch.setattr("segmentation.training.time_budget.time", clock)
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_budget_is_kept_whatever_the_speed(seconds: float, speed: float, stopped: bool) -> None:
     costs = [(share, cost / 20) for share, cost in COSTS]
-    budget = Budget(seconds, costs)
+    budget = TimeBudget(seconds, costs)
     assert budget.epochs() == round(seconds * 10)
-    plan = Schedule(budget.epochs(), steps=3)
-    budget.start()
-    done = 0
-    while done < plan.epochs:
-        end = plan.progress(done + 2)
+    state = TrainingState(Schedule(budget.epochs(), steps=3))
+    while not state.finished:
+        end = state.schedule.progress(state.epoch + 2)
         cost = next((cost for share, cost in costs if end < share), costs[-1][1])
-        clock.now += cost / speed
-        done += 1
-        budget.correct(plan, done)
-    assert clock.now - 100 == pytest.approx(seconds, rel=0.05)
+        state.seconds += cost / speed
+        state.epoch += 1
+        if not state.finished:
+            budget.correct(state)
+        if stopped:  # after every epoch, and gone on with
+            saved, budget = budget.state_dict(), TimeBudget(seconds, costs)
+            budget.load_state_dict(saved)
+    assert state.seconds == pytest.approx(seconds, rel=0.05)
     assert bool(budget.changes) == (speed != 1)
+    assert str(budget).startswith(f"{seconds:g} s")
 
 
 def test_a_budget_for_less_than_an_epoch_is_one_epoch_and_says_what_it_takes() -> None:
-    assert Budget(0.1, COSTS).epochs() == 1
-    assert Budget(0.1, COSTS).expected(1) == pytest.approx(2)
-    assert Budget(9.0, COSTS, rehearsed=1.0).expected(4) == pytest.approx(9)
+    assert TimeBudget(0.1, COSTS).epochs() == 1
+    assert TimeBudget(0.1, COSTS).seconds(1) == pytest.approx(2)
+    assert TimeBudget(9.0, COSTS, measuring=1.0).seconds(4) == pytest.approx(9)
