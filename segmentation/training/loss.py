@@ -13,18 +13,16 @@ from torch.nn import functional
 from segmentation.metrics.segmentation import soft_dice_losses
 from segmentation.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 
-#: A part of a loss. Takes logits, mask in {0, 1} and valid in {0, 1}, float (N, 1, S, S) each, where
-#: pixels that are not valid must not count. Returns float (2,): a sum, and what to divide it by;
-#: of images that are taken one by one, both add up to what they are of all images at once.
+#: A part of a loss. Takes logits, mask in {0, 1} and valid in {0, 1}, float (N, 1, S, S) each;
+#: pixels that are not valid must not count. Returns float (2,): a sum, and what to divide it by.
+#: Of images that are taken one by one, both must add up to what they are of all images at once.
 Term = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def cross_entropy(logits: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
     """Return the binary cross-entropy, summed, and the number of pixels that count."""
     # Weighted and summed by the library, which takes fewer passes over memory.
-    total = functional.binary_cross_entropy_with_logits(
-        logits, mask, weight=valid, reduction="sum"
-    )
+    total = functional.binary_cross_entropy_with_logits(logits, mask, weight=valid, reduction="sum")
     return torch.stack([total, valid.sum()])
 
 

@@ -14,8 +14,9 @@ from segmentation.models.unet import UNet
 from segmentation.runtime.device import choose_compute
 from segmentation.runtime.process_group import init_process_group
 from segmentation.training.loop import fit
+from segmentation.training.trainer import Trainer
+from tests.helpers.quick import QUICK, Recorder, figures
 from tests.unit.data.test_loader import loaded
-from tests.unit.training.test_loop import QUICK, Notebook
 
 
 def main() -> None:
@@ -31,16 +32,16 @@ def main() -> None:
             if valid.any()
         ]
         torch.manual_seed(config.seed + group.shard.rank)  # the main process's weights count
-        network, notes = UNet(width=4, depth=3), Notebook()
+        network, notes = UNet(width=4, depth=3), Recorder()
         compute = choose_compute(config, group.local_rank)
-        observers = [notes] if group.is_main_process else []
-        result = fit(network, batches, config, compute, observers, group=group)
+        callbacks = [notes] if group.is_main_process else []
+        result = fit(Trainer(network, batches, config, compute, group, callbacks))
         weights = b"".join(one.detach().numpy().tobytes() for one in network.state_dict().values())
         found = {
-            "history": {k: v for k, v in result.history.items() if "second" not in k},
+            "history": figures(result.history),
             "weights": hashlib.sha256(weights).hexdigest(),
             "seen": seen,
-            "samples": [report.samples(5).tolist() for report in notes.reports[-1:]],
+            "samples": [samples.tolist() for samples in notes.samples[-1:]],
             "best": result.best_epoch,
         }
         (out / f"{group.shard.rank}.json").write_text(json.dumps(found))

@@ -83,8 +83,7 @@ def test_a_full_disk_ends_the_run_as_failed_with_its_last_checkpoint_whole(
     assert "Traceback" not in err
     assert "No space left on device" in err
     assert "free some space" in err
-    kept = checkpoint.read(checkpoint_of(program))
-    assert kept.metadata["course"]["epoch"] >= 1
+    assert checkpoint.load(checkpoint_of(program))["state"]["epoch"] >= 1
     filler.unlink()
     run_id, status = the_run(program)
     assert status == "FAILED"
@@ -114,7 +113,7 @@ def test_a_folder_that_turns_read_only_ends_the_run_as_failed(
     assert "Traceback" not in err
     assert "make it writable" in err
     assert the_run(program)[1] == "FAILED"
-    assert checkpoint.read(checkpoint_of(program)).metadata["course"]["epoch"] >= 1
+    assert checkpoint.load(checkpoint_of(program))["state"]["epoch"] >= 1
 
 
 def test_too_little_memory_ends_the_run_as_failed_with_what_to_lower(

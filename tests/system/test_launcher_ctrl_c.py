@@ -8,6 +8,7 @@ import mlflow
 import psutil
 
 from segmentation.training import checkpoint
+from segmentation.training.state import TrainingState
 from tests.helpers.programs import PROJECT, Program, entry_command, read_until, wait_until_gone
 from tests.helpers.stopped import SHORT
 
@@ -27,12 +28,12 @@ def test_ctrl_c_under_mlflow_run_writes_a_checkpoint_too(program: Program, pets:
         process.kill()
     (run,) = mlflow.MlflowClient(program.store).search_runs(["0"])
     assert run.info.status in ("KILLED", "FAILED")  # whoever is the last to say
-    kept = checkpoint.read(program.cache / "runs" / run.info.run_id / "checkpoint")
-    epoch = kept.metadata["course"]["epoch"]
-    assert epoch >= 1
+    kept = checkpoint.load(program.cache / "runs" / run.info.run_id / "checkpoint")
+    state = TrainingState.from_dict(kept["state"])
+    assert state.epoch >= 1
     again = program.start(*entry_command("train", resume=run.info.run_id))
     try:
-        read_until(again, f"Going on with {run.info.run_name}: epoch {epoch} of it is ")
+        read_until(again, f"Going on with {run.info.run_name}: {state.position()}")
     finally:
         again.kill()
         again.communicate()

@@ -17,7 +17,7 @@ from segmentation.data.sources import Source
 from segmentation.models.unet import build_unet
 from segmentation.runtime.device import Compute
 from segmentation.tracking.logging.callback import TrackingCallback
-from segmentation.tracking.runs.checkpoints import keeper_of
+from segmentation.tracking.runs.checkpoints import run_checkpointer
 from segmentation.tracking.runs.run import Run
 from segmentation.tracking.runs.training_run import training_run
 from segmentation.tracking.summaries.benchmarks import SuiteSummary
@@ -168,7 +168,8 @@ def _measure_width(config: Config, splits: Splits, compute: Compute, repeats: in
     def epoch(one: Trainer, side: int) -> Case:
         def work() -> None:
             one.resolution_schedule = [(1.0, side)]  # whatever side the epoch would have
-            one.train_epoch(next(numbers))
+            one.state.epoch = next(numbers) - 1
+            one.train_epoch()
 
         return lambda: seconds(work) / len(train)
 
@@ -221,18 +222,19 @@ def _track(config: Config, splits: Splits, compute: Compute, parent: Run) -> dic
     batches = BatchLoader(splits["train"], val, training)
     with training_run("benchmark: a tracked training", {}, parent=parent) as run:
         tracker = TrackingCallback(run, val, training.epochs)
-        watch, keeper = Stopwatch(tracker), keeper_of(run, {}, tracker)
+        watch, checkpointer = Stopwatch(tracker), run_checkpointer(run, {})
         network = build_unet(config.model, training.seed)
-        result = fit(network, batches, training, compute, [watch], keeper=keeper)
+        callbacks: list[Any] = [watch, checkpointer]
+        result = fit(Trainer(network, batches, training, compute, callbacks=callbacks))
         background = run.uploader.busy + run.heartbeat.busy  # seconds of a processor
     after, dice = watch.seconds.pop("on_fit_end"), result.history["val/dice"]
     best = sum(value > max(dice[:epoch], default=-1) for epoch, value in enumerate(dice))
     return {
         "tracked_loop_share_of_tracking": watch.seconds.total() / result.seconds,
         "tracked_loop_seconds": result.seconds,
-        "tracked_loop_share_of_checkpoints": keeper.seconds / result.seconds,
+        "tracked_loop_share_of_checkpoints": checkpointer.seconds / result.seconds,
         "tracked_loop_share_of_background": background / result.seconds,
-        "tracked_epochs": float(result.epochs),
+        "tracked_epochs": float(result.epoch),
         "tracked_epochs_that_were_best": float(best),
         "tracking_after_loop_seconds": after,
     }

@@ -1,11 +1,9 @@
-"""The one-cycle schedule, progressive resizing, and a plan whose end may move to keep a budget."""
+"""The one-cycle schedule, progressive resizing, and a schedule whose end may move."""
 
 import pytest
 import torch
 
 from segmentation.training.schedule import Schedule, one_cycle, resolution_at, resolution_schedule
-from segmentation.training.state import TrainingState
-from segmentation.training.time_budget import TimeBudget
 
 
 def test_one_cycle_is_pytorchs() -> None:
@@ -52,36 +50,3 @@ def test_a_changed_schedule_goes_on_from_where_it_was() -> None:
     schedule.change(done=5, epochs=8)
     assert schedule.progress(6) == pytest.approx(0.7)
     assert schedule.progress(8) == pytest.approx(0.9)
-
-
-#: Seconds an epoch: one for the first half of training, three for the second: two in the mean.
-COSTS = [(0.5, 1.0), (1.0, 3.0)]
-
-
-@pytest.mark.parametrize("seconds", [10.0, 90.0, 301.0])
-@pytest.mark.parametrize("speed", [0.5, 1.0, 1.7])
-@pytest.mark.parametrize("stopped", [False, True])
-def test_a_budget_is_kept_whatever_the_speed(seconds: float, speed: float, stopped: bool) -> None:
-    costs = [(share, cost / 20) for share, cost in COSTS]
-    budget = TimeBudget(seconds, costs)
-    assert budget.epochs() == round(seconds * 10)
-    state = TrainingState(Schedule(budget.epochs(), steps=3))
-    while not state.finished:
-        end = state.schedule.progress(state.epoch + 2)
-        cost = next((cost for share, cost in costs if end < share), costs[-1][1])
-        state.seconds += cost / speed
-        state.epoch += 1
-        if not state.finished:
-            budget.correct(state)
-        if stopped:  # after every epoch, and gone on with
-            saved, budget = budget.state_dict(), TimeBudget(seconds, costs)
-            budget.load_state_dict(saved)
-    assert state.seconds == pytest.approx(seconds, rel=0.05)
-    assert bool(budget.changes) == (speed != 1)
-    assert str(budget).startswith(f"{seconds:g} s")
-
-
-def test_a_budget_for_less_than_an_epoch_is_one_epoch_and_says_what_it_takes() -> None:
-    assert TimeBudget(0.1, COSTS).epochs() == 1
-    assert TimeBudget(0.1, COSTS).seconds(1) == pytest.approx(2)
-    assert TimeBudget(9.0, COSTS, measuring=1.0).seconds(4) == pytest.approx(9)

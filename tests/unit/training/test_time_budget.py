@@ -1,0 +1,78 @@
+"""A time for training: as many epochs as fit, kept to, and nothing else changed by measuring."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from segmentation.data.loader import BatchLoader
+from segmentation.models.unet import UNet
+from segmentation.runtime.device import choose_compute
+from segmentation.training.loop import fit
+from segmentation.training.schedule import Schedule
+from segmentation.training.state import TrainingState
+from segmentation.training.time_budget import TimeBudget, fit_to_budget
+from tests.helpers.quick import QUICK, quick_trainer
+from tests.unit.data.test_loader import loaded
+
+#: Seconds an epoch: one for the first half of training, three for the second: two in the mean.
+COSTS = [(0.5, 1.0), (1.0, 3.0)]
+
+
+@pytest.mark.parametrize("seconds", [10.0, 90.0, 301.0])
+@pytest.mark.parametrize("speed", [0.5, 1.0, 1.7])
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_budget_is_kept_whatever_the_speed(seconds: float, speed: float, stopped: bool) -> None:
+    costs = [(share, cost / 20) for share, cost in COSTS]
+    budget = TimeBudget(seconds, costs)
+    assert budget.epochs() == round(seconds * 10)
+    state = TrainingState(Schedule(budget.epochs(), steps=3))
+    while not state.finished:
+        end = state.schedule.progress(state.epoch + 2)
+        cost = next((cost for share, cost in costs if end < share), costs[-1][1])
+        state.seconds += cost / speed
+        state.epoch += 1
+        if not state.finished:
+            budget.correct(state)
+        if stopped:  # after every epoch, and gone on with
+            saved, budget = budget.state_dict(), TimeBudget(seconds, costs)
+            budget.load_state_dict(saved)
+    assert state.seconds == pytest.approx(seconds, rel=0.05)
+    assert bool(budget.changes) == (speed != 1)
+    assert str(budget).startswith(f"{seconds:g} s")
+
+
+def test_a_budget_for_less_than_an_epoch_is_one_epoch_and_says_what_it_takes() -> None:
+    assert TimeBudget(0.1, COSTS).epochs() == 1
+    assert TimeBudget(0.1, COSTS).seconds(1) == pytest.approx(2)
+    assert TimeBudget(9.0, COSTS, measuring=1.0).seconds(4) == pytest.approx(9)
+
+
+def test_more_time_is_more_epochs_and_measuring_leaves_no_trace(pets: Path) -> None:
+    data = loaded(pets)
+    batches = BatchLoader(data["train"], data["val"], QUICK)
+    networks = [UNet(width=4, depth=3) for _ in range(2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    epochs = []
+    for seconds in (1.0, 4.0):
+        config, budget = fit_to_budget(seconds, networks[1], batches, QUICK, choose_compute(QUICK))
+        assert dataclasses.replace(config, epochs=QUICK.epochs) == QUICK
+        assert budget.epochs() == config.epochs
+        epochs.append(config.epochs)
+    assert epochs[1] > epochs[0]  # by how much depends on what else runs
+    for network in networks:
+        fit(quick_trainer(data, network=network))
+    weights = [network.state_dict() for network in networks]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_budget_changes_the_end_of_a_training(pets: Path) -> None:
+    budget = TimeBudget(0.2, [(1.0, 20.0)])
+    state = fit(quick_trainer(loaded(pets), budget, epochs=budget.epochs()))
+    assert state.epoch == 1
+    budget = TimeBudget(5.0, [(1.0, 5 / 3)])  # epochs take a hundredth of that
+    budget.expected = -1.0
+    state = fit(quick_trainer(loaded(pets), budget, epochs=3))
+    assert budget.changes == []  # nothing is sure before a tenth of the time
+    assert (state.epoch, state.schedule.epochs) == (3, 3)
