@@ -16,6 +16,7 @@ from segmentation.data.loader import Batch, BatchLoader
 from segmentation.data.sources import Source
 from segmentation.models.unet import build_unet
 from segmentation.runtime.device import Compute
+from segmentation.runtime.signals import StopSignal
 from segmentation.tracking.logging.callback import TrackingCallback
 from segmentation.tracking.runs.checkpoints import run_checkpointer
 from segmentation.tracking.runs.run import Run
@@ -222,7 +223,7 @@ def _track(config: Config, splits: Splits, compute: Compute, parent: Run) -> dic
     batches = BatchLoader(splits["train"], val, training)
     with training_run("benchmark: a tracked training", {}, parent=parent) as run:
         tracker = TrackingCallback(run, val, training.epochs)
-        watch, checkpointer = Stopwatch(tracker), run_checkpointer(run, {})
+        watch, checkpointer = Stopwatch(tracker), run_checkpointer(run, {}, StopSignal())
         network = build_unet(config.model, training.seed)
         callbacks: list[Any] = [watch, checkpointer]
         result = fit(Trainer(network, batches, training, compute, callbacks=callbacks))

@@ -65,14 +65,3 @@ def test_more_time_is_more_epochs_and_measuring_leaves_no_trace(pets: Path) -> N
         fit(quick_trainer(data, network=network))
     weights = [network.state_dict() for network in networks]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-
-
-def test_a_budget_changes_the_end_of_a_training(pets: Path) -> None:
-    budget = TimeBudget(0.2, [(1.0, 20.0)])
-    state = fit(quick_trainer(loaded(pets), budget, epochs=budget.epochs()))
-    assert state.epoch == 1
-    budget = TimeBudget(5.0, [(1.0, 5 / 3)])  # epochs take a hundredth of that
-    budget.expected = -1.0
-    state = fit(quick_trainer(loaded(pets), budget, epochs=3))
-    assert budget.changes == []  # nothing is sure before a tenth of the time
-    assert (state.epoch, state.schedule.epochs) == (3, 3)
