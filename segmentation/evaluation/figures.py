@@ -41,27 +41,23 @@ def panel(image: Picture, mask: Mask, prediction: Mask, height: int) -> Picture:
     width = max(1, round(height * aspect))
     size = (width, height)
     photo = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
-    truth, said = (
+    truth, found = (
         np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST), dtype=bool)
         for pixels in (mask, prediction)
     )
     outcome = photo
-    for pixels, color in ((truth & said, _HIT), (~truth & said, _FALSE), (truth & ~said, _MISSED)):
+    for pixels, color in (
+        (truth & found, _HIT),
+        (~truth & found, _FALSE),
+        (truth & ~found, _MISSED),
+    ):
         outcome = _tint(outcome, pixels, color)
     gap = np.full((height, 4, 3), 255, np.uint8)
     return np.concatenate([photo, gap, _tint(photo, truth, _HIT), gap, outcome], axis=1)
 
 
 def overlay(image: Picture, prediction: Mask) -> Picture:
-    """Lay a prediction over its photo, in green.
-
-    Args:
-        image: uint8 (H, W, 3), RGB.
-        prediction: bool (H, W).
-
-    Returns:
-        uint8 (H, W, 3).
-    """
+    """Lay a prediction, bool (H, W), over its photo, uint8 (H, W, 3), in green."""
     return _tint(image, prediction, _HIT)
 
 
@@ -89,7 +85,7 @@ def sheet(panels: Sequence[Picture], captions: Sequence[str], columns: int) -> P
 
 
 def progress(moments: Mapping[int, Sequence[Picture]], names: Sequence[str]) -> Picture:
-    """Lay out what the network said of some images while it was trained, a row an image.
+    """Lay out what the network predicted for some images while it was trained, a row an image.
 
     Args:
         moments: square panels (see `panel`), one of each image, by epoch.

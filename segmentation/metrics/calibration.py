@@ -1,6 +1,6 @@
 """What probabilities are worth: Dice over thresholds, and whether 0.8 means 80 %.
 
-Calibration is told as in C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On Calibration of Modern
+Calibration is measured as in C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On Calibration of Modern
 Neural Networks", ICML 2017: pixels are sorted into ten bins by their probability of pet; the
 expected calibration error is the mean over pixels of the distance between a bin's mean probability
 and its share of pet.
@@ -34,11 +34,9 @@ class Histogram:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Bin:
-    """Pixels of several images whose probability lies in a tenth.
+    """Pixels of several images whose probability lies in a tenth, from `low` on.
 
     Attributes:
-        low: where the tenth begins, 0.0 to 0.9.
-        pixels: how many.
         probability: their mean probability of pet, in [0, 1].
         share: the share of them that is pet, in [0, 1].
     """
@@ -52,13 +50,7 @@ class Bin:
 def histogram(
     probability: NDArray[np.float32], mask: NDArray[np.uint8], valid: NDArray[np.uint8]
 ) -> Histogram:
-    """Sort the pixels of an image by probability.
-
-    Args:
-        probability: float32 (H, W) in [0, 1].
-        mask: uint8 (H, W) in {0, 1}, the truth.
-        valid: uint8 (H, W) in {0, 1}; where 0, the pixel does not count.
-    """
+    """Sort the pixels of an image, (H, W), by probability; where `valid` is 0, none counts."""
     counted = valid.ravel() == 1
     values = probability.ravel()[counted]
     pet = mask.ravel()[counted] == 1

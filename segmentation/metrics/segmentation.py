@@ -59,7 +59,7 @@ class Counts:
         return _ratio(self.tp, self.tp + self.fp + self.fn)
 
     def accuracy(self) -> Floats:
-        """Return the share of pixels told rightly in each image, float64 (N,) in [0, 1]."""
+        """Return the share of right pixels in each image, float64 (N,) in [0, 1]."""
         return _ratio(self.tp + self.tn, self.tp + self.fp + self.fn + self.tn)
 
     def mean(self) -> Scores:

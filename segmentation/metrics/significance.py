@@ -1,6 +1,5 @@
 """Which of several trainings is better: paired over images, with the noise of the seeds."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,27 +13,16 @@ Floats = NDArray[np.float64]
 _FLIPS = 9_999
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """The mean Dice of one configuration less that of another, on the same images.
-
-    Attributes:
-        difference: of the means over seeds and images.
-        low, high: ends of its interval.
-        level: the interval's coverage, in (0, 1).
-        images, seeds: how many of each it rests on.
-    """
+class Comparison(NamedTuple):
+    """The mean Dice of one configuration less that of another on N `images`, and its interval."""
 
     difference: float
     low: float
     high: float
-    level: float
     images: int
-    seeds: int
 
     @property
     def verdict(self) -> str:
-        """Say in plain words what the interval means."""
         if self.low > 0:
             return "better"
         if self.high < 0:
@@ -98,7 +86,7 @@ class Spread(NamedTuple):
 
 
 def compare(first: Floats, second: Floats, between_seeds: Spread, level: float) -> Comparison:
-    """Compare two configurations, each trained with some seeds and judged on the same images.
+    """Compare two configurations, each trained with some seeds and scored on the same images.
 
     Two sources of noise are added: other images would have been drawn, and other seeds. The first
     is the variance over images of the paired difference, divided by their number; the second the
@@ -125,14 +113,7 @@ def compare(first: Floats, second: Floats, between_seeds: Spread, level: float) 
     else:
         freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
         half = float(stdtrit(freedom, (1 + level) / 2)) * math.sqrt(variance)
-    return Comparison(
-        difference=difference,
-        low=difference - half,
-        high=difference + half,
-        level=level,
-        images=images,
-        seeds=min(len(first), len(second)),
-    )
+    return Comparison(difference, difference - half, difference + half, images)
 
 
 def seed_spread(groups: Sequence[Floats]) -> Spread:

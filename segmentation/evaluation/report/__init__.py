@@ -1,1 +1,1 @@
-"""What an analysis found, told in words and pictures."""
+"""What an analysis found, in words and pictures."""
