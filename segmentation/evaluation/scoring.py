@@ -21,7 +21,7 @@ from segmentation.data.oxford_pets import Example
 from segmentation.errors import DataError
 from segmentation.metrics.segmentation import Counts, Scores, bootstrap_interval, count, join
 from segmentation.models.predictor import BATCH, Model, one_thread_each, workers_for
-from segmentation.utils.concurrency import Progress, batched, prefetch
+from segmentation.utils.concurrency import Progress, batched, ignore_progress, prefetch
 
 #: A pixel is called pet where its probability is above this.
 THRESHOLD = 0.5
@@ -89,7 +89,7 @@ def score_images(
     measure: Callable[[ScoredImage], _Measured],
     *,
     pictures: Pictures | None = None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = ignore_progress,
     read: Reader = read_files,
 ) -> tuple[list[_Measured], tuple[str, ...]]:
     """Score examples at their own size; few images are in memory at a time.

@@ -16,6 +16,10 @@ _Input = TypeVar("_Input")
 _Output = TypeVar("_Output")
 
 
+def ignore_progress(done: int, total: int) -> None:
+    """Show no progress."""
+
+
 def in_parallel(
     function: Callable[[_Input], _Output], inputs: Sequence[_Input], progress: Progress
 ) -> list[_Output]:

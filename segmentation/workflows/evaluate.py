@@ -17,7 +17,7 @@ from segmentation.tracking.registry.loading import LoadedModel, default_model, l
 from segmentation.tracking.runs.run import tracked_run
 from segmentation.tracking.store import connect
 from segmentation.tracking.summaries.evaluations import log_analysis, log_report, note_on_version
-from segmentation.utils.concurrency import Progress
+from segmentation.utils.concurrency import Progress, ignore_progress
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def evaluate_model(
     config: Config,
     *,
     allow_pickle: bool = False,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = ignore_progress,
 ) -> EvaluationResult:
     """Score a model on a split in every way, and log a run with a report.
 

@@ -29,7 +29,7 @@ from segmentation.tracking.registry.loading import default_model, load
 from segmentation.tracking.registry.photo_model import PhotoError, mask_png, read_photo
 from segmentation.tracking.store import connect
 from segmentation.tracking.summaries.predictions import PredictionSummary, log_prediction
-from segmentation.utils.concurrency import Progress, batched, prefetch
+from segmentation.utils.concurrency import Progress, batched, ignore_progress, prefetch
 from segmentation.utils.files import atomic_write, read_regular_file
 from segmentation.utils.paths import printable
 
@@ -48,7 +48,7 @@ def predict(
     config: Config,
     *,
     allow_pickle: bool = False,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = ignore_progress,
 ) -> PredictionSummary:
     """Write a mask for each photo of a folder, and log a run of it.
 

@@ -23,7 +23,7 @@ from segmentation.tracking.registry.loading import default_model, load, seen_ima
 from segmentation.tracking.registry.versions import VersionRef, version_info
 from segmentation.tracking.runs.run import Run, tracked_run
 from segmentation.tracking.store import StoreError, connect
-from segmentation.utils.concurrency import Progress
+from segmentation.utils.concurrency import Progress, ignore_progress
 
 _TRIES = 5
 _log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class GateEvaluator:
         self,
         source: Source,
         border: str,
-        progress: Progress = lambda done, total: None,
+        progress: Progress = ignore_progress,
         device: torch.device | None = None,
     ) -> None:
         self._examples = gate_of(read_trainval(source.root))
@@ -92,7 +92,7 @@ def promote_model(
     config: Config,
     *,
     force: bool = False,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = ignore_progress,
 ) -> Decision:
     """Compare a version with the champion of its name in a run; promote it if it is better.
 

@@ -38,7 +38,7 @@ from segmentation.training.loop import fit
 from segmentation.training.state import TrainingState
 from segmentation.training.time_budget import TimeBudget, fit_to_budget
 from segmentation.training.trainer import Trainer
-from segmentation.utils.concurrency import Progress
+from segmentation.utils.concurrency import Progress, ignore_progress
 
 Splits = Mapping[str, SplitDataset]
 
@@ -53,10 +53,6 @@ _MAY_DIFFER = (
     "training.loader_workers",
     "training.precision",
 )
-
-
-def ignore_progress(done: int, total: int) -> None:
-    """Show no progress."""
 
 
 @dataclasses.dataclass(kw_only=True)

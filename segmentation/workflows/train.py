@@ -27,9 +27,9 @@ from segmentation.training.callbacks import Callback
 from segmentation.training.checkpoint import Checkpoint
 from segmentation.training.state import TrainingState
 from segmentation.training.time_budget import TimeBudget
-from segmentation.utils.concurrency import Progress
+from segmentation.utils.concurrency import Progress, ignore_progress
 from segmentation.workflows.promote import GateEvaluator, try_promote
-from segmentation.workflows.session import TrainingSession, ignore_progress
+from segmentation.workflows.session import TrainingSession
 
 _log = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from segmentation.evaluation.analysis import BORDERS, IMAGE_SCORES, Analysis, Im
 from segmentation.evaluation.report.report import ReportContext, html_report, report_figures
 from segmentation.evaluation.scoring import ScoredImage
 from segmentation.models.predictor import Photo, Probability
+from segmentation.utils.concurrency import ignore_progress
 
 #: Trimap and probability of an image of one row: pet, pet, border, border, four of background.
 TRIMAP = [1, 1, 3, 3, 2, 2, 2, 2]
@@ -62,7 +63,7 @@ def write(folder: Path, name: str, trimap: object = TRIMAP, answer: object = ANS
 
 
 def analysis(examples: Sequence[Example], border: str = "pet") -> Analysis:
-    return analyze("test", Red(), examples, border, Names(), lambda done, total: None)
+    return analyze("test", Red(), examples, border, Names(), ignore_progress)
 
 
 def test_the_three_meanings_of_the_border_by_hand(tmp_path: Path) -> None:
