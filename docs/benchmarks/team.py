@@ -16,13 +16,13 @@ from pathlib import Path
 import mlflow
 import numpy as np
 from mlflow.entities import Metric, Param, RunTag
-from playwright.sync_api import HttpCredentials
+from playwright.sync_api import HttpCredentials, expect
 
 from segmentation.utils.environment import environment
 from segmentation.workflows.benchmark import measuring
 from segmentation.workflows.benchmark.measuring import Rounds, interleaved, text
 from tests.helpers.team import ADMIN, Team, team_server
-from tests.helpers.ui import browsing, expect
+from tests.helpers.ui import browsing
 
 _NAMES = ("train/loss", "train/lr", "val/loss", "val/dice", "val/iou", "val/accuracy")
 _ROUNDS = 5
