@@ -90,7 +90,6 @@ def open_storage(location: StudyLocation) -> RDBStorage:
             )
     except (
         OSError,
-        ImportError,
         RuntimeError,  # another version of Optuna has made the tables
         sqlalchemy.exc.SQLAlchemyError,
         optuna.exceptions.StorageInternalError,
