@@ -79,9 +79,7 @@ def explain(error: Exception) -> str | None:
     if out_of_memory(error):
         return "memory ran out; lower batch_size, image_size, width or the number of images"
     if isinstance(error, ModuleNotFoundError) and error.name == "psycopg":
-        return (
-            "PostgreSQL needs the package psycopg: `pip install '.[postgres]'` gets it"
-        )
+        return "PostgreSQL needs the package psycopg: `pip install '.[postgres]'` gets it"
     if type(error).__module__.partition(".")[0] == "mlflow":
         return f"the tracking store failed: {text}{_remedy(text)}"
     if type(error).__module__.partition(".")[0] in ("sqlalchemy", "psycopg", "optuna"):

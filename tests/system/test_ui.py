@@ -107,6 +107,7 @@ def test_the_experiment_tells_what_its_runs_are_and_lists_their_scores(
 
 def test_the_charts_of_the_experiment_are_those_that_matter(visit: Visit) -> None:
     charts = follow(visit(RUNS), "charts")
+    charts.set_viewport_size({"width": 2000, "height": 2400})  # what is out of sight is not drawn
     expect(card(charts, "best/dice").locator(".barlayer path").first).to_be_visible()
     for title in ("val/dice", "train/loss vs val/loss"):
         expect(card(charts, title).locator("path.js-line").first).to_be_visible()
