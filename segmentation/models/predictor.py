@@ -33,20 +33,22 @@ class Model(Protocol):
 
 
 class Batched:
-    """A network of ours: each photo is resized to the size it works on, then all go at once."""
+    """A network of ours: each photo is resized to the size it works on, then all go at once.
+
+    Args:
+        segmenter: in eval mode, its network a `UNet`, which is copied.
+        device: where it runs.
+    """
 
     def __init__(self, segmenter: Segmenter, device: torch.device) -> None:
-        """Take a model in eval mode, whose network is a `UNet`; that is copied."""
         self._network = folded(cast(UNet, segmenter.network)).to(device)
-        self._size = segmenter.image_size
-        self.device = device
+        self._size, self.device = segmenter.image_size, device
 
     def __call__(self, photos: Iterable[Photo]) -> Iterator[Probability]:
-        """Yield the probability of pet for each pixel of each photo."""
         small, sizes = [], []
         for photo in photos:
             sizes.append(photo.shape[:2])
-            with torch.inference_mode():
+            with torch.inference_mode():  # which must not be left on where a generator yields
                 small.append(resize_image(_tensor(photo).to(self.device), self._size))
         if not small:
             return
@@ -60,30 +62,28 @@ class Batched:
 
 
 class OneByOne:
-    """Any model that maps uint8 (1, 3, H, W) to float32 (1, 1, H, W), such as an export."""
+    """Any model, such as an export; raises ModelError where it gives no probabilities.
 
-    def __init__(self, function: Callable[[Tensor], Tensor], named: str) -> None:
-        """Take a function on the CPU; `named` stands in its errors."""
-        self._function, self._named = function, named
+    Args:
+        function: maps uint8 (1, 3, H, W) to float32 (1, 1, H, W), on the CPU.
+        name: stands in its errors.
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor], name: str) -> None:
+        self._function, self._name = function, name
         self.device = torch.device("cpu")
 
     def __call__(self, photos: Iterable[Photo]) -> Iterator[Probability]:
-        """Yield the probability of pet for each pixel of each photo.
-
-        Raises:
-            ModelError: what comes out is no probability for each pixel.
-        """
         for photo in photos:
-            with torch.inference_mode():
-                probability = self._checked(self._answer(photo), photo)
-            yield probability
+            yield self._checked(self._answer(photo), photo)
 
+    @torch.inference_mode()
     def _answer(self, photo: Photo) -> Tensor:
         try:
             return self._function(_tensor(photo))
         except Exception as error:  # a model from elsewhere may raise anything
             raise ModelError(
-                f"{self._named}: fails on a photo of {photo.shape[1]} x {photo.shape[0]} pixels "
+                f"{self._name}: fails on a photo of {photo.shape[1]} x {photo.shape[0]} pixels "
                 f"({type(error).__name__}: {next(iter(str(error).splitlines()), '')})"
             ) from error
 
@@ -91,13 +91,13 @@ class OneByOne:
         expected = (1, 1, *photo.shape[:2])
         if tuple(answer.shape) != expected:
             raise ModelError(
-                f"{self._named}: answers {tuple(answer.shape)} to a photo of {photo.shape[1]} x "
+                f"{self._name}: answers {tuple(answer.shape)} to a photo of {photo.shape[1]} x "
                 f"{photo.shape[0]} pixels; expected {expected}, a probability for each pixel"
             )
         probability = answer[0, 0].float().numpy()
         if not (probability.min() >= 0 and probability.max() <= 1):  # false for NaN as well
             raise ModelError(
-                f"{self._named}: answers values from {probability.min():g} to "
+                f"{self._name}: answers values from {probability.min():g} to "
                 f"{probability.max():g}; expected probabilities, 0 to 1 (not logits)"
             )
         return probability
@@ -123,20 +123,15 @@ def one_thread_each() -> Iterator[Callable[[], None]]:
     Several threads with a core each waste nothing on waiting for one another, as the threads
     within an operator do, and none of it while a photo is decoded or encoded.
     """
-    before, cudnn = torch.get_num_threads(), torch.backends.cudnn
+    threads, cudnn = torch.get_num_threads(), torch.backends.cudnn
     # TF32 would make a GPU's figures differ from those that others get from the same model. The
     # flag is the process's, so it is set here, once, and not by each thread.
-    exact = cudnn.flags(
-        enabled=cudnn.enabled,
-        benchmark=cudnn.benchmark,
-        deterministic=cudnn.deterministic,
-        allow_tf32=False,
-    )
+    tf32, cudnn.allow_tf32 = cudnn.allow_tf32, False
     try:
-        with exact:
-            yield lambda: torch.set_num_threads(1)
+        yield lambda: torch.set_num_threads(1)
     finally:
-        torch.set_num_threads(before)  # what a thread sets counts for threads that begin later
+        cudnn.allow_tf32 = tf32
+        torch.set_num_threads(threads)  # what a thread sets counts for threads that begin later
 
 
 def _tensor(photo: Photo) -> Tensor:

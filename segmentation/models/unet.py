@@ -1,7 +1,7 @@
 """The network, and the wrapper around it that is registered.
 
 O. Ronneberger, P. Fischer, T. Brox, "U-Net: Convolutional Networks for Biomedical Image
-Segmentation", MICCAI 2015; with batch normalisation, padded convolutions, and upsampling by
+Segmentation", MICCAI 2015; with batch normalization, padded convolutions, and upsampling by
 nearest neighbour after a 1 x 1 convolution in place of the transposed one. Squares of pixels may be
 taken as one, with more channels: W. Shi et al., "Real-Time Single Image and Video Super-Resolution
 Using an Efficient Sub-Pixel Convolutional Neural Network", CVPR 2016.
@@ -26,12 +26,7 @@ _STD = (58.395, 57.12, 57.375)
 def resize_image(image: Tensor, size: int) -> Tensor:
     """Resize to a square, bilinear with antialiasing; the aspect ratio is not kept.
 
-    Args:
-        image: uint8 or float (N, 3, H, W) in [0, 255].
-        size: height and width in pixels.
-
-    Returns:
-        float32 (N, 3, size, size) in [0, 255].
+    From uint8 or float (N, 3, H, W) in [0, 255] to float32 (N, 3, size, size) in [0, 255].
     """
     return functional.interpolate(
         image.float(), size=(size, size), mode="bilinear", align_corners=False, antialias=True
@@ -41,13 +36,7 @@ def resize_image(image: Tensor, size: int) -> Tensor:
 def probability_of(logits: Tensor, height: int, width: int) -> Tensor:
     """Bring logits to the photo's size, bilinear, and turn them into probabilities.
 
-    Args:
-        logits: float (N, 1, S, S).
-        height: of the photo.
-        width: of the photo.
-
-    Returns:
-        float (N, 1, height, width) in [0, 1].
+    From float (N, 1, S, S) to float (N, 1, height, width) in [0, 1].
     """
     return torch.sigmoid(
         functional.interpolate(logits, size=(height, width), mode="bilinear", align_corners=False)
@@ -55,10 +44,9 @@ def probability_of(logits: Tensor, height: int, width: int) -> Tensor:
 
 
 class ConvBlock(nn.Sequential):
-    """Twice: 3 x 3 convolution, batch normalisation, ReLU."""
+    """Twice: 3 x 3 convolution, batch normalization, ReLU."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
-        """Map (N, `inputs`, H, W) to (N, `outputs`, H, W)."""
         layers: list[nn.Module] = []
         for channels in (inputs, outputs):
             layers += [
@@ -74,20 +62,18 @@ class UNet(nn.Module):
 
     Works for any height and width of at least patch * 2 ** (depth - 1): skips and upsampled maps
     meet at the skip's size, and what a multiple of `patch` lacks is filled by repeating the border.
-    Normalisation is inside, so that inference cannot disagree with training.
+    Normalization is inside, so that inference cannot disagree with training.
+
+    Args:
+        width: channels of the first level; each further one has twice as many.
+        depth: number of levels, the bottom one included.
+        patch: side of the squares of pixels that the first level takes as one.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, width: int, depth: int, patch: int = 1) -> None:
-        """Build the levels.
-
-        Args:
-            width: channels of the first level; each further one has twice as many.
-            depth: number of levels, the bottom one included.
-            patch: side of the squares of pixels that the first level takes as one.
-        """
         super().__init__()
         self.patch = patch
         #: Pixels of the image by one of the lowest level, along a side.
@@ -106,14 +92,7 @@ class UNet(nn.Module):
         self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return logits.
-
-        Args:
-            image: uint8 or float (N, 3, H, W) in [0, 255], RGB.
-
-        Returns:
-            (N, 1, H, W): log-odds that the pixel is pet.
-        """
+        """Map uint8 or float (N, 3, H, W) RGB in [0, 255] to (N, 1, H, W), log-odds of pet."""
         height, width = image.shape[-2:]
         x = (image.float() - self.mean) / self.std
         if self.patch > 1:
@@ -138,12 +117,10 @@ class UNet(nn.Module):
 
 
 def folded(network: UNet) -> UNet:
-    """Return a copy for inference, each batch normalisation folded into its convolution.
+    """Return a copy for inference, each batch normalization folded into its convolution.
 
-    The same function up to rounding, without the passes over memory that normalising takes.
-
-    Args:
-        network: in eval mode.
+    The same function up to rounding, without the passes over memory that normalizing takes. The
+    network must be in eval mode.
     """
     network = copy.deepcopy(network)
     for block in [*network.encoder, *network.decoder]:
@@ -163,22 +140,14 @@ def build_unet(config: ModelConfig, seed: int) -> UNet:
 
 
 class Segmenter(nn.Module):
-    """What is registered: RGB of any size in, the probability of pet for each of its pixels out."""
+    """What is registered: a network that works at `image_size` pixels, for photos of any size."""
 
     def __init__(self, network: nn.Module, image_size: int) -> None:
-        """Wrap `network`, which works at `image_size` x `image_size` pixels."""
         super().__init__()
         self.network = network
         self.image_size = image_size
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return probabilities.
-
-        Args:
-            image: uint8 (N, 3, H, W), RGB, any H and W.
-
-        Returns:
-            float32 (N, 1, H, W) in [0, 1].
-        """
+        """Map uint8 (N, 3, H, W) RGB to float32 (N, 1, H, W) in [0, 1], the probability of pet."""
         logits = self.network(resize_image(image, self.image_size))
         return probability_of(logits, image.shape[-2], image.shape[-1])

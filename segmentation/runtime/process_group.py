@@ -1,6 +1,7 @@
 """The processes that train one model together, as PyTorch's `torchrun` starts them."""
 
 import contextlib
+import copy
 import datetime
 import hashlib
 import json
@@ -104,7 +105,7 @@ class DistributedGroup(ProcessGroup):
         device = next(model.parameters()).device
         if device.type == "cuda":
             convert = cast(Any, nn.SyncBatchNorm.convert_sync_batchnorm)
-            model = cast(nn.Module, convert(model))
+            model = cast(nn.Module, convert(copy.deepcopy(model)))  # else in place
         with self.translate_peer_errors(), warnings.catch_warnings():
             # Of `broadcast_buffers`, whose name will change.
             warnings.simplefilter("ignore", FutureWarning)

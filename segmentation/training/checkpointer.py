@@ -44,16 +44,6 @@ class Checkpointer(Callback):
         self._fingerprint, self._on_save, self._interval = dict(fingerprint), on_save, interval
         self._last, self._took, self._epochs = time.monotonic(), 0.0, 0
 
-    def load(self) -> dict[str, Any] | None:
-        """Return what was kept of this training, for `fit`; None: nothing.
-
-        Raises:
-            CheckpointError: it is damaged, of another format, or of another training.
-        """
-        if not self.path.exists():
-            return None
-        return checkpoint.load_matching(self.path, self._fingerprint)
-
     def on_fit_start(self, trainer: Trainer) -> None:
         self._epochs = trainer.state.schedule.epochs
 

@@ -60,12 +60,12 @@ def train(
     data: Data, keeper: Stopping | None, *others: Callback, **changes: object
 ) -> tuple[dict[str, torch.Tensor], TrainingState]:
     """Train to the end or to where it is stopped; return the weights and how it went."""
-    network = UNet(width=4, depth=3)
     callbacks = (*others, keeper) if keeper else others
     torch.manual_seed(3)
     network = UNet(width=4, depth=3)
     trainer = quick_trainer(data, *callbacks, network=network, **{"epochs": 3, **changes})
-    state = fit(trainer, keeper.load() if keeper else None)
+    saved = checkpoint.load(keeper.path) if keeper and keeper.path.exists() else None
+    state = fit(trainer, saved)
     return network.state_dict(), state
 
 
@@ -137,7 +137,7 @@ def test_a_checkpoint_of_another_network_is_refused(data: Data, tmp_path: Path) 
     stop(data, path, 2)
     other = quick_trainer(data, network=UNet(width=8, depth=3))
     with pytest.raises(CheckpointError, match=f"{path}: is of another network than"):
-        fit(other, Stopping(path).load())
+        fit(other, checkpoint.load(path))
 
 
 def test_a_checkpoint_comes_at_its_interval_and_at_the_end(data: Data, tmp_path: Path) -> None:
