@@ -40,6 +40,7 @@ from torch.utils.data import DataLoader, Dataset
 from docs.benchmarks.common import new_program, newest_run, run
 from segmentation.config.training import Config
 from segmentation.data.loader import BatchLoader
+from segmentation.data.loading import Splits, load_data
 from segmentation.data.oxford_pets import Example, has_test_list, read_list, read_trainval
 from segmentation.data.sources import resolve_source
 from segmentation.data.splits import choose_subset, in_gate
@@ -49,7 +50,6 @@ from segmentation.models.unet import Segmenter, UNet
 from segmentation.runtime.device import Compute, choose_compute
 from segmentation.training.loss import SegmentationLoss
 from segmentation.training.schedule import one_cycle
-from segmentation.workflows.session import Splits, load_data
 from tests.helpers.programs import Program
 
 _RATES = {"smp": 1e-3, "monai": 4e-3}

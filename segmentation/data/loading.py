@@ -11,11 +11,15 @@ from segmentation.config.training import DataConfig
 from segmentation.data.cache import DecodedCache
 from segmentation.data.dataset import FileBlobs, PixelArray, SplitDataset, fits_in_memory
 from segmentation.data.images.examples import BORDER, PET, DecodedExample, ExampleError, read_files
-from segmentation.data.oxford_pets import Example
-from segmentation.data.splits import check_pet_share, find_duplicates
-from segmentation.errors import DataError
+from segmentation.data.oxford_pets import Example, has_test_list, read_list, read_trainval
+from segmentation.data.sources import Source
+from segmentation.data.splits import check_pet_share, find_duplicates, split
+from segmentation.errors import ConfigError, DataError
 from segmentation.utils.concurrency import Progress, in_parallel
 from segmentation.utils.files import read_regular_file
+
+#: The splits that a run uses, by name.
+Splits = Mapping[str, SplitDataset]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,33 @@ class _LoadedExample:
     pet: int = 0
     border: int = 0
     pixels: DecodedExample | None = None  # None where the split does not fit into memory
+
+
+def load_data(
+    config: DataConfig, source: Source, progress: Progress, *, with_gate: bool = False
+) -> dict[str, SplitDataset]:
+    """Choose, verify and decode the train and val splits, and the gate split where it is needed.
+
+    Raises:
+        ConfigError: more images are asked for than there are, or the gate split is empty.
+        DataError: lists or files cannot be used.
+    """
+    chosen = split(read_trainval(source.root), config)
+    # Of a picture that stands in several splits the first one keeps it: training comes last.
+    parts = {"val": chosen.val, "train": chosen.train}
+    held_out = {}
+    if not with_gate:
+        held_out["gate"] = chosen.gate
+    elif chosen.gate:
+        parts = {"gate": chosen.gate, **parts}
+    else:
+        raise ConfigError(
+            "the gate split, a fifth of the trainval list, has no image on which finalists could "
+            "be compared; say confirm=0, or use more data"
+        )
+    if has_test_list(source.root):
+        held_out["test"] = tuple(read_list(source.root, "test"))
+    return load_splits(parts, held_out, config, progress)
 
 
 def load_splits(

@@ -7,19 +7,18 @@ from collections.abc import Iterator
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_SAME = 3.0  # seconds
+_SAME_REQUEST = 3.0  # seconds
 
 
 class StopSignal:
-    """Hears the signals that ask this program to end.
+    """Notes the signals that ask this program to end.
 
     Attributes:
-        asked: whether one has come.
+        requested: whether one has come.
     """
 
     def __init__(self) -> None:
-        """Hear nothing yet."""
-        self.asked = False
+        self.requested = False
         self._kind, self._since = 0, 0.0
 
     @contextlib.contextmanager
@@ -29,15 +28,17 @@ class StopSignal:
         What comes behind it in another way is no second one: after a Ctrl-C, which all programs of
         a terminal hear, MLflow's launcher sends SIGTERM to those that it has started.
         """
-        before = {kind: signal.signal(kind, self._hear) for kind in _SIGNALS}
+        before = {kind: signal.signal(kind, self._note) for kind in _SIGNALS}
         try:
             yield
         finally:
             for kind, handler in before.items():
                 signal.signal(kind, handler)
 
-    def _hear(self, kind: int, _frame: FrameType | None) -> None:
-        if self.asked and (kind == self._kind or time.monotonic() - self._since > _SAME):
+    def _note(self, kind: int, _frame: FrameType | None) -> None:
+        if self.requested and (
+            kind == self._kind or time.monotonic() - self._since > _SAME_REQUEST
+        ):
             raise KeyboardInterrupt
-        if not self.asked:
-            self.asked, self._kind, self._since = True, kind, time.monotonic()
+        if not self.requested:
+            self.requested, self._kind, self._since = True, kind, time.monotonic()

@@ -49,7 +49,7 @@ class Checkpointer(Callback):
 
     def on_step_end(self, trainer: Trainer) -> None:
         """Raise KeyboardInterrupt once all is kept, if the user wants to stop."""
-        if self.stop_signal.asked:
+        if self.stop_signal.requested:
             self._save(trainer, urgent=True)
             raise KeyboardInterrupt
 

@@ -8,13 +8,11 @@ from typing import Any
 
 import torch
 
-from segmentation.config.training import Config, DataConfig
+from segmentation.config.training import Config
 from segmentation.data.dataset import SplitDataset
 from segmentation.data.loader import BatchLoader
-from segmentation.data.loading import load_splits
-from segmentation.data.oxford_pets import has_test_list, read_list, read_trainval
+from segmentation.data.loading import load_data
 from segmentation.data.sources import Source, resolve_source
-from segmentation.data.splits import split
 from segmentation.errors import ConfigError
 from segmentation.evaluation.figures import curves
 from segmentation.evaluation.gallery import Gallery
@@ -39,8 +37,6 @@ from segmentation.training.state import TrainingState
 from segmentation.training.time_budget import TimeBudget, fit_to_budget
 from segmentation.training.trainer import Trainer
 from segmentation.utils.concurrency import Progress, ignore_progress
-
-Splits = Mapping[str, SplitDataset]
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +66,7 @@ class TrainingSession:
         model_name: of the registered model.
         like: the id of the run that is trained again; empty for none.
         group: the processes that train together.
+        budget: keeps training to a time, if it is to be kept.
         run: of this training in the tracking store.
         segmenter: the model with the weights of its best epoch, in eval mode.
         result: how training went.
@@ -84,6 +81,7 @@ class TrainingSession:
     model_name: str
     like: str = ""
     group: ProcessGroup = SINGLE_PROCESS
+    budget: TimeBudget | None = None
     run: TrainingRun = dataclasses.field(init=False)
     segmenter: Segmenter = dataclasses.field(init=False)
     result: TrainingState = dataclasses.field(init=False)
@@ -191,7 +189,7 @@ class TrainingSession:
         self.group.barrier()
 
     def fit_to_budget(self, seconds: float) -> TimeBudget:
-        """Set the number of epochs to what fits into a time; return what keeps to it.
+        """Set the number of epochs to what fits into a time, and keep to it; return the budget.
 
         Args:
             seconds: of training, what this takes included.
@@ -201,6 +199,7 @@ class TrainingSession:
             seconds, network, self._batches(), self.config.training, self.compute, self.group
         )
         self.config = dataclasses.replace(self.config, training=training)
+        self.budget = budget
         return budget
 
     @contextlib.contextmanager
@@ -240,7 +239,6 @@ class TrainingSession:
         self,
         callbacks: Sequence[Callback] = (),
         *,
-        budget: TimeBudget | None = None,
         checkpoint: Checkpoint | None = None,
         resumable: bool = False,
     ) -> TrainingState:
@@ -248,7 +246,6 @@ class TrainingSession:
 
         Args:
             callbacks: of the main process, besides its own.
-            budget: keeps training to a time.
             checkpoint: where to go on.
             resumable: whether checkpoints are kept, and the user may stop it.
 
@@ -257,27 +254,33 @@ class TrainingSession:
             TrainingError: the loss is not finite.
             PeerLostError: another process has gone.
         """
-        network = build_unet(self.config.model, self.config.training.seed)
-        training, stop_signal = self.config.training, StopSignal()
-        own: list[Callback] = []
-        if self.group.is_main_process:
-            own = [TrackingCallback(self.run, self.data["val"], training.epochs), *callbacks]
-            if budget:
-                own.insert(0, budget)
-            if training.patience:
-                own.append(EarlyStopping(training.patience))
-            if resumable:
-                own.append(run_checkpointer(self.run, self.fingerprint, stop_signal))
-        trainer = Trainer(network, self._batches(), training, self.compute, self.group, own)
+        stop_signal, main = StopSignal(), self.group.is_main_process
+        own = self._callbacks(callbacks, stop_signal if resumable else None) if main else []
         self.group.barrier()  # the main process may have taken long to open its run
+        config = self.config
+        network = build_unet(config.model, config.training.seed)
+        trainer = Trainer(network, self._batches(), config.training, self.compute, self.group, own)
         with stop_signal.defer() if resumable else contextlib.nullcontext():
             self.result = fit(trainer, checkpoint)
-        if stop_signal.asked and self.group.is_main_process:  # after the last checkpoint
+        if stop_signal.requested and main:  # after the last checkpoint
             raise KeyboardInterrupt
-        self.segmenter = Segmenter(network, self.config.data.image_size).eval()
-        if budget:
-            self._note_budget(budget)
+        self.segmenter = Segmenter(network, config.data.image_size).eval()
+        if self.budget and main:
+            self._log_budget(self.budget)
         return self.result
+
+    def _callbacks(
+        self, callbacks: Sequence[Callback], stop_signal: StopSignal | None
+    ) -> list[Callback]:
+        """Return those of the main process, in their order; no checkpoints without a signal."""
+        training = self.config.training
+        own: list[Callback] = [self.budget] if self.budget else []
+        own += [TrackingCallback(self.run, self.data["val"], training.epochs), *callbacks]
+        if training.patience:
+            own.append(EarlyStopping(training.patience))
+        if stop_signal:
+            own.append(run_checkpointer(self.run, self.fingerprint, stop_signal))
+        return own
 
     def evaluate(self, *, thumbnails: bool = True) -> Evaluation:
         """Score the model on the validation images at their own size, and describe the run.
@@ -356,13 +359,12 @@ class TrainingSession:
             figure = curves(self.result.history, self.result.best_epoch, floor)
             self.run.log_figure(figure, "curves.png")
 
-    def _note_budget(self, budget: TimeBudget) -> None:
-        """Log how many epochs the budget has become."""
+    def _log_budget(self, budget: TimeBudget) -> None:
+        """Log how the number of epochs was changed, and name the run by how many ran."""
         training = dataclasses.replace(self.config.training, epochs=self.result.epoch)
-        if self.group.is_main_process:
-            self.run.set_tags({"budget": str(budget)})
-            ran = self.with_config(dataclasses.replace(self.config, training=training))
-            self.run.rename(ran.name)
+        ran = self.with_config(dataclasses.replace(self.config, training=training))
+        self.run.set_tags({"budget": str(budget)})
+        self.run.rename(ran.name)
 
     def _batches(self) -> BatchLoader:
         train, val = self.data["train"], self.data["val"]
@@ -381,30 +383,3 @@ class TrainingSession:
             "training.precision": self.compute.precision,
             "model.name": self.model_name,
         }
-
-
-def load_data(
-    config: DataConfig, source: Source, progress: Progress, *, with_gate: bool = False
-) -> dict[str, SplitDataset]:
-    """Choose, verify and decode the train and val splits, and the gate split where it is needed.
-
-    Raises:
-        ConfigError: more images are asked for than there are, or the gate split is empty.
-        DataError: lists or files cannot be used.
-    """
-    chosen = split(read_trainval(source.root), config)
-    # Of a picture that stands in several splits the first one keeps it: training comes last.
-    parts = {"val": chosen.val, "train": chosen.train}
-    held_out = {}
-    if not with_gate:
-        held_out["gate"] = chosen.gate
-    elif chosen.gate:
-        parts = {"gate": chosen.gate, **parts}
-    else:
-        raise ConfigError(
-            "the gate split, a fifth of the trainval list, has no image on which finalists could "
-            "be compared; say confirm=0, or use more data"
-        )
-    if has_test_list(source.root):
-        held_out["test"] = tuple(read_list(source.root, "test"))
-    return load_splits(parts, held_out, config, progress)

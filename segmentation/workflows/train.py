@@ -223,12 +223,12 @@ def _run(
             _log.info(line)
     _log.info(_summary(session))
     saved = session.load_checkpoint(plan.resume) if plan.resume else None
-    budget = _budget(plan, session)
+    _set_budget(plan, session)
     if not group.is_main_process:
         session.fit(checkpoint=saved, resumable=True)
         group.barrier()
         return None
-    result = _train_and_register(session, plan, callbacks, budget, saved)
+    result = _train_and_register(session, plan, callbacks, saved)
     with contextlib.suppress(PeerLostError):  # all is done
         group.barrier()  # for this the others wait: had this process died, they were needed
     return result
@@ -241,37 +241,37 @@ def _summary(session: TrainingSession) -> str:
     return f"Training on {compute.device.type}, {compute.amp}: {sizes} images{by}"
 
 
-def _budget(plan: TrainingPlan, session: TrainingSession) -> TimeBudget | None:
-    """Return what keeps to the time that was asked for, if any; measured by all processes."""
-    if not plan.budget:
-        return None
+def _set_budget(plan: TrainingPlan, session: TrainingSession) -> None:
+    """Keep training to the time that was asked for, if any; all processes measure together."""
     if plan.budget_state:  # measured anew, the number of epochs would be another
-        return TimeBudget(**plan.budget_state)
-    budget = session.fit_to_budget(plan.budget)
-    epochs = session.config.training.epochs
+        session.budget = TimeBudget(**plan.budget_state)
+    elif plan.budget:
+        budget = session.fit_to_budget(plan.budget)
+        _log.info(_budget_summary(budget, session.config.training.epochs))
+
+
+def _budget_summary(budget: TimeBudget, epochs: int) -> str:
     text = f"Budget: {epochs} epoch{'s' if epochs > 1 else ''} in {budget.asked:g} s of training"
     expected = budget.seconds(epochs)
-    if abs(expected - budget.asked) > _CLOSE * budget.asked:
-        text += f", as near as whole epochs come to it: about {expected:.0f} s"
-    _log.info(text)
-    return budget
+    if abs(expected - budget.asked) <= _CLOSE * budget.asked:
+        return text
+    return f"{text}, as near as whole epochs come to it: about {expected:.0f} s"
 
 
 def _train_and_register(
     session: TrainingSession,
     plan: TrainingPlan,
     callbacks: Sequence[Callback],
-    budget: TimeBudget | None,
     saved: Checkpoint | None,
 ) -> TrainResult:
     settings = {**session.config.options(), "model_name": plan.model_name}
     settings |= {"budget": plan.budget, "like": plan.like}
-    if budget:
-        settings[_BUDGET_STATE] = budget.state_dict()
+    if session.budget:
+        settings[_BUDGET_STATE] = session.budget.state_dict()
     tags = {resume.SETTINGS: json.dumps(settings)}
     with session.open_run(tags=tags, resume=plan.resume or None, resumable=True) as run:
         export.rehearse()
-        session.fit(callbacks, budget=budget, checkpoint=saved, resumable=True)
+        session.fit(callbacks, checkpoint=saved, resumable=True)
         evaluation = session.evaluate()
         # The model first: should a picture fail, what took minutes to train is safe.
         session.log_model(register=True)

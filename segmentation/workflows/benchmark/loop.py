@@ -13,6 +13,7 @@ import numpy as np
 from segmentation.config.benchmark import BenchmarkConfig
 from segmentation.config.training import Config
 from segmentation.data.loader import Batch, BatchLoader
+from segmentation.data.loading import Splits, load_data
 from segmentation.data.sources import Source
 from segmentation.models.unet import build_unet
 from segmentation.runtime.device import Compute
@@ -34,7 +35,6 @@ from segmentation.workflows.benchmark.measuring import (
     seconds,
     text,
 )
-from segmentation.workflows.session import Splits, load_data
 
 _log = logging.getLogger(__name__)
 

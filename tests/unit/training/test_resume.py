@@ -30,7 +30,7 @@ class Stopping(Checkpointer):
 
     def on_step_end(self, trainer: Trainer) -> None:
         self._looks -= 1
-        self.stop_signal.asked = self._looks == 0
+        self.stop_signal.requested = self._looks == 0
         super().on_step_end(trainer)
 
 
