@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.tracking.logging.run_logger import RunLogger
+from segmentation.tracking.runs.run import Run
 from segmentation.utils.templates import row, rule
 
 _HEADS = ("figure", "median", "lowest", "highest")
@@ -24,7 +24,7 @@ class SuiteSummary:
         lines: the findings, a sentence each.
     """
 
-    run: RunLogger
+    run: Run
     suite: str
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     lines: Sequence[str] = ()

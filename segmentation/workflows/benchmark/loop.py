@@ -48,16 +48,15 @@ def measure_loop(
     config: Config,
     compute: Compute,
     source: Source,
-    run: Run,
     summary: SuiteSummary,
 ) -> None:
-    """Track a default training nested in `run`, then measure every width."""
+    """Track a default training nested in the summary's run, then measure every width."""
     whole = load_data(config.data, source, lambda *_: None)
     batch = min(config.training.batch_size, len(whole["train"]))
     images = min(_STEPS * batch, len(whole["train"]) // batch * batch)
     data = dataclasses.replace(config.data, train_images=images)
     few = load_data(data, source, lambda *_: None)
-    tracked = _track(config, whole, compute, run)
+    tracked = _track(config, whole, compute, summary.run)
     summary.metrics |= tracked
     lines: list[str] = []
     for width in own.widths_of("loop"):
@@ -244,10 +243,7 @@ def _track(config: Config, splits: Splits, compute: Compute, parent: Run) -> dic
 def _findings(tracked: Mapping[str, float]) -> list[str]:
     share = {name.removeprefix("tracked_loop_share_of_"): tracked[name] for name in tracked}
     return [
-        f"MLflow takes {share['tracking']:.1%} of the loop's {tracked['tracked_loop_seconds']:.1f} "
-        f"s in a default training, and {tracked['tracking_after_loop_seconds']:.2f} s after it",
-        f"Checkpoints take {share['checkpoints']:.2%} of the same loop; delivery to the store and "
-        f"signs of life, in the background, {share['background']:.2%} of a processor",
-        f"Weights are copied after {tracked['tracked_epochs_that_were_best']:.0f} of its "
-        f"{tracked['tracked_epochs']:.0f} epochs, each the best so far",
+        f"Of the loop's {tracked['tracked_loop_seconds']:.1f} s in a default training MLflow takes "
+        f"{share['tracking']:.1%} and checkpoints {share['checkpoints']:.2%}; uploads and signs of "
+        f"life take {share['background']:.2%} of a processor in the background",
     ]

@@ -60,7 +60,7 @@ def run(
                     if suite == "step":
                         measure_step(own, config, compute, summary)
                     else:
-                        measure_loop(own, config, compute, source, opened, summary)
+                        measure_loop(own, config, compute, source, summary)
                 finally:  # also of what was interrupted
                     if summary.metrics:
                         summary.log_chart()
