@@ -32,7 +32,7 @@ def main(end: bool, storage: str, study: str) -> None:
     from segmentation.workflows.recover import recover
 
     connect()
-    found, failed = recover(click.echo, storage, study, act=end)
+    found, failed = recover(storage, study, act=end)
     if failed:
         raise TrackingError(
             f"{failed} of {found} could not be recovered: see above; what waits is kept"

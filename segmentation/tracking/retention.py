@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import mlflow
 from mlflow.entities import LoggedModel
@@ -24,7 +23,7 @@ from segmentation.data.cache import decoded_folder
 from segmentation.tracking.artifacts import discard, in_this_store, remove_at, size_at
 from segmentation.tracking.runs.run_folder import BusyError, RunFolder, run_folders
 from segmentation.tracking.runs.training_run import CHECKPOINTS as UPLOADED
-from segmentation.tracking.store import paginate, store_lock
+from segmentation.tracking.store import find_runs, paginate, store_lock
 from segmentation.utils.files import remove_stale_partials, stale_partials
 from segmentation.utils.paths import cache_folder, runs_folder
 
@@ -170,10 +169,7 @@ def _delete_folder(folder: RunFolder, before: float) -> bool:
 
 
 def _uploaded_checkpoints(before: float) -> Iterator[Item]:
-    client = mlflow.MlflowClient()
-    experiments = [one.experiment_id for one in paginate(_experiments)]
-    wanted = "attributes.status != 'RUNNING' AND tags.settings LIKE '%'"
-    for run in paginate(lambda page: client.search_runs(experiments, wanted, page_token=page)):
+    for run in find_runs("attributes.status != 'RUNNING' AND tags.settings LIKE '%'"):
         if size := size_at(run.info.artifact_uri, UPLOADED):
             can_go = _ended(run, before) and in_this_store(run.info.artifact_uri)
             yield Item(
@@ -182,10 +178,6 @@ def _uploaded_checkpoints(before: float) -> Iterator[Item]:
                 size=size,
                 delete=partial(_delete_uploaded, run.info.run_id, before) if can_go else None,
             )
-
-
-def _experiments(page: str | None) -> Any:
-    return mlflow.MlflowClient().search_experiments(page_token=page)
 
 
 def _delete_uploaded(run_id: str, before: float) -> bool:

@@ -121,6 +121,14 @@ def paginate(search: Callable[[str | None], Any]) -> Iterator[Any]:
         token = page.token or ""
 
 
+def find_runs(wanted: str) -> Iterator[Run]:
+    """Yield the runs of all experiments that fit an MLflow filter; deleted ones are none."""
+    client = mlflow.MlflowClient()
+    experiments = paginate(lambda page: client.search_experiments(page_token=page))
+    ids = [experiment.experiment_id for experiment in experiments]
+    return paginate(lambda page: client.search_runs(ids, wanted, page_token=page))
+
+
 def get_run_or_fail(run_id: str, parameter: str, expected: str) -> Run:
     """Look a run up in the tracking store.
 

@@ -1,7 +1,7 @@
 """After something broke: what was left is delivered, ended, and told how to go on with."""
 
+import logging
 import time
-from collections.abc import Callable
 
 from segmentation.config.search import SearchConfig
 from segmentation.errors import ConfigError
@@ -12,15 +12,13 @@ from segmentation.tuning.storage import StudyLocation, study_location
 from segmentation.tuning.study import COMMAND, Study
 from segmentation.workflows.tune.job import requeue_lost_trials
 
-#: Told one line at a time.
-Say = Callable[[str], None]
+_log = logging.getLogger(__name__)
 
 
-def recover(say: Say, storage: str, study: str, *, act: bool) -> tuple[int, int]:
+def recover(storage: str, study: str, *, act: bool) -> tuple[int, int]:
     """Deliver what waits, end what is dead, and say how to go on with each.
 
     Args:
-        say: told a line for each thing found.
         storage: `file`, or the address of a study's storage.
         study: its name there; with `file` all studies beside the tracking store are looked at.
         act: whether to do it; else it is only told.
@@ -28,81 +26,85 @@ def recover(say: Say, storage: str, study: str, *, act: bool) -> tuple[int, int]
     Returns:
         How many things were found, and how many of them could not be mended.
     """
-    found = failed = 0
-    for run_id, count in list(pending_uploads.pending()):
-        found += 1
-        failed += not _deliver(run_id, count, say, act=act)
+    delivered = [_deliver(run_id, count, act=act) for run_id, count in pending_uploads.pending()]
     if others := pending_uploads.other_stores():
-        say(
-            f"Waits:  something of {others} run(s) of other tracking stores; set "
-            "MLFLOW_TRACKING_URI to theirs and recover there"
+        _log.info(
+            "Waits:  something of %d run(s) of other tracking stores; set MLFLOW_TRACKING_URI to "
+            "theirs and recover there",
+            others,
         )
-    for suspect in stale.find_running(_patiently(say)):
-        if suspect.verdict == stale.ALIVE:
-            say(f"Alive:  {suspect.name} ({suspect.id}): {suspect.why}; left alone")
-        elif not suspect.dead:
-            say(
-                f"Unsure: {suspect.name} ({suspect.id}): {suspect.why}; left alone, it can be "
-                "ended in `mlflow ui` or deleted by `mlflow runs delete`"
-            )
-        else:
-            found += 1
-            _end(suspect, say, act=act)
-    folder = studies_folder()
+    dead = [_end(run, act=act) for run in stale.find_running(_wait)]
+    folder, heartbeat = studies_folder(), SearchConfig().heartbeat
     names = [path.stem for path in sorted(folder.glob("*.db"))] if storage == "file" else [study]
-    for name in names:
-        location = study_location(name, storage, folder, SearchConfig().heartbeat)
-        found += _recover_study(location, say, act=act)
-    return found, failed
+    locations = [study_location(name, storage, folder, heartbeat) for name in names]
+    lost = [_recover_study(location, act=act) for location in locations]
+    return len(delivered) + sum(dead) + sum(lost), delivered.count(False)
 
 
-def _deliver(run_id: str, count: int, say: Say, *, act: bool) -> bool:
+def _deliver(run_id: str, count: int, *, act: bool) -> bool:
+    """Upload what waits of a run; return whether that went well."""
     if not act:
-        say(f"Waits:  {count} entries of run {run_id} are to be delivered")
+        _log.info("Waits:  %d entries of run %s are to be delivered", count, run_id)
         return True
-    done = pending_uploads.deliver(run_id, say)
+    done = pending_uploads.deliver(run_id)
     if done.problem:
-        say(f"Waits:  {count} entries of run {run_id} cannot be delivered: {done.problem}")
+        _log.info(
+            "Waits:  %d entries of run %s cannot be delivered: %s", count, run_id, done.problem
+        )
         return False
     end = f"; it is {done.status}" if done.status else ""
-    say(f"Delivered: {done.entries} entries of run {run_id}{end}")
+    _log.info("Delivered: %d entries of run %s%s", done.entries, run_id, end)
     if done.registered is not None:
-        promote = commands.mlflow_run("promote", {"model": done.registered.uri})
-        say(
-            f"  Registered: {done.registered.uri}, @challenger; `{promote}` lets it contend for "
-            "champion (give the `data` too, unless it is the default)"
+        _log.info(
+            "  Registered: %s, @challenger; `%s` lets it contend for champion (give the `data` "
+            "too, unless it is the default)",
+            done.registered.uri,
+            commands.mlflow_run("promote", {"model": done.registered.uri}),
         )
     return True
 
 
-def _end(suspect: stale.RunningRun, say: Say, *, act: bool) -> None:
-    ended = "ended as FAILED" if act else "is to be ended"
-    if act and not stale.end(suspect):
-        return
-    say(f"Dead:   {suspect.name} ({suspect.id}): {suspect.why}; {ended}")
-    if suspect.training:
-        say(f"  Go on: {commands.resume(suspect.id)}")
+def _end(run: stale.RunningRun, *, act: bool) -> bool:
+    """End a run whose process is gone; return whether it was."""
+    if run.verdict == stale.ALIVE:
+        _log.info("Alive:  %s (%s): %s; left alone", run.name, run.id, run.why)
+    elif not run.dead:
+        _log.info(
+            "Unsure: %s (%s): %s; left alone, it can be ended in `mlflow ui` or deleted by `mlflow "
+            "runs delete`",
+            run.name,
+            run.id,
+            run.why,
+        )
+    elif not act or stale.end(run):
+        ended = "ended as FAILED" if act else "is to be ended"
+        _log.info("Dead:   %s (%s): %s; %s", run.name, run.id, run.why, ended)
+        if run.training:
+            _log.info("  Go on: %s", commands.resume(run.id))
+    return run.dead
 
 
-def _recover_study(location: StudyLocation, say: Say, *, act: bool) -> int:
+def _recover_study(location: StudyLocation, *, act: bool) -> bool:
     """Have lost trials of a study tried again; return whether there were any."""
     study = Study.find(location)
     if study is None:
         raise ConfigError(f"study={location.name}: there is no such study in {location.address}")
     before = _running(study)
     if not before:
-        return 0
+        return False
     if not act:
-        say(f"Study:  {location.name}: {before} trials say RUNNING; lost ones are to be ended")
-        return 1
+        _log.info(
+            "Study:  %s: %d trials say RUNNING; lost ones are to be ended", location.name, before
+        )
+        return True
     requeue_lost_trials(study)
     living = _running(study)
     lost = before - living
     alive = f"; {living} alive or lost too recently to tell, left alone" if living else ""
-    say(f"Study:  {location.name}: {lost} trials were lost, to be tried again{alive}")
+    _log.info("Study:  %s: %d trials were lost, to be tried again%s", location.name, lost, alive)
     if lost and (command := study.user_attrs.get(COMMAND)):
-        say(f"  Go on: {command}")
-    return int(lost > 0)
+        _log.info("  Go on: %s", command)
+    return lost > 0
 
 
 def _running(study: Study) -> int:
@@ -110,9 +112,8 @@ def _running(study: Study) -> int:
     return sum(trial.state == "running" for trial in trials)
 
 
-def _patiently(say: Say) -> Callable[[float], None]:
-    def wait(seconds: float) -> None:
-        say(f"Looking a second time, {seconds:.0f} s from now, at runs of machines that are silent")
-        time.sleep(seconds)
-
-    return wait
+def _wait(seconds: float) -> None:
+    _log.info(
+        "Looking a second time, %.0f s from now, at runs of machines that are silent", seconds
+    )
+    time.sleep(seconds)

@@ -214,7 +214,7 @@ class TrainingSession:
             options: of `training_run`.
         """
         tags = {**self.tags(), **(tags or {})}
-        with training_run(name or self.name, tags, say=_log.info, **options) as self.run:
+        with training_run(name or self.name, tags, **options) as self.run:
             self.run.log_params(self._resolved_settings())
             inputs.log_splits(self.run, self.data, self.source.root)
             yield self.run

@@ -282,7 +282,7 @@ def _train_and_register(
             gate = GateEvaluator(session.source, session.config.data.border)
             model = Batched(session.segmenter, torch.device("cpu"))
             decision = try_promote(registered, gate, model, run)
-        drop_checkpoints(run.id, _log.info)
+        drop_checkpoints(run.id)
     return TrainResult(
         run_id=run.id,
         evaluation=evaluation,

@@ -1,13 +1,15 @@
 """Brings what waits in an outbox to the store, in the background and for as long as it takes."""
 
 import contextlib
+import logging
 import threading
 import time
-from collections.abc import Callable
 from typing import Protocol
 
 from segmentation.errors import TrackingError
 from segmentation.tracking.logging.outbox import REJECTED, Entry, Outbox
+
+_log = logging.getLogger(__name__)
 
 # Seconds between two rounds: each call that writes costs about as much as a training step.
 _INTERVAL = 4.0
@@ -45,10 +47,8 @@ class Uploader:
         busy: seconds of a processor that it has taken.
     """
 
-    def __init__(
-        self, outbox: Outbox, sink: Sink, say: Callable[[str], None] = lambda line: None
-    ) -> None:
-        self._outbox, self._sink, self._say = outbox, sink, say
+    def __init__(self, outbox: Outbox, sink: Sink) -> None:
+        self._outbox, self._sink = outbox, sink
         self._wake, self._closing, self._stop = (threading.Event() for _ in range(3))
         self._trouble: tuple[float, str] | None = None  # since when, by the clock, and what
         self.busy = 0.0
@@ -136,18 +136,20 @@ class Uploader:
         if self._trouble is not None:
             lasted = time.monotonic() - self._trouble[0]
             self._trouble = None
-            self._log(f"Tracking: the store answers again, after {lasted:.0f} s")
+            self._log("Tracking: the store answers again, after %.0f s", lasted)
 
     def _note_trouble(self, error: Exception) -> None:
         reason = next(iter(str(error).splitlines()), "")[:300] or type(error).__name__
         if self._trouble is None:
             self._trouble = time.monotonic(), reason
             self._log(
-                f"Tracking: the store does not take what is written ({reason}); training goes on, "
-                f"and what is to be tracked waits in {self._outbox.folder}"
+                "Tracking: the store does not take what is written (%s); training goes on, and "
+                "what is to be tracked waits in %s",
+                reason,
+                self._outbox.folder,
             )
         self._trouble = self._trouble[0], reason
 
-    def _log(self, line: str) -> None:
-        with contextlib.suppress(OSError):  # nobody may be listening any more
-            self._say(line)
+    def _log(self, message: str, *arguments: object) -> None:
+        with contextlib.suppress(OSError):  # nobody may be reading the output any more
+            _log.info(message, *arguments)

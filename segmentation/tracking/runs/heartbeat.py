@@ -1,4 +1,8 @@
-"""Signs of life: which process writes a run, and when it was last heard of."""
+"""Signs of life: which process writes a run, and when it was last heard of.
+
+A process that is killed leaves its run RUNNING. So every open run has tags that name its process,
+and one with the time, set every `HEARTBEAT_INTERVAL` seconds. `stale` draws the conclusions.
+"""
 
 import contextlib
 import dataclasses
@@ -7,7 +11,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import mlflow
@@ -15,7 +19,8 @@ import psutil
 
 #: Seconds between two signs of life.
 HEARTBEAT_INTERVAL = 30.0
-#: A process of another machine that was silent for so many seconds may be looked at more closely.
+#: After so many seconds without a sign of life a process of another machine may be gone. Ten
+#: intervals, since the store may be away for a while, and clocks differ.
 GRACE_PERIOD = 10 * HEARTBEAT_INTERVAL
 
 _HOST, _PID, _STARTED, _SEEN = "process.host", "process.id", "process.started", "process.seen"
@@ -107,17 +112,21 @@ def _start_of(pid: int) -> float:
 
 
 class Heartbeat:
-    """Gives a run's signs of life while it is open, in a thread.
+    """Gives a run's signs of life until it is left, in a thread.
 
     Attributes:
         busy: seconds of a processor that it has taken.
     """
 
     def __init__(self, run_id: str) -> None:
-        """Begin."""
         self._run_id, self._stop, self.busy = run_id, threading.Event(), 0.0
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-        self._thread.start()
+
+    def __enter__(self) -> "Heartbeat":
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()  # a call that hangs is not waited for
 
     def _beat(self) -> None:
         client = mlflow.MlflowClient()
@@ -125,16 +134,3 @@ class Heartbeat:
             with contextlib.suppress(Exception):  # the next one may arrive
                 client.set_tag(self._run_id, _SEEN, f"{time.time():.0f}")
             self.busy = time.thread_time()
-
-    def end(self) -> None:
-        """Give no further one; one that hangs is not waited for."""
-        self._stop.set()
-
-
-@contextlib.contextmanager
-def start_heartbeat(heartbeat: Heartbeat) -> Iterator[None]:
-    """End a heartbeat in the end."""
-    try:
-        yield
-    finally:
-        heartbeat.end()

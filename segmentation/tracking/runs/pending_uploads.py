@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import mlflow
 from mlflow.exceptions import MlflowException
@@ -57,7 +57,7 @@ def other_stores() -> int:
     return sum(bool(folder.pending()) and not folder.is_of_this_store() for folder in run_folders())
 
 
-def deliver(run_id: str, say: Callable[[str], None]) -> UploadResult:
+def deliver(run_id: str) -> UploadResult:
     """Deliver what waits of one run, unless its process still lives; see `UploadResult`."""
     folder = RunFolder(run_id)
     entries = folder.pending()
@@ -71,12 +71,12 @@ def deliver(run_id: str, say: Callable[[str], None]) -> UploadResult:
         with folder.lock():
             mlflow.MlflowClient().get_run(run_id)  # of this store, and there
             sink = MlflowSink(run_id, publish, careful=True)
-            if not Uploader(Outbox(folder.outbox), sink, say).finish(_PATIENCE):
+            if not Uploader(Outbox(folder.outbox), sink).finish(_PATIENCE):
                 raise TrackingError("the store does not answer; try again when it does")
             registered = registered_from(run_id, names[-1]) if names else None
             status = ends[-1] if ends else ""
             if status == "FINISHED":
-                drop_checkpoints(run_id, say)
+                drop_checkpoints(run_id)
             if status == "FINISHED" or not folder.checkpoint.exists():
                 folder.remove()
     except (TrackingError, MlflowException) as error:

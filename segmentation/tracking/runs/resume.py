@@ -18,7 +18,7 @@ from segmentation.tracking.runs.heartbeat import GRACE_PERIOD, ProcessInfo
 from segmentation.tracking.runs.run import FAILURE
 from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.runs.training_run import ARTIFACT
-from segmentation.tracking.store import get_run_or_fail
+from segmentation.tracking.store import find_runs, get_run_or_fail
 from segmentation.utils.paths import run_folder
 
 #: The tag with the parameters of a training, by their names, as JSON.
@@ -92,10 +92,8 @@ class ResumableRun:
 
 def of_group(key: str) -> str | None:
     """Return the id of the run that several processes had begun, by its name; None: none."""
-    client = mlflow.MlflowClient()
-    experiments = [one.experiment_id for one in client.search_experiments()]
-    found = client.search_runs(experiments, f"tags.`{GROUP}` = '{key}'", max_results=1)
-    return str(found[0].info.run_id) if found else None
+    run = next(find_runs(f"tags.`{GROUP}` = '{key}'"), None)
+    return str(run.info.run_id) if run else None
 
 
 def find(run_id: str, key: str = "") -> ResumableRun:

@@ -13,7 +13,7 @@ from segmentation.evaluation.promotion_rule import Decision
 from segmentation.tracking.experiment_page import introduce_experiment
 from segmentation.tracking.logging.mlflow_sink import MlflowSink
 from segmentation.tracking.logging.run_logger import Destination, RunLogger
-from segmentation.tracking.runs.heartbeat import Heartbeat, first_sign, start_heartbeat
+from segmentation.tracking.runs.heartbeat import Heartbeat, first_sign
 from segmentation.tracking.store import release_reserve
 
 #: The tag with the reason why a run failed.
@@ -66,7 +66,7 @@ def tracked_run(
         system_metrics: whether to watch the machine.
     """
     run_id, experiment = open_run(name, tags, parent, resume, system_metrics=system_metrics)
-    with ending_badly(), start_heartbeat(Heartbeat(run_id)):
+    with ending_badly(), Heartbeat(run_id):
         run = Run(run_id, experiment, MlflowSink(run_id))
         yield run
     mlflow.end_run(run.status)

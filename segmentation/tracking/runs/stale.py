@@ -3,14 +3,15 @@
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import mlflow
-from mlflow.entities import Run, ViewType
+from mlflow.entities import Run
 
 from segmentation.tracking.runs.heartbeat import GRACE_PERIOD, HEARTBEAT_INTERVAL, ProcessInfo
+from segmentation.tracking.runs.run import FAILURE
 from segmentation.tracking.runs.run_folder import RunFolder
-from segmentation.tracking.store import paginate
+from segmentation.tracking.store import find_runs
 
 ALIVE, DEAD, UNREACHABLE, UNKNOWN = "alive", "gone", "silent", "unknown"
 
@@ -45,29 +46,30 @@ class RunningRun:
 def find_running(wait: Callable[[float], None]) -> list[RunningRun]:
     """Return all runs that say RUNNING, each with what is known of its process.
 
-    One of another machine that was silent for long is looked at twice: its clock may differ from
-    ours, and the store may have been away.
+    A process of this machine is looked for. One of another machine counts as gone when no sign of
+    life came for `GRACE_PERIOD` and then none for two more intervals: its clock may differ from
+    ours, and the store may have been away, so only a sign that does not change tells.
 
     Args:
         wait: waits for so many seconds, before the second look; called only if there is one.
     """
     own = os.environ.get("MLFLOW_RUN_ID")  # opened by `mlflow run` for this very program
-    suspects = [_judge(run) for run in _running() if run.info.run_id != own]
-    silent = {one.id for one in suspects if one.verdict == UNREACHABLE}
-    if not silent:
-        return suspects
-    client = mlflow.MlflowClient()
-    wait(2.5 * HEARTBEAT_INTERVAL)
-    found = []
-    for one in suspects:
-        if one.id in silent:
-            run = client.get_run(one.id)
-            if run.info.status != "RUNNING":  # it came to its end meanwhile
-                continue
-            if ProcessInfo.of(run.data.tags) != one.sign:
-                one = dataclasses.replace(one, verdict=ALIVE, why="it gives signs of life")
-        found.append(one)
-    return found
+    running = find_runs("attributes.status = 'RUNNING'")
+    found = [_judge(run) for run in running if run.info.run_id != own]
+    if any(one.verdict == UNREACHABLE for one in found):
+        wait(2.5 * HEARTBEAT_INTERVAL)
+    again = [_again(one) if one.verdict == UNREACHABLE else one for one in found]
+    return [one for one in again if one is not None]
+
+
+def _again(suspect: RunningRun) -> RunningRun | None:
+    """Look at a run a second time; None where it came to its end meanwhile."""
+    run = mlflow.MlflowClient().get_run(suspect.id)
+    if run.info.status != "RUNNING":
+        return None
+    if ProcessInfo.of(run.data.tags) != suspect.sign:
+        return dataclasses.replace(suspect, verdict=ALIVE, why="it gives signs of life")
+    return suspect
 
 
 def end(suspect: RunningRun) -> bool:
@@ -77,19 +79,9 @@ def end(suspect: RunningRun) -> bool:
     now = _judge(run)
     if run.info.status != "RUNNING" or now.verdict == ALIVE or now.sign != suspect.sign:
         return False  # it came to its end, or somebody goes on with it
-    client.set_tag(suspect.id, "failure", f"it was left RUNNING: {suspect.why}")
+    client.set_tag(suspect.id, FAILURE, f"it was left RUNNING: {suspect.why}")
     client.set_terminated(suspect.id, "FAILED")
     return True
-
-
-def _running() -> Iterator[Run]:
-    client = mlflow.MlflowClient()
-    experiments = [one.experiment_id for one in client.search_experiments(ViewType.ACTIVE_ONLY)]
-    return paginate(
-        lambda token: client.search_runs(
-            experiments, "attributes.status = 'RUNNING'", page_token=token
-        )
-    )
 
 
 def _judge(run: Run) -> RunningRun:
@@ -109,9 +101,7 @@ def _verdict(run_id: str, sign: ProcessInfo | None) -> tuple[str, str]:
     if sign is None:
         return UNKNOWN, "it never gave a sign of life"
     ago = max(0.0, time.time() - sign.seen)
-    heard = (
-        f"last heard of {ago:.0f} s ago" if ago < 120 else f"last heard of {ago / 60:.0f} min ago"
-    )
+    heard = f"last heard of {f'{ago:.0f} s' if ago < 120 else f'{ago / 60:.0f} min'} ago"
     if sign.is_local():
         if sign.is_alive() or RunFolder(run_id).is_locked():
             return ALIVE, f"process {sign.pid} of this machine writes it"

@@ -1,9 +1,10 @@
 """A training's run: what it logs arrives, though the store be slow or away for a while."""
 
 import contextlib
+import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import mlflow
 from mlflow.exceptions import MlflowException
@@ -17,7 +18,7 @@ from segmentation.tracking.logging.outbox import Outbox
 from segmentation.tracking.logging.system_metrics import MachineWatch
 from segmentation.tracking.logging.uploader import Uploader
 from segmentation.tracking.registry.publish import publish
-from segmentation.tracking.runs.heartbeat import Heartbeat, start_heartbeat
+from segmentation.tracking.runs.heartbeat import Heartbeat
 from segmentation.tracking.runs.run import (
     FAILURE,
     Run,
@@ -45,7 +46,7 @@ _QUICK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT":
 CHECKPOINTS = "checkpoint"
 ARTIFACT = f"{CHECKPOINTS}/latest"
 
-Say = Callable[[str], None]
+_log = logging.getLogger(__name__)
 
 
 class UndeliveredError(TrackingError):
@@ -65,9 +66,7 @@ class TrainingRun(Run):
         heartbeat: its signs of life.
     """
 
-    def __init__(
-        self, run_id: str, experiment: str, patience: float, say: Say, *, resumed: bool
-    ) -> None:
+    def __init__(self, run_id: str, experiment: str, patience: float, *, resumed: bool) -> None:
         """Begin to deliver, also what an earlier process of this run has left."""
         self.folder = RunFolder(run_id)
         self.folder.claim()
@@ -77,7 +76,7 @@ class TrainingRun(Run):
             self.outbox.discard(lambda entry: entry.kind == "end" or FAILURE in entry.metadata)
         self._patience = patience
         sink = MlflowSink(run_id, publish, careful=resumed)
-        self.uploader = Uploader(self.outbox, sink, say)
+        self.uploader = Uploader(self.outbox, sink)
         self.heartbeat = Heartbeat(run_id)
 
     def next_step(self, prefix: str) -> int:
@@ -115,7 +114,6 @@ def training_run(
     resume: str | None = None,
     patience: float | None = None,
     resumable: bool = False,
-    say: Say = lambda line: None,
 ) -> Iterator[TrainingRun]:
     """Open the run of a training, or go on in one; yield it.
 
@@ -130,7 +128,6 @@ def training_run(
         patience: for so many seconds its end waits for a store that does not answer; None: as
             long as usual.
         resumable: whether `train` can go on with it.
-        say: told when the store does not answer and when it does again, and how to go on.
 
     Raises:
         TrackingError: another process writes the run, or the store does not take its end.
@@ -151,8 +148,8 @@ def training_run(
             if resume is not None:
                 with contextlib.suppress(MlflowException):  # it never failed
                     mlflow.delete_tag(FAILURE)
-            run = TrainingRun(run_id, experiment, patience, say, resumed=resume is not None)
-            opened.enter_context(start_heartbeat(run.heartbeat))
+            run = TrainingRun(run_id, experiment, patience, resumed=resume is not None)
+            opened.enter_context(run.heartbeat)
             free = run.next_step("system/") if resume is not None else None
             watch = MachineWatch(run_id, run.log_metrics, free)
             watch.start()  # type: ignore[no-untyped-call]
@@ -169,7 +166,7 @@ def training_run(
                 watch.finish()
                 _end_badly(run, error)
             if resumable and not isinstance(error, _NOT_TO_GO_ON_FROM):
-                say(f"Go on: {commands.resume(run_id)}")
+                _log.info("Go on: %s", commands.resume(run_id))
             raise
         run.folder.remove()
 
@@ -214,7 +211,7 @@ def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def drop_checkpoints(run_id: str, say: Say) -> None:
+def drop_checkpoints(run_id: str) -> None:
     """Remove the checkpoints among a run's artifacts: nobody will go on from them.
 
     Where that fails, since a server lets not everybody delete, they stay: all else is done.
@@ -224,4 +221,4 @@ def drop_checkpoints(run_id: str, say: Say) -> None:
         if any(item.path == CHECKPOINTS for item in client.list_artifacts(run_id)):
             remove_at(client.get_run(run_id).info.artifact_uri, CHECKPOINTS)
     except (MlflowException, OSError) as error:  # of the latter all that the network says
-        say(f"Note: the run's artifacts still hold the last checkpoint ({error})")
+        _log.info("Note: the run's artifacts still hold the last checkpoint (%s)", error)

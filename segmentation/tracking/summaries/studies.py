@@ -15,7 +15,7 @@ from segmentation.errors import TrackingError
 from segmentation.tracking.artifacts import discard, size_at, versions_of
 from segmentation.tracking.runs.inputs import log_datasets
 from segmentation.tracking.runs.run import Run, leave_launchers_run, tracked_run
-from segmentation.tracking.store import paginate
+from segmentation.tracking.store import find_runs, paginate
 from segmentation.tuning.study import Trial
 
 #: The stage of the run in which those of the trials are nested.
@@ -66,10 +66,7 @@ def _require_run(run_id: str, name: str) -> None:
 
 def _runs_of(study: str) -> list[MlflowRun]:
     """Return all runs of a study, given its id, in any state."""
-    client = mlflow.MlflowClient()
-    experiments = [e.experiment_id for e in client.search_experiments()]
-    wanted = f"tags.`study.id` = '{study}'"
-    return list(paginate(lambda page: client.search_runs(experiments, wanted, page_token=page)))
+    return list(find_runs(f"tags.`study.id` = '{study}'"))
 
 
 def _trial_runs(study: str) -> list[MlflowRun]:

@@ -51,34 +51,43 @@ def test_what_waits_arrives_in_order_also_from_an_earlier_process(tmp_path: Path
     assert list((tmp_path / "box").iterdir()) == []
 
 
-def test_while_the_store_is_away_all_is_kept_and_it_is_said_once(tmp_path: Path) -> None:
-    outbox, store, lines = Outbox(tmp_path / "box"), Store(), list[str]()
+def test_while_the_store_is_away_all_is_kept_and_it_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "segmentation")
+    outbox, store = Outbox(tmp_path / "box"), Store()
     store.away = True
     put(outbox, 1)
-    courier = Uploader(outbox, store, lines.append)
+    courier = Uploader(outbox, store)
     assert store.asked.wait(10)
     put(outbox, 2, 3)
     assert not courier.finish(0.2)
     assert [entry.metadata["number"] for entry in entries_in(tmp_path / "box")] == [1, 2, 3]
-    assert len(lines) == 1
-    assert "nobody there" in lines[0]
-    assert str(tmp_path / "box") in lines[0]
+    (line,) = caplog.messages
+    assert "nobody there" in line
+    assert str(tmp_path / "box") in line
     store.away = False
-    again = Uploader(Outbox(tmp_path / "box"), store, lines.append)
+    again = Uploader(Outbox(tmp_path / "box"), store)
     assert again.finish(10)
     assert store.arrived == [1, 2, 3]
 
 
-def test_it_goes_on_when_the_store_is_back(tmp_path: Path) -> None:
-    outbox, store, lines = Outbox(tmp_path / "box"), Store(), list[str]()
+def test_it_goes_on_when_the_store_is_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "segmentation")
+    outbox, store = Outbox(tmp_path / "box"), Store()
     store.away = True
     put(outbox, 1, 2)
-    courier = Uploader(outbox, store, lines.append)
+    courier = Uploader(outbox, store)
     assert store.asked.wait(10)
     store.away = False
     assert courier.finish(30)
     assert store.arrived == [1, 2]
-    assert [line.startswith("Tracking: the store answers again") for line in lines] == [False, True]
+    assert [line.startswith("Tracking: the store answers again") for line in caplog.messages] == [
+        False,
+        True,
+    ]
 
 
 def test_a_lost_answer_is_doubted_and_tried_again(tmp_path: Path) -> None:
