@@ -58,10 +58,7 @@ _COLUMNS = {
 # Charts by section: of which kind, of which metrics.
 _CHARTS: dict[str, list[tuple[str, ...]]] = {
     "Finished models": [
-        ("BAR", "best/dice"),
-        ("BAR", "floor/dice_all_pet"),
-        ("BAR", "gate/dice"),
-        ("BAR", "test/dice"),
+        ("BAR", name) for name in ("best/dice", "floor/dice_all_pet", "gate/dice", "test/dice")
     ],
     "Trainings, by epoch": [
         ("LINE", "val/dice"),
@@ -89,13 +86,10 @@ _PRIMARY_METRIC = "mlflow.experiment.primaryMetric.name"
 
 
 def introduce_experiment(experiment: str) -> None:
-    """Describe an experiment and save a view of it, once and where nobody has.
+    """Describe an experiment, given its id, and save a view of it, once and where nobody has.
 
-    Several processes may do so at once: they set the same. What is only for the eye stops no
+    Several processes may do so at once: they set the same. It is only for the eye and stops no
     training: where the store refuses, the experiment stays as it is.
-
-    Args:
-        experiment: its id.
     """
     client = mlflow.MlflowClient()
     with contextlib.suppress(MlflowException):
@@ -103,7 +97,7 @@ def introduce_experiment(experiment: str) -> None:
         # What a person has emptied or deleted since does not come back.
         if _PRIMARY_METRIC in there:
             return
-        # A browser that never was here opens MLflow's pages for language models, unless told.
+        # A new browser opens MLflow's pages for language models, unless the address says otherwise.
         kind = "workflowType=machine_learning"
         page = f"#/experiments/{experiment}/runs?{kind}&viewStateShareKey={KEY}"
         tags = {
@@ -118,21 +112,22 @@ def introduce_experiment(experiment: str) -> None:
 
 def _saved_view() -> str:
     """Return the view, written as MLflow's UI writes it on *Save as new view*."""
+    charts = [
+        _chart(section, kind, *metrics)
+        for section, charts in _CHARTS.items()
+        for kind, *metrics in charts
+    ]
     # What has no chart here gets one from MLflow, in a section by its prefix: those are closed.
-    sections = [*_CHARTS, *_CLOSED]
+    sections = [
+        {"uuid": name, "name": name, "display": name in _CHARTS, "isReordered": True}
+        for name in (*_CHARTS, *_CLOSED)
+    ]
     state = {
         "selectedColumns": list(_COLUMNS),
         "columnOrder": list(_COLUMNS),
         "columnWidths": _COLUMNS,
-        "compareRunCharts": [
-            _chart(section, kind, *metrics)
-            for section, charts in _CHARTS.items()
-            for kind, *metrics in charts
-        ],
-        "compareRunSections": [
-            {"uuid": name, "name": name, "display": name in _CHARTS, "isReordered": True}
-            for name in sections
-        ],
+        "compareRunCharts": charts,
+        "compareRunSections": sections,
         "isAccordionReordered": True,
         "runsHiddenMode": "FIRST_20_RUNS",
     }
@@ -142,10 +137,7 @@ def _saved_view() -> str:
 
 def _chart(section: str, kind: str, *metrics: str) -> dict[str, Any]:
     """Return a chart: LINE over steps, BAR of the last value of each run, or IMAGE by step."""
-    kinds: dict[str, dict[str, Any]] = {
-        "LINE": _LINE,
-        "IMAGE": {"imageKeys": metrics, "step": 0, "showRunParams": False},
-    }
+    image = {"imageKeys": metrics, "step": 0, "showRunParams": False}
     return {
         "type": kind,
         "uuid": f"{section}: {' '.join(metrics)}",
@@ -155,5 +147,5 @@ def _chart(section: str, kind: str, *metrics: str) -> dict[str, Any]:
         "runsCountToCompare": 20,
         "deleted": False,
         "isGenerated": False,
-        **kinds.get(kind, {}),
+        **{"LINE": _LINE, "IMAGE": image}.get(kind, {}),
     }

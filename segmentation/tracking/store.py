@@ -1,4 +1,4 @@
-"""Reaching the tracking store: quietly, at once or not at all, and safely by many at a time."""
+"""The tracking store: reached quietly, at once or not at all, and safe for many at a time."""
 
 import contextlib
 import hashlib
@@ -27,17 +27,20 @@ from segmentation.utils.paths import cache_folder
 #: Raised where the store cannot be reached, or cannot do what is asked.
 StoreError = MlflowException
 
-_RESERVE = 2 * 2**20  # bytes; the end of a run takes some pages of the database and of its log
+_RESERVE_SIZE = 2 * 2**20  # bytes; the end of a run takes some pages of the database and its log
 
-_CHATTY = {
+_LOG_LEVELS = {
     "alembic": logging.WARNING,
-    # It logs tracebacks of errors that are raised as well, and told as a sentence.
+    # It logs tracebacks of errors that are raised as well, and printed as a sentence.
     "mlflow.store.db.utils": logging.CRITICAL,
     "mlflow.pyfunc": logging.WARNING,
     "mlflow.system_metrics": logging.WARNING,
     "mlflow.tracking.fluent": logging.WARNING,
     "urllib3.connectionpool": logging.ERROR,
 }
+# A server that does not answer is given up within seconds, not minutes.
+_QUICK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+_ERRORS = (MlflowException, OSError, sqlite3.Error, ImportError, sqlalchemy.exc.ArgumentError)
 
 
 def connect() -> str:
@@ -49,59 +52,51 @@ def connect() -> str:
     Raises:
         TrackingError: it cannot be reached or written.
     """
-    for name, level in _CHATTY.items():
+    for name, level in _LOG_LEVELS.items():
         logging.getLogger(name).setLevel(level)
     uri = str(mlflow.get_tracking_uri())
     try:
-        # A server that does not answer is given up within seconds, not minutes.
-        with (
-            store_lock(uri),
-            environment(
-                {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-            ),
-        ):
-            if path := sqlite_path(uri):
-                _let_readers_and_a_writer_work_together(path)
-                _keep_reserve(path)
-            client = mlflow.MlflowClient()
-            client.search_experiments(max_results=1)
-            client.search_registered_models(max_results=1)
-            experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME")
-            if experiment and not client.get_experiment_by_name(experiment):
-                client.create_experiment(experiment)  # here, since several at once would collide
-    except (
-        MlflowException,
-        OSError,
-        sqlite3.Error,
-        ImportError,
-        sqlalchemy.exc.ArgumentError,
-    ) as e:
-        reason = next(iter(str(e).splitlines()), type(e).__name__)[:300]
-        what = (
-            "install the database's driver"
-            if isinstance(e, ImportError)
-            else ("start the server or make the folder writable")
-        )
+        # Of several processes that create a database's tables at once, most would fail.
+        with store_lock(uri), environment(_QUICK):
+            _open(uri)
+    except _ERRORS as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:300]
+        remedy = "start the server or make the folder writable"
+        if isinstance(error, ImportError):
+            remedy = "install the database's driver"
         raise TrackingError(
-            f"the tracking store {mask_password(uri)} cannot be used ({reason}); {what}, or set "
+            f"the tracking store {mask_password(uri)} cannot be used ({reason}); {remedy}, or set "
             "MLFLOW_TRACKING_URI to one that works"
-        ) from e
+        ) from error
     return uri
 
 
+def _open(uri: str) -> None:
+    if path := sqlite_path(uri):
+        with contextlib.closing(sqlite3.connect(path, timeout=60)) as connection:
+            # With a write-ahead log readers and a writer do not wait for each other, and a write
+            # costs half. The database remembers it.
+            connection.execute("PRAGMA journal_mode=WAL")
+        with contextlib.suppress(OSError):
+            if not _reserve(path).exists():
+                _reserve(path).write_bytes(os.urandom(_RESERVE_SIZE))  # zeros may take no space
+    client = mlflow.MlflowClient()
+    client.search_experiments(max_results=1)
+    client.search_registered_models(max_results=1)
+    experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME")
+    if experiment and not client.get_experiment_by_name(experiment):
+        client.create_experiment(experiment)  # here, since several at once would collide
+
+
 def release_reserve() -> None:
-    """Give back the space that was kept so that a full disk still takes how a run ended."""
+    """Give back some space, so that a full disk still takes how a run ended.
+
+    SQLite can write nothing at all to a full disk, and the run would stay RUNNING. So a file of
+    random bytes lies beside the database, which is deleted then.
+    """
     if path := sqlite_path(str(mlflow.get_tracking_uri())):
         with contextlib.suppress(OSError):
             _reserve(path).unlink()
-
-
-def _keep_reserve(path: Path) -> None:
-    """Keep some space beside a database, where there is any."""
-    with contextlib.suppress(OSError):
-        if not _reserve(path).exists():
-            # Not sparse: the blocks are to be this file's.
-            _reserve(path).write_bytes(os.urandom(_RESERVE))
 
 
 def _reserve(path: Path) -> Path:
@@ -130,7 +125,7 @@ def find_runs(wanted: str) -> Iterator[Run]:
 
 
 def get_run_or_fail(run_id: str, parameter: str, expected: str) -> Run:
-    """Look a run up in the tracking store.
+    """Look a run up by the id that a user gave.
 
     Args:
         run_id: as it was given.
@@ -163,26 +158,25 @@ def studies_folder() -> Path:
     return (path.parent if path else Path.cwd()) / "studies"
 
 
-def this_store() -> str:
-    """Return what tells this tracking store from others, without any password in it."""
-    return _name_of(str(mlflow.get_tracking_uri()))
-
-
 @contextlib.contextmanager
 def store_lock(uri: str) -> Iterator[None]:
-    """Let one process of this machine at a time change what others would change too.
+    """Let one process of this machine at a time look at the store and then change it.
 
-    Several that create a database's tables at once fail, and several that look whether there is a
-    champion would all find none. A server keeps its own order.
+    Several that look at once whether there is a champion would all find none. The same thread may
+    take it twice. It keeps no order among machines: a server's own does.
     """
     folder = cache_folder() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f"{_name_of(uri)}.lock", is_singleton=True):
+    with FileLock(folder / f"{_name(uri)}.lock", is_singleton=True):
         yield
 
 
-def _name_of(uri: str) -> str:
-    """Name a store by its address, in a way that shows no password."""
+def this_store() -> str:
+    """Return what tells this tracking store from others, without any password in it."""
+    return _name(str(mlflow.get_tracking_uri()))
+
+
+def _name(uri: str) -> str:
     if path := sqlite_path(uri):  # the same relative address means other files in other folders
         uri = str(path)
     return hashlib.sha256(uri.encode()).hexdigest()[:16]
@@ -198,9 +192,3 @@ def sqlite_path(uri: str) -> Path | None:
 def mask_password(uri: str) -> str:
     """Return an address without the password that it may hold."""
     return re.sub(r"(//[^/:@]*):[^/@]*@", r"\1:***@", uri)
-
-
-def _let_readers_and_a_writer_work_together(path: Path) -> None:
-    """Turn on SQLite's write-ahead log, which the file remembers; writing then costs half."""
-    with contextlib.closing(sqlite3.connect(path, timeout=60)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")

@@ -19,8 +19,9 @@ from segmentation.models.predictor import Model
 from segmentation.runtime.device import choose_compute
 from segmentation.tracking.commands import mlflow_run, view_run
 from segmentation.tracking.registry.champion import champion_of, record_decision
-from segmentation.tracking.registry.loading import default_model, load, seen_images
+from segmentation.tracking.registry.loading import default_model, load
 from segmentation.tracking.registry.versions import VersionRef, version_info
+from segmentation.tracking.runs.inputs import seen_images
 from segmentation.tracking.runs.run import Run, tracked_run
 from segmentation.tracking.store import StoreError, connect
 from segmentation.utils.concurrency import Progress, ignore_progress

@@ -1,8 +1,8 @@
 """What is to be logged, on disk until it has arrived: a folder of numbered entries.
 
-A training must neither wait for a tracking server nor lose a figure when it is away, or when the
-process is killed. So an entry is first written here, which takes no network, and an `Uploader`
-brings it to the store afterwards.
+A training must neither wait for a tracking server nor lose a figure when the server is away, or
+when the process is killed. So an entry is first written here, which needs no network, and an
+`Uploader` brings it to the store afterwards.
 """
 
 import dataclasses
@@ -44,8 +44,8 @@ class Entry:
 class Outbox:
     """The entries of one run, in order; those that a killed process has left are among them.
 
-    Safe for two threads of one process: one puts, the other takes away. That only one process has
-    it open is for the run's lock to see to.
+    Safe for two threads of one process, of which one puts and the other takes away. Two processes
+    must not have it open at once: whoever opens it holds the run's lock.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -87,17 +87,10 @@ class Outbox:
         except BaseException:
             shutil.rmtree(stage, ignore_errors=True)
             raise
-        if replace:
-            self._drop(kind, number)
-
-    def _drop(self, kind: str, before: int) -> None:
-        for entry in self.pending():
+        for entry in self.pending() if replace else ():
             with self._lock:
-                if (
-                    entry.kind == kind
-                    and entry.number < before
-                    and entry.number not in self._leased
-                ):
+                outdated = entry.kind == kind and entry.number < number
+                if outdated and entry.number not in self._leased:
                     _remove(entry)
 
     def pending(self) -> list[Entry]:
@@ -105,20 +98,15 @@ class Outbox:
         return entries_in(self.folder)
 
     def lease(self) -> list[Entry]:
-        """Return all that waits; none of it is replaced until it is acknowledged or released."""
+        """Return all that waits; none of it is replaced until the next call of `ack`."""
         entries = self.pending()
         with self._lock:
             there = [entry for entry in entries if (entry.folder / _ENTRY).exists()]
             self._leased = {entry.number for entry in there}
         return there
 
-    def release(self) -> None:
-        """Give back what was leased and could not be delivered."""
-        with self._lock:
-            self._leased = set()
-
     def ack(self, entries: list[Entry]) -> None:
-        """Remove what has arrived."""
+        """Remove what has arrived, of what was leased."""
         with self._lock:
             for entry in entries:
                 _remove(entry)
@@ -126,12 +114,10 @@ class Outbox:
 
     def reject(self, entry: Entry, reason: str) -> None:
         """Put an entry aside that the store will never take, so that the others go on."""
-        with self._lock:
-            (entry.folder / "reason.txt").write_text(reason + "\n")
-            aside = self.folder / REJECTED
-            aside.mkdir(exist_ok=True)
-            os.replace(entry.folder, aside / entry.folder.name)
-            self._leased = set()
+        (entry.folder / "reason.txt").write_text(reason + "\n")
+        (self.folder / REJECTED).mkdir(exist_ok=True)
+        os.replace(entry.folder, self.folder / REJECTED / entry.folder.name)
+        self.ack([])
 
     def discard(self, unwanted: Callable[[Entry], bool]) -> None:
         """Remove entries that are not to be delivered any more, and what was put aside."""
@@ -154,10 +140,8 @@ def entries_in(folder: Path) -> list[Entry]:
             continue
         except ValueError:  # a power cut
             content = {"kind": "damaged", "facts": {}}
-        entry = Entry(
-            number=int(path.name), kind=content["kind"], metadata=content["facts"], folder=path
-        )
-        found.append(entry)
+        kind, metadata = content["kind"], content["facts"]
+        found.append(Entry(number=int(path.name), kind=kind, metadata=metadata, folder=path))
     return found
 
 

@@ -120,7 +120,7 @@ class Uploader:
                     return True
                 self._upload(entries)
         except Exception as error:  # whatever it is, what waits is kept
-            self._outbox.release()
+            self._outbox.ack([])
             self._sink.invalidate()
             self._note_trouble(error)
         return False

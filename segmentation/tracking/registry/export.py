@@ -1,9 +1,7 @@
 """How a registered model lies on disk: one name, two ways to use it, and no pickle.
 
-As MLflow's flavour `pytorch` it is an export (pt2: a graph and its weights) that takes tensors, and
-as MLflow's flavour `python_function` it is the file photo_model.py, which takes photos. It is
-packed into a folder, and the folder is logged: `PackedFlavor` is a flavour of its own in MLflow's
-sense.
+As MLflow's flavor `pytorch` it is an export (pt2: a graph and its weights) that takes tensors, and
+as MLflow's flavor `python_function` it is the file photo_model.py, which takes photos.
 """
 
 import shutil
@@ -39,64 +37,54 @@ _PHOTOS = ModelSignature(
 )
 #: Where the export lies within the model.
 NETWORK = "artifacts/network"
-
-#: Under this name MLflow keeps the shape of the network beside the model.
+#: The name under which MLflow keeps the shape of the network beside the model.
 SHAPE = "petseg"
 
 
-def metadata(segmenter: Segmenter, shape: ModelConfig) -> dict[str, Any]:
-    """Return what MLflow keeps of the network's shape beside the model."""
-    return {
-        SHAPE: {
-            "width": shape.width,
-            "depth": shape.depth,
-            "patch": shape.patch,
-            "image_size": segmenter.image_size,
-        }
-    }
-
-
-def save_model(path: str, mlflow_model: Model, segmenter: Segmenter) -> None:
-    """Write the model into the new folder `path`.
+def export(segmenter: Segmenter, shape: ModelConfig, folder: Path) -> None:
+    """Write a model into a new folder.
 
     Args:
-        path: where to.
-        mlflow_model: MLflow's description of it, completed here.
         segmenter: on the CPU, in eval mode.
+        shape: of its network.
+        folder: where to.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        _export(segmenter, f"{folder}/network")
+    image_size = segmenter.image_size
+    known = {"width": shape.width, "depth": shape.depth, "patch": shape.patch}
+    description = Model(metadata={SHAPE: {**known, "image_size": image_size}})
+    with tempfile.TemporaryDirectory() as stage:
+        _export_network(segmenter, f"{stage}/network")
         photo = photo_model.mask_png(np.random.default_rng(0).random((24, 32)) > 0.5)
         mlflow.pyfunc.save_model(
-            path,
+            str(folder),
             python_model=str(Path(photo_model.__file__)),
-            artifacts={"network": f"{folder}/network"},
+            artifacts={"network": f"{stage}/network"},
             signature=_PHOTOS,
             input_example=pd.DataFrame({"image": [photo]}),
-            mlflow_model=mlflow_model,
+            mlflow_model=description,
             pip_requirements=_requirements(),
         )
-    export = Model.load(f"{path}/{NETWORK}").flavors["pytorch"]
-    mlflow_model.add_flavor("pytorch", **{**export, "model_data": f"{NETWORK}/data"})
-    mlflow_model.save(f"{path}/MLmodel")
+    network = Model.load(str(folder / NETWORK)).flavors["pytorch"]
+    description.add_flavor("pytorch", **{**network, "model_data": f"{NETWORK}/data"})
+    description.save(str(folder / "MLmodel"))
 
 
 class PackedFlavor:
-    """A model that lies packed in a folder, as a flavour in MLflow's sense: it is laid down whole.
+    """A flavor in MLflow's sense: a model that lies in a folder already is logged as it is.
 
-    What is packed while the tracking server is away is the same as what is logged later.
+    So what is exported while the tracking server is away is the same as what is logged later.
     """
 
     @staticmethod
     def save_model(
         path: str, mlflow_model: Model, folder: Path, validate_serving_input: bool
     ) -> None:
-        """Copy the folder to the new folder `path`, under what MLflow knows of the model there.
+        """Copy `folder` to the new folder `path`, under what MLflow knows of the model there.
 
         Args:
             path: where to.
             mlflow_model: MLflow's description of it, completed here.
-            folder: what `pack` has written.
+            folder: what `export` has written.
             validate_serving_input: for MLflow, which passes on what it reads itself.
         """
         packed = Model.load(str(folder))
@@ -109,17 +97,6 @@ class PackedFlavor:
         mlflow_model.save(f"{path}/MLmodel")
 
 
-def pack(segmenter: Segmenter, shape: ModelConfig, folder: Path) -> None:
-    """Write a model into a new folder.
-
-    Args:
-        segmenter: on the CPU, in eval mode.
-        shape: of its network.
-        folder: where to.
-    """
-    save_model(str(folder), Model(metadata=metadata(segmenter, shape)), segmenter)
-
-
 def rehearse() -> None:
     """Export the smallest of networks, to a folder that is gone at once.
 
@@ -127,11 +104,13 @@ def rehearse() -> None:
     what it takes need not be done again then.
     """
     with tempfile.TemporaryDirectory() as folder:
-        _export(nn.ReLU(), f"{folder}/network")
+        _export_network(nn.ReLU(), f"{folder}/network")
 
 
-def _export(model: nn.Module, folder: str) -> None:
+def _export_network(model: nn.Module, folder: str) -> None:
     """Write a model's graph and weights, without any pickle, into the new folder `folder`."""
+    # Two images, since an example of one would fix the batch size; small, since it is kept as JSON.
+    example = np.random.default_rng(0).integers(0, 256, (2, 3, 24, 32), dtype=np.uint8)
     with warnings.catch_warnings():
         # PyTorch's exporter says so of every model whose weights lie in one buffer.
         warnings.filterwarnings("ignore", message="No complete tensor found in the group")
@@ -139,9 +118,7 @@ def _export(model: nn.Module, folder: str) -> None:
             model,
             folder,
             signature=TENSORS,
-            # Two images, since an example of one would fix the batch size; small, since MLflow
-            # keeps it as JSON.
-            input_example=np.random.default_rng(0).integers(0, 256, (2, 3, 24, 32), dtype=np.uint8),
+            input_example=example,
             serialization_format="pt2",
             pip_requirements=_requirements(),
         )
@@ -150,12 +127,8 @@ def _export(model: nn.Module, folder: str) -> None:
 def _requirements() -> list[str]:
     """Return what a version needs to be loaded, as pip takes it.
 
-    Told, not guessed: guessing would load the model in another process. The exact versions matter,
-    since an export of one PyTorch need not load in an older one.
+    Named here, since MLflow would guess by loading the model in another process. The exact versions
+    matter: an export of one PyTorch need not load in an older one.
     """
-    return [
-        f"mlflow=={mlflow.__version__}",
-        f"torch=={torch.__version__.split('+')[0]}",
-        f"numpy=={np.__version__}",
-        f"pillow=={PIL.__version__}",
-    ]
+    own: dict[str, Any] = {"mlflow": mlflow, "torch": torch, "numpy": np, "pillow": PIL}
+    return [f"{name}=={one.__version__.split('+')[0]}" for name, one in own.items()]

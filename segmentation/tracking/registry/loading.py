@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import re
 import zipfile
 from collections.abc import Callable
@@ -23,15 +22,15 @@ from segmentation.data.sources import Source
 from segmentation.errors import ModelError
 from segmentation.models.predictor import Batched, Model, OneByOne, same_answers
 from segmentation.models.unet import Segmenter, UNet
-from segmentation.tracking.registry import export as packing
+from segmentation.tracking.registry.export import NETWORK, SHAPE, TENSORS
+from segmentation.tracking.runs.inputs import Splits, training_splits
 from segmentation.tracking.store import mask_password
 from segmentation.utils.environment import environment
 
 #: MLflow's own loaders of functions that refuse to unpickle when told so, and run no other code but
 #: that of a model "from code", which says so.
 _SAFE = ("mlflow.pyfunc.model", "mlflow.pytorch")
-
-
+_ALLOW_PICKLE = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 _CODE = (
     "model={uri}: brings code of its own, or is loaded by something that may unpickle, which runs "
     "whatever code the model holds; say allow_pickle=true if you trust where it is from"
@@ -58,12 +57,12 @@ class LoadedModel:
 
     @property
     def label(self) -> str:
-        """Return its name and version, or its address."""
+        """Its name and version, or its address."""
         return f"{self.name} version {self.version}" if self.version else self.uri
 
     @functools.cached_property
-    def splits(self) -> dict[str, dict[str, str]] | None:
-        """What it was trained on, see `training_splits`; asked for once."""
+    def splits(self) -> Splits | None:
+        """What it was trained on; None if that is not known."""
         return training_splits(self.run_id)
 
 
@@ -81,23 +80,23 @@ def load(
     Raises:
         ModelError: there is none, it has another signature, or it needs pickle.
     """
-    found = _version(uri)
-    address = f"models:/{found.name}/{found.version}" if found else uri
-    with environment({"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": str(allow_pickle).lower()}):
+    version = _version(uri)
+    address = f"models:/{version.name}/{version.version}" if version else uri
+    with environment({_ALLOW_PICKLE: str(allow_pickle).lower()}):
         try:
             folder = Path(mlflow.artifacts.download_artifacts(address))
             description = Description.load(str(folder))
-            model = _answering(folder, description, uri, device, allow_pickle)
+            model = _load_folder(folder, description, uri, device, allow_pickle)
         except ModelError:
             raise
         except Exception as error:  # damaged files make MLflow and PyTorch raise anything
-            raise _explained(uri, error) from error
+            raise _model_error(uri, error) from error
     return LoadedModel(
         uri=mask_password(uri),
         model=model,
-        name=found.name if found else "",
-        version=str(found.version) if found else "",
-        run_id=(found.run_id if found else "") or description.run_id or "",
+        name=version.name if version else "",
+        version=str(version.version) if version else "",
+        run_id=(version.run_id if version else "") or description.run_id or "",
         model_id=description.model_id or "",
     )
 
@@ -133,29 +132,9 @@ def _has(name: str, alias: str) -> bool:
 
 def load_export(uri: str) -> Callable[[Tensor], Tensor]:
     """Load the export of a model of this project, without pickle, as others do."""
-    with environment({"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}):
+    with environment({_ALLOW_PICKLE: "false"}):
         module: Callable[[Tensor], Tensor] = mlflow.pytorch.load_model(uri)
     return module
-
-
-def seen_images(run_id: str) -> frozenset[str] | None:
-    """Return the SHA-256 of all image files that a training saw, or None if that is not known."""
-    splits = training_splits(run_id)
-    if splits is None:
-        return None
-    return frozenset(digest for split in splits.values() for digest in split.values())
-
-
-def training_splits(run_id: str) -> dict[str, dict[str, str]] | None:
-    """Return, for each split of a training, the SHA-256 of the image file by the example's id."""
-    if not run_id:
-        return None
-    try:
-        splits = json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/splits.json"))
-    except (MlflowException, OSError, ValueError):
-        return None
-    known = isinstance(splits, dict) and all(isinstance(part, dict) for part in splits.values())
-    return splits if known else None
 
 
 def _version(uri: str) -> ModelVersion | None:
@@ -171,14 +150,14 @@ def _version(uri: str) -> ModelVersion | None:
         if match := re.fullmatch(r"models:/([^/@]+)/(\d+)", uri):
             return client.get_model_version(*match.groups())
     except MlflowException as error:
-        raise _explained(uri, error) from error
+        raise _model_error(uri, error) from error
     return None
 
 
-def _explained(uri: str, error: Exception) -> ModelError:
+def _model_error(uri: str, error: Exception) -> ModelError:
     """Say what is wrong with an address."""
     text, uri = str(error), mask_password(uri)
-    if "pickle" in text.lower() and "MLFLOW_ALLOW_PICKLE_DESERIALIZATION" in text:
+    if "pickle" in text.lower() and _ALLOW_PICKLE in text:
         return ModelError(
             f"model={uri}: needs pickle, which runs whatever code the model holds; say "
             "allow_pickle=true if you trust where it is from"
@@ -188,12 +167,11 @@ def _explained(uri: str, error: Exception) -> ModelError:
         reason = f"no such folder; did you mean models:/{uri}@champion?"
     return ModelError(
         f"model={uri}: cannot be loaded ({reason}); expected an address such as "
-        f"models:/pet-unet@champion, of a whole model. {_registry()}"
+        f"models:/pet-unet@champion, of a whole model. {_models_there_are()}"
     )
 
 
-def _registry() -> str:
-    """Say which models there are, in a sentence."""
+def _models_there_are() -> str:
     place = f"The registry of {mask_password(str(mlflow.get_tracking_uri()))}"
     there = []
     try:
@@ -202,46 +180,50 @@ def _registry() -> str:
             there.append(f"{model.name} ({', '.join(aliases) or 'no alias'})")
     except MlflowException:
         return f"{place} cannot be asked"
-    if not there:
-        return (
-            f"{place} has no model: train one, go to the folder where you did, or set "
-            "MLFLOW_TRACKING_URI"
-        )
-    return f"{place} has {'; '.join(there)}"
+    if there:
+        return f"{place} has {'; '.join(there)}"
+    return (
+        f"{place} has no model: train one, go to the folder where you did, or set "
+        "MLFLOW_TRACKING_URI"
+    )
 
 
-def _answering(
-    folder: Path, description: Description, uri: str, device: torch.device | None, pickle: bool
+def _load_folder(
+    folder: Path,
+    description: Description,
+    uri: str,
+    device: torch.device | None,
+    allow_pickle: bool,
 ) -> Model:
-    """Load what lies in a folder by the flavour that gives tensors."""
-    inner = folder / packing.NETWORK
+    """Load what lies in a folder by the flavor that gives tensors."""
+    inner = folder / NETWORK
     signature = Description.load(str(inner)).signature if inner.exists() else description.signature
-    if not _fits(signature):
+    if _tensors(signature) != _tensors(TENSORS):
         raise ModelError(
             f"model={uri}: takes and gives {signature or 'nothing that is told'}; expected a "
             "signature of tensors, uint8 (-1, 3, -1, -1) to float32 (-1, 1, -1, -1)"
         )
     flavors = description.flavors
+    function = flavors.get("python_function", {})
+    unsafe = MODEL_CODE_PATH in function or function.get("loader_module") not in _SAFE
     # Code beside a model is put before all other on Python's path. Ours brings none that is run.
-    if not pickle and any(flavor.get("code") for flavor in flavors.values()):
+    brings_code = any(flavor.get("code") for flavor in flavors.values())
+    if not allow_pickle and (brings_code or ("pytorch" not in flavors and unsafe)):
         raise ModelError(_CODE.format(uri=uri))
     if damaged := [one.name for one in folder.rglob("*.pt2") if not zipfile.is_zipfile(one)]:
         raise ModelError(f"model={uri}: its file {damaged[0]} is damaged; register it again")
     if "pytorch" in flavors:
         module = mlflow.pytorch.load_model(str(folder))
-        return _ours(module, description, device) or OneByOne(module, f"model={uri}")
-    told = flavors.get("python_function", {})
-    if not pickle and (MODEL_CODE_PATH in told or told.get("loader_module") not in _SAFE):
-        raise ModelError(_CODE.format(uri=uri))
-    function = mlflow.pyfunc.load_model(str(folder))
+        return _rebuild(module, description, device) or OneByOne(module, f"model={uri}")
+    loaded = mlflow.pyfunc.load_model(str(folder))
 
     def answer(image: Tensor) -> Tensor:
-        return torch.from_numpy(np.array(function.predict(image.numpy()), dtype=np.float32))
+        return torch.from_numpy(np.array(loaded.predict(image.numpy()), dtype=np.float32))
 
     return OneByOne(answer, f"model={uri}")
 
 
-def _ours(
+def _rebuild(
     export: torch.nn.Module, description: Description, device: torch.device | None
 ) -> Model | None:
     """Build our own network with the weights of an export, where it then answers the same.
@@ -249,7 +231,7 @@ def _ours(
     It takes photos of different sizes in one batch, and moves to other devices; an export can
     neither.
     """
-    shape: Any = (description.metadata or {}).get(packing.SHAPE)
+    shape: Any = (description.metadata or {}).get(SHAPE)
     try:
         network = UNet(shape["width"], shape["depth"], shape["patch"])
         segmenter = Segmenter(network, shape["image_size"])
@@ -263,15 +245,11 @@ def _ours(
     return Batched(segmenter, device or cpu)
 
 
-def _fits(signature: ModelSignature | None) -> bool:
-    """Tell whether a model takes and gives tensors as ours does, whatever it calls them."""
-
-    def plain(schema: Any) -> list[tuple[str, tuple[int, ...]]]:
-        if not schema or not schema.is_tensor_spec():
-            return []
-        return [(str(spec.type), tuple(spec.shape)) for spec in schema.inputs]
-
-    return signature is not None and (
-        plain(signature.inputs) == plain(packing.TENSORS.inputs)
-        and plain(signature.outputs) == plain(packing.TENSORS.outputs)
-    )
+def _tensors(signature: ModelSignature | None) -> list[list[tuple[str, tuple[int, ...]]]]:
+    """Return types and shapes of the tensors that a model takes and gives, whatever their names."""
+    schemas = (signature.inputs, signature.outputs) if signature else ()
+    return [
+        [(str(spec.type), tuple(spec.shape)) for spec in schema.inputs]
+        for schema in schemas
+        if schema and schema.is_tensor_spec()
+    ]

@@ -16,8 +16,8 @@ from mlflow.models import Model
 from segmentation.config.training import ModelConfig
 from segmentation.errors import TrackingError
 from segmentation.models.unet import Segmenter
-from segmentation.tracking.registry import export
 from segmentation.tracking.registry.champion import challenge_if_newest
+from segmentation.tracking.registry.export import PackedFlavor, export
 from segmentation.tracking.registry.loading import load_export
 from segmentation.tracking.registry.versions import describe_model, register
 
@@ -37,7 +37,7 @@ def pack(segmenter: Segmenter, shape: ModelConfig, folder: Path) -> None:
     """
     segmenter = segmenter.cpu().eval()
     shutil.rmtree(folder, ignore_errors=True)
-    export.pack(segmenter, shape, folder)
+    export(segmenter, shape, folder)
     _require_same_answers(segmenter, str(folder))
 
 
@@ -82,7 +82,7 @@ def publish(run_id: str, entry: Mapping[str, Any], folder: Path) -> None:
         packed = folder / "model"
         Model.log(
             None,
-            export.PackedFlavor,
+            PackedFlavor,
             model_id=model.model_id,
             run_id=run_id,
             step=entry["step"],

@@ -20,40 +20,34 @@ def differences(earlier: LoggedTraining, tags: Mapping[str, str], val_digest: st
         tags: of the run that is about to begin.
         val_digest: of its validation images, in the length in which MLflow keeps digests.
     """
-    told = {
-        "PyTorch": (earlier.tags.get("torch"), tags["torch"]),
-        "device": (earlier.tags.get("device"), tags["device"]),
+    data = {
+        "train": (earlier.tags.get("data.digest", "")[:_SHOWN], tags["data.digest"][:_SHOWN]),
+        "val": (earlier.val_digest[:_SHOWN], val_digest[:_SHOWN]),
+    }
+    machine = {
+        "PyTorch": (earlier.tags.get("torch", ""), tags["torch"]),
+        "device": (earlier.tags.get("device", ""), tags["device"]),
         # Behind the first word stands why, and a repeated training has it "as asked".
         "precision": (earlier.tags.get("amp", "").split(" ")[0], tags["amp"].split(" ")[0]),
-        "threads": (earlier.tags.get("threads"), tags["threads"]),
+        "threads": (earlier.tags.get("threads", ""), tags["threads"]),
     }
-    known = {name: (then, now) for name, (then, now) in told.items() if then}
-    surroundings = _differing(known)
+    unknown = "" if any(then for then, _ in data.values()) else "that run has no digest of it"
     lines = [
-        _data(earlier, tags["data.digest"], val_digest),
+        f"the data cannot be compared: {unknown}" if unknown else "",
+        _differing("the data differ: digest of ", data),
         _code(earlier.tags),
-        f"the surroundings differ: {surroundings}" if surroundings else "",
+        _differing("the surroundings differ: ", machine),
     ]
-    same = f"the same {', '.join(['data', 'code', *known])}"
-    return [earlier.say(line) for line in lines if line] or [earlier.say(same)]
-
-
-def _data(earlier: LoggedTraining, train: str, val: str) -> str:
-    """Say how the data differ; nothing where they are the same."""
-    digests = {"train": (earlier.tags.get("data.digest"), train), "val": (earlier.val_digest, val)}
-    known = {name: (then[:_SHOWN], now[:_SHOWN]) for name, (then, now) in digests.items() if then}
-    if not known:
-        return "the data cannot be compared: that run has no digest of it"
-    found = _differing(known)
-    return f"the data differ: digest of {found}" if found else ""
+    same = ["data", "code", *(name for name, (then, _) in machine.items() if then)]
+    found = [line for line in lines if line] or [f"the same {', '.join(same)}"]
+    return [earlier.say(line) for line in found]
 
 
 def _code(tags: Mapping[str, str]) -> str:
     """Say how the code differs; nothing where it is the same."""
     then, now = tags.get("mlflow.source.git.commit"), get_git_commit(str(Path(__file__)))
     if not then or not now:
-        where = "here" if then else "there"
-        return f"the code cannot be compared: its commit {where} is unknown"
+        return f"the code cannot be compared: its commit {'here' if then else 'there'} is unknown"
     states = {"there": tags.get("git.dirty"), "here": has_uncommitted_changes()}
     changed = " and ".join(where for where, state in states.items() if state == "true")
     if then != now:
@@ -66,8 +60,10 @@ def _code(tags: Mapping[str, str]) -> str:
     return ""
 
 
-def _differing(pairs: Mapping[str, tuple[str | None, str]]) -> str:
-    """Name the pairs that are not equal."""
-    return "; ".join(
-        f"{name} {then} there, {now} here" for name, (then, now) in pairs.items() if then != now
-    )
+def _differing(head: str, pairs: Mapping[str, tuple[str, str]]) -> str:
+    """Name the pairs that are known and not equal."""
+    known = {name: (then, now) for name, (then, now) in pairs.items() if then}
+    found = [
+        f"{name} {then} there, {now} here" for name, (then, now) in known.items() if then != now
+    ]
+    return head + "; ".join(found) if found else ""

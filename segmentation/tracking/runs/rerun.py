@@ -52,34 +52,26 @@ class LoggedTraining:
         """
         found: dict[str, Any] = {}
         changed, notes = [], []
-        for option, logged_as, default in _parameters():
-            logged = self.params.get(logged_as)
-            if option in given:
-                found[option] = given[option]
-                if str(given[option]) != logged:
-                    changed.append(f"{option}={given[option]} (it had {logged or 'none'})")
-            elif logged is not None:
-                found[option] = logged
-            else:
-                found[option] = default
-                notes.append(
-                    self.say(f"it has logged no {option}; train's default is taken: {default}")
-                )
-        asked, *changes = self.tags.get("budget", "").split("; ")
+        for option, name, default in _parameters():
+            logged = self.params.get(name)
+            found[option] = given.get(option, default if logged is None else logged)
+            if option in given and str(given[option]) != logged:
+                changed.append(f"{option}={given[option]} (it had {logged or 'none'})")
+            elif option not in given and logged is None:
+                notes.append(f"it has logged no {option}; train's default is taken: {default}")
+        planned, *changes = self.tags.get("budget", "").split("; ")
         if changes and "epochs" not in given:
             notes.append(
-                self.say(
-                    f"its budget of {asked} changed its number of epochs on the way "
-                    f"({'; '.join(changes)}); here {found['epochs']} are run, as it had planned"
-                )
+                f"its budget of {planned} changed its number of epochs on the way "
+                f"({'; '.join(changes)}); here {found['epochs']} are run, as it had planned"
             )
         but = f", but {', '.join(changed)}" if changed else ""
-        lines = [self.say(f"the settings of {self.name}{but}"), *notes]
+        notes = [f"the settings of {self.name}{but}", *notes]
         if "data" in given and "model_name" not in given and found["model_name"] in _USUAL:
             found["model_name"] = ""  # real pets must not come under the drawn ones' name
         replaced, why = self._computable(found, given)
         self._require_data(found, given)
-        return {**found, **replaced}, lines + why
+        return {**found, **replaced}, [self.say(note) for note in [*notes, *why]]
 
     def compare(self, dice: float) -> str:
         """Return a line that compares `best/dice` of both runs."""
@@ -106,11 +98,10 @@ class LoggedTraining:
             if not replaced:
                 raise
             taken = ", ".join(f"{name}={value}" for name, value in replaced.items())
-            return replaced, [self.say(f"{error}; taken instead: {taken}")]
+            return replaced, [f"{error}; taken instead: {taken}"]
         return {}, []
 
     def _require_data(self, settings: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-        """Raise a DataError where the run's own data is gone."""
         if "data" in given or settings["data"] == "synthetic":
             return
         try:
@@ -149,6 +140,6 @@ def find(run_id: str) -> LoggedTraining:
 
 def _parameters() -> Iterator[tuple[str, str, Any]]:
     """Yield (parameter, the name under which it is logged, default) of each."""
-    for part, setting, default in Config().items():
-        yield setting.option, f"{part}.{setting.name}", default
+    for part, one, default in Config().items():
+        yield one.option, f"{part}.{one.name}", default
     yield "model_name", "model.name", ""

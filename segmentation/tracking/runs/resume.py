@@ -19,7 +19,6 @@ from segmentation.tracking.runs.run import FAILURE
 from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.runs.training_run import ARTIFACT
 from segmentation.tracking.store import find_runs, get_run_or_fail
-from segmentation.utils.paths import run_folder
 
 #: The tag with the parameters of a training, by their names, as JSON.
 SETTINGS = "settings"
@@ -47,7 +46,6 @@ class ResumableRun:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do."""
         return self.status == "FINISHED"
 
     @property
@@ -107,33 +105,28 @@ def find(run_id: str, key: str = "") -> ResumableRun:
     Raises:
         ConfigError: there is no such run, it was deleted, it is no training, or it still runs.
     """
-    run_folder(run_id)  # raises where it could be no id
+    RunFolder(run_id)  # raises where it could be no id
     run = get_run_or_fail(run_id, "resume", _EXPECTED)
-    name = str(run.info.run_name)
-    options = _options(run.data.tags.get(SETTINGS, ""))
+    name, tags = str(run.info.run_name), run.data.tags
+    options = _options(tags.get(SETTINGS, ""))
     if not options:
         raise ConfigError(f"resume={run_id}: the run {name} is no training; {_EXPECTED}")
-    if run.info.status == "RUNNING" and not (key and key == run.data.tags.get(GROUP)):
-        _require_dead(run_id, ProcessInfo.of(run.data.tags))
-    return ResumableRun(
-        id=run_id,
-        name=name,
-        status=str(run.info.status),
-        options=options,
-        tags=run.data.tags,
-    )
+    sign = ProcessInfo.of(tags)
+    if run.info.status == "RUNNING" and sign and not (key and key == tags.get(GROUP)):
+        _require_dead(run_id, sign)
+    status = str(run.info.status)
+    return ResumableRun(id=run_id, name=name, status=status, options=options, tags=tags)
 
 
-def _require_dead(run_id: str, sign: ProcessInfo | None) -> None:
+def _require_dead(run_id: str, sign: ProcessInfo) -> None:
     """Raise a ConfigError where a process may still train."""
-    if sign is None:
-        return
+    silent = time.time() - sign.seen
     if sign.is_local() and sign.is_alive():
         raise ConfigError(
             f"resume={run_id}: it is still trained, by process {sign.pid} of this machine; wait "
             "for its end, or end that process first"
         )
-    if not sign.is_local() and (silent := time.time() - sign.seen) < GRACE_PERIOD:
+    if not sign.is_local() and silent < GRACE_PERIOD:
         raise ConfigError(
             f"resume={run_id}: it may still be trained, by process {sign.pid} of another machine "
             f"({sign.host}), which gave a sign of life {silent:.0f} s ago; if that was its last, "
@@ -147,5 +140,4 @@ def _options(text: str) -> dict[str, Any]:
         found = json.loads(text)
     except ValueError:
         return {}
-    names = set(Config().options())
-    return found if isinstance(found, dict) and names <= set(found) else {}
+    return found if isinstance(found, dict) and set(Config().options()) <= set(found) else {}

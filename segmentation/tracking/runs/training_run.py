@@ -53,7 +53,7 @@ class UndeliveredError(TrackingError):
     """What a training has logged waits on this machine for the store."""
 
 
-# Going on would end the same way, or is not what is to be done, or is done by itself.
+# Going on would end the same way, or is done by another entry point, or by the launcher.
 _NOT_TO_GO_ON_FROM = (TrainingError, CheckpointError, UndeliveredError, PeerLostError)
 
 
