@@ -7,38 +7,11 @@ from typing import Any
 import mlflow
 from mlflow.exceptions import MlflowException
 
+from segmentation.tracking.templates import render
+
 #: The saved view's name in MLflow's menu *Views*, and its key in addresses.
 VIEW, KEY = "Scores", "petseg"
 
-_DESCRIPTION = """\
-Pets told from background. The scores of all runs are in the saved view [{view}]({page}), also \
-as [charts]({page}&compareRunsMode=CHART); the menu *Views* has it too.
-
-A run is one of these:
-
-- a **training**: its description has the score, *Model metrics* the curves, \
-*Artifacts* five pets over the epochs (`val/progress.jpg`) and the worst images;
-- a **search** (`tune ...`): its description is the report; the arrow before its name opens its \
-trials and confirmations, each of which is a training;
-- an **evaluation** of a registered model on images that neither trained it nor chose its epoch, \
-or a **promotion**, which compares two models there;
-- a **prediction**: how many photos, by which model, and the table; not the photos;
-- a data set that was **prepared**: counted and verified; or what was kept and deleted (`shrink`);
-- a **benchmark** of this platform on one machine: its description has the findings, *Artifacts* \
-the chart.
-
-What the metrics say, `dice`, `iou` and `accuracy` each as a mean over images:
-
-- `best/...`: a training's finished model on its validation images, at their own size; \
-`best/dice_low` and `best/dice_high` bound the 95 % interval of `best/dice`. In a search, \
-`best/dice` is the best of its trials so far. The epoch was chosen by these images: fit to compare \
-runs of the same split, rather high as a forecast.
-- `floor/...`: what answering "pet" or "background" everywhere scores on the same images. A model \
-that is not above `floor/dice_all_pet` has learnt nothing of use.
-- `train/...`, `val/...`: each epoch, at the size of training.
-- `gate/...`, `test/...`: on images apart; each with its own interval and floors.
-- `trials/...`, `confirmed/...`: of a search.
-"""
 # Columns of the table of runs, with their widths in pixels; a run's name ends with its seed.
 _COLUMNS = {
     "attributes.`Run Name`": 330,
@@ -101,7 +74,7 @@ def introduce_experiment(experiment: str) -> None:
         kind = "workflowType=machine_learning"
         page = f"#/experiments/{experiment}/runs?{kind}&viewStateShareKey={KEY}"
         tags = {
-            "mlflow.note.content": _DESCRIPTION.format(view=VIEW, page=page),
+            "mlflow.note.content": render("experiment", view=VIEW, page=page),
             f"mlflow.sharedViewState.{KEY}": _saved_view(),
             _PRIMARY_METRIC: "best/dice",
         }

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -67,14 +68,7 @@ class MlflowSink:
         self._tries: dict[int, int] = {}
         self._images: set[tuple[str, int]] | None = None
 
-    def put(
-        self,
-        kind: str,
-        metadata: Mapping[str, Any],
-        files: Files | None = None,
-        *,
-        replace: bool = False,
-    ) -> None:
+    def put(self, kind: str, metadata: Mapping[str, Any], files: Files | None = None) -> None:
         """Write one thing straight to MLflow; as `Outbox.put`, whose arguments it takes.
 
         Raises:
@@ -122,9 +116,13 @@ class MlflowSink:
                 self._send_inputs(first)
             case "picture":
                 self._send_image(first)
-            case "file" | "checkpoint":
+            case "file":
                 folder, _, name = first.metadata["path"].rpartition("/")
                 self._client.log_artifact(self._run_id, str(first.folder / name), folder or None)
+            case "checkpoint":
+                # Each is written over the one before: it is enough to upload the newest.
+                if not any(entry.kind == "checkpoint" for entry in entries[1:]):
+                    self._send_checkpoint(first)
             case "table":
                 self._send_table(first)
             case "model" if self._log_model is not None:
@@ -230,6 +228,14 @@ class MlflowSink:
                 remove_at(address, f"{_IMAGES}/{name}")
         found = [match for name in whole if (match := _IMAGE_NAME.fullmatch(name))]
         return {(one["key"].replace("~", "/"), int(one["step"])) for one in found}
+
+    def _send_checkpoint(self, entry: Entry) -> None:
+        file = Path(entry.metadata.get("file", entry.folder))
+        folder, _, name = entry.metadata["path"].rpartition("/")
+        if file.is_file():
+            with tempfile.TemporaryDirectory(dir=file.parent) as stage:
+                shutil.copyfile(file, f"{stage}/{name}")
+                self._client.log_artifact(self._run_id, f"{stage}/{name}", folder)
 
     def _send_table(self, entry: Entry) -> None:
         path = entry.metadata["path"]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-#: Files of an entry: their content by name, or a file or folder that is linked or copied.
+#: Files of an entry: their content by name, or a file or folder that is copied.
 Files = Mapping[str, bytes | Path]
 
 _ENTRY = "entry.json"
@@ -44,8 +44,8 @@ class Entry:
 class Outbox:
     """The entries of one run, in order; those that a killed process has left are among them.
 
-    Safe for two threads of one process, of which one puts and the other takes away. Two processes
-    must not have it open at once: whoever opens it holds the run's lock.
+    Threads of one process may put at once, while another one takes away. Two processes must not
+    have it open at once: whoever opens it holds the run's lock.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -55,24 +55,15 @@ class Outbox:
             if partial.name.startswith(_NEW) or not (partial / _ENTRY).exists():
                 shutil.rmtree(partial, ignore_errors=True)
         self._lock = threading.Lock()
-        self._leased: set[int] = set()
         self._next = 1 + max((int(path.name) for path in folder.glob("[0-9]*")), default=0)
 
-    def put(
-        self,
-        kind: str,
-        metadata: Mapping[str, Any],
-        files: Files | None = None,
-        *,
-        replace: bool = False,
-    ) -> None:
+    def put(self, kind: str, metadata: Mapping[str, Any], files: Files | None = None) -> None:
         """Add an entry at the end: whole, or not at all.
 
         Args:
             kind: of the entry.
             metadata: what JSON can hold.
             files: of the entry.
-            replace: whether it makes entries of its kind that still wait useless.
 
         Raises:
             OSError: it cannot be written.
@@ -82,42 +73,28 @@ class Outbox:
             write_files(stage, files or {})
             (stage / _ENTRY).write_text(json.dumps({"kind": kind, "facts": dict(metadata)}))
             with self._lock:
-                number, self._next = self._next, self._next + 1
-                os.replace(stage, self.folder / f"{number:08d}")
+                os.replace(stage, self.folder / f"{self._next:08d}")
+                self._next += 1
         except BaseException:
             shutil.rmtree(stage, ignore_errors=True)
             raise
-        for entry in self.pending() if replace else ():
-            with self._lock:
-                outdated = entry.kind == kind and entry.number < number
-                if outdated and entry.number not in self._leased:
-                    _remove(entry)
 
     def pending(self) -> list[Entry]:
         """Return all that waits, in order."""
         return entries_in(self.folder)
 
-    def lease(self) -> list[Entry]:
-        """Return all that waits; none of it is replaced until the next call of `ack`."""
-        entries = self.pending()
-        with self._lock:
-            there = [entry for entry in entries if (entry.folder / _ENTRY).exists()]
-            self._leased = {entry.number for entry in there}
-        return there
-
     def ack(self, entries: list[Entry]) -> None:
-        """Remove what has arrived, of what was leased."""
-        with self._lock:
-            for entry in entries:
-                _remove(entry)
-            self._leased = set()
+        """Remove what has arrived."""
+        for entry in entries:
+            # Its metadata first: an entry without it counts as gone, wherever this is cut short.
+            (entry.folder / _ENTRY).unlink(missing_ok=True)
+            shutil.rmtree(entry.folder, ignore_errors=True)
 
     def reject(self, entry: Entry, reason: str) -> None:
         """Put an entry aside that the store will never take, so that the others go on."""
         (entry.folder / "reason.txt").write_text(reason + "\n")
         (self.folder / REJECTED).mkdir(exist_ok=True)
         os.replace(entry.folder, self.folder / REJECTED / entry.folder.name)
-        self.ack([])
 
     def discard(self, unwanted: Callable[[Entry], bool]) -> None:
         """Remove entries that are not to be delivered any more, and what was put aside."""
@@ -146,22 +123,11 @@ def entries_in(folder: Path) -> list[Entry]:
 
 
 def write_files(folder: Path, files: Files) -> None:
-    """Write, link or copy files into a folder."""
+    """Write or copy files into a folder."""
     for name, content in files.items():
-        target = folder / name
         if isinstance(content, bytes):
-            target.write_bytes(content)
+            (folder / name).write_bytes(content)
         elif content.is_dir():
-            shutil.copytree(content, target)
+            shutil.copytree(content, folder / name)
         else:
-            try:
-                # A checkpoint is replaced by another file, never written to: a link keeps this one.
-                os.link(content, target)
-            except OSError:  # another file system, or one without links
-                shutil.copyfile(content, target)
-
-
-def _remove(entry: Entry) -> None:
-    # Its metadata first: an entry without it counts as gone, wherever the removal is cut short.
-    (entry.folder / _ENTRY).unlink(missing_ok=True)
-    shutil.rmtree(entry.folder, ignore_errors=True)
+            shutil.copyfile(content, folder / name)

@@ -20,15 +20,7 @@ if TYPE_CHECKING:
 class Destination(Protocol):
     """Takes entries: an `Outbox`, which keeps them until they arrive, or an `MlflowSink`."""
 
-    def put(
-        self,
-        kind: str,
-        metadata: Mapping[str, Any],
-        files: Files | None = None,
-        *,
-        replace: bool = False,
-    ) -> None:
-        """Take one."""
+    def put(self, kind: str, metadata: Mapping[str, Any], files: Files | None = None) -> None: ...
 
 
 class RunLogger:
@@ -105,8 +97,8 @@ class RunLogger:
         self.log_artifact(stream.getvalue(), path)
 
     def log_checkpoint(self, file: Path, path: str) -> None:
-        """Log a checkpoint as the artifact `path`, in the place of an older one."""
-        self._destination.put("checkpoint", {"path": path}, {_name(path): file}, replace=True)
+        """Log the newest of the checkpoints that are written to a file as the artifact `path`."""
+        self._destination.put("checkpoint", {"path": path, "file": str(file)})
 
     def log_table(
         self, columns: Mapping[str, Sequence[Any]], path: str, images: Mapping[str, Sequence[bytes]]

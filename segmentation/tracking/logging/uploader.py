@@ -115,12 +115,11 @@ class Uploader:
         """Bring all that waits; return whether it has arrived."""
         try:
             while not self._stop.is_set():
-                entries = self._outbox.lease()
+                entries = self._outbox.pending()
                 if not entries:
                     return True
                 self._upload(entries)
         except Exception as error:  # whatever it is, what waits is kept
-            self._outbox.ack([])
             self._sink.invalidate()
             self._note_trouble(error)
         return False

@@ -121,20 +121,6 @@ def test_half_written_and_half_removed_entries_do_not_count(tmp_path: Path) -> N
     assert [entry.number for entry in outbox.pending()] == [2, 3]
 
 
-def test_a_newer_checkpoint_takes_the_place_of_one_that_waits(tmp_path: Path) -> None:
-    outbox = Outbox(tmp_path / "box")
-    file = tmp_path / "checkpoint"
-    for content in ("one", "two", "three"):
-        file.unlink(missing_ok=True)
-        file.write_text(content)
-        outbox.put("checkpoint", {"path": "c/latest"}, {"latest": file}, replace=True)
-        put(outbox, 1)
-    kinds = [entry.kind for entry in outbox.pending()]
-    assert kinds == ["metrics", "metrics", "checkpoint", "metrics"]
-    (newest,) = [entry for entry in outbox.pending() if entry.kind == "checkpoint"]
-    assert (newest.folder / "latest").read_text() == "three"
-
-
 def test_an_entry_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "box")
     with pytest.raises(TypeError):
