@@ -1,0 +1,111 @@
+"""Every kind of run logs the same things the same way, and nothing arrives twice."""
+
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+
+from segmentation.tracking.logging.mlflow_sink import MlflowSink
+from segmentation.tracking.logging.outbox import Entry, Outbox
+from segmentation.tracking.logging.run_logger import RunLogger, png_of
+from segmentation.tracking.logging.uploader import Uploader
+from segmentation.tracking.runs.inputs import dataset
+
+IMAGE = np.full((8, 8, 3), 200, np.uint8)
+FILES = ["checkpoint/latest", "curves.png", "notes/a.txt", "splits.json", "val/worst.jpg"]
+
+
+class Mute(MlflowSink):
+    """Writes everything, and loses the answer each time."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(run_id)
+        self._answered: set[int] = set()
+
+    def write(self, entries: list[Entry]) -> list[Entry]:
+        written = super().write(entries)
+        if entries[0].number not in self._answered:
+            self._answered.add(entries[0].number)
+            raise TimeoutError("no answer")
+        return written
+
+
+@pytest.fixture
+def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> mlflow.MlflowClient:
+    monkeypatch.chdir(tmp_path)
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    return mlflow.MlflowClient()
+
+
+def log_all(run: RunLogger, folder: Path) -> None:
+    from matplotlib.figure import Figure
+
+    run.log_params({"width": 4, "lr": 1e-3})
+    run.set_tags({"device": "cpu"})
+    run.describe("what it was")
+    run.rename("renamed")
+    run.log_inputs([(dataset("train", "f" * 40, folder), "training")])
+    for epoch in (1, 2, 3):
+        run.log_metrics({"loss": 1 / epoch, "dice": 0.5}, epoch)
+    run.log_image_step(png_of(IMAGE), "val/pet 1", 2)
+    run.log_text("text", "notes/a.txt")
+    run.log_dict({"train": ["a"]}, "splits.json")
+    run.log_image(IMAGE, "val/worst.jpg")
+    run.log_figure(Figure(), "curves.png")
+    run.log_table({"id": ["a", "b"]}, "val/images.json", {"photo": [png_of(IMAGE)] * 2})
+    for content in ("older", "newest"):
+        (folder / "kept").write_text(content)
+        run.log_checkpoint(folder / "kept", "checkpoint/latest")
+
+
+def require_all_once(client: mlflow.MlflowClient, run_id: str) -> None:
+    run = client.get_run(run_id)
+    assert run.data.params == {"width": "4", "lr": "0.001"}
+    assert (run.info.run_name, run.data.tags["device"]) == ("renamed", "cpu")
+    assert run.data.tags["mlflow.note.content"] == "what it was"
+    (one,) = run.inputs.dataset_inputs
+    assert (one.dataset.name, one.dataset.digest) == ("pets-train", "f" * 36)
+    points = client.get_metric_history(run_id, "loss")
+    assert [(point.step, point.value) for point in points] == [(1, 1), (2, 1 / 2), (3, 1 / 3)]
+    folder = Path(client.download_artifacts(run_id, ""))
+    assert all((folder / path).is_file() for path in FILES)
+    assert (folder / "checkpoint" / "latest").read_text() == "newest"
+    assert len(list((folder / "images").iterdir())) == 2  # MLflow writes each image twice
+    assert len(mlflow.load_table("val/images.json", run_ids=[run_id])) == 2
+
+
+def test_what_is_logged_at_once_and_what_is_queued_is_the_same(
+    client: mlflow.MlflowClient, tmp_path: Path
+) -> None:
+    run_id, queued = (client.create_run("0").info.run_id for _ in range(2))
+    log_all(RunLogger(run_id, MlflowSink(run_id)), tmp_path)
+    require_all_once(client, run_id)
+    outbox = Outbox(tmp_path / "outbox")
+    log_all(RunLogger(queued, outbox), tmp_path)
+    sink = MlflowSink(queued)
+    while entries := outbox.pending():
+        outbox.ack(sink.write(entries))
+    require_all_once(client, queued)
+
+
+def test_nothing_arrives_twice_where_every_answer_is_lost(
+    client: mlflow.MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("segmentation.tracking.logging.uploader._FIRST_PAUSE", 0.01)
+    run_id = client.create_run("0").info.run_id
+    outbox = Outbox(tmp_path / "outbox")
+    log_all(RunLogger(run_id, outbox), tmp_path)
+    assert Uploader(outbox, Mute(run_id)).finish(60)
+    require_all_once(client, run_id)
+
+
+def test_a_run_that_was_deleted_refuses_its_entries(
+    client: mlflow.MlflowClient, tmp_path: Path
+) -> None:
+    run_id = client.create_run("0").info.run_id
+    outbox = Outbox(tmp_path / "outbox")
+    RunLogger(run_id, outbox).set_tags({"device": "cpu"})
+    client.delete_run(run_id)
+    with pytest.raises(Exception, match="the tracking store has refused 1 entries"):
+        Uploader(outbox, MlflowSink(run_id)).finish(60)
