@@ -64,6 +64,7 @@ def require_all_once(client: mlflow.MlflowClient, run_id: str) -> None:
     assert run.data.params == {"width": "4", "lr": "0.001"}
     assert (run.info.run_name, run.data.tags["device"]) == ("renamed", "cpu")
     assert run.data.tags["mlflow.note.content"] == "what it was"
+    assert run.inputs
     (one,) = run.inputs.dataset_inputs
     assert (one.dataset.name, one.dataset.digest) == ("pets-train", "f" * 36)
     points = client.get_metric_history(run_id, "loss")

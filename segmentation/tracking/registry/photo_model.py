@@ -100,7 +100,7 @@ def run_lengths(mask: NDArray[np.bool_]) -> dict[str, list[int]]:
 
 
 def _refuse(image: Image.Image) -> None:
-    """Refuse by the head alone what is not to be decoded."""
+    # By the head alone, before anything is decoded.
     if image.width * image.height > MAX_PIXELS:
         raise PhotoError(
             f"has {image.width} x {image.height} pixels; at most {MAX_PIXELS:,} are read"
@@ -126,7 +126,6 @@ class PhotoModel(PythonModel):
     """The registered network behind the reading of photos."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the network, a PyTorch export, which lies beside this file."""
         self._network = mlflow.pytorch.load_model(context.artifacts["network"])
         if server := sys.modules.get("mlflow.pyfunc.scoring_server"):
             _answer_without_500(server)
@@ -171,7 +170,6 @@ class PhotoModel(PythonModel):
 
 
 def _settings(params: dict[str, Any]) -> tuple[str, float]:
-    """Return format and threshold."""
     form, threshold = params.get("format", "png"), params.get("threshold", 0.5)
     if form not in ("png", "rle"):
         raise _refused(f"format={form}: expected 'png' or 'rle'")
