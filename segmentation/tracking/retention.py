@@ -6,6 +6,7 @@ stores share one cache folder: only what provably belongs to this very store can
 
 import contextlib
 import dataclasses
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +32,9 @@ VERSIONS, CHECKPOINTS, DECODED = "versions", "checkpoints", "decoded images"
 #: All that the decoded cache writes, also in its layout of earlier versions of this program.
 _CACHED = re.compile(r"\d+/([0-9a-f]{64}\.npz|\.partial-\w+)|\d+\.(sqlite(-wal|-shm)?|users)")
 
+#: The files in a folder and in its folders, with what is known of each.
+Files = dict[Path, os.stat_result]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Item:
@@ -47,7 +51,7 @@ class Item:
     kind: str
     name: str
     size: int
-    delete: Callable[[], bool] | None = None
+    delete: Callable[[], bool] | None
 
 
 def find_items(config: ShrinkConfig, now: float) -> list[Item]:
@@ -69,45 +73,34 @@ def _versions(config: ShrinkConfig, before: float) -> Iterator[Item]:
     uses = Counter(version.source for version in found)
     # Other programs' versions have no such tag. Those of a search can be needed when it goes on.
     own = [v for v in found if v.tags.get("run") == v.run_id and "study.id" not in v.tags]
-    plain = [v for v in own if (v.name, str(v.version)) not in aliased]
-    outdated = list(_outdated(plain, config))
-    for version in own:
-        model = _model_of(version)
-        if model is not None:
-            can_go = (
-                version in outdated
-                and version.creation_timestamp < 1000 * before
-                and uses[version.source] == 1  # else somebody has registered its model again
-                and in_this_store(model.artifact_location)
-            )
-            yield Item(
-                kind=VERSIONS,
-                name=f"{version.name} version {version.version}",
-                size=size_at(model.artifact_location),
-                delete=partial(_delete_version, version, model) if can_go else None,
-            )
-
-
-def _outdated(versions: Iterable[ModelVersion], config: ShrinkConfig) -> Iterator[ModelVersion]:
-    """Yield all but the newest of each name."""
-    if config.versions == "all":
-        return
     rank: Counter[str] = Counter()
-    for version in sorted(versions, key=lambda one: -int(one.version)):
-        rank[version.name] += 1
-        if rank[version.name] > config.versions:
-            yield version
+    for version in sorted(own, key=lambda one: -int(one.version)):
+        if (model := _model_of(version)) is None:
+            continue
+        plain = (version.name, str(version.version)) not in aliased
+        rank[version.name] += plain
+        can_go = (
+            plain
+            and config.versions != "all"
+            and rank[version.name] > config.versions
+            and version.creation_timestamp < 1000 * before
+            and uses[version.source] == 1  # else somebody has registered its model again
+            and in_this_store(model.artifact_location)
+        )
+        yield Item(
+            kind=VERSIONS,
+            name=f"{version.name} version {version.version}",
+            size=size_at(model.artifact_location),
+            delete=partial(_delete_version, version, model) if can_go else None,
+        )
 
 
 def _model_of(version: ModelVersion) -> LoggedModel | None:
     """Return the model that a version stands for, where the store has logged it."""
     match = re.fullmatch(r"models:/(m-\w+)", version.source or "")
-    try:
+    with _unless_gone():
         return mlflow.MlflowClient().get_logged_model(match[1]) if match else None
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return None
-        raise
+    return None
 
 
 def _delete_version(version: ModelVersion, model: LoggedModel) -> bool:
@@ -135,23 +128,13 @@ def _local_checkpoints(before: float) -> Iterator[Item]:
 def _over(folder: RunFolder, before: float) -> bool:
     """Tell whether nothing of a run has happened since, and nothing of it waits."""
     # The lock is left out: to ask whether somebody holds it is to write it.
-    files = [path for path in _files_in(folder.path) if path.name != "lock"]
-    return (
-        not folder.is_locked()
-        and not (folder.outbox.is_dir() and any(folder.outbox.iterdir()))
-        and all(path.lstat().st_mtime < before for path in files)
-        and _has_ended(folder.run_id, before)
-    )
-
-
-def _has_ended(run_id: str, before: float) -> bool:
-    try:
-        run = mlflow.MlflowClient().get_run(run_id)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # `mlflow gc` has removed it
-            return True
-        raise
-    return _ended(run, before)
+    files = {path: found for path, found in _files_in(folder.path).items() if path.name != "lock"}
+    waiting = folder.outbox.is_dir() and any(folder.outbox.iterdir())
+    if waiting or folder.is_locked() or not _old(files, before):
+        return False
+    with _unless_gone():  # a run that this store does not know may be another's
+        return _ended(mlflow.MlflowClient().get_run(folder.run_id), before)
+    return False
 
 
 def _ended(run: MlflowRun, before: float) -> bool:
@@ -160,12 +143,11 @@ def _ended(run: MlflowRun, before: float) -> bool:
 
 
 def _delete_folder(folder: RunFolder, before: float) -> bool:
-    with contextlib.suppress(BusyError, FileNotFoundError):
-        if _over(folder, before) and folder.is_of_this_store():
-            with folder.lock():
-                folder.remove()
-            return not folder.path.exists()
-    return False
+    if not (folder.is_of_this_store() and _over(folder, before)):
+        return False
+    with contextlib.suppress(BusyError), folder.lock():
+        folder.remove()
+    return not folder.path.exists()
 
 
 def _uploaded_checkpoints(before: float) -> Iterator[Item]:
@@ -189,47 +171,53 @@ def _delete_uploaded(run_id: str, before: float) -> bool:
 
 
 def _decoded(before: float) -> Iterator[Item]:
-    """Yield the images that were decoded long ago and those that were not, and partial data."""
-    folder = decoded_folder()
-    files = [
-        path
-        for path in _files_in(folder)
-        if _CACHED.fullmatch(path.relative_to(folder).as_posix()) and not path.is_symlink()
-    ]
-    old = [path for path in files if path.stat().st_mtime < before]
-    young = [path for path in files if path not in old]
-    for name, some, delete in (
-        ("decoded images", old, partial(_delete_files, old)),
-        ("images that were decoded lately", young, None),
-    ):
-        if some:
-            yield Item(kind=DECODED, name=name, size=_size_of(some), delete=delete)
+    """Yield the images that were decoded long ago, those that were not, and unfinished data."""
+    folder, ages = decoded_folder(), {"lately": Files(), "long ago": Files()}
+    for path, found in _files_in(folder).items():
+        if _CACHED.fullmatch(path.relative_to(folder).as_posix()):
+            ages["long ago" if found.st_mtime < before else "lately"][path] = found
+    for age, files in ages.items():
+        delete = partial(_delete_files, files) if age == "long ago" else None
+        if files:
+            yield Item(kind=DECODED, name=f"decoded {age}", size=_size_of(files), delete=delete)
     for target, folders in stale_partials(cache_folder()).items():
-        left = [path for one in folders for path in _files_in(one)]
-        can_go = all(path.lstat().st_mtime < before for path in (*folders, *left))
-        yield Item(
-            kind=DECODED,
-            name=f"unfinished {target.name}",
-            size=_size_of(left),
-            delete=partial(remove_stale_partials, target) if can_go else None,
-        )
+        files = {path: found for one in folders for path, found in _files_in(one).items()}
+        can_go = _old(files | {one: one.lstat() for one in folders}, before)
+        delete = partial(remove_stale_partials, target) if can_go else None
+        name = f"unfinished {target.name}"
+        yield Item(kind=DECODED, name=name, size=_size_of(files), delete=delete)
 
 
 def _delete_files(files: Iterable[Path]) -> bool:
-    deleted = 0
-    for path in files:
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
-            deleted += 1
-    return deleted > 0
+    there = [path for path in files if path.exists()]
+    for path in there:
+        path.unlink(missing_ok=True)
+    return bool(there)
 
 
-def _files_in(folder: Path) -> list[Path]:
-    """Return all files in a folder and in its folders, without following a link."""
-    if folder.is_symlink():
-        return []
-    return [path for path in folder.rglob("*") if path.is_symlink() or path.is_file()]
+def _files_in(folder: Path) -> Files:
+    """Return the files in a folder, without following a link: what is one counts as a file."""
+    found = {}
+    for path in [] if folder.is_symlink() else folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # others may be removing it
+            if path.is_symlink() or path.is_file():
+                found[path] = path.lstat()
+    return found
 
 
-def _size_of(files: Iterable[Path]) -> int:
-    return sum(path.lstat().st_size for path in files)
+def _old(files: Files, before: float) -> bool:
+    return all(found.st_mtime < before for found in files.values())
+
+
+def _size_of(files: Files) -> int:
+    return sum(found.st_size for found in files.values())
+
+
+@contextlib.contextmanager
+def _unless_gone() -> Iterator[None]:
+    """Go on behind the block where the store does not know what is asked for."""
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
