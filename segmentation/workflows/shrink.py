@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 
 from segmentation.config.shrink import ShrinkConfig
 from segmentation.tracking.retention import CHECKPOINTS, DECODED, VERSIONS, Item, find_items
-from segmentation.tracking.runs.run import Run, tracked_run
+from segmentation.tracking.runs.run import tracked_run
 from segmentation.utils.concurrency import Progress
 
 _log = logging.getLogger(__name__)
 
 _NOTES = {
-    VERSIONS: "with an alias, or of a search, they stay; `tune` with `keep` drops the latter",
+    VERSIONS: "the newest {versions} of each model stay, also those with an alias or of a search",
     CHECKPOINTS: "while a training runs, or has not sent all to the store, its own stay",
     DECODED: "decoded again when needed",
 }
@@ -45,58 +45,46 @@ class ShrinkResult:
         return "Nothing is left that can go"
 
 
-def shrink(config: ShrinkConfig, progress: Progress, now: float | None = None) -> ShrinkResult:
+def shrink(config: ShrinkConfig, progress: Progress) -> ShrinkResult:
     """Count what is kept and, if asked, delete what can go, in a run of its own.
 
     Args:
         config: what can go, and whether it is to.
         progress: told how many of how many things were dealt with.
-        now: seconds since 1970, by which things are young or old; None: the time that it is.
     """
     with tracked_run("shrink", {}, system_metrics=False) as run:
-        items = find_items(config, now or time.time())
-        can_go = [item for item in items if item.delete is not None]
-        lines = _table(items)
+        items = find_items(config, time.time())
+        can_go = [item for item in items if item.delete]
+        lines = _table(items, config)
         for line in lines:
             _log.info(line)
         deleted: list[Item] = []
         try:
             for done, item in enumerate(can_go if config.delete else (), 1):
-                if item.delete is not None and item.delete():
+                if item.delete and item.delete():
                     deleted.append(item)
                 progress(done, len(can_go))
         finally:  # what was deleted is on record, however this ends
-            _record(run, items, deleted, lines)
+            sizes = {"there_mib": items, "can_go_mib": can_go, "deleted_mib": deleted}
+            metrics = {f"shrink/{name}": _mib(some) for name, some in sizes.items()}
+            run.log_metrics({**metrics, "shrink/deleted": len(deleted)})
+            names = "".join(f"- {item.name}\n" for item in deleted)[:3000] or "nothing\n"
+            table = "\n".join(lines)
+            run.describe(f"What was there:\n\n```\n{table}\n```\n\nWhat was deleted:\n\n{names}")
     left = [item for item in can_go if item not in deleted]
     return ShrinkResult(run_id=run.id, deleted=deleted, left=left)
 
 
-def _table(items: Sequence[Item]) -> list[str]:
+def _table(items: Sequence[Item], config: ShrinkConfig) -> list[str]:
     lines = [f"{'':<14}   there       MiB  can go       MiB"]
     for kind, note in _NOTES.items():
         there = _of(kind, items)
-        can_go = [item for item in there if item.delete is not None]
+        can_go = [item for item in there if item.delete]
         lines.append(
             f"{kind:<14}  {len(there):>6} {_mib(there):>9.1f}  {len(can_go):>6} "
-            f"{_mib(can_go):>9.1f}  {note}"
+            f"{_mib(can_go):>9.1f}  {note.format(versions=config.versions)}"
         )
-    return lines
-
-
-def _record(run: Run, items: Sequence[Item], deleted: Sequence[Item], lines: list[str]) -> None:
-    """Log what was there, and the name of everything that was deleted."""
-    run.log_metrics(
-        {
-            "shrink/there_mib": _mib(items),
-            "shrink/can_go_mib": _mib(item for item in items if item.delete is not None),
-            "shrink/deleted": len(deleted),
-            "shrink/deleted_mib": _mib(deleted),
-        }
-    )
-    table = "\n".join(lines)
-    names = "".join(f"- {item.name}\n" for item in deleted)[:3000]
-    what = f"Deleted, {_mib(deleted):.1f} MiB:\n\n{names}" if deleted else "Nothing was deleted."
-    run.describe(f"What was there:\n\n```\n{table}\n```\n\n{what}")
+    return [*lines, f"What is younger than {config.older}, or not of this store alone, stays"]
 
 
 def _of(kind: str, items: Iterable[Item]) -> list[Item]:
