@@ -29,6 +29,7 @@ DOCUMENTS = [
     *(path for path in (PROJECT / ".ci").iterdir() if path.is_file()),
     *(PROJECT / ".github").rglob("*.yml"),
     *CODE,
+    *(PROJECT / "segmentation").rglob("*.jinja"),
 ]
 
 #: What turns bytes into code or objects, starts a shell, or opens a port.
