@@ -3,15 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from segmentation.utils.templates import environment
 
-_ENVIRONMENT = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    autoescape=False,  # noqa: S701 - Markdown has nothing to escape
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    keep_trailing_newline=True,
-)
+_ENVIRONMENT = environment(Path(__file__).parent, {})
 
 
 def render(template: str, /, **values: Any) -> str:
