@@ -1,4 +1,4 @@
-"""How an entry point speaks: progress, results, one-line errors, exit codes."""
+"""What all entry points share: log lines, progress, one-line errors, exit codes."""
 
 import functools
 import gc
@@ -19,7 +19,7 @@ from segmentation.training.callbacks import Callback
 if TYPE_CHECKING:
     from segmentation.training.trainer import Trainer
 
-#: Of so many epochs or parts of a long work a log hears.
+#: Lines of a long work's progress where there is no terminal to draw a bar on.
 _LINES = 11
 _AFTER_OTHERS = 5.0  # seconds
 
@@ -79,12 +79,12 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
 def _end(message: str, code: int, error: BaseException) -> None:
     """End the program with a message and an exit code.
 
-    What all processes of a training meet alike the main one tells, which has rank 0.
+    Where all processes of a training meet the same error, the main one alone prints it.
     """
     rank = shard_from_env().rank
     if isinstance(error, PeerLostError):
-        # Who has gone is to end first, since its exit code says why; the launcher then ends this
-        # process.
+        # The process that is gone ends first, since its exit code says why; the launcher then ends
+        # this one.
         signal.signal(signal.SIGTERM, signal.SIG_DFL if rank else signal.SIG_IGN)
         time.sleep(_AFTER_OTHERS if rank else 0.0)
     if rank and isinstance(error, (PeerLostError, TrainingError, KeyboardInterrupt)):
@@ -93,23 +93,22 @@ def _end(message: str, code: int, error: BaseException) -> None:
 
 
 class ProgressBar:
-    """Tells how far a long work is: a bar on a terminal, some lines in a log."""
+    """Shows how far a long work is: a bar on a terminal, some lines in a log."""
 
     _open: "ProgressBar | None" = None
 
     def __init__(self, label: str) -> None:
-        """Name the work, such as `Reading images`."""
         self._label = label
         self._bar: Any = None
-        self._told = -1  # the first call is told, wherever the work begins
+        self._shown = -1  # the first call is shown, wherever the work begins
         self._started = time.monotonic()
 
     def __call__(self, done: int, total: int, extra: str = "") -> None:
-        """Tell that `done` of `total` is done; `extra` stands behind it."""
+        """Show that `done` of `total` is done; `extra` stands behind it."""
         if sys.stdout.isatty():
             self._draw(done, total, extra)
-        elif done * (_LINES - 1) // total > self._told or done == total:
-            self._told = done * (_LINES - 1) // total
+        elif done * (_LINES - 1) // total > self._shown or done == total:
+            self._shown = done * (_LINES - 1) // total
             seconds = time.monotonic() - self._started
             if done == total or extra:
                 click.echo(f"{self._label} {done}/{total}  {extra}  after {seconds:.0f} s")

@@ -39,14 +39,9 @@ class Compute:
         )
 
     def wait(self) -> None:
-        """Wait until the device has done what it was given."""
-        wait(self.device)
-
-
-def wait(device: torch.device) -> None:
-    """Wait until a device has done what it was given: a GPU works on its own."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+        """Wait until the device has done what it was given: a GPU works on its own."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
 
 def choose_compute(config: TrainingConfig, local_rank: int = 0) -> Compute:
@@ -61,40 +56,47 @@ def choose_compute(config: TrainingConfig, local_rank: int = 0) -> Compute:
         ConfigError: the device is not there, or cannot do the arithmetic that was asked for.
     """
     device = _device(config.device)
-    if device.type == "cuda" and local_rank >= (gpus := torch.cuda.device_count()):
+    _claim(device, local_rank)
+    precision, reason = _precision(config.precision, device)
+    return Compute(
+        device=device,
+        precision=precision,
+        dtype={"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": None}[precision],
+        scaled=precision == "fp16",
+        amp=f"{precision} ({reason})",
+    )
+
+
+def _claim(device: torch.device, local_rank: int) -> None:
+    """Give this process a GPU of its own; have it keep its memory on a CPU."""
+    if device.type == "cpu":
+        _keep_memory()
+    elif device.type == "mps" and local_rank:
+        raise ConfigError("processes: with device=mps there can be one; say device=cpu")
+    elif device.type == "cuda" and local_rank >= (gpus := torch.cuda.device_count()):
         raise ConfigError(
             f"processes: each needs a GPU of its own, and PyTorch finds {gpus} here; start fewer, "
             "or say device=cpu"
         )
-    if device.type == "mps" and local_rank:
-        raise ConfigError("processes: with device=mps there can be one; say device=cpu")
-    if device.type == "cuda" and local_rank:
+    elif device.type == "cuda" and local_rank:
         torch.cuda.set_device(local_rank)
-    if device.type == "cpu":
-        _keep_memory()
+
+
+def _precision(precision: str, device: torch.device) -> tuple[str, str]:
+    """Return the precision and, in words, why."""
     native = _native_bf16(device)
-    precision, why = config.precision, "as asked"
+    if precision == "auto" and native:
+        return "bf16", "the hardware has it"
+    if precision == "auto" and device.type == "cuda":
+        return "fp16", "this GPU has no bf16; the loss is scaled"
     if precision == "auto":
-        if native:
-            precision, why = "bf16", "the hardware has it"
-        elif device.type == "cuda":
-            precision, why = "fp16", "this GPU has no bf16; the loss is scaled"
-        else:
-            precision, why = "fp32", f"this {device.type} has no bf16 in hardware"
+        return "fp32", f"this {device.type} has no bf16 in hardware"
     if precision == "fp16" and device.type != "cuda":
         raise ConfigError(
             f"precision=fp16: needs a CUDA GPU, but the device is {device.type}; say auto"
         )
-    if precision == "bf16" and not native:
-        why += ", though the hardware emulates it slowly"
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": None}[precision]
-    return Compute(
-        device=device,
-        precision=precision,
-        dtype=dtype,
-        scaled=precision == "fp16",
-        amp=f"{precision} ({why})",
-    )
+    slow = ", though the hardware emulates it slowly" if precision == "bf16" and not native else ""
+    return precision, f"as asked{slow}"
 
 
 def _keep_memory() -> None:

@@ -117,24 +117,20 @@ class DistributedGroup(ProcessGroup):
         return model, parallel
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
-        """Return the sum of a tensor over all processes."""
         with self.translate_peer_errors():
             dist.all_reduce(tensor)
         return tensor
 
     def sync_buffers(self, model: nn.Module) -> None:
-        """Have the main process's buffers everywhere."""
         with self.translate_peer_errors():
             for buffer in model.buffers():
                 dist.broadcast(buffer, 0)
 
     def broadcast(self, value: Any, *, long_timeout: bool = False) -> Any:
-        """Return the main process's value."""
         content = json.dumps(value).encode() if self.is_main_process else b""
         return json.loads(self._bytes(content, self._patient if long_timeout else None))
 
     def broadcast_bytes(self, content: bytes) -> bytes:
-        """Return the main process's bytes."""
         return self._bytes(content, None)
 
     def _bytes(self, content: bytes, group: dist.ProcessGroup | None) -> bytes:
@@ -149,13 +145,11 @@ class DistributedGroup(ProcessGroup):
         return tensor.numpy().tobytes()
 
     def barrier(self) -> None:
-        """Wait until all have come here."""
         with self.translate_peer_errors():
             dist.barrier(group=self._patient)
 
     @contextlib.contextmanager
     def local_main_process_first(self) -> Iterator[None]:
-        """Let one process of each machine do something before the others of it."""
         if self.local_rank:
             self.barrier()
         yield
@@ -164,7 +158,6 @@ class DistributedGroup(ProcessGroup):
 
     @contextlib.contextmanager
     def translate_peer_errors(self) -> Iterator[None]:
-        """Raise a PeerLostError for what PyTorch raises where another process has gone."""
         try:
             yield
         except RuntimeError as error:

@@ -12,13 +12,10 @@ from typing import Any
 import mlflow
 import psutil
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from segmentation.config.training import DataConfig
 from segmentation.data.oxford_pets import read_trainval
 from segmentation.data.splits import split
-from segmentation.runtime.sharding import Shard
 from tests.helpers.programs import TINY, Program, entry_command, read_until, wait_until_gone
 from tests.helpers.stopped import OFTEN, SHORT
 
@@ -28,41 +25,24 @@ LOSSES = ("train/loss", "val/loss")
 FP32 = {"precision": "fp32"}
 
 
-@given(st.integers(0, 50), st.integers(1, 9))
-def test_shares_are_the_batch_and_as_even_as_can_be(images: int, size: int) -> None:
-    batch = list(range(images))
-    shares = [Shard(rank=rank, size=size).of(batch) for rank in range(size)]
-    assert list(itertools.chain.from_iterable(shares)) == batch
-    lengths = [len(share) for share in shares]
-    assert max(lengths) - min(lengths) <= 1
-
-
-def jobs(program: Program, number: int, pets: Path, **changes: object) -> list[dict[str, Any]]:
+def jobs(program: Program, number: int, pets: Path) -> list[dict[str, Any]]:
     """Train in so many processes; return what each wrote down."""
     out = program.folder / f"by {number}"
     out.mkdir(parents=True)
-    module = ["-m", "tests.helpers.together_job", str(pets), str(out), json.dumps(changes)]
-    command = [sys.executable, *module]
+    command = [sys.executable, "-m", "tests.helpers.together_job", str(pets), str(out)]
     if number > 1:
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        command = [*torchrun, f"--nproc-per-node={number}", *module]
+        torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={number}", "-m"]
+        command[2:2] = torchrun
     done = program.run(*command, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
     return [json.loads((out / f"{rank}.json").read_text()) for rank in range(number)]
 
 
-@pytest.mark.parametrize(
-    ("number", "changes"),
-    [
-        (2, {"precision": "fp32"}),
-        # The last batch of 12 by 5 has two images: one of three processes has none.
-        (3, {"precision": "fp32", "batch_size": 5, "loss": "bce+dice", "resizing": "fixed"}),
-    ],
-)
-def test_the_curve_is_like_that_of_one_process_and_every_image_counts_once(
-    program: Program, pets: Path, number: int, changes: dict[str, object]
+def test_processes_have_the_same_weights_and_every_image_counts_once(
+    program: Program, pets: Path
 ) -> None:
-    (alone,), several = jobs(program, 1, pets, **changes), jobs(program, number, pets, **changes)
+    """The last batch of 12 by 5 has two images: one of three processes has none."""
+    (alone,), several = jobs(program, 1, pets), jobs(program, 3, pets)
     assert len({one["weights"] for one in several}) == 1
     for one in several:
         assert one["history"] == several[0]["history"]
@@ -202,13 +182,3 @@ def test_a_budget_is_agreed_upon(program: Program, pets: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "Budget: " in done.stdout
     assert len(curve(program, "val/dice")) > 1
-
-
-@pytest.mark.full  # as in test_two_hosts
-def test_torchrun_itself_starts_it_too(program: Program, pets: Path) -> None:
-    arguments = entry_command("train", **TINY, **FP32, data=pets)[1:]
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = program.run(sys.executable, *torchrun, *arguments, OMP_NUM_THREADS="1")
-    assert done.returncode == 0, done.stderr
-    assert "images by 2 processes" in done.stdout
-    assert [step for step, _ in curve(program, "train/loss")] == [1, 2, 3]
