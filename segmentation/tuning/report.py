@@ -209,33 +209,27 @@ def trial_json(trial: Trial) -> dict[str, Any]:
 
 def trial_line(trial: Trial, done: int, total: int, best: Trial | None) -> str:
     """Return the line of a trial that has ended."""
-    end = _end(trial, f"Dice {trial.value:.3f}" if trial.value is not None else "")
     best_yet = f"best {best.value:.3f}: trial {best.number}" if best else "none complete yet"
     return (
-        f"Trial {trial.number}: {format_params(trial.params)}: {end}, {trial.seconds:.0f} s  "
+        f"Trial {trial.number}: {format_params(trial.params)}: {_end(trial, 'Dice')}  "
         f"[{done}/{total}; {best_yet}]"
     )
 
 
 def confirmation_line(trial: Trial, done: int, total: int) -> str:
     """Return the line of a confirmation that has ended."""
-    end = _end(trial, f"gate Dice {trial.value:.3f}" if trial.value is not None else "")
-    return (
-        f"Confirming {trial.user_attrs['plan']['label']}, seed {trial.params['seed']}: {end}, "
-        f"{trial.seconds:.0f} s  [{done}/{total}]"
-    )
+    label, seed = trial.user_attrs["plan"]["label"], trial.params["seed"]
+    return f"Confirming {label}, seed {seed}: {_end(trial, 'gate Dice')}  [{done}/{total}]"
 
 
-def _end(trial: Trial, complete: str) -> str:
-    """Say how a trial ended, given how a complete one is described."""
-    if trial.state == "complete":
-        return complete
-    if trial.state == "pruned":
-        at = f" at {trial.value:.3f}" if trial.value is not None else ""
-        return f"pruned after epoch {trial.reports}{at}"
-    if trial.state == "failed":
-        return f"failed: {trial.user_attrs['failure']}"
-    return "lost with its process; tried again"
+def _end(trial: Trial, score: str) -> str:
+    value = f"{trial.value or 0.0:.3f}"
+    how = {
+        "complete": f"{score} {value}",
+        "pruned": f"pruned after epoch {trial.reports} at {value}",
+        "failed": f"failed: {trial.user_attrs.get('failure')}",
+    }
+    return f"{how.get(trial.state, 'lost with its process; tried again')}, {trial.seconds:.0f} s"
 
 
 def _interval(comparison: Comparison) -> str:

@@ -80,8 +80,9 @@ def open_storage(location: StudyLocation) -> RDBStorage:
     warnings.filterwarnings("ignore", "Heartbeat of storage is supposed to be used with")
     try:
         with study_lock(location, "tables"):  # several that make the tables at once collide
-            if not location.shared:
-                _let_readers_and_a_writer_work_together(location)
+            if not location.shared:  # SQLite then writes in half the time, while others read
+                with _engine(location).connect() as connection:
+                    connection.exec_driver_sql("PRAGMA journal_mode=WAL")
             return RDBStorage(
                 location.url,
                 engine_kwargs=_engine_options(location),
@@ -114,17 +115,11 @@ def study_lock(location: StudyLocation, scope: str) -> Iterator[None]:
         with FileLock(f"{path}.lock"):
             yield
         return
-    key = hashlib.sha256(f"petseg {scope}".encode()).digest()[:8]
-    number = int.from_bytes(key, "big", signed=True)
+    digest = hashlib.sha256(f"petseg {scope}".encode()).digest()
+    key = int.from_bytes(digest[:8], "big", signed=True)
     with _engine(location).begin() as connection:
-        connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(number)))
+        connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(key)))
         yield
-
-
-def _let_readers_and_a_writer_work_together(location: StudyLocation) -> None:
-    """Turn on SQLite's write-ahead log, which the file remembers; writing then costs half."""
-    with _engine(location).connect() as connection:
-        connection.exec_driver_sql("PRAGMA journal_mode=WAL")
 
 
 def _engine(location: StudyLocation) -> sqlalchemy.Engine:

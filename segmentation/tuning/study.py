@@ -226,11 +226,10 @@ class Study:
         retried = {trial.user_attrs.get("retry_of") for trial in trials}
         for trial in trials:
             if trial.state == "lost" and trial.number not in retried:
-                attrs = {key: trial.user_attrs[key] for key in trial.user_attrs if key == "plan"}
-                attrs |= {"retry_of": trial.number, "tries": _tries(trial.user_attrs) + 1}
-                if trial.user_attrs.get("stopped"):
-                    attrs["tries"] -= 1
-                self.optuna.enqueue_trial(trial.params, user_attrs=attrs)
+                attrs = trial.user_attrs
+                tries = _tries(attrs) + (0 if attrs.get("stopped") else 1)
+                again = {"plan": attrs.get("plan"), "retry_of": trial.number, "tries": tries}
+                self.optuna.enqueue_trial(trial.params, user_attrs=again)
 
     def _claim(self) -> RunningTrial:
         """Have the next trial begin, for who holds the lock: one that waits, else a new one.
@@ -238,17 +237,17 @@ class Study:
         Its first heartbeat is recorded before it runs, so that there is no moment in which its
         process could vanish unnoticed. Optuna's `optimize` would begin them later.
         """
-        waiting = functools.partial(
-            self.optuna.get_trials, deepcopy=False, states=(TrialState.WAITING,)
-        )
-        if not waiting():
+        if not self._waiting():
             self.optuna.enqueue_trial({})
-        first = waiting()[0]
+        first = self._waiting()[0]
         self._storage.record_heartbeat(first._trial_id)
         # Seeded by the trial's number: what is drawn does not depend on who draws it.
         seed = np.random.SeedSequence([self._seed, first.number]).generate_state(1)
         self.optuna.sampler = optuna.samplers.TPESampler(seed=int(seed[0]))
         return self.optuna.ask(dict(self.space))
+
+    def _waiting(self) -> list[FrozenTrial]:
+        return self.optuna.get_trials(deepcopy=False, states=(TrialState.WAITING,))
 
     def _run(self, trial: RunningTrial, run: Callable[[RunningTrial], float | None]) -> None:
         try:

@@ -87,14 +87,14 @@ def _end(run: stale.RunningRun, *, act: bool) -> bool:
 def _recover_study(location: StudyLocation, *, act: bool) -> bool:
     """Have lost trials of a study tried again; return whether there were any."""
     study = Study.find(location)
-    if study is None:
+    if study is None and location.shared:
         raise ConfigError(f"study={location.name}: there is no such study in {location.address}")
-    before = _running(study)
-    if not before:
+    before = _running(study) if study else 0
+    if study is None or not before:
         return False
     if not act:
         _log.info(
-            "Study:  %s: %d trials say RUNNING; lost ones are to be ended", location.name, before
+            "Study:  %s: %d trials say RUNNING; dead ones are to be ended", location.name, before
         )
         return True
     requeue_lost_trials(study)

@@ -35,11 +35,15 @@ def parent_run(name: str, tags: Mapping[str, str], study: str, known: str | None
     Raises:
         TrackingError: the run is not in this tracking store.
     """
-    if known is None:  # perhaps a command was killed before it could say which it is
-        parents = [run for run in _runs_of(study) if run.data.tags["stage"] == PARENT]
-        known = parents[0].info.run_id if parents else None
-    else:
-        _require_run(known, name)
+    parents = [run.info.run_id for run in _runs_of(study) if run.data.tags["stage"] == PARENT]
+    if known and known not in parents:
+        raise TrackingError(
+            f"the runs of {name} are not in the tracking store {mlflow.get_tracking_uri()} (its "
+            f"own run is {known}); set MLFLOW_TRACKING_URI to that of the first command, or give "
+            "another `study`"
+        )
+    # There is one without it being known where a command was killed before it could say so.
+    if known := known or next(iter(parents), None):
         # `mlflow run` opens a run of its own each time; the study's parent stays the one it has.
         leave_launchers_run(known, f"{name} (went on)", f"Went on with the study of run `{known}`.")
         with contextlib.suppress(MlflowException):  # it never failed
@@ -50,27 +54,12 @@ def parent_run(name: str, tags: Mapping[str, str], study: str, known: str | None
         yield run
 
 
-def _require_run(run_id: str, name: str) -> None:
-    try:
-        if mlflow.get_run(run_id).info.lifecycle_stage == "active":
-            return
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-    raise TrackingError(
-        f"the runs of {name} are not in the tracking store {mlflow.get_tracking_uri()} (its own "
-        f"run is {run_id}); set MLFLOW_TRACKING_URI to that of the first command, or give another "
-        "`study`"
-    )
-
-
 def _runs_of(study: str) -> list[MlflowRun]:
-    """Return all runs of a study, given its id, in any state."""
+    """Return the runs of a study, given its id: its parent, trials and confirmations."""
     return list(find_runs(f"tags.`study.id` = '{study}'"))
 
 
 def _trial_runs(study: str) -> list[MlflowRun]:
-    """Return the runs of a study's trials and confirmations, in any state."""
     return [run for run in _runs_of(study) if run.data.tags["stage"] != PARENT]
 
 
@@ -106,12 +95,10 @@ def _says(run: MlflowRun) -> str:
 def log_settings(
     run: Run, settings: Mapping[str, Any], splits: Mapping[str, SplitDataset], source: Path
 ) -> None:
-    """Log what was asked for and the data; a study that goes on has most of it already."""
-    there = mlflow.get_run(run.id)
-    known = there.data.params
+    """Log what was asked for and the data; a study that goes on keeps the settings it has."""
+    known = mlflow.get_run(run.id).data.params
     run.log_params({name: value for name, value in settings.items() if name not in known})
-    if not (there.inputs and there.inputs.dataset_inputs):
-        log_datasets(run, splits, source)
+    log_datasets(run, splits, source)
 
 
 def log_progress(run: Run, trials: Sequence[Trial], report: str) -> None:
@@ -138,6 +125,7 @@ def log_study(
     html: str,
     metrics: Mapping[str, float],
     trials: list[dict[str, Any]],
+    winner: str,
 ) -> None:
     """Log what the parent run shows of a finished search.
 
@@ -148,6 +136,7 @@ def log_study(
         html: one page with all interactive plots.
         metrics: of the whole study.
         trials: one after the other, for `trials.json`.
+        winner: the id of the logged model that is shown among this run's.
     """
     run.describe(report)
     run.log_metrics(metrics)
@@ -156,13 +145,9 @@ def log_study(
     run.log_dict(trials, "trials.json")
     for name, content in pictures.items():
         run.log_artifact(content, f"plots/{name}.png")
-
-
-def link_model(run: Run, model_id: str) -> None:
-    """Show a model, which another run has logged, among the models of this one."""
     outputs = mlflow.get_run(run.id).outputs
-    if not outputs or model_id not in [one.model_id for one in outputs.model_outputs]:
-        mlflow.MlflowClient().log_outputs(run.id, [LoggedModelOutput(model_id=model_id, step=0)])
+    if not outputs or winner not in [one.model_id for one in outputs.model_outputs]:
+        mlflow.MlflowClient().log_outputs(run.id, [LoggedModelOutput(model_id=winner, step=0)])
 
 
 def disk_use(study: str) -> int:
@@ -183,13 +168,12 @@ def drop_models(study: str, name: str, runs: set[str]) -> None:
         runs: the ids of the runs whose models go.
     """
     for model in _models(study):
-        if model.source_run_id in runs:
-            versions = versions_of(model.source_run_id)
-            if all(
-                v.name == name and v.tags.get("study.id") == study and not v.aliases
-                for v in versions
-            ):
-                discard(model, versions)
+        if model.source_run_id not in runs:
+            continue
+        versions = versions_of(model.source_run_id)
+        own = [v for v in versions if v.name == name and v.tags.get("study.id") == study]
+        if own == versions and not any(version.aliases for version in own):
+            discard(model, versions)
 
 
 def _models(study: str) -> list[LoggedModel]:

@@ -169,6 +169,6 @@ def _log(parent: Run, study: Study, report: StudyReport, winner: Trial) -> None:
     pictures = plots.pictures(study.optuna)
     page = plots.html_page(study.optuna, f"Study {report.name}")
     trials = [trial_json(trial) for trial in report.trials]
+    winner_id = str(winner.user_attrs["model"]["id"])
     with study.lock():  # another command may end at the same time
-        studies.log_study(parent, report.markdown(), pictures, page, metrics, trials)
-        studies.link_model(parent, str(winner.user_attrs["model"]["id"]))
+        studies.log_study(parent, report.markdown(), pictures, page, metrics, trials, winner_id)
