@@ -2,14 +2,12 @@
 
 import dataclasses
 import functools
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from segmentation.config.training import Config
 from segmentation.metrics.significance import Comparison, compare, seed_spread
 from segmentation.tuning.space import Space, format_params, format_value
 from segmentation.tuning.study import Trial
@@ -109,7 +107,7 @@ class StudyReport:
         pruner: which trials were stopped early.
         confirmed: all confirmations.
         finalists: those with all their confirmations, and train's defaults, the best first.
-        config: the winner's settings, None before there is one.
+        command: trains the winner again; empty before there is one.
         winner: the address of its model, empty before there is one.
         importances: share of the variance that each parameter explains.
         disk: bytes of all artifacts, None while unknown.
@@ -124,7 +122,7 @@ class StudyReport:
     pruner: str
     confirmed: Sequence[Trial]
     finalists: Sequence[Finalist]
-    config: Config | None = None
+    command: str = ""
     winner: str = ""
     importances: Mapping[str, float] = dataclasses.field(default_factory=dict)
     disk: int | None = None
@@ -156,10 +154,6 @@ class StudyReport:
         """Return the whole report."""
         return _TEMPLATES.get_template("study.md.jinja").render(self._figures())
 
-    def command(self) -> str:
-        """Return the command that trains the winner again, or nothing."""
-        return train_command(self.config) if self.config else ""
-
     def _figures(self) -> dict[str, Any]:
         """Return what the templates show, by the names they use."""
         names = list(self.space)
@@ -181,16 +175,6 @@ def best_of(trials: Sequence[Trial]) -> Trial | None:
     """Return the complete trial with the highest validation Dice."""
     complete = [trial for trial in trials if trial.state == "complete"]
     return max(complete, key=lambda t: (t.value or 0.0, -t.number), default=None)
-
-
-def train_command(config: Config) -> str:
-    """Return the command that trains with these settings."""
-    words = ["mlflow run . -e train --env-manager local"]
-    for _, setting, value in config.items():
-        if value != setting.default:
-            exact = repr(value) if isinstance(value, float) else value
-            words.append(f"-P {shlex.quote(f'{setting.option}={exact}')}")
-    return " ".join(words)
 
 
 def trial_json(trial: Trial) -> dict[str, Any]:

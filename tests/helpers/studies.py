@@ -24,18 +24,27 @@ TINY_SEARCH = {
 
 @dataclasses.dataclass
 class Searched:
-    """A study and its runs."""
+    """A study and its runs.
+
+    Attributes:
+        program: whose working folder has both, unless it is said otherwise.
+        name: the study's.
+        address: of the study's storage.
+        store: the address of the tracking store.
+    """
 
     program: Program
     name: str = "small"
+    address: str = ""
+    store: str = ""
 
     @property
     def client(self) -> mlflow.MlflowClient:
-        return mlflow.MlflowClient(self.program.store)
+        return mlflow.MlflowClient(self.store or self.program.store)
 
     def trials(self, part: str = "") -> list[Trial]:
         """Return the trials of the search, or of the part `.confirmation`."""
-        address = str(self.program.folder / "studies" / f"{self.name}.db")
+        address = self.address or str(self.program.folder / "studies" / f"{self.name}.db")
         location = StudyLocation(name=f"{self.name}{part}", address=address, heartbeat=10)
         return Study(location).trials()
 

@@ -58,7 +58,7 @@ def test_the_console_tells_each_trial_and_what_to_do_next(tuned: Tuned) -> None:
     verdict, champion, again, look, how_to_load = lines[-5:]
     assert "hampion: gate Dice" in champion
     assert "gate images, which trained nothing" in verdict
-    assert again.startswith("Again: mlflow run . -e train --env-manager local -P ")
+    assert again.startswith(f"Again: mlflow run {PROJECT} -e train --env-manager local -P ")
     assert tuned.parent().info.run_id in look
     assert how_to_load.startswith('Load:  mlflow.pytorch.load_model("models:/pet-unet/')
     noise = [
@@ -142,7 +142,13 @@ def test_the_parents_page_is_worth_opening(tuned: Tuned) -> None:
     assert values[-1] == pytest.approx(top)
     report = Path(tuned.artifact(parent, "report.md")).read_text()
     assert report == parent.data.tags["mlflow.note.content"]
-    for told in ("### Confirmed", "### Leaders", "mlflow run . -e train", "MB on disk", "Cost: 4"):
+    for told in (
+        "### Confirmed",
+        "### Leaders",
+        "-e train --env-manager local",
+        "MB on disk",
+        "Cost: 4",
+    ):
         assert told in report
     assert parent.data.params["search.width"] == "2..4:2"
     page = Path(tuned.artifact(parent, "plots.html")).read_text()

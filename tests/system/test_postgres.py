@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import psutil
 import pytest
@@ -17,7 +16,7 @@ from tests.helpers.claiming import claiming, open_study
 from tests.helpers.hosts import hosts
 from tests.helpers.programs import Program, entry_command, read_until, wait_until_gone
 from tests.helpers.stopped import tracking_server
-from tests.helpers.studies import TINY_SEARCH
+from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
 
 pytestmark = pytest.mark.slow
 
@@ -114,47 +113,5 @@ def test_three_machines_share_a_study_and_one_is_killed(
         for survivor in processes:
             _, err = survivor.communicate(timeout=600)
             assert survivor.returncode == 0, err
-        for name, number in (("small", 9), ("small.confirmation", 4)):
-            trials = open_study(address, name=name).trials()
-            assert sum(trial.counts for trial in trials) == number
-            runs = [trial.user_attrs["run"] for trial in trials if trial.state == "complete"]
-            assert len(set(runs)) == len(runs)
-            assert all(t.state in ("complete", "pruned", "lost") for t in trials)
-
-
-@pytest.mark.full  # three machines do, above
-def test_two_commands_share_a_study_and_one_is_killed(
-    program: Program, server: str, pets: Path
-) -> None:
-    options = {**TINY_SEARCH, "trials": "8", "storage": server, "heartbeat": "1", "workers": "1"}
-    command = entry_command("tune", **options, data=pets)
-    program.folder.mkdir(exist_ok=True)
-    first = program.start(*command)
-    read_until(first, "Trial ")
-    second = program.start(*command)
-    time.sleep(8)
-    family = [psutil.Process(first.pid), *psutil.Process(first.pid).children(recursive=True)]
-    for process in family:
-        process.kill()
-    first.communicate()
-    wait_until_gone(family)
-    _, err = second.communicate(timeout=400)
-    assert second.returncode == 0, err
-    client = mlflow.MlflowClient(program.store)
-    runs = client.search_runs(["0"], "tags.study = 'small'")
-    assert all(run.info.status != "RUNNING" for run in runs)
-    (parent,) = [run for run in runs if run.data.tags["stage"] == "parent"]
-    assert parent.info.status == "FINISHED"
-    for name, stage, number in (("small", "search", 8), ("small.confirmation", "confirmation", 4)):
-        trials = open_study(server, name=name).trials()
-        assert sum(trial.counts for trial in trials) == number
-        complete = {t.user_attrs["run"] for t in trials if t.state == "complete"}
-        finished = {
-            run.info.run_id
-            for run in runs
-            if run.data.tags["stage"] == stage and run.info.status == "FINISHED"
-        }
-        assert complete == finished
-    versions = client.search_model_versions("name='pet-unet'")
-    registered = [v.run_id for v in versions if v.tags.get("purpose") == "trial"]
-    assert len(registered) == len(set(registered))
+        searched = Searched(program, address=address, store=store)
+        assert_exact(searched, trials=9, confirmations=4)

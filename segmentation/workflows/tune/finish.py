@@ -4,10 +4,11 @@ Done again, it changes nothing that is done.
 """
 
 import dataclasses
+from typing import Any
 
-from segmentation.data.sources import Source
+from segmentation.config.training import Config
 from segmentation.errors import TrackingError, TrainingError
-from segmentation.tracking.commands import view_run
+from segmentation.tracking.commands import mlflow_run, view_run
 from segmentation.tracking.registry import champion, versions
 from segmentation.tracking.runs.run import Run
 from segmentation.tracking.summaries import studies
@@ -22,6 +23,7 @@ from segmentation.workflows.tune.job import (
     register,
     register_trial,
 )
+from segmentation.workflows.tune.plan import SearchPlan
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,38 +46,33 @@ class SearchResult:
 
     def lines(self, store: str) -> list[str]:
         """Return what the console says of it, given the address of the tracking store."""
-        lines = [self.report.verdict(), self.decision]
-        if self.report.dropped:
-            models = f"the models of {self.report.dropped} losing trial(s)"
-            lines.insert(0, f"Deleted: {models}, as `keep` says")
-        if self.report.config:
-            lines.append(f"Again: {self.report.command()}")
+        deleted = f"Deleted: the models of {self.report.dropped} losing trial(s), as `keep` says"
         aliases = " and ".join(f"@{alias}" for alias in self.aliases) or "a version"
         return [
-            *lines,
+            *([deleted] if self.report.dropped else []),
+            self.report.verdict(),
+            self.decision,
+            f"Again: {self.report.command}",
             f"Look:  {view_run(store, self.run_id)}",
             f'Load:  mlflow.pytorch.load_model("{self.registered.uri}")  ({aliases} of '
             f"{self.registered.name})",
         ]
 
 
-def finish_search(
-    job: SearchJob, study: Study, report: StudyReport, parent: Run, source: Source
-) -> SearchResult:
+def finish_search(plan: SearchPlan, study: Study, report: StudyReport, parent: Run) -> SearchResult:
     """Register the winner, let it contend, delete what `keep` says, log the whole report.
 
     Args:
-        job: of the search, all of whose trials and confirmations have ended.
-        study: its trials.
+        plan: of the search.
+        study: its trials, which have ended, as have all confirmations.
         report: what is known of them.
         parent: the run in which theirs are nested.
-        source: the data set, on whose gate images the winner contends.
 
     Raises:
         TrackingError: the best model was deleted on purpose.
         TrainingError: no trial came to its end.
     """
-    winner = _winner(report)
+    job, winner = plan.job, _winner(report)
     if report.finalists:
         seed = int(winner.params["seed"])
         config = job.full_config(report.finalists[0].params, seed)
@@ -85,11 +82,12 @@ def finish_search(
     decision = champion.recorded_decision(registered)  # by a command that was stopped since
     if decision is None:
         champion.challenge(registered)
-        decision = promote(registered, GateEvaluator(source, config.data.border), run=parent).reason
+        gate = GateEvaluator(plan.session.source, config.data.border)
+        decision = promote(registered, gate, run=parent).reason
     _drop_losers(job, study, report)
     report = dataclasses.replace(
         report,
-        config=config,
+        command=mlflow_run("train", _typed(config)),
         winner=registered.uri,
         importances=plots.importances(study.optuna),
         disk=studies.disk_use(study.id),
@@ -103,6 +101,11 @@ def finish_search(
         aliases=versions.version_info(registered.name, registered.version).aliases,
         decision=decision,
     )
+
+
+def _typed(config: Config) -> dict[str, Any]:
+    """Return the parameters of these settings that differ from their defaults."""
+    return {one.option: value for _, one, value in config.items() if value != one.default}
 
 
 def _winner(report: StudyReport) -> Trial:

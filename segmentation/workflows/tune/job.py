@@ -10,7 +10,7 @@ from segmentation.tracking.registry import versions
 from segmentation.tracking.summaries import studies
 from segmentation.tuning.pruners import choose_pruner
 from segmentation.tuning.report import DEFAULTS
-from segmentation.tuning.space import Space, Value
+from segmentation.tuning.space import Space, Value, notation
 from segmentation.tuning.storage import StudyLocation
 from segmentation.tuning.study import Study, Trial
 
@@ -55,6 +55,12 @@ class SearchJob:
     def full_config(self, params: Mapping[str, Value], seed: int) -> Config:
         """Return the settings of a whole training."""
         return Config.from_options({**self.options, **params, "seed": seed})
+
+    def flat(self) -> dict[str, Any]:
+        """Return all settings as they are logged."""
+        search = notation(self.space) | dataclasses.asdict(self.search)
+        logged = {f"search.{name}": value for name, value in search.items()}
+        return logged | Config.from_options(self.options).flat()
 
 
 def best_trials(trials: list[Trial], number: int) -> list[Trial]:

@@ -1,4 +1,4 @@
-"""What a search was asked to do, resolved: its study, its settings, its workers."""
+"""What a search was asked to do, resolved: its job, its data, how many work on it."""
 
 import dataclasses
 import hashlib
@@ -24,88 +24,27 @@ _FREE = ("data", "bad_examples", "device", "loader_workers")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SearchPlan:
-    """What was asked for, resolved.
+    """What this command is to do.
 
     Attributes:
-        search: how the search goes.
-        space: what is searched.
-        options: every other setting by its parameter's name, and train's defaults for what is
-            searched.
+        job: of each worker.
         session: device, data (`train`, `val`, and `gate` where finalists are confirmed), model.
-        typed: the parameters that differ from their defaults, as they are typed.
+        settings: what must not change under the study's name.
+        command: goes on with the study.
         store: the address of the tracking store.
     """
 
-    search: SearchConfig
-    space: Space
-    options: Mapping[str, Any]
+    job: SearchJob
     session: TrainingSession
-    typed: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    command: str
     store: str
-
-    @property
-    def command(self) -> str:
-        """The command that goes on with the study."""
-        return mlflow_run("tune", {**self.typed, "study": self.name})
-
-    @property
-    def name(self) -> str:
-        """The study's name."""
-        if self.search.study != "auto":
-            return self.search.study
-        text = json.dumps(self._settings(), sort_keys=True)
-        kind = "synthetic" if self.session.source.is_synthetic else "pets"
-        return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-    def settings(self) -> dict[str, Any]:
-        """Return what must not change under the study's name."""
-        # After how long a trial counts as lost is something that all processes must agree on.
-        settings = {**self._settings(), "heartbeat": self.search.heartbeat}
-        if self.search.storage != "file":
-            # What one machine computes in bf16 and another in float32 is not to be compared.
-            settings["precision"] = self.session.compute.precision
-        return settings
-
-    def _settings(self) -> dict[str, Any]:
-        """Return what decides the trials."""
-        digests = {f"{name} images": self.digests[name][:16] for name in ("train", "val")}
-        return {
-            **{name: value for name, value in self.options.items() if name not in _FREE},
-            **notation(self.space),
-            "trial_epochs": self.search.trial_epochs,
-            "pruner": self.search.pruner,
-            **digests,
-        }
-
-    @property
-    def digests(self) -> dict[str, str]:
-        """The digest of each split."""
-        return {name: part.digest for name, part in self.session.data.items()}
-
-    def flat(self) -> dict[str, Any]:
-        """Return all settings as they are logged."""
-        search = notation(self.space) | dataclasses.asdict(self.search)
-        logged = {f"search.{name}": value for name, value in search.items()}
-        return logged | Config.from_options(self.options).flat()
-
-    def job(self) -> SearchJob:
-        """Return what the workers are to do."""
-        search = self.search
-        return SearchJob(
-            location=study_location(self.name, search.storage, studies_folder(), search.heartbeat),
-            search=search,
-            space=self.space,
-            options=self.options,
-            digests=self.digests,
-            model_name=self.session.model_name,
-            deadline=None if search.seconds is None else time.time() + search.seconds,
-        )
 
     @property
     def workers(self) -> int:
         """How many trials run at once."""
-        if self.search.workers:
-            return self.search.workers
+        if self.job.search.workers:
+            return self.job.search.workers
         return 2 if self.session.compute.device.type == "cpu" and _cores() > 1 else 1
 
     @property
@@ -113,15 +52,15 @@ class SearchPlan:
         """Each worker's share of the threads."""
         return max(1, _cores() // self.workers)
 
-    def summary(self, address: str) -> str:
+    def summary(self) -> str:
         """Say in a line what begins."""
+        job, compute = self.job, self.session.compute
         sizes = ", ".join(f"{len(part)} {name}" for name, part in self.session.data.items())
-        space = ", ".join(f"{name} {text}" for name, text in notation(self.space).items())
-        compute = self.session.compute
+        space = ", ".join(f"{name} {text}" for name, text in notation(job.space).items())
         return (
-            f"Study {self.name} in {address}: {space}; {self.search.trials} trials of "
-            f"{self.search.trial_epochs} epochs, {self.workers} at once on {compute.device.type}, "
-            f"{compute.amp}; images: {sizes}"
+            f"Study {job.location.name} in {job.location.address}: {space}; {job.search.trials} "
+            f"trials of {job.search.trial_epochs} epochs, {self.workers} at once on "
+            f"{compute.device.type}, {compute.amp}; images: {sizes}"
         )
 
 
@@ -144,15 +83,41 @@ def plan_search(
         progress: told how many images are read.
 
     Raises:
-        ConfigError: more images are asked for than there are.
+        ConfigError: more images are asked for than there are, or an earlier version of this
+            program has begun the study.
         DataError: lists or files cannot be used.
         TrackingError: the store cannot be used.
     """
     store, config = connect(), Config.from_options(options)
     session = TrainingSession.load(config, model_name, progress, with_gate=search.confirm > 0)
-    return SearchPlan(
-        search=search, space=space, options=options, session=session, typed=typed, store=store
+    digests = {name: part.digest for name, part in session.data.items()}
+    settings = {
+        **{name: value for name, value in options.items() if name not in _FREE},
+        **notation(space),
+        "trial_epochs": search.trial_epochs,
+        "pruner": search.pruner,
+        **{f"{name} images": digests[name][:16] for name in ("train", "val")},
+    }
+    name = search.study
+    if name == "auto":
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        name = f"{'synthetic' if session.source.is_synthetic else 'pets'}-{digest[:8]}"
+    # After how long a trial counts as lost is something that all processes must agree on.
+    settings["heartbeat"] = search.heartbeat
+    if search.storage != "file":
+        # What one machine computes in bf16 and another in float32 is not to be compared.
+        settings["precision"] = session.compute.precision
+    job = SearchJob(
+        location=study_location(name, search.storage, studies_folder(), search.heartbeat),
+        search=search,
+        space=space,
+        options=options,
+        digests=digests,
+        model_name=session.model_name,
+        deadline=None if search.seconds is None else time.time() + search.seconds,
     )
+    command = mlflow_run("tune", {**typed, "study": name})
+    return SearchPlan(job=job, session=session, settings=settings, command=command, store=store)
 
 
 def _cores() -> int:

@@ -19,7 +19,6 @@ from segmentation.tuning.study import COMMAND, Study
 from segmentation.workflows.tune.finish import SearchResult, finish_search
 from segmentation.workflows.tune.job import (
     CONFIRMATIONS,
-    SearchJob,
     best_trials,
     num_enqueued,
     register_trial,
@@ -39,38 +38,37 @@ def search(plan: SearchPlan) -> SearchResult:
         TrackingError: a store cannot be used, or holds another study.
         TrainingError: no trial came to its end.
     """
-    job = plan.job()
+    job, session = plan.job, plan.session
     study = job.open_study()
-    study.require_settings(plan.settings())
+    study.require_settings(plan.settings)
     study.optuna.set_user_attr(COMMAND, plan.command)
-    if "gate" in plan.digests:
-        study.confirmations.require_settings({"gate images": plan.digests["gate"][:16]})
-    _log.info(plan.summary(job.location.address))
+    if "gate" in job.digests:
+        study.confirmations.require_settings({"gate images": job.digests["gate"][:16]})
+    _log.info(plan.summary())
     with ExitStack() as opened:
         with study.lock():  # of several commands at once only one makes the parent run
-            known = study.user_attrs.get("parent")
-            tags = {"study": plan.name, **plan.session.tags()}
-            run = studies.parent_run(f"tune {plan.name}", tags, study.id, known)
+            known, name = study.user_attrs.get("parent"), job.location.name
+            tags = {"study": name, **session.tags()}
+            run = studies.parent_run(f"tune {name}", tags, study.id, known)
             parent = opened.enter_context(run)
             study.optuna.set_user_attr("parent", parent.id)
-            session = plan.session
-            studies.log_settings(parent, plan.flat(), session.data, session.source.root)
-        search = _Search(plan, job, study, parent)
+            studies.log_settings(parent, job.flat(), session.data, session.source.root)
+        search = _Search(plan, study, parent)
         search.run()
-        return finish_search(job, study, search.report(), parent, session.source)
+        return finish_search(plan, study, search.report(), parent)
 
 
 class _Search:
     """One command's part in a search."""
 
-    def __init__(self, plan: SearchPlan, job: SearchJob, study: Study, parent: Run) -> None:
-        self._plan, self._job, self._study, self._parent = plan, job, study, parent
+    def __init__(self, plan: SearchPlan, study: Study, parent: Run) -> None:
+        self._plan, self._job, self._study, self._parent = plan, plan.job, study, parent
 
     def run(self) -> None:
         """Run trials and confirmations until none is left."""
         self._repair()
         if done := sum(trial.finished for trial in self._study.trials()):
-            _log.info("Going on with study %s: %d trials are done", self._plan.name, done)
+            _log.info("Going on with study %s: %d trials are done", self._job.location.name, done)
         try:
             if self._is_complete():
                 _log.info(
@@ -95,7 +93,7 @@ class _Search:
         numbers = [trial.number for trial in best_trials(trials, self._job.search.confirm)]
         found = finalists(confirmed, [*numbers, DEFAULTS])
         return StudyReport(
-            name=self._plan.name,
+            name=self._job.location.name,
             space=self._job.space,
             trials=trials,
             total=self._job.search.trials,

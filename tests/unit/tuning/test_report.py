@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from segmentation.config.training import Config
 from segmentation.tuning.report import DEFAULTS, StudyReport, finalists, trial_line
 from segmentation.tuning.study import Trial
 
@@ -77,7 +76,7 @@ def test_the_verdict_says_how_sure_it_is() -> None:
 def test_the_report_tells_of_every_trial_and_what_the_search_cost() -> None:
     text = report(
         dice=[0.9, 0.7],
-        config=Config.from_options({"width": 24}),
+        command="mlflow run . -e train -P width=24 -P lr=0.1",
         winner="models:/x/3",
         importances={"lr": 0.3, "width": 0.7},
         disk=10**7,
@@ -85,7 +84,7 @@ def test_the_report_tells_of_every_trial_and_what_the_search_cost() -> None:
     ).markdown()
     for told in (
         "Registered as `models:/x/3`.",
-        "mlflow run . -e train --env-manager local \\\n  -P width=24\n```\n\n### Confirmed\n",
+        "mlflow run . -e train \\\n  -P width=24 \\\n  -P lr=0.1\n```\n\n### Confirmed\n",
         "paired over 40 images.\n\n### Leaders",
         "seconds\u00a0\u00a0|\n|---|---|---|---|---|\n|\u00a06\u00a0\u00a0|\u00a048",
         "- Pruned (halving): 2 (epoch 2).\n- Trial 3 failed: the loss became nan.\n",
