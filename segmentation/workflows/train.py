@@ -243,8 +243,9 @@ def _summary(session: TrainingSession) -> str:
 
 def _set_budget(plan: TrainingPlan, session: TrainingSession) -> None:
     """Keep training to the time that was asked for, if any; all processes measure together."""
-    if plan.budget_state:  # measured anew, the number of epochs would be another
-        session.budget = TimeBudget(**plan.budget_state)
+    state = plan.budget_state or {}
+    if "measuring" in state:  # measured anew, as where an older version began, epochs may differ
+        session.budget = TimeBudget(**state)
     elif plan.budget:
         budget = session.fit_to_budget(plan.budget)
         _log.info(_budget_summary(budget, session.config.training.epochs))
