@@ -67,7 +67,9 @@ def out_of_memory(error: BaseException) -> bool:
 
 def explain(error: Exception) -> str | None:
     """Say what is wrong and what to do; None where only a traceback helps."""
-    text = next(iter(str(error).splitlines()), "") or type(error).__name__
+    # Optuna says nothing of its own of what a database has refused.
+    told = error.__cause__ if type(error).__name__ == "StorageInternalError" else error
+    text = next(iter(str(told).splitlines()), "") or type(error).__name__
     if isinstance(error, PetsegError):
         return str(error)
     if isinstance(error, OSError) and error.errno in _FULL:

@@ -95,7 +95,7 @@ def open_storage(location: StudyLocation) -> RDBStorage:
         sqlalchemy.exc.SQLAlchemyError,
         optuna.exceptions.StorageInternalError,
     ) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)[:300]
+        reason = next(iter(str(error.__cause__ or error).splitlines()), "")[:300]
         raise TrackingError(
             f"the study's storage {location.address} cannot be used ({reason}); start the server, "
             "make the folder writable or restore the file, or give another `storage` or `study`"

@@ -1,11 +1,12 @@
 """Studies in this process: exact numbers of trials, whatever fails, is stopped, or is planned."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
 
-from segmentation.errors import ConfigError, TrackingError, TrainingError
+from segmentation.errors import ConfigError, TrackingError, TrainingError, explain
 from segmentation.tuning.pruners import choose_pruner
 from segmentation.tuning.storage import StudyLocation, study_location
 from segmentation.tuning.study import TRIES, RunningTrial, Study
@@ -182,3 +183,12 @@ def test_a_storage_that_does_not_answer_or_is_damaged_is_told(tmp_path: Path) ->
     (tmp_path / "s.db").write_text("not a database\n" * 100)
     with pytest.raises(TrackingError, match=r"s.db cannot be used \(.*not a database"):
         open_study(str(tmp_path / "s.db"))
+    study = open_study(str(tmp_path / "t.db"))
+    with sqlite3.connect(tmp_path / "t.db") as database:
+        database.execute("DROP TABLE trials")
+    database.close()
+    with pytest.raises(Exception, match="exception is raised") as failed:
+        study.run_next(1, value)
+    assert "the study's storage failed: (sqlite3.OperationalError) no such" in str(
+        explain(failed.value)
+    )
