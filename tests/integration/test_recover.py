@@ -18,58 +18,38 @@ def test_a_killed_training_is_ended_and_a_living_one_is_left_alone(
 ) -> None:
     command = entry_command("train", **{**SHORT, "epochs": "100000"}, data=pets)
     dead, alive = (program.start(*command, **OFTEN) for _ in range(2))
+    client = mlflow.MlflowClient(program.store)
     try:
         for process in (dead, alive):
             read_until(process, "Epoch ")
         dead.kill()
         dead.communicate()
-        done = program.run(*entry_command("recover"))
-        client = mlflow.MlflowClient(program.store)
-        status = {
-            int(run.data.tags["process.id"]): (run.info.status, run.info.run_id, run.data.tags)
-            for run in client.search_runs(["0"])
-        }
-        again = program.run(*entry_command("recover"))
+        listed = program.entry("recover", end="false")
+        before = {run.info.status for run in client.search_runs(["0"])}
+        done, again = program.entry("recover"), program.entry("recover")
+        runs = {int(run.data.tags["process.id"]): run for run in client.search_runs(["0"])}
         assert alive.poll() is None
     finally:
         for process in (dead, alive):
             process.kill()
             process.communicate()
+    assert "; is to be ended" in listed.stdout
+    assert listed.stdout.splitlines()[-1] == "Nothing was changed; say end=true to have it done"
+    assert before == {"RUNNING"}
     assert done.returncode == 0, done.stderr
-    ended, run_id, tags = status[dead.pid]
-    assert ended == "FAILED"
-    assert f"process {dead.pid} of this machine is gone" in tags["failure"]
-    go_on = f"  Go on: mlflow run {PROJECT} -e train --env-manager local -P resume={run_id}"
-    assert go_on in done.stdout.splitlines()
-    assert status[alive.pid][0] == "RUNNING"
+    ended = runs[dead.pid]
+    assert ended.info.status == "FAILED"
+    assert f"process {dead.pid} of this machine is gone" in ended.data.tags["failure"]
+    go_on = f"mlflow run {PROJECT} -e train --env-manager local -P resume={ended.info.run_id}"
+    assert f"  Go on: {go_on}" in done.stdout.splitlines()
+    assert runs[alive.pid].info.status == "RUNNING"
     assert f"process {alive.pid} of this machine writes it; left alone" in done.stdout
-    assert again.returncode == 0
     assert again.stdout.splitlines()[-1] == "Nothing is left to recover"
 
 
-def test_listing_changes_nothing(program: Program, pets: Path) -> None:
-    process = program.start(*entry_command("train", **SHORT, data=pets), **OFTEN)
-    try:
-        read_until(process, "Epoch ")
-    finally:
-        process.kill()
-        process.communicate()
-    done = program.run(*entry_command("recover", end="false"))
-    assert done.returncode == 0, done.stderr
-    assert "; is to be ended" in done.stdout
-    assert done.stdout.splitlines()[-1] == "Nothing was changed; say end=true to have it done"
-    (run,) = mlflow.MlflowClient(program.store).search_runs(["0"])
-    assert run.info.status == "RUNNING"
-
-
 def test_lost_trials_are_ended_and_the_search_goes_on(program: Program, pets: Path) -> None:
-    options = {
-        **TINY_SEARCH,
-        "trial_epochs": "40",
-        "pruner": "none",
-        "confirm": "0",
-        "heartbeat": "1",
-    }
+    options = TINY_SEARCH | {"trial_epochs": "40", "pruner": "none", "confirm": "0"}
+    options["heartbeat"] = "1"
     process = program.start(*entry_command("tune", **options, data=pets))
     searched = Searched(program)
     try:
@@ -85,14 +65,14 @@ def test_lost_trials_are_ended_and_the_search_goes_on(program: Program, pets: Pa
         process.communicate()
     deadline = time.monotonic() + 120
     while True:  # workers that are left behind end by themselves
-        done = program.run(*entry_command("recover"))
+        done = program.entry("recover")
         assert done.returncode == 0, done.stderr
         if "left alone" not in done.stdout:
             break
         assert time.monotonic() < deadline
     assert {run.info.status for run in searched.runs()} <= {"FINISHED", "KILLED", "FAILED"}
     assert not any(trial.state == "running" for trial in searched.trials())
-    finished = program.run(*entry_command("tune", **options, data=pets))
+    finished = program.entry("tune", **options, data=pets)
     assert finished.returncode == 0, finished.stderr
     assert_exact(searched, trials=4, confirmations=0)
 
@@ -147,8 +127,8 @@ def test_a_process_is_known_by_more_than_its_number() -> None:
 
 
 def test_mistakes_are_told(program: Program) -> None:
-    refused = program.run(*entry_command("recover", storage="postgresql://me@127.0.0.1:9/x"))
+    refused = program.entry("recover", storage="postgresql://me@127.0.0.1:9/x")
     assert refused.returncode == 2
     assert "give `study`, too" in refused.stderr
-    nothing = program.run(*entry_command("recover"))
+    nothing = program.entry("recover")
     assert (nothing.returncode, nothing.stdout) == (0, "Nothing is left to recover\n")
