@@ -3,7 +3,10 @@
 import dataclasses
 import re
 import signal
+import subprocess
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import mlflow
@@ -11,8 +14,8 @@ import numpy as np
 import pytest
 
 from segmentation.training import checkpoint
-from tests.helpers.programs import PROJECT, Program, entry_command, read_until
-from tests.helpers.stopped import OFTEN, SHORT, Ended, ended, resume
+from tests.helpers.programs import Program, entry_command, mlflow_run, read_until
+from tests.helpers.stopped import OFTEN, SHORT, Ended, ended, the_run
 
 FULL = pytest.mark.full
 
@@ -35,8 +38,31 @@ def whole(tmp_path_factory: pytest.TempPathFactory, pets: Path) -> Whole:
     done = program.run(*command, **OFTEN)
     seconds = time.monotonic() - started
     assert done.returncode == 0, done.stderr
-    assert not (program.cache / "runs").exists() or not list((program.cache / "runs").iterdir())
+    assert not list((program.cache / "runs").glob("*"))
     return Whole(command, seconds, ended(program.store))
+
+
+def resume(program: Program, whole: Whole) -> None:
+    """Go on with the run that was killed, or begin again where none was begun."""
+    begun = (program.folder / "mlflow.db").exists()
+    runs = mlflow.MlflowClient(program.store).search_runs(["0"]) if begun else []
+    if runs:
+        done = program.entry_with("train", OFTEN, resume=runs[0].info.run_id)
+    else:
+        done = program.run(*whole.command, **OFTEN)
+    assert done.returncode == 0, done.stderr
+    ended(program.store).require_same(whole.left)
+
+
+def kill(program: Program, command: list[str], wait: Callable[[], object]) -> str:
+    """Start a training, and kill it after a wait; return what it printed last."""
+    process = program.start(*command, **OFTEN)
+    try:
+        wait()
+    finally:
+        process.kill()
+        out, _ = process.communicate()
+    return next(iter(reversed(out.splitlines())), "nothing")[:60]
 
 
 def wait_for_checkpoint(program: Program, epoch: int = 1) -> int:
@@ -51,26 +77,9 @@ def wait_for_checkpoint(program: Program, epoch: int = 1) -> int:
         time.sleep(0.01)
 
 
-def kill_and_go_on(program: Program, whole: Whole, moment: float) -> str:
-    """Kill a training at a share of its time, and go on with it; return how far it had come."""
-    process = program.start(*whole.command, **OFTEN)
-    try:
-        time.sleep(moment * whole.seconds)
-        process.kill()
-        out, _ = process.communicate()
-    finally:
-        process.kill()
-    done = resume(program, whole.command)
-    assert done.returncode == 0, done.stderr
-    ended(program.store).require_same(whole.left)
-    return next(iter(reversed(out.splitlines())), "nothing")[:60]
-
-
-@pytest.mark.parametrize("moment", [0.7])
-def test_a_training_killed_at_some_moment_ends_as_if_it_never_was(
-    program: Program, whole: Whole, moment: float
-) -> None:
-    kill_and_go_on(program, whole, moment)
+def test_a_training_that_is_killed_ends_as_if_it_never_was(program: Program, whole: Whole) -> None:
+    kill(program, whole.command, lambda: wait_for_checkpoint(program, 15))
+    resume(program, whole)
 
 
 # Moments that no share of the time is sure to meet: what can be seen of each on the disk.
@@ -87,21 +96,14 @@ PLACES = {
 def test_killed_at_a_place_it_ends_as_if_it_never_was(
     program: Program, whole: Whole, place: str
 ) -> None:
-    generator = np.random.default_rng(len(place))
-    process = program.start(*whole.command, **OFTEN)
-    deadline = time.monotonic() + 120
-    try:
+    def wait() -> None:
+        deadline = time.monotonic() + 120
         while not list(program.folder.parent.glob(PLACES[place])):
-            assert process.poll() is None
             assert time.monotonic() < deadline
-        time.sleep(generator.uniform(0, 0.05))
-        process.kill()
-        process.communicate()
-    finally:
-        process.kill()
-    done = resume(program, whole.command)
-    assert done.returncode == 0, done.stderr
-    ended(program.store).require_same(whole.left)
+        time.sleep(np.random.default_rng(len(place)).uniform(0, 0.05))
+
+    kill(program, whole.command, wait)
+    resume(program, whole)
 
 
 @FULL
@@ -111,27 +113,21 @@ def test_of_twenty_killed_at_random_twenty_end_as_if_they_never_were(
     generator = np.random.default_rng(0)
     for number in range(20):  # one in each twentieth of the time, at random within it
         program = Program(tmp_path / str(number) / "work", tmp_path / str(number) / "cache")
-        program.folder.parent.mkdir()
         moment = (number + generator.uniform()) / 20
-        said = kill_and_go_on(program, whole, moment)
+        said = kill(program, whole.command, partial(time.sleep, moment * whole.seconds))
+        resume(program, whole)
         print(f"{number}: killed after {moment:.0%} of the time, behind {said!r}: the same")
 
 
 @FULL
 def test_one_that_is_killed_again_and_again_ends_the_same(program: Program, whole: Whole) -> None:
-    command, reached = whole.command, 0
+    command, reached = whole.command, [0]
     for _ in range(3):
-        process = program.start(*command, **OFTEN)
-        try:
-            reached = wait_for_checkpoint(program, reached + 1)
-        finally:
-            process.kill()
-            process.communicate()
-        (run,) = mlflow.MlflowClient(program.store).search_runs(["0"])
-        command = entry_command("train", resume=run.info.run_id)
-    done = program.run(*command, **OFTEN)
-    assert done.returncode == 0, done.stderr
-    ended(program.store).require_same(whole.left)
+        kill(
+            program, command, lambda: reached.append(wait_for_checkpoint(program, reached[-1] + 1))
+        )
+        command = entry_command("train", resume=the_run(program.store).info.run_id)
+    resume(program, whole)
     again = program.run(*command, **OFTEN)
     assert again.returncode == 0
     assert "Nothing is left to do: the training " in again.stdout
@@ -141,7 +137,9 @@ def test_one_that_is_killed_again_and_again_ends_the_same(program: Program, whol
 def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
     program: Program, whole: Whole, kind: signal.Signals
 ) -> None:
-    process = program.start(*whole.command, PETSEG_CHECKPOINT_SECONDS="3600")
+    # With a loader process, which changes nothing.
+    command = [*whole.command, "--loader-workers", "1"]
+    process = program.start(*command, PETSEG_CHECKPOINT_SECONDS="3600")
     try:
         read_until(process, "Epoch ")
         process.send_signal(kind)
@@ -150,20 +148,16 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
         process.kill()
     assert process.returncode == 1
     assert err.startswith("Error: stopped by Ctrl-C or SIGTERM")
-    client = mlflow.MlflowClient(program.store)
-    (run,) = client.search_runs(["0"])
+    client, run = mlflow.MlflowClient(program.store), the_run(program.store)
     run_id = run.info.run_id
     assert run.info.status == "KILLED"
-    line = f"Go on: mlflow run {PROJECT} -e train --env-manager local -P resume={run_id}"
-    assert line in out.splitlines()
+    assert f"Go on: {' '.join(mlflow_run('train', resume=run_id))}" in out.splitlines()
     kept = program.cache / "runs" / run_id / "checkpoint"
     assert checkpoint.load(kept)["state"]["epoch"] >= 1
     sent = Path(client.download_artifacts(run_id, "checkpoint/latest", str(program.folder)))
     assert sent.read_bytes() == kept.read_bytes()
-    # Another machine has nothing but the store.
-    kept.unlink()
-    command = ["mlflow", "run", str(PROJECT), "-e", "train", "--env-manager", "local"]
-    done = program.run(*command, f"-Presume={run_id}")
+    kept.unlink()  # another machine has nothing but the store
+    done = program.run(*mlflow_run("train", resume=run_id))
     assert done.returncode == 0, done.stderr
     assert re.search(r"Going on with w4 .*: epoch \d+ of it is (over|under way)", done.stdout)
     launched = [one for one in client.search_runs(["0"]) if one.info.run_id != run_id]
@@ -174,6 +168,11 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
     ended(program.store).require_same(whole.left)
 
 
+def refusal(done: "subprocess.CompletedProcess[str]", code: int) -> str:
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+    return done.stderr
+
+
 def test_what_cannot_be_gone_on_with_is_refused_in_a_sentence(
     program: Program, whole: Whole, pets: Path
 ) -> None:
@@ -181,36 +180,26 @@ def test_what_cannot_be_gone_on_with_is_refused_in_a_sentence(
     try:
         wait_for_checkpoint(program)
         process.send_signal(signal.SIGSTOP)  # slow, but alive
-        client = mlflow.MlflowClient(program.store)
-        (run,) = client.search_runs(["0"])
-        run_id = run.info.run_id
-        command = entry_command("train", resume=run_id)
-        alive = program.run(*command)
+        run_id = the_run(program.store).info.run_id
+        alive = refusal(program.entry("train", resume=run_id), 2)
     finally:
         process.kill()
         process.communicate()
-    assert (alive.returncode, "Traceback" in alive.stderr) == (2, False)
-    assert f"it is still trained, by process {process.pid} of this machine" in alive.stderr
-    other = program.run(*entry_command("train", resume=run_id, width=8, data=pets))
-    assert other.returncode == 2
-    assert "other settings: width=8 (it was begun with 4)" in other.stderr
-    kept = program.cache / "runs" / run_id / "checkpoint"
-    content = kept.read_bytes()
-    kept.write_bytes(content[:-100])
-    damaged = program.run(*command)
-    assert (damaged.returncode, "Traceback" in damaged.stderr) == (1, False)
-    assert f"{kept}: is damaged" in damaged.stderr
-    kept.write_bytes(b'{"format":1,"bytes":0,')
-    older = program.run(*command)
-    assert (older.returncode, "Traceback" in older.stderr) == (1, False)
-    assert f"{kept}: is a checkpoint of format 1" in older.stderr
+    assert f"it is still trained, by process {process.pid} of this machine" in alive
+    other = refusal(program.entry("train", resume=run_id, width=8, data=pets), 2)
+    assert "other settings: width=8 (it was begun with 4)" in other
     for given, reason in (
         ("../../etc", "expected 32 digits and letters"),
         ("0" * 32, "the tracking store has no such run"),
     ):
-        refused = program.run(*entry_command("train", resume=given))
-        assert refused.returncode == 2
-        assert reason in refused.stderr
+        assert reason in refusal(program.entry("train", resume=given), 2)
+    kept = program.cache / "runs" / run_id / "checkpoint"
+    content = kept.read_bytes()
+    for bad, reason in (
+        (content[:-100], "is damaged"),
+        (b'{"format":1,"bytes":0', "is a checkpoint of format 1"),
+    ):
+        kept.write_bytes(bad)
+        assert f"{kept}: {reason}" in refusal(program.entry("train", resume=run_id), 1)
     kept.write_bytes(content)
-    assert program.run(*command).returncode == 0
-    ended(program.store).require_same(whole.left)
+    resume(program, whole)
