@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ Data = dict[str, SplitDataset]
 
 
 class Recorder(Callback):
-    """Notes metrics and samples."""
+    """Notes how often it is called, metrics and samples; a checkpoint remembers its steps."""
 
     def __init__(self) -> None:
         self.starts, self.ends, self.steps = 0, 0, 0
@@ -41,6 +42,13 @@ class Recorder(Callback):
 
     def on_fit_end(self, trainer: Trainer) -> None:
         self.ends += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self.steps, "picture": b"\x89PNG"}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        assert state["picture"] == b"\x89PNG"
+        self.steps = state["steps"]
 
 
 def quick_trainer(
