@@ -3,19 +3,18 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pytest
-from torch import Tensor
 
 from segmentation.config.training import DataConfig
 from segmentation.data.images.examples import (
     COUNTS_BIT,
     PET_BIT,
     ExampleError,
-    binary_mask,
     decode,
     decode_image,
     decode_trimap,
@@ -28,17 +27,15 @@ from segmentation.data.prepare.verification import verify
 from segmentation.errors import DataError
 from segmentation.models.predictor import OneByOne
 from segmentation.tracking.registry.photo_model import PhotoError, read_photo
+from segmentation.utils.concurrency import ignore_progress
 from segmentation.workflows.predict import write_masks
 from tests.helpers.corpus import GIF, JPEG, PHOTO, TRIMAP, Case, cases, put, saved, write
 from tests.helpers.png import GRAY, RGB, png
 
+CONFIG = DataConfig(image_size=32)
 CASES = cases()
 USED = [case for case in CASES if not case.refusals]
 REFUSED = [case for case in CASES if case.refusals]
-
-
-def silent(done: int, total: int) -> None:
-    """Tell nobody."""
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +46,16 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Example]:
     return {example.id: example for name in LISTS for example in read_list(root, name)}
 
 
-@pytest.mark.parametrize(
-    ("border", "mask", "valid"),
-    [
-        ("pet", [1, 0, 1], [1, 1, 1]),
-        ("background", [1, 0, 0], [1, 1, 1]),
-        ("ignore", [1, 0, 0], [1, 1, 0]),
-    ],
-)
-def test_trimap_values_become_masks(border: str, mask: list[int], valid: list[int]) -> None:
-    got = binary_mask(np.array([[1, 2, 3]], np.uint8), border)
-    assert [part.tolist() for part in got] == [[mask], [valid]]
-    assert {part.dtype for part in got} == {np.dtype(np.uint8)}
+def test_a_training_and_the_verification_name_all_offenders_at_once(
+    corpus: dict[str, Example],
+) -> None:
+    expected = rf"{len(REFUSED)} of {len(CASES)} examples cannot be used.*bad_examples=skip"
+    with pytest.raises(DataError, match=expected) as raised:
+        load_splits({"train": list(corpus.values())}, {}, CONFIG, ignore_progress)
+    report = verify(next(iter(corpus.values())).image.parent.parent, ignore_progress)
+    for problems in (raised.value.problems, report.problems):
+        assert [text for case in CASES if (text := case.misnamed(problems))] == []
+        assert len(problems) == len(REFUSED)
 
 
 @pytest.mark.parametrize("case", USED, ids=lambda case: case.id.encode("ascii", "replace"))
@@ -71,28 +66,12 @@ def test_an_odd_file_is_used_with_its_pixels(case: Case, corpus: dict[str, Examp
     assert not case.trimap.wrong(pixels.trimap)
 
 
-def test_a_training_hears_of_all_offenders_at_once(corpus: dict[str, Example]) -> None:
-    with pytest.raises(DataError) as raised:
-        load_splits({"train": list(corpus.values())}, {}, DataConfig(image_size=32), silent)
-    problems = raised.value.problems
-    assert [text for case in CASES if (text := case.misnamed(problems))] == []
-    assert len(problems) == len(REFUSED)
-
-
-def test_the_verification_names_the_same(corpus: dict[str, Example]) -> None:
-    report = verify(next(iter(corpus.values())).image.parent.parent, silent)
-    assert [
-        case.misnamed(report.problems) for case in CASES if case.misnamed(report.problems)
-    ] == []
-    assert len(report.problems) == len(REFUSED)
-
-
 @pytest.mark.parametrize("border", ["pet", "ignore"])
 def test_what_is_left_has_exactly_its_own_pixels_and_labels(
     corpus: dict[str, Example], border: Literal["pet", "ignore"]
 ) -> None:
-    config = DataConfig(image_size=32, border=border, bad_examples="skip")
-    train = load_splits({"train": list(corpus.values())}, {}, config, silent)["train"]
+    config = replace(CONFIG, border=border, bad_examples="skip")
+    train = load_splits({"train": list(corpus.values())}, {}, config, ignore_progress)["train"]
     used = {case.id: case for case in USED}
     assert {example.id for example in train.examples} == set(used)
     for position, example in enumerate(train.examples):
@@ -108,7 +87,7 @@ def test_what_is_left_has_exactly_its_own_pixels_and_labels(
 
 def test_files_that_cannot_be_read_in_other_splits_stop_nobody(corpus: dict[str, Example]) -> None:
     good, bad = ([corpus[case.id] for case in some] for some in (USED, REFUSED))
-    splits = load_splits({"train": good}, {"gate": bad}, DataConfig(image_size=32), silent)
+    splits = load_splits({"train": good}, {"gate": bad}, CONFIG, ignore_progress)
     assert len(splits["train"]) == len(good)
 
 
@@ -143,11 +122,6 @@ def test_a_png_with_a_wrong_bit_anywhere_is_refused(capfd: pytest.CaptureFixture
     assert capfd.readouterr().err == ""  # where OpenCV's PNG library would tell its own words
 
 
-def bright(photo: Tensor) -> Tensor:
-    """A model: what is bright is pet."""
-    return photo.float().mean(dim=1, keepdim=True) / 255
-
-
 def test_predict_names_every_photo_that_it_cannot_take(tmp_path: Path) -> None:
     album = tmp_path / "album"
     album.mkdir()
@@ -160,7 +134,8 @@ def test_predict_names_every_photo_that_it_cannot_take(tmp_path: Path) -> None:
     wanted = PredictOptions(output=tmp_path / "out")
     tasks, _ = find_photos(album, wanted.output)
     assert [str(task.name) for task in tasks] == list(names)
-    done = write_masks(OneByOne(bright, "bright"), tasks, wanted, silent)
+    bright = OneByOne(lambda photo: photo.float().mean(dim=1, keepdim=True) / 255, "bright")
+    done = write_masks(bright, tasks, wanted, ignore_progress)
     bad = {problem.partition(" ")[0] for problem in done.problems}
     assert len(bad) == len(done.problems)
     for name, found in names.items():

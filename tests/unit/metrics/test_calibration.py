@@ -24,11 +24,6 @@ def sorted_in(
     return histogram(np.array([probabilities], np.float32), mask, counts)
 
 
-def group(probability: float, pixels: int, pet: int) -> tuple[list[float], list[int]]:
-    """So many pixels of one probability, some of which are pet."""
-    return [probability] * pixels, [1] * pet + [0] * (pixels - pet)
-
-
 def test_a_bin_holds_its_upper_end_and_zero_is_in_the_first() -> None:
     above = float(np.nextafter(np.float32(0.5), np.float32(1)))
     found = sorted_in([0.0, 0.01, 0.011, 0.5, above, 1.0], [0, 1, 0, 1, 0, 1])
@@ -59,19 +54,12 @@ def test_the_curve_is_what_plain_counts_give_at_every_threshold() -> None:
         assert dice == pytest.approx(np.mean(plain), abs=1e-12)
 
 
-def test_perfectly_calibrated_probabilities_have_no_error() -> None:
-    quarter, most = group(0.25, 8, 2), group(0.75, 4, 3)
-    bins = reliability([sorted_in(*quarter), sorted_in(*most)])
-    assert [(one.low, one.pixels) for one in bins] == [(0.2, 8), (0.7, 4)]
-    assert [one.share for one in bins] == [0.25, 0.75]
-    assert [one.probability for one in bins] == pytest.approx([0.25, 0.75])
-    assert calibration_error(bins) == pytest.approx(0)
-
-
 def test_the_calibration_error_by_hand() -> None:
-    sure, rare = group(0.9, 10, 6), group(0.1, 30, 3)
-    bins = reliability([sorted_in(sure[0] + rare[0], sure[1] + rare[1])])
-    assert [one.low for one in bins] == [0.0, 0.8]  # their bins' upper ends
+    probabilities = [0.9] * 10 + [0.1] * 30
+    bins = reliability([sorted_in(probabilities, [1] * 6 + [0] * 4 + [1] * 3 + [0] * 27)])
+    assert [(one.low, one.pixels) for one in bins] == [(0.0, 30), (0.8, 10)]  # upper ends
+    assert [one.share for one in bins] == pytest.approx([0.1, 0.6])
+    assert [one.probability for one in bins] == pytest.approx([0.1, 0.9])
     # 0.3 off for 10 of 40 pixels, right for the others
     assert calibration_error(bins) == pytest.approx(0.3 * 10 / 40)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -142,18 +143,23 @@ def test_automatic_precision_is_what_the_processor_has_and_is_said(
     compute = choose_compute(TrainingConfig(device="cpu"))
     assert compute.amp == amp
     assert (compute.dtype is torch.bfloat16) == amp.startswith("bf16")
-
-
-def test_precision_as_asked_or_refused() -> None:
     assert choose_compute(TrainingConfig(device="cpu", precision="fp32")).dtype is None
-    with pytest.raises(ConfigError, match="precision=fp16: needs a CUDA GPU"):
-        choose_compute(TrainingConfig(device="cpu", precision="fp16"))
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA GPU is here")
-def test_a_device_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ConfigError, match="device=cuda: PyTorch finds none here; it finds cpu"):
-        choose_compute(TrainingConfig(device="cuda"))
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"device": "cpu", "precision": "fp16"}, "precision=fp16: needs a CUDA GPU"),
+        pytest.param(
+            {"device": "cuda"},
+            "device=cuda: PyTorch finds none here; it finds cpu",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA GPU is here"),
+        ),
+    ],
+)
+def test_what_is_not_there_is_refused(asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        choose_compute(TrainingConfig(**asked))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")

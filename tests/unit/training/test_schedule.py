@@ -32,14 +32,6 @@ def test_stages_by_hand() -> None:
     assert sizes == [64, 64, 96, 96, 128, 128, 128]
 
 
-def test_a_schedule_counts_steps() -> None:
-    schedule = Schedule(epochs=4, steps=5)
-    assert schedule.progress(1) == 0
-    assert schedule.progress(2, 1) == pytest.approx(6 / 20)
-    assert schedule.progress(5) == 1
-    assert schedule.progress(9) == 1
-
-
 def test_a_changed_schedule_goes_on_from_where_it_was() -> None:
     schedule = Schedule(epochs=10, steps=2)
     schedule.change(done=4, epochs=6)
