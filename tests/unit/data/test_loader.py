@@ -156,9 +156,14 @@ def test_batches_do_not_depend_on_how_they_are_prepared(pets: Path, how: str) ->
     )
     other.ahead = how == "ahead"
     with other.one_at_a_time() if "time" in how else contextlib.nullcontext():
-        for epoch in (1, 2):
-            pairs = list(zip(plain.epoch(epoch), other.epoch(epoch), strict=True))
-            assert len(pairs) == len(plain)
-            for a, b in pairs:
-                for name in ("image", "mask", "valid"):
-                    assert torch.equal(getattr(a, name), getattr(b, name))
+        assert_same_batches(plain, other)
+
+
+def assert_same_batches(one: BatchLoader, other: BatchLoader) -> None:
+    """Compare two epochs."""
+    for epoch in (1, 2):
+        pairs = list(zip(one.epoch(epoch), other.epoch(epoch), strict=True))
+        assert len(pairs) == len(one)
+        for a, b in pairs:
+            for name in ("image", "mask", "valid"):
+                assert torch.equal(getattr(a, name), getattr(b, name))

@@ -45,10 +45,10 @@ def test_wherever_a_bit_flips_or_the_file_ends_it_is_whole_or_refused_by_name(pa
     for position in range(0, len(content), 23):
         flipped = bytearray(content)
         flipped[position] ^= 4
-        wrong += [flipped, content[:position], content[:position] + content[position + 1 :]]
+        wrong += [bytes(flipped), content[:position], content[:position] + content[position + 1 :]]
     for damaged in wrong:
         try:
-            found = checkpoint.parse(bytes(damaged), "NAME")
+            found = checkpoint.parse(damaged, "NAME")
         except CheckpointError as error:
             messages.add(str(error))
             refused += 1
