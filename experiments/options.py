@@ -53,14 +53,9 @@ def pickle_option(command: Command) -> Command:
     )(command)
 
 
-def benchmark_options(command: Command) -> Command:
-    """Add the options that a benchmark has besides data and device."""
-    return _adding(fields.declared(BenchmarkConfig))(command)
-
-
-def shrink_options(command: Command) -> Command:
-    """Add the options that say what can go."""
-    return _adding(fields.declared(ShrinkConfig))(command)
+def own_options(group: Any) -> Callable[[Command], Command]:
+    """Add the options that an entry point has for itself, such as those of `BenchmarkConfig`."""
+    return _adding(fields.declared(group))
 
 
 def search_options(command: Command) -> Command:

@@ -172,7 +172,8 @@ def build(name: str) -> nn.Module:
 def validate(network: nn.Module, batches: BatchLoader, compute: Compute) -> float:
     network.eval()
     parts = []
-    for batch in batches.validation():
+    for _, batch in batches.validation_share():
+        assert batch
         there = batch.to(compute.device)
         with compute.autocast():
             parts.append(count(network(there.image) > 0, there.mask, there.valid))

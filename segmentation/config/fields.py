@@ -45,7 +45,6 @@ def setting(
     *,
     option: str = "",
     search: str = "",
-    expected: str = "",
     **limits: Any,
 ) -> Any:
     """Declare one field.
@@ -55,10 +54,9 @@ def setting(
         text: one sentence for `--help`.
         option: the parameter's name where it differs from the field's.
         search: `linear`, `log` or `choice`, where a search may vary it.
-        expected: what an error says is expected, where type and limits do not say it.
         limits: pydantic's `ge`, `gt`, `le`, `lt`.
     """
-    extra: dict[str, Any] = {"option": option, "search": search, "expected": expected}
+    extra: dict[str, Any] = {"option": option, "search": search}
     return pydantic.Field(default, description=text, json_schema_extra=extra, **limits)
 
 
@@ -129,7 +127,7 @@ def declared(*groups: Any) -> Iterator[Setting]:
                 kind=kind,
                 choices=choices if kind is str else (),
                 search=extra["search"],
-                expected=extra["expected"] or _expected(kind, choices, field),
+                expected=_expected(kind, choices, field),
             )
 
 

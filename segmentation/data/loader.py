@@ -167,18 +167,14 @@ class BatchLoader:
             return batch
         return batch.pin_memory()
 
-    def validation(self) -> Iterator[Batch]:
-        """Yield the validation split in order, without augmentation, in larger batches."""
-        return (to_batch(*self._val.gather(some)) for some in self._validation_positions())
-
     def validation_share(self) -> Iterator[tuple[Sequence[int], Batch | None]]:
-        """Yield the positions of each of these batches, and the shard of it, None where empty."""
-        for some in self._validation_positions():
+        """Yield the validation split in order, without augmentation, in larger batches.
+
+        Of each its positions and the shard, None where that is empty.
+        """
+        for some in batched(range(self.val_size), 4 * self.batch_size):
             mine = self._shard.of(some)
             yield some, to_batch(*self._val.gather(mine)) if mine else None
-
-    def _validation_positions(self) -> Iterator[list[int]]:
-        return batched(range(self.val_size), 4 * self.batch_size)
 
 
 #: Epoch, size of the variant in pixels, and index of the image. An index below 0 is that of an

@@ -183,7 +183,8 @@ def init_process_group(settings: Mapping[str, Any]) -> Iterator[ProcessGroup]:
     try:
         # By name: what PyTorch takes for itself differs with what it finds.
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        dist.init_process_group(backend, timeout=_timeout())
+        timeout = datetime.timedelta(seconds=seconds_in(VARIABLE, TIMEOUT))
+        dist.init_process_group(backend, timeout=timeout)
     except RuntimeError as error:
         raise PeerLostError(f"the processes of this training did not meet ({error})") from error
     try:
@@ -191,10 +192,6 @@ def init_process_group(settings: Mapping[str, Any]) -> Iterator[ProcessGroup]:
     finally:
         with contextlib.suppress(RuntimeError):  # one of them is gone
             dist.destroy_process_group()
-
-
-def _timeout() -> datetime.timedelta:
-    return datetime.timedelta(seconds=seconds_in(VARIABLE, TIMEOUT))
 
 
 def _key(settings: Mapping[str, Any]) -> str:

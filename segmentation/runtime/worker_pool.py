@@ -11,19 +11,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from segmentation.errors import (
-    ConfigError,
-    DataError,
-    PetsegError,
-    TrackingError,
-    TrainingError,
-    explain,
-)
+from segmentation.errors import PetsegError, TrainingError, explain
 from segmentation.utils.environment import environment
 
-_ERRORS: dict[str, type[PetsegError]] = {
-    kind.__name__: kind for kind in (ConfigError, DataError, TrackingError, TrainingError)
-}
 _MAX_DEATHS = 10  # in a row, without a message in between
 _GRACE_PERIOD = 30.0  # seconds to end in
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -93,7 +83,7 @@ class WorkerPool:
         messages, alive = _receive(connection)
         for kind, message in messages:
             if kind == "error":
-                raise _ERRORS.get(message[0], PetsegError)(message[1])
+                raise message
             if kind == "end":
                 self._returned.add(process)
             else:
@@ -159,7 +149,8 @@ def _work(
         if text is None:
             traceback.print_exc()
             text = f"a worker met a defect of this program ({error!r}); its traceback is above"
-        connection.send(("error", (type(error).__name__, text)))
+        kind = type(error) if isinstance(error, PetsegError) else PetsegError
+        connection.send(("error", kind(text)))
 
 
 def _end_with_parent() -> None:

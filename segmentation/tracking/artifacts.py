@@ -5,7 +5,6 @@ from pathlib import Path
 import mlflow
 from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
@@ -36,7 +35,8 @@ def size_at(address: str, path: str = "") -> int:
         address: where MLflow keeps the artifacts of a run or of a model.
         path: of a folder there; empty for all.
     """
-    return _size(get_artifact_repository(address), path)
+    items = get_artifact_repository(address).list_artifacts(path or None)
+    return sum(size_at(address, i.path) if i.is_dir else i.file_size or 0 for i in items)
 
 
 def remove_at(address: str, path: str) -> None:
@@ -62,10 +62,3 @@ def discard(model: LoggedModel, versions: list[ModelVersion]) -> None:
         client.delete_model_version(version.name, version.version)
     get_artifact_repository(model.artifact_location).delete_artifacts()  # type: ignore[no-untyped-call]
     client.delete_logged_model(model.model_id)
-
-
-def _size(there: ArtifactRepository, path: str) -> int:
-    return sum(
-        _size(there, item.path) if item.is_dir else item.file_size or 0
-        for item in there.list_artifacts(path or None)
-    )

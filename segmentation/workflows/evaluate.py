@@ -1,6 +1,5 @@
 """One evaluation from start to end: a model, a split of a data set, a run with a report."""
 
-import dataclasses
 import logging
 
 from segmentation.config.training import Config
@@ -22,19 +21,6 @@ from segmentation.utils.concurrency import Progress, ignore_progress
 _log = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluationResult:
-    """A finished evaluation.
-
-    Attributes:
-        run_id: MLflow's.
-        analysis: what was found.
-    """
-
-    run_id: str
-    analysis: Analysis
-
-
 def evaluate_model(
     uri: str,
     split: str,
@@ -42,7 +28,7 @@ def evaluate_model(
     *,
     allow_pickle: bool = False,
     progress: Progress = ignore_progress,
-) -> EvaluationResult:
+) -> None:
     """Score a model on a split in every way, and log a run with a report.
 
     Args:
@@ -82,7 +68,6 @@ def evaluate_model(
         _log.info(line)
     _log.info("Look:  %s", view_run(store, run.id))
     _log.info("Mail:  %s/report.html among that run's artifacts: one file, all within", split)
-    return EvaluationResult(run_id=run.id, analysis=analysis)
 
 
 def _examples_of(split: str, source: Source, loaded: LoadedModel) -> list[Example]:

@@ -289,6 +289,6 @@ def _train_and_register(
         evaluation=evaluation,
         summary=session.summary,
         registered=registered,
-        aliases=version_info(registered.name, registered.version).aliases,
+        aliases=tuple(sorted(version_info(registered.name, registered.version).aliases)),
         decision=decision,
     )

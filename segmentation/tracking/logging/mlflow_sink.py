@@ -34,7 +34,6 @@ _GONE = "RESOURCE_DOES_NOT_EXIST"
 # What is neither the store's doing nor the network's is tried so often.
 _TRIES = 3
 _IMAGES = "images"
-_DATASET_FIELDS = ("name", "digest", "source_type", "source", "schema", "profile")
 #: MLflow's names of images with steps, where ~ stands for /: it writes NAME.png first, then
 #: NAME+compressed.webp.
 _IMAGE_NAME = re.compile(r"(?P<key>.*)\+step\+(?P<step>\d+)\+.*")
@@ -185,7 +184,7 @@ class MlflowSink:
     def _send_inputs(self, entry: Entry) -> None:
         datasets = [
             DatasetInput(
-                dataset=Dataset(**{name: one["dataset"].get(name) for name in _DATASET_FIELDS}),
+                dataset=Dataset(**one["dataset"]),
                 tags=[InputTag(MLFLOW_DATASET_CONTEXT, one["context"])],
             )
             for one in entry.metadata["inputs"]

@@ -29,34 +29,16 @@ class VersionRef:
         return f"models:/{self.name}/{self.version}"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class VersionInfo:
-    """What the registry knows of a version.
-
-    Attributes:
-        run_id: of the training; empty if unknown.
-        tags: by name.
-        aliases: sorted.
-    """
-
-    run_id: str
-    tags: dict[str, str]
-    aliases: tuple[str, ...]
-
-
-def version_info(name: str, version: str) -> VersionInfo:
+def version_info(name: str, version: str) -> ModelVersion:
     """Return what the registry knows of a version.
 
     Raises:
         TrackingError: there is no such version.
     """
     try:
-        found = mlflow.MlflowClient().get_model_version(name, version)
+        return mlflow.MlflowClient().get_model_version(name, version)
     except MlflowException as error:
         raise TrackingError(f"models:/{name}/{version}: {error.message}") from error
-    return VersionInfo(
-        run_id=found.run_id or "", tags=dict(found.tags), aliases=tuple(sorted(found.aliases))
-    )
 
 
 def register(model_id: str, name: str, description: str, tags: Mapping[str, str]) -> VersionRef:

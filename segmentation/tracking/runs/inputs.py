@@ -55,7 +55,7 @@ def dataset(split: str, digest: str, source: Path) -> MetaDataset:
     )
 
 
-def training_splits(run_id: str) -> Splits | None:
+def training_splits(run_id: str | None) -> Splits | None:
     """Return who is in which split of a training, or None if that is not known."""
     if not run_id:
         return None
@@ -67,7 +67,7 @@ def training_splits(run_id: str) -> Splits | None:
     return splits if known else None
 
 
-def seen_images(run_id: str) -> frozenset[str] | None:
+def seen_images(run_id: str | None) -> frozenset[str] | None:
     """Return the SHA-256 of all image files that a training saw, or None if that is not known."""
     splits = training_splits(run_id)
     if splits is None:

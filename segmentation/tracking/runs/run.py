@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import mlflow
 
@@ -82,20 +83,12 @@ def open_run(
 ) -> tuple[str, str]:
     """Open a run, or attach to one; return its id and its experiment's; see `tracked_run`."""
     begun = {**tags, **first_sign(), "mlflow.runName": name, "git.dirty": has_uncommitted_changes()}
-    if resume is not None:
-        run = mlflow.start_run(run_id=resume, log_system_metrics=system_metrics, tags=begun)
-    elif parent is None:
-        run = mlflow.start_run(log_system_metrics=system_metrics, tags=begun)
-    else:
+    where: dict[str, Any] = {"run_id": resume}
+    if parent is not None:
         # What `mlflow run` opened is the parent's, though every process of its inherits the name.
         os.environ.pop("MLFLOW_RUN_ID", None)
-        run = mlflow.start_run(
-            log_system_metrics=system_metrics,
-            tags=begun,
-            experiment_id=parent.experiment,
-            parent_run_id=parent.id,
-            nested=True,
-        )
+        where = {"experiment_id": parent.experiment, "parent_run_id": parent.id, "nested": True}
+    run = mlflow.start_run(**where, log_system_metrics=system_metrics, tags=begun)
     with ending_badly():
         if parent is None:  # the parent has done it for its trials
             introduce_experiment(run.info.experiment_id)

@@ -161,7 +161,8 @@ def training_run(
         except BaseException as error:
             # A signal must not cut this short: MLflow would call the run FINISHED. One that says
             # once more what has ended it may.
-            asked = isinstance(error, KeyboardInterrupt) or not _in_main_thread()
+            hears = threading.current_thread() is threading.main_thread()  # else no signals
+            asked = isinstance(error, KeyboardInterrupt) or not hears
             with contextlib.nullcontext() if asked else StopSignal().defer():
                 watch.finish()
                 _end_badly(run, error)
@@ -204,11 +205,6 @@ def _end_badly(run: TrainingRun, error: BaseException) -> None:
         mlflow.end_run(status if arrived else "FAILED")
     if arrived and not run.folder.checkpoint.exists():  # nothing is left to go on from
         run.folder.remove()
-
-
-def _in_main_thread() -> bool:
-    """Tell whether this is the thread that hears signals."""
-    return threading.current_thread() is threading.main_thread()
 
 
 def drop_checkpoints(run_id: str) -> None:

@@ -68,7 +68,7 @@ def measure_loop(
             summary.metrics[f"share_{part}/width_{width}"] = share
         lines.append(f"Width {width}: {speeds.text()}")
         _log.info(f"loop: {lines[-1]}")
-        summary.lines = [*lines, *_findings(tracked)]
+        summary.lines = [*lines, _finding(tracked)]
         summary.log()
 
 
@@ -240,10 +240,10 @@ def _track(config: Config, splits: Splits, compute: Compute, parent: Run) -> dic
     }
 
 
-def _findings(tracked: Mapping[str, float]) -> list[str]:
+def _finding(tracked: Mapping[str, float]) -> str:
     share = {name.removeprefix("tracked_loop_share_of_"): tracked[name] for name in tracked}
-    return [
+    return (
         f"Of the loop's {tracked['tracked_loop_seconds']:.1f} s in a default training MLflow takes "
         f"{share['tracking']:.1%} and checkpoints {share['checkpoints']:.2%}; uploads and signs of "
-        f"life take {share['background']:.2%} of a processor in the background",
-    ]
+        f"life take {share['background']:.2%} of a processor in the background"
+    )

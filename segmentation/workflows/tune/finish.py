@@ -98,7 +98,7 @@ def finish_search(plan: SearchPlan, study: Study, report: StudyReport, parent: R
         run_id=parent.id,
         report=report,
         registered=registered,
-        aliases=versions.version_info(registered.name, registered.version).aliases,
+        aliases=tuple(sorted(versions.version_info(registered.name, registered.version).aliases)),
         decision=decision,
     )
 

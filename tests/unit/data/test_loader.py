@@ -142,7 +142,7 @@ def _position(split: SplitDataset, image: torch.Tensor) -> int:
 def test_validation_is_whole_and_in_order(pets: Path) -> None:
     parts = loaded(pets)
     batches = BatchLoader(parts["train"], parts["val"], TrainingConfig(batch_size=1))
-    seen = torch.cat([batch.image for batch in batches.validation()])
+    seen = torch.cat([batch.image for _, batch in batches.validation_share() if batch])
     images, _ = parts["val"].pixels.gather(range(len(parts["val"])))
     assert np.array_equal(seen.permute(0, 2, 3, 1).numpy(), images)
     assert seen.dtype == torch.uint8

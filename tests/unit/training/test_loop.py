@@ -46,7 +46,8 @@ def test_the_model_holds_the_weights_of_the_epoch_that_is_called_best(data: Data
     assert (state.best_epoch, state.best_dice) == (1 + dice.index(max(dice)), max(dice))
     assert (state.epoch, state.stop_reason) == (6, "all 6 epochs ran")
     assert (notes.starts, notes.steps, notes.ends) == (1, 18, 1)
-    (val,) = BatchLoader(data["train"], data["val"], QUICK).validation()
+    ((_, val),) = BatchLoader(data["train"], data["val"], QUICK).validation_share()
+    assert val
     with torch.inference_mode():
         logits = network.eval()(val.image)
     assert count(logits > 0, val.mask, val.valid).mean().dice == pytest.approx(max(dice), abs=1e-6)
