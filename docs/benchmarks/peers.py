@@ -172,9 +172,7 @@ def build(name: str) -> nn.Module:
 def validate(network: nn.Module, batches: BatchLoader, compute: Compute) -> float:
     network.eval()
     parts = []
-    for _, batch in batches.validation_share():
-        assert batch
-        there = batch.to(compute.device)
+    for there in (batch.to(compute.device) for _, batch in batches.validation_share() if batch):
         with compute.autocast():
             parts.append(count(network(there.image) > 0, there.mask, there.valid))
     network.train()
