@@ -1,4 +1,4 @@
-"""A registered model behind a real `mlflow models serve` on loopback, and requests to it."""
+"""A registered model behind MLflow's server on loopback, and requests to it."""
 
 import contextlib
 import dataclasses
@@ -6,14 +6,20 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import mlflow
+import uvicorn
+from mlflow.pyfunc import scoring_server
+
+from tests.helpers.in_process import isolated
 from tests.helpers.programs import Program
+from tests.helpers.stopped import free_port
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +47,6 @@ class Server:
     """A server that runs."""
 
     port: int
-    process: "subprocess.Popen[bytes]"
 
     def post(self, body: bytes, headers: dict[str, str]) -> Answer:
         """Send one request to `/invocations`, with these headers and no others of weight."""
@@ -58,18 +63,31 @@ class Server:
         body = json.dumps(request).encode()
         return self.post(body, {"Content-Type": "application/json"})
 
-    @property
-    def alive(self) -> bool:
-        """Whether the process runs."""
-        return self.process.poll() is None
+
+@contextlib.contextmanager
+def served_here(program: Program, model: str) -> Iterator[Server]:
+    """Serve a model from a thread of this process until the end."""
+    with isolated(program.folder, program.environment()):
+        mlflow.set_tracking_uri(program.store)
+        app = scoring_server.init(mlflow.pyfunc.load_model(model))
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        yield Server(port)
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 @contextlib.contextmanager
 def served(program: Program, model: str) -> Iterator[Server]:
     """Serve a model until the end."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     log = Path(program.folder / "serve.log")
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -86,7 +104,7 @@ def served(program: Program, model: str) -> Iterator[Server]:
         )
     try:
         _wait(port, process, log)
-        yield Server(port, process)
+        yield Server(port)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)

@@ -2,13 +2,15 @@
 
 import contextlib
 import dataclasses
+import glob
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import mlflow
@@ -16,7 +18,8 @@ import torch
 from mlflow.entities import Run
 
 from segmentation.tracking.registry.loading import load_export
-from tests.helpers.programs import TINY
+from segmentation.training import checkpoint
+from tests.helpers.programs import TINY, Program
 
 #: A training of some seconds, besides start and end.
 SHORT = {**TINY, "epochs": "40", "lr": "1e-2", "batch_size": "4"}
@@ -74,6 +77,65 @@ def ended(store: str) -> Ended:
         pictures=sorted(path.partition("+")[0] for path in images if path.endswith(".png")),
         tags={name: run.data.tags[name] for name in ("fit.best_epoch", "fit.reason", "promotion")},
     )
+
+
+@contextlib.contextmanager
+def once_there(pattern: Path, act: Callable[[], object]) -> Iterator[None]:
+    """Do something from another thread as soon as there is such a file."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not glob.glob(str(pattern)):
+            if ended.wait(0.01):
+                return
+        act()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def interrupt(
+    program: Program,
+    name: str,
+    there: Path,
+    options: Mapping[str, object],
+    kind: signal.Signals = signal.SIGINT,
+    variables: Mapping[str, str] = OFTEN,
+) -> "subprocess.CompletedProcess[str]":
+    """Run an entry point in this process, and send it a signal once a file is there.
+
+    Args:
+        program: what runs.
+        name: of the entry point.
+        there: which file, a pattern.
+        options: of the entry point, which must not come to its end before.
+        kind: of the signal.
+        variables: of the environment.
+    """
+    with once_there(there, lambda: os.kill(os.getpid(), kind)):
+        return program.entry_with(name, variables, **options)
+
+
+def kept_epoch(path: Path) -> int:
+    """Return the epoch that a checkpoint's file keeps."""
+    return int(checkpoint.load(path)["state"]["epoch"])
+
+
+def wait_for_checkpoint(program: Program, epoch: int = 1) -> int:
+    """Wait until a training has kept an epoch; return which one it was."""
+    deadline = time.monotonic() + 120
+    while True:
+        for path in (program.cache / "runs").glob("*/checkpoint"):
+            kept = kept_epoch(path)
+            if kept >= epoch:
+                return kept
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def free_port() -> int:

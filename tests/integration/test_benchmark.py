@@ -1,56 +1,14 @@
 """`benchmark`: what it counts and compares, and what its user finds in MLflow."""
 
-import itertools
-import signal
-import time
 from pathlib import Path
 
 import mlflow
 import pytest
-import torch
-from torch import nn
 
-from segmentation.workflows.benchmark.measuring import interleaved, per_second
-from segmentation.workflows.benchmark.step import count_flops
-from tests.helpers.programs import Program, entry_command, read_until
+from tests.helpers.programs import Program
+from tests.helpers.stopped import interrupt
 
 SMALL = {"train_images": "12", "val_images": "6", "image_size": "64", "repeats": "2", "widths": "4"}
-
-
-class OneConvolution(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(3, 8, 3, padding=1)
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        answer: torch.Tensor = self.convolution(image.float())
-        return answer
-
-
-def test_flops_of_a_convolution_counted_by_hand() -> None:
-    both, forward = count_flops(OneConvolution(), 16)
-    # 16 x 16 pixels, 8 channels out of 3 by a 3 x 3 kernel, a multiplication and an addition each.
-    assert forward == 16 * 16 * 8 * 3 * 9 * 2
-    # The gradient of the weights costs as much; that of the image is not asked for.
-    assert both == 2 * forward
-
-
-def test_cases_take_turns_every_second_round_backwards() -> None:
-    called: list[str] = []
-    clock = itertools.count()
-
-    def case(name: str) -> float:
-        called.append(name)
-        return float(next(clock))
-
-    found = interleaved({"a": lambda: case("a"), "b": lambda: case("b")}, repeats=2)
-    assert called == ["a", "b", "b", "a", "a", "b"]  # the first round only warms up
-    assert {name: values.tolist() for name, values in found.items()} == {"a": [3, 4], "b": [2, 5]}
-
-
-def test_speed_is_units_over_time() -> None:
-    # A sleep may take longer than asked for, never shorter.
-    assert 0 < per_second(lambda: time.sleep(0.02), units=8)() <= 8 / 0.02
 
 
 def test_every_suite_leaves_its_figures_in_a_run_of_its_own(program: Program, pets: Path) -> None:
@@ -108,12 +66,10 @@ def test_a_wrong_parameter_is_one_sentence(
 
 def test_what_was_measured_before_ctrl_c_is_kept(program: Program, pets: Path) -> None:
     options = {**SMALL, "suite": "step", "sizes": "32,48,64,96", "data": str(pets)}
-    process = program.start(*entry_command("benchmark", **options))
-    read_until(process, "step: inference, width 4, 48 px")
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "Traceback" not in err
+    measured = program.folder / "mlruns" / "0" / "*" / "artifacts" / "step.csv"
+    done = interrupt(program, "benchmark", measured, options)
+    assert done.returncode == 1
+    assert "stopped by Ctrl-C" in done.stderr
     client = mlflow.MlflowClient(program.store)
     (run,) = client.search_runs(["0"])
     assert run.info.status == "KILLED"

@@ -10,11 +10,10 @@ from mlflow.entities import Run
 from segmentation.errors import ConfigError, DataError
 from segmentation.tracking.runs.differences import differences
 from segmentation.tracking.runs.rerun import LoggedTraining, find
-from tests.helpers.programs import PROJECT, TINY, Program, entry_command
+from tests.helpers.programs import TINY, Program, mlflow_run
 
 #: Of the earlier run; none of them is train's default.
 OWN = {"lr": "1e-3", "seed": "5", "ema": "0.9"}
-MLFLOW_RUN = ("mlflow", "run", str(PROJECT), "-e", "train", "--env-manager", "local")
 
 
 class Lab:
@@ -91,10 +90,11 @@ def test_what_is_given_overrides_even_with_a_default_and_other_data_are_told(
     assert f"Like {lab.id}: best/dice {dice[0]!r} there, {dice[1]!r} here (" in done.stdout
 
 
+@pytest.mark.slow
 def test_mlflow_run_takes_what_was_typed_for_it_and_nothing_else(lab: Lab) -> None:
     """MLflow's launcher passes on, and logs, the defaults of what was not typed too."""
-    typed = ("-P", f"like={lab.id}", "-Plr=0.004", "--param-list=seed=0", "--param-list", "ema=0.5")
-    done = lab.program.run(*MLFLOW_RUN, *typed)
+    typed = ("--param-list=seed=0", "--param-list", "ema=0.5")
+    done = lab.program.run(*mlflow_run("train", like=lab.id, lr="0.004"), *typed)
     assert done.returncode == 0, done.stderr
     params = lab.runs()[0].data.params
     given = {"training.lr": "0.004", "training.seed": "0", "training.ema": "0.5"}
@@ -109,20 +109,14 @@ def test_a_run_that_is_no_training_is_refused(lab: Lab, pets: Path) -> None:
     assert lab.program.entry("prepare", data=pets).returncode == 0
     prepared, before = lab.runs()[0].info.run_id, len(lab.runs())
     absent = "0" * 32
-    by_module = (*entry_command("train"), "--like")
-    cases = {
-        (*by_module, absent): (2, f"Error: like={absent}: the tracking store has no such run; "),
-        (*by_module, prepared): (2, f"Error: like={prepared}: the run prepare pets is no training"),
-        (*MLFLOW_RUN, "-P", f"like={prepared}"): (1, "is no training"),
-    }
-    for command, (code, message) in cases.items():
-        done = lab.program.run(*command)
-        assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
-        (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
-        assert message in line
-    after = lab.runs()
-    assert len(after) == before + 1  # the one that the launcher opened
-    assert after[0].info.status == "FAILED"
+    for like, message in (
+        (absent, f"Error: like={absent}: the tracking store has no such run; "),
+        (prepared, f"Error: like={prepared}: the run prepare pets is no training"),
+    ):
+        done = lab.program.entry("train", like=like)
+        assert done.returncode == 2
+        assert done.stderr.startswith(message)
+    assert len(lab.runs()) == before
 
 
 def test_deleted_runs_and_searches_are_refused(lab: Lab) -> None:

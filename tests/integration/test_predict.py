@@ -3,8 +3,6 @@
 import csv
 import io
 import os
-import signal
-import time
 from pathlib import Path
 
 import mlflow
@@ -13,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from segmentation.data.photo_folder import ENDINGS, find_photos
-from segmentation.tracking.registry.photo_model import PhotoError, read_photo, run_lengths
-from tests.helpers.programs import Program, entry_command
+from segmentation.data.photo_folder import ENDINGS
+from tests.helpers.home import Home
+from tests.helpers.stopped import interrupt
 
 ORIENTATION = 0x0112
 
@@ -63,7 +61,7 @@ def album(tmp_path: Path, discs: Path) -> Path:
 
 
 def test_each_photo_has_a_mask_of_its_own_size_under_its_own_name(
-    home: Program, album: Path, discs: Path, tmp_path: Path
+    home: Home, album: Path, discs: Path, tmp_path: Path
 ) -> None:
     (album / "notes.txt").write_text("not a photo")
     (album / "film.heic").write_bytes(b"not looked at")
@@ -115,7 +113,7 @@ def test_each_photo_has_a_mask_of_its_own_size_under_its_own_name(
         assert "Predicting 8/8" in done.stdout
 
 
-def test_a_turned_photo_has_an_upright_mask(home: Program, discs: Path, tmp_path: Path) -> None:
+def test_a_turned_photo_has_an_upright_mask(home: Home, discs: Path, tmp_path: Path) -> None:
     upright = photo(discs)
     album = tmp_path / "turned"
     album.mkdir()
@@ -142,7 +140,7 @@ def test_a_turned_photo_has_an_upright_mask(home: Program, discs: Path, tmp_path
         assert np.array_equal(mask(tmp_path / "out" / "masks" / f"{orientation}.png"), first)
 
 
-def test_a_single_file_and_mistakes(home: Program, album: Path, tmp_path: Path) -> None:
+def test_a_single_file_and_mistakes(home: Home, album: Path, tmp_path: Path) -> None:
     one = tmp_path / "photo without ending"
     one.write_bytes((album / "a.jpg").read_bytes())
     done = home.entry("predict", images=one, output=tmp_path / "one", threshold=0.9)
@@ -167,43 +165,26 @@ def test_a_single_file_and_mistakes(home: Program, album: Path, tmp_path: Path) 
         assert not (tmp_path / "o").exists()
 
 
-def test_what_is_stopped_leaves_whole_masks_and_a_table_of_them(
-    home: Program, discs: Path, tmp_path: Path
-) -> None:
+def test_what_is_stopped_leaves_whole_masks_and_a_table_of_them(home: Home, tmp_path: Path) -> None:
     album = tmp_path / "many"
     album.mkdir()
-    contents = [path.read_bytes() for path in sorted((discs / "images").iterdir())]
-    for number in range(4000):
+    contents = [path.read_bytes() for path in sorted((home.data / "images").iterdir())]
+    for number in range(3000):
         (album / f"{number:04}.jpg").write_bytes(contents[number % len(contents)])
     output = tmp_path / "out"
-    process = home.start(*entry_command("predict", images=album, output=output))
-    masks = output / "masks"
-    while not masks.exists() or len(os.listdir(masks)) < 50:
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "stopped by Ctrl-C" in err
+    begun = output / "masks" / "0050.png"
+    done = interrupt(home, "predict", begun, {"images": album, "output": output})
+    assert done.returncode == 1
+    assert "stopped by Ctrl-C" in done.stderr
     rows = table(output)
-    assert 1 <= len(rows) < 4000
+    assert 1 <= len(rows) < 3000
     for row in rows:
         assert set(np.unique(mask(output / row["mask"]))) <= {0, 255}
-    assert not [name for name in os.listdir(masks) if not name.endswith(".png")]
-
-
-def test_no_two_photos_share_a_result(tmp_path: Path) -> None:
-    names = ["a.jpg", "a.png", "a.jpg.png", "A.gif", "b.jpg", "B.png", "c.jpg"]
-    for name in names:
-        (tmp_path / name).write_bytes(b"")
-    tasks, _ = find_photos(tmp_path, tmp_path / "out")
-    results = [str(task.result).casefold() for task in tasks]
-    assert len(set(results)) == len(names)
-    assert [str(task.result) for task in tasks if task.name == Path("c.jpg")] == ["c"]
+    assert not [name for name in os.listdir(begun.parent) if not name.endswith(".png")]
 
 
 def test_strange_files_and_names_trouble_nobody_else(
-    home: Program, album: Path, tmp_path: Path
+    home: Home, album: Path, tmp_path: Path
 ) -> None:
     good = (album / "a.jpg").read_bytes()
     os.mkfifo(album / "pipe.jpg")
@@ -220,47 +201,3 @@ def test_strange_files_and_names_trouble_nobody_else(
     assert (output / "masks" / long.replace(".jpg", ".png")).exists()
     assert os.path.exists(os.fsencode(output / "masks") + b"/caf\xe9.png")
     assert not list(output.rglob(".partial*"))
-
-
-def test_photos_are_found_in_order_and_links_to_folders_are_not_followed(tmp_path: Path) -> None:
-    for name in ("b/2.jpg", "b/1.JPG", "a.png", ".hidden/x.jpg", ".x.jpg", "c.mat"):
-        (tmp_path / "p" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "p" / name).write_bytes(b"")
-    (tmp_path / "p" / "loop").symlink_to(tmp_path / "p")
-    tasks, others = find_photos(tmp_path / "p", tmp_path / "out")
-    assert [str(task.name) for task in tasks] == ["a.png", "b/1.JPG", "b/2.jpg"]
-    assert others == {".mat": 1}
-
-
-def test_a_photo_is_read_as_it_is_displayed_or_refused_with_a_reason() -> None:
-    def png(image: Image.Image, **options: object) -> bytes:
-        stream = io.BytesIO()
-        image.save(stream, "PNG", **options)
-        return stream.getvalue()
-
-    clear = Image.new("RGBA", (3, 2), (255, 0, 0, 0))
-    assert np.array_equal(read_photo(png(clear)), np.full((2, 3, 3), 255))
-    grey = Image.new("L", (3, 2), 7)
-    assert np.array_equal(read_photo(png(grey)), np.full((2, 3, 3), 7))
-    frames = [Image.new("L", (3, 2), shade) for shade in (0, 9)]
-    animation = png(frames[0], save_all=True, append_images=frames[1:])
-    for content, reason in (
-        (b"", "is empty"),
-        (b"hello", "is not a JPEG, PNG, GIF or WebP file"),
-        (png(Image.new("I;16", (3, 2))), "expected 8 bits a sample"),
-        (animation, "is an animation"),
-        (png(Image.new("1", (10_000, 7_000))), "at most 64,000,000 are read"),
-        (png(Image.new("RGB", (50, 50), (1, 2, 3)))[:60], "cannot be decoded"),
-    ):
-        with pytest.raises(PhotoError, match=reason):
-            read_photo(content)
-
-
-def test_run_lengths_equal_those_written_by_hand() -> None:
-    # Down the columns: 0 1 | 1 1 | 0 0.
-    assert run_lengths(np.array([[0, 1, 0], [1, 1, 0]], bool)) == {
-        "size": [2, 3],
-        "counts": [1, 3, 2],
-    }
-    assert run_lengths(np.ones((2, 2), bool))["counts"] == [0, 4]
-    assert run_lengths(np.zeros((2, 2), bool))["counts"] == [4]

@@ -1,5 +1,7 @@
 """`recover`: what a kill has left is found, ended and told; what lives is left alone."""
 
+import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -8,73 +10,7 @@ import pytest
 
 from segmentation.tracking.runs import stale
 from segmentation.tracking.runs.heartbeat import ProcessInfo, first_sign, this_host
-from tests.helpers.programs import PROJECT, Program, entry_command, read_until
-from tests.helpers.stopped import OFTEN, SHORT
-from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
-
-
-def test_a_killed_training_is_ended_and_a_living_one_is_left_alone(
-    program: Program, pets: Path
-) -> None:
-    command = entry_command("train", **{**SHORT, "epochs": "100000"}, data=pets)
-    dead, alive = (program.start(*command, **OFTEN) for _ in range(2))
-    client = mlflow.MlflowClient(program.store)
-    try:
-        for process in (dead, alive):
-            read_until(process, "Epoch ")
-        dead.kill()
-        dead.communicate()
-        listed = program.entry("recover", end="false")
-        before = {run.info.status for run in client.search_runs(["0"])}
-        done, again = program.entry("recover"), program.entry("recover")
-        runs = {int(run.data.tags["process.id"]): run for run in client.search_runs(["0"])}
-        assert alive.poll() is None
-    finally:
-        for process in (dead, alive):
-            process.kill()
-            process.communicate()
-    assert "; is to be ended" in listed.stdout
-    assert listed.stdout.splitlines()[-1] == "Nothing was changed; say end=true to have it done"
-    assert before == {"RUNNING"}
-    assert done.returncode == 0, done.stderr
-    ended = runs[dead.pid]
-    assert ended.info.status == "FAILED"
-    assert f"process {dead.pid} of this machine is gone" in ended.data.tags["failure"]
-    go_on = f"mlflow run {PROJECT} -e train --env-manager local -P resume={ended.info.run_id}"
-    assert f"  Go on: {go_on}" in done.stdout.splitlines()
-    assert runs[alive.pid].info.status == "RUNNING"
-    assert f"process {alive.pid} of this machine writes it; left alone" in done.stdout
-    assert again.stdout.splitlines()[-1] == "Nothing is left to recover"
-
-
-def test_lost_trials_are_ended_and_the_search_goes_on(program: Program, pets: Path) -> None:
-    options = TINY_SEARCH | {"trial_epochs": "40", "pruner": "none", "confirm": "0"}
-    options["heartbeat"] = "1"
-    process = program.start(*entry_command("tune", **options, data=pets))
-    searched = Searched(program)
-    try:
-        deadline = time.monotonic() + 120
-        while not (program.folder / "studies").exists() or not any(
-            trial.state == "running" and "run" in trial.user_attrs for trial in searched.trials()
-        ):
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-            time.sleep(0.1)
-    finally:
-        process.kill()
-        process.communicate()
-    deadline = time.monotonic() + 120
-    while True:  # workers that are left behind end by themselves
-        done = program.entry("recover")
-        assert done.returncode == 0, done.stderr
-        if "left alone" not in done.stdout:
-            break
-        assert time.monotonic() < deadline
-    assert {run.info.status for run in searched.runs()} <= {"FINISHED", "KILLED", "FAILED"}
-    assert not any(trial.state == "running" for trial in searched.trials())
-    finished = program.entry("tune", **options, data=pets)
-    assert finished.returncode == 0, finished.stderr
-    assert_exact(searched, trials=4, confirmations=0)
+from tests.helpers.programs import PROJECT, Program
 
 
 @pytest.fixture
@@ -86,16 +22,45 @@ def store(tmp_path: Path) -> mlflow.MlflowClient:
     return client
 
 
-def remote(client: mlflow.MlflowClient, seen: float) -> str:
-    """Begin a run as a process of another machine would."""
-    tags = {**first_sign(), "process.host": "elsewhere", "process.seen": f"{seen:.0f}"}
-    return str(client.create_run("0", tags=tags).info.run_id)
+def begun(client: mlflow.MlflowClient, **tags: str) -> str:
+    """Begin a run as a training of this process would, but for some tags."""
+    own = {name.replace("_", "."): value for name, value in tags.items()}
+    return str(client.create_run("0", tags={**first_sign(), "settings": "{}", **own}).info.run_id)
+
+
+def test_a_dead_training_is_ended_and_a_living_one_is_left_alone(program: Program) -> None:
+    program.entry("recover")  # makes the store
+    client = mlflow.MlflowClient(program.store)
+    sleeper = subprocess.Popen(["sleep", "600"])
+    dead = begun(client, process_id=str(sleeper.pid))
+    sleeper.kill()
+    sleeper.wait()
+    alive = begun(client)
+    listed = program.entry("recover", end="false")
+    assert listed.returncode == 0, listed.stderr
+    assert "; is to be ended" in listed.stdout
+    assert listed.stdout.splitlines()[-1] == "Nothing was changed; say end=true to have it done"
+    assert client.get_run(dead).info.status == "RUNNING"
+    done = program.entry("recover")
+    assert done.returncode == 0, done.stderr
+    run = client.get_run(dead)
+    assert run.info.status == "FAILED"
+    assert f"process {sleeper.pid} of this machine is gone" in run.data.tags["failure"]
+    go_on = f"  Go on: mlflow run {PROJECT} -e train --env-manager local -P resume={dead}"
+    assert go_on in done.stdout.splitlines()
+    assert client.get_run(alive).info.status == "RUNNING"
+    assert f"process {os.getpid()} of this machine writes it; left alone" in done.stdout
+    again = program.entry("recover")
+    assert again.stdout.splitlines()[-1] == "Nothing is left to recover"
 
 
 def test_runs_of_other_machines_are_ended_only_after_long_silence_and_a_second_look(
     store: mlflow.MlflowClient,
 ) -> None:
-    silent, slow, fresh = (remote(store, time.time() - ago) for ago in (3600, 3600, 60))
+    silent, slow, fresh = (
+        begun(store, process_host="elsewhere", process_seen=f"{time.time() - ago:.0f}")
+        for ago in (3600, 3600, 60)
+    )
     never = store.create_run("0").info.run_id
     waits: list[float] = []
 

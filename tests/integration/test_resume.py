@@ -1,86 +1,94 @@
-"""Going on with a training whose surroundings are no longer what they were."""
+"""A training that was stopped, and what it takes to go on with it."""
 
 import json
 import re
-import time
+import shutil
+import signal
 from pathlib import Path
 
 import mlflow
 import pytest
 
-from tests.helpers.programs import Program, entry_command, read_until
-from tests.helpers.stopped import OFTEN, SHORT
-
-pytestmark = pytest.mark.slow
+from tests.helpers.programs import PROJECT, Program
+from tests.helpers.stopped import SHORT, ended, interrupt, kept_epoch
 
 
-def stop_after_a_checkpoint(program: Program, data: Path) -> str:
-    """Kill a training that has kept something; return the id of its run."""
-    process = program.start(*entry_command("train", **SHORT, data=data), **OFTEN)
-    try:
-        deadline = time.monotonic() + 120
-        while not list((program.cache / "runs").glob("*/checkpoint")):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-    finally:
-        process.kill()
-        process.communicate()
+def stop(
+    program: Program, data: Path, kind: signal.Signals = signal.SIGINT, **options: object
+) -> tuple[str, str]:
+    """Stop a training after a checkpoint; return the id of its run, and what it printed."""
+    kept = program.cache / "runs" / "*" / "checkpoint"
+    done = interrupt(program, "train", kept, {**SHORT, "data": data, **options}, kind)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: stopped by Ctrl-C or SIGTERM")
+    assert len(done.stderr.splitlines()) == 1
     (run,) = mlflow.MlflowClient(program.store).search_runs(["0"])
-    return str(run.info.run_id)
+    return str(run.info.run_id), done.stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "workers"),
+    [(signal.SIGINT, 0), pytest.param(signal.SIGTERM, 1, marks=pytest.mark.slow)],
+)
+def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
+    program: Program, pets: Path, tmp_path: Path, kind: signal.Signals, workers: int
+) -> None:
+    run_id, out = stop(program, pets, kind, loader_workers=workers)  # they change nothing
+    client = mlflow.MlflowClient(program.store)
+    assert client.get_run(run_id).info.status == "KILLED"
+    line = f"Go on: mlflow run {PROJECT} -e train --env-manager local -P resume={run_id}"
+    assert line in out.splitlines()
+    kept = program.cache / "runs" / run_id / "checkpoint"
+    assert kept_epoch(kept) >= 1
+    sent = Path(client.download_artifacts(run_id, "checkpoint/latest", str(program.folder)))
+    assert sent.read_bytes() == kept.read_bytes()
+    kept.unlink()  # another machine has nothing but the store
+    done = program.entry("train", resume=run_id)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"Going on with w4 .*: epoch \d+ of it is (over|under way)", done.stdout)
+    assert "checkpoint" not in [item.path for item in client.list_artifacts(run_id)]
+    whole = Program(tmp_path / "whole", tmp_path / "cache of it")
+    assert whole.entry("train", **SHORT, data=pets).returncode == 0
+    ended(program.store).require_same(ended(whole.store))
 
 
 def test_other_images_are_refused_and_the_own_ones_go_on_as_if_nothing_was(
     program: Program, own_pets: Path
 ) -> None:
-    run_id = stop_after_a_checkpoint(program, own_pets)
+    run_id, _ = stop(program, own_pets)
     client = mlflow.MlflowClient(program.store)
-    command = entry_command("train", resume=run_id)
+    client.set_tag(run_id, "failure", "it was left RUNNING")
+    client.set_terminated(run_id, "FAILED")
     before = {file: file.read_bytes() for file in (own_pets / "images").iterdir()}
     for file, content in before.items():  # a byte behind the end changes no pixel, but the file
         file.write_bytes(content + b"\n")
-    refused = program.run(*command)
-    assert (refused.returncode, "Traceback" in refused.stderr) == (1, False)
+    refused = program.entry("train", resume=run_id)
+    assert refused.returncode == 1
     assert "is of another training: " in refused.stderr
     assert "train images '" in refused.stderr
-    assert client.get_run(run_id).info.status == "RUNNING"  # as the kill has left it
+    assert client.get_run(run_id).info.status == "FAILED"
     for file, content in before.items():
         file.write_bytes(content)
-    done = program.run(*command)
+    done = program.entry("train", resume=run_id)
     assert done.returncode == 0, done.stderr
-    assert client.get_run(run_id).info.status == "FINISHED"
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert "failure" not in run.data.tags  # what was said of an end that was none
     (version,) = client.search_model_versions("name='pet-unet'")
     assert version.run_id == run_id
 
 
 def test_a_budget_that_left_no_checkpoint_keeps_its_plan(program: Program, pets: Path) -> None:
-    command = entry_command("train", **SHORT, data=pets, budget="12s")
-    process = program.start(*command, PETSEG_CHECKPOINT_SECONDS="3600")
-    try:
-        read_until(process, "Epoch 1/")  # a plan is not changed, and so kept, in its first tenth
-    finally:
-        process.kill()
-        process.communicate()
+    run_id, _ = stop(program, pets, budget="12s")
     client = mlflow.MlflowClient(program.store)
-    (run,) = client.search_runs(["0"])
+    run = client.get_run(run_id)
+    shutil.rmtree(program.cache / "runs" / run_id)  # as a kill before the first checkpoint
+    shutil.rmtree(Path(str(run.info.artifact_uri)) / "checkpoint")
     planned = str(json.loads(run.data.tags["settings"])["epochs"])
-    done = program.run(*entry_command("train", resume=run.info.run_id))
+    done = program.entry("train", resume=run_id)
     assert done.returncode == 0, done.stderr
     assert "it left no checkpoint, so from its beginning" in done.stdout
     first = re.search(r"^Epoch 1/(\d+) ", done.stdout, re.M)
     assert first is not None
     assert first.group(1) == planned
-    assert client.get_run(run.info.run_id).info.status == "FINISHED"
-
-
-def test_what_was_said_of_an_end_is_no_longer_said_when_it_goes_on(
-    program: Program, pets: Path
-) -> None:
-    run_id = stop_after_a_checkpoint(program, pets)
-    client = mlflow.MlflowClient(program.store)
-    client.set_tag(run_id, "failure", "it was left RUNNING")
-    client.set_terminated(run_id, "FAILED")
-    done = program.run(*entry_command("train", resume=run_id))
-    assert done.returncode == 0, done.stderr
-    run = client.get_run(run_id)
-    assert run.info.status == "FINISHED"
-    assert "failure" not in run.data.tags
+    assert client.get_run(run_id).info.status == "FINISHED"

@@ -1,15 +1,11 @@
-"""`tune` when something is wrong, is killed, or is stopped."""
+"""`tune` when something is wrong."""
 
-import signal
-import time
 from pathlib import Path
 
 import mlflow
-import numpy as np
-import psutil
 import pytest
 
-from tests.helpers.programs import PROJECT, Program, entry_command, read_until, wait_until_gone
+from tests.helpers.programs import Program
 from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
 
 BAD = {
@@ -63,87 +59,3 @@ def test_failed_trials_do_not_end_a_study_and_other_settings_are_refused(
     assert "split_seed=1 (there it is 0)" in refused.stderr
     assert "images=" in refused.stderr
     assert_exact(searched, trials=5, confirmations=0)
-
-
-@pytest.mark.parametrize(
-    "kind", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.full)]
-)
-def test_ctrl_c_ends_everything_and_the_same_command_goes_on(
-    program: Program, pets: Path, kind: signal.Signals
-) -> None:
-    options = {**TINY_SEARCH, "trial_epochs": "6", "confirm": "0"}
-    command = entry_command("tune", **options, data=pets)
-    process = program.start(*command)
-    try:
-        read_until(process, "Trial ")
-        time.sleep(0.5)
-        workers = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(kind)
-        out, err = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert process.returncode == 1
-    assert err.startswith("Error: stopped by Ctrl-C or SIGTERM")
-    assert len(err.splitlines()) == 1
-    assert f"Go on: mlflow run {PROJECT} -e tune --env-manager local -P " in out
-    assert " -P width=2..4:2 " in out
-    wait_until_gone(workers)
-    searched = Searched(program)
-    assert {run.info.status for run in searched.runs()} <= {"FINISHED", "KILLED", "FAILED"}
-    assert searched.parent().info.status == "KILLED"
-    done = program.run(*command)
-    assert done.returncode == 0, done.stderr
-    assert_exact(searched, trials=4, confirmations=0)
-
-
-def kill_at_random_and_complete(program: Program, pets: Path, kills: int, seed: int) -> None:
-    """Kill a worker, the parent, or both, again and again; then let it complete."""
-    generator = np.random.default_rng(seed)
-    command = entry_command(
-        "tune", **{**TINY_SEARCH, "trials": str(2 * kills), "heartbeat": "1"}, data=pets
-    )
-    searched = Searched(program)
-    for number in range(kills):
-        process = program.start(*command)
-        workers: list[psutil.Process] = []
-        try:
-            parent = psutil.Process(process.pid)
-            while len(workers) < 2:
-                assert process.poll() is None, "it had nothing left to do, so nothing was killed"
-                workers = [child for child in parent.children() if _works(child)]
-                time.sleep(0.05)
-            if number == kills - 1:  # the last one while finalists are confirmed
-                read_until(process, "Confirming ")
-                time.sleep(generator.uniform(0, 2))
-            else:
-                time.sleep(generator.uniform(0, 12))
-            victim = ("worker", "parent", "both")[number % 3]
-            if victim != "parent":
-                for worker in workers if victim == "both" else workers[:1]:
-                    worker.kill()
-            if victim == "worker":  # another takes its place
-                time.sleep(generator.uniform(0, 6))
-            process.kill()
-            process.communicate()
-            wait_until_gone(workers)  # those left behind end by themselves
-        finally:
-            process.kill()
-    done = program.run(*command)
-    assert done.returncode == 0, done.stderr
-    assert_exact(searched, trials=2 * kills, confirmations=4)
-
-
-def _works(process: psutil.Process) -> bool:
-    try:
-        return "spawn_main" in " ".join(process.cmdline())
-    except psutil.Error:  # it has ended meanwhile
-        return False
-
-
-def test_what_is_killed_at_random_completes_exactly(program: Program, pets: Path) -> None:
-    kill_at_random_and_complete(program, pets, kills=3, seed=0)
-
-
-@pytest.mark.full
-def test_what_is_killed_ten_times_completes_exactly(program: Program, pets: Path) -> None:
-    kill_at_random_and_complete(program, pets, kills=10, seed=1)

@@ -41,12 +41,16 @@ def test_mlflow_run_trains_and_logs_what_was_typed_beside_what_it_means(
     assert client.get_model_version("pet-unet", "1").run_id == run.info.run_id
 
 
-def test_our_sentence_is_the_last_before_mlflows_own(program: Program, pets: Path) -> None:
-    done = program.run(*mlflow_run("train", data=pets, border="half"))
+def test_values_stay_values_and_our_sentence_is_the_last_before_mlflows_own(
+    program: Program,
+) -> None:
+    value = "'\"; touch PWNED; $(touch PWNED) `touch PWNED`\ntouch PWNED\n"
+    done = program.run(*mlflow_run("train", data=value, model_name=value, border="half"))
     assert done.returncode == 1
     lines = done.stderr.splitlines()
     ours = next(i for i, line in enumerate(lines) if line.startswith("Error: border=half"))
     assert all("mlflow" in line.lower() for line in lines[ours + 1 :])
+    assert not [*program.folder.rglob("*PWNED*"), *PROJECT.glob("PWNED*")]
     (run,) = mlflow.MlflowClient(program.store).search_runs(["0"])
     assert run.info.status == "FAILED"
 

@@ -2,16 +2,14 @@
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
 import pytest
 
-from segmentation.training import checkpoint
-from tests.helpers.programs import Program, entry_command, read_until
-from tests.helpers.stopped import OFTEN, SHORT
+from tests.helpers.programs import Program, entry_command
+from tests.helpers.stopped import OFTEN, SHORT, kept_epoch, once_there
 
 LONG = {**SHORT, "epochs": "100000"}
 
@@ -49,23 +47,15 @@ def fill(folder: Path) -> Path:
 
 
 def checkpoint_of(program: Program) -> Path:
-    (path,) = (program.cache / "runs").glob("*/checkpoint")
-    return path
+    return program.cache / "runs" / "*" / "checkpoint"
 
 
-def the_run(program: Program) -> tuple[str, str]:
+def require_failed_with_a_checkpoint(program: Program) -> str:
+    """Assert that the run failed and that its last checkpoint is whole; return its id."""
     (run,) = mlflow.MlflowClient(program.store).search_runs(["0"])
-    return run.info.run_id, run.info.status
-
-
-def train_until_it_keeps(program: Program, pets: Path) -> "subprocess.Popen[str]":
-    process = program.start(*entry_command("train", **LONG, data=pets), **OFTEN)
-    read_until(process, "Epoch ")
-    deadline = time.monotonic() + 60
-    while not list((program.cache / "runs").glob("*/checkpoint")):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return process
+    assert run.info.status == "FAILED"
+    assert kept_epoch(program.cache / "runs" / run.info.run_id / "checkpoint") >= 1
+    return str(run.info.run_id)
 
 
 @pytest.mark.parametrize("also_the_store", [True, False], ids=["one disk", "the cache's disk"])
@@ -73,49 +63,34 @@ def test_a_full_disk_ends_the_run_as_failed_with_its_last_checkpoint_whole(
     small: Path, tmp_path: Path, pets: Path, also_the_store: bool
 ) -> None:
     program = Program((small if also_the_store else tmp_path) / "work", small / "cache")
-    process = train_until_it_keeps(program, pets)
-    try:
-        filler = fill(small)
-        out, err = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert process.returncode == 1
-    assert "Traceback" not in err
-    assert "No space left on device" in err
-    assert "free some space" in err
-    assert checkpoint.load(checkpoint_of(program))["state"]["epoch"] >= 1
-    filler.unlink()
-    run_id, status = the_run(program)
-    assert status == "FAILED"
-    assert "Go on: mlflow run" in out
-    again = program.start(*entry_command("train", resume=run_id), **OFTEN)
-    try:
-        read_until(again, "Epoch ")
-    finally:
-        again.kill()
-        again.communicate()
+    with once_there(checkpoint_of(program), lambda: fill(small)):
+        done = program.entry_with("train", OFTEN, **LONG, data=pets)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "free some space" in done.stderr
+    (small / "filler").unlink()
+    run_id = require_failed_with_a_checkpoint(program)
+    assert f"-e train --env-manager local -P resume={run_id}" in done.stdout
 
 
 def test_a_folder_that_turns_read_only_ends_the_run_as_failed(
     small: Path, tmp_path: Path, pets: Path
 ) -> None:
-    program = Program(tmp_path / "work", small / "cache")
-    process = train_until_it_keeps(program, pets)
-    try:
+    def turn_read_only() -> None:
         # The file system itself cannot turn, since files in it are open; what is found by its
         # path does.
         mount("--bind", str(small), str(small))
         mount("-o", "remount,bind,ro", str(small))
-        _, err = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert process.returncode == 1
-    assert "Traceback" not in err
-    assert "make it writable" in err
-    assert the_run(program)[1] == "FAILED"
-    assert checkpoint.load(checkpoint_of(program))["state"]["epoch"] >= 1
+
+    program = Program(tmp_path / "work", small / "cache")
+    with once_there(checkpoint_of(program), turn_read_only):
+        done = program.entry_with("train", OFTEN, **LONG, data=pets)
+    assert done.returncode == 1
+    assert "make it writable" in done.stderr
+    require_failed_with_a_checkpoint(program)
 
 
+@pytest.mark.slow
 def test_too_little_memory_ends_the_run_as_failed_with_what_to_lower(
     program: Program, pets: Path
 ) -> None:
@@ -126,4 +101,5 @@ def test_too_little_memory_ends_the_run_as_failed_with_what_to_lower(
     assert done.returncode == 1, done.stdout
     assert "Traceback" not in done.stderr
     assert "memory ran out; lower batch_size, image_size, width" in done.stderr
-    assert the_run(program)[1] == "FAILED"
+    (run,) = mlflow.MlflowClient(program.store).search_runs(["0"])
+    assert run.info.status == "FAILED"

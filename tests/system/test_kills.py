@@ -1,7 +1,6 @@
 """Trainings killed with SIGKILL at random moments: gone on with, they end as if never killed."""
 
-import dataclasses
-import re
+import os
 import signal
 import subprocess
 import time
@@ -11,47 +10,48 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import psutil
 import pytest
 
-from segmentation.training import checkpoint
-from tests.helpers.programs import PROJECT, Program, entry_command, mlflow_run, read_until
-from tests.helpers.stopped import OFTEN, SHORT, Ended, ended, the_run
+from tests.helpers.programs import Program, entry_command, mlflow_run, read_until, wait_until_gone
+from tests.helpers.stopped import (
+    OFTEN,
+    SHORT,
+    Ended,
+    ended,
+    kept_epoch,
+    the_run,
+    wait_for_checkpoint,
+)
 
 FULL = pytest.mark.full
 
 
-@dataclasses.dataclass(frozen=True)
-class Whole:
-    """A training that was never stopped."""
-
-    command: list[str]
-    seconds: float
-    left: Ended
-
-
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, pets: Path) -> Whole:
+def whole(tmp_path_factory: pytest.TempPathFactory, pets: Path) -> Ended:
+    """What a training has left that was never stopped."""
     folder = tmp_path_factory.mktemp("whole")
     program = Program(folder / "work", folder / "cache")
-    command = entry_command("train", **SHORT, data=pets)
-    started = time.monotonic()
-    done = program.run(*command, **OFTEN)
-    seconds = time.monotonic() - started
+    done = program.entry_with("train", OFTEN, **SHORT, data=pets)
     assert done.returncode == 0, done.stderr
     assert not list((program.cache / "runs").glob("*"))
-    return Whole(command, seconds, ended(program.store))
+    return ended(program.store)
 
 
-def resume(program: Program, whole: Whole) -> None:
+@pytest.fixture
+def command(pets: Path) -> list[str]:
+    """The command of the same training."""
+    return entry_command("train", **SHORT, data=pets)
+
+
+def resume(program: Program, whole: Ended, pets: Path) -> None:
     """Go on with the run that was killed, or begin again where none was begun."""
     begun = (program.folder / "mlflow.db").exists()
     runs = mlflow.MlflowClient(program.store).search_runs(["0"]) if begun else []
-    if runs:
-        done = program.entry_with("train", OFTEN, resume=runs[0].info.run_id)
-    else:
-        done = program.run(*whole.command, **OFTEN)
+    options = {"resume": runs[0].info.run_id} if runs else {**SHORT, "data": pets}
+    done = program.entry_with("train", OFTEN, **options)
     assert done.returncode == 0, done.stderr
-    ended(program.store).require_same(whole.left)
+    ended(program.store).require_same(whole)
 
 
 def kill(program: Program, command: list[str], wait: Callable[[], object]) -> str:
@@ -65,121 +65,17 @@ def kill(program: Program, command: list[str], wait: Callable[[], object]) -> st
     return next(iter(reversed(out.splitlines())), "nothing")[:60]
 
 
-def wait_for_checkpoint(program: Program, epoch: int = 1) -> int:
-    """Wait until a training has kept an epoch; return which one it was."""
-    deadline = time.monotonic() + 120
-    while True:
-        for path in (program.cache / "runs").glob("*/checkpoint"):
-            kept = int(checkpoint.load(path)["state"]["epoch"])
-            if kept >= epoch:
-                return kept
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def test_a_training_that_is_killed_ends_as_if_it_never_was(program: Program, whole: Whole) -> None:
-    kill(program, whole.command, lambda: wait_for_checkpoint(program, 15))
-    resume(program, whole)
-
-
-# Moments that no share of the time is sure to meet: what can be seen of each on the disk.
-PLACES = {
-    "checkpoint": "cache/runs/*/.partial-*",
-    "packing": "cache/runs/*/model",
-    "logging the model": "work/mlruns/*/models/*",
-    "registration": "work/mlruns/*/models/*/artifacts/MLmodel",
-}
-
-
-@pytest.mark.parametrize("place", PLACES)
-@FULL
-def test_killed_at_a_place_it_ends_as_if_it_never_was(
-    program: Program, whole: Whole, place: str
-) -> None:
-    def wait() -> None:
-        deadline = time.monotonic() + 120
-        while not list(program.folder.parent.glob(PLACES[place])):
-            assert time.monotonic() < deadline
-        time.sleep(np.random.default_rng(len(place)).uniform(0, 0.05))
-
-    kill(program, whole.command, wait)
-    resume(program, whole)
-
-
-@FULL
-def test_of_twenty_killed_at_random_twenty_end_as_if_they_never_were(
-    tmp_path: Path, whole: Whole
-) -> None:
-    generator = np.random.default_rng(0)
-    for number in range(20):  # one in each twentieth of the time, at random within it
-        program = Program(tmp_path / str(number) / "work", tmp_path / str(number) / "cache")
-        moment = (number + generator.uniform()) / 20
-        said = kill(program, whole.command, partial(time.sleep, moment * whole.seconds))
-        resume(program, whole)
-        print(f"{number}: killed after {moment:.0%} of the time, behind {said!r}: the same")
-
-
-@FULL
-def test_one_that_is_killed_again_and_again_ends_the_same(program: Program, whole: Whole) -> None:
-    command, reached = whole.command, [0]
-    for _ in range(3):
-        kill(
-            program, command, lambda: reached.append(wait_for_checkpoint(program, reached[-1] + 1))
-        )
-        command = entry_command("train", resume=the_run(program.store).info.run_id)
-    resume(program, whole)
-    again = program.run(*command, **OFTEN)
-    assert again.returncode == 0
-    assert "Nothing is left to do: the training " in again.stdout
-
-
-@pytest.mark.parametrize("kind", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=FULL)])
-def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
-    program: Program, whole: Whole, kind: signal.Signals
-) -> None:
-    # With a loader process, which changes nothing.
-    command = [*whole.command, "--loader-workers", "1"]
-    process = program.start(*command, PETSEG_CHECKPOINT_SECONDS="3600")
-    try:
-        read_until(process, "Epoch ")
-        process.send_signal(kind)
-        out, err = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert process.returncode == 1
-    assert err.startswith("Error: stopped by Ctrl-C or SIGTERM")
-    client, run = mlflow.MlflowClient(program.store), the_run(program.store)
-    run_id = run.info.run_id
-    assert run.info.status == "KILLED"
-    line = f"Go on: mlflow run {PROJECT} -e train --env-manager local -P resume={run_id}"
-    assert line in out.splitlines()
-    kept = program.cache / "runs" / run_id / "checkpoint"
-    assert checkpoint.load(kept)["state"]["epoch"] >= 1
-    sent = Path(client.download_artifacts(run_id, "checkpoint/latest", str(program.folder)))
-    assert sent.read_bytes() == kept.read_bytes()
-    kept.unlink()  # another machine has nothing but the store
-    done = program.run(*mlflow_run("train", resume=run_id))
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"Going on with w4 .*: epoch \d+ of it is (over|under way)", done.stdout)
-    launched = [one for one in client.search_runs(["0"]) if one.info.run_id != run_id]
-    for one in launched:  # what `mlflow run` opened for itself
-        assert one.data.tags["mlflow.parentRunId"] == run_id
-        client.delete_run(one.info.run_id)
-    assert "checkpoint" not in [item.path for item in client.list_artifacts(run_id)]
-    ended(program.store).require_same(whole.left)
-
-
 def refusal(done: "subprocess.CompletedProcess[str]", code: int) -> str:
     assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
     return done.stderr
 
 
-def test_what_cannot_be_gone_on_with_is_refused_in_a_sentence(
-    program: Program, whole: Whole, pets: Path
+def test_a_killed_training_ends_as_if_it_never_was_and_goes_on_from_its_own_alone(
+    program: Program, whole: Ended, command: list[str], pets: Path
 ) -> None:
-    process = program.start(*whole.command, **OFTEN)
+    process = program.start(*command, **OFTEN)
     try:
-        wait_for_checkpoint(program)
+        wait_for_checkpoint(program, 15)
         process.send_signal(signal.SIGSTOP)  # slow, but alive
         run_id = the_run(program.store).info.run_id
         alive = refusal(program.entry("train", resume=run_id), 2)
@@ -203,4 +99,91 @@ def test_what_cannot_be_gone_on_with_is_refused_in_a_sentence(
         kept.write_bytes(bad)
         assert f"{kept}: {reason}" in refusal(program.entry("train", resume=run_id), 1)
     kept.write_bytes(content)
-    resume(program, whole)
+    resume(program, whole, pets)
+
+
+# Moments that no share of the time is sure to meet: what can be seen of each on the disk.
+PLACES = {
+    "checkpoint": "cache/runs/*/.partial-*",
+    "packing": "cache/runs/*/model",
+    "logging the model": "work/mlruns/*/models/*",
+    "registration": "work/mlruns/*/models/*/artifacts/MLmodel",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@FULL
+def test_killed_at_a_place_it_ends_as_if_it_never_was(
+    program: Program, whole: Ended, command: list[str], pets: Path, place: str
+) -> None:
+    def wait() -> None:
+        deadline = time.monotonic() + 120
+        while not list(program.folder.parent.glob(PLACES[place])):
+            assert time.monotonic() < deadline
+        time.sleep(np.random.default_rng(len(place)).uniform(0, 0.05))
+
+    kill(program, command, wait)
+    resume(program, whole, pets)
+
+
+@FULL
+def test_of_twenty_killed_at_random_twenty_end_as_if_they_never_were(
+    tmp_path: Path, whole: Ended, command: list[str], pets: Path
+) -> None:
+    generator = np.random.default_rng(0)
+    started = time.monotonic()
+    Program(tmp_path / "timed" / "work", tmp_path / "timed" / "cache").run(*command, **OFTEN)
+    seconds = time.monotonic() - started
+    for number in range(20):  # one in each twentieth of the time, at random within it
+        program = Program(tmp_path / str(number) / "work", tmp_path / str(number) / "cache")
+        moment = (number + generator.uniform()) / 20
+        said = kill(program, command, partial(time.sleep, moment * seconds))
+        resume(program, whole, pets)
+        print(f"{number}: killed after {moment:.0%} of the time, behind {said!r}: the same")
+
+
+@FULL
+def test_one_that_is_killed_again_and_again_ends_the_same(
+    program: Program, whole: Ended, command: list[str], pets: Path
+) -> None:
+    reached = [0]
+    for _ in range(3):
+        kill(
+            program, command, lambda: reached.append(wait_for_checkpoint(program, reached[-1] + 1))
+        )
+        command = entry_command("train", resume=the_run(program.store).info.run_id)
+    resume(program, whole, pets)
+    again = program.run(*command, **OFTEN)
+    assert again.returncode == 0
+    assert "Nothing is left to do: the training " in again.stdout
+
+
+@pytest.mark.slow
+def test_ctrl_c_under_mlflow_run_writes_a_checkpoint_too(program: Program, pets: Path) -> None:
+    """In a terminal all programs of `mlflow run` hear it at once."""
+    command = mlflow_run("train", **{**SHORT, "epochs": "100000"}, data=pets)
+    # A session of its own, as a terminal's foreground is.
+    process = program.start("setsid", *command)
+    try:
+        read_until(process, "Epoch ")
+        family = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate(timeout=120)
+        wait_until_gone(family)
+    finally:
+        process.kill()
+    run = the_run(program.store)
+    assert run.info.status in ("KILLED", "FAILED")  # whoever is the last to say
+    assert kept_epoch(program.cache / "runs" / run.info.run_id / "checkpoint") >= 1
+    again = program.start("setsid", *mlflow_run("train", resume=run.info.run_id))
+    try:
+        read_until(again, f"Going on with {run.info.run_name}: epoch ")
+        read_until(again, "Epoch ")
+    finally:
+        os.killpg(again.pid, signal.SIGKILL)
+        again.communicate()
+    runs = mlflow.MlflowClient(program.store).search_runs(["0"])
+    (opened,) = [one for one in runs if one.info.run_id != run.info.run_id]
+    assert (
+        opened.data.tags["mlflow.parentRunId"] == run.info.run_id
+    )  # what MLflow opened for itself

@@ -13,6 +13,7 @@ from segmentation.tracking.logging.mlflow_sink import MlflowSink
 from segmentation.tracking.logging.run_logger import RunLogger
 from segmentation.tracking.registry.loading import load
 from segmentation.tracking.runs.inputs import dataset
+from tests.helpers.discs import SMALL
 from tests.helpers.programs import TINY, Program, entry_command
 from tests.helpers.stopped import tracking_server
 from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
@@ -51,6 +52,23 @@ def test_several_may_make_a_store_and_an_experiment_at_once(program: Program) ->
     outputs = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, outputs
     assert mlflow.MlflowClient(program.store).get_experiment_by_name("new") is not None
+
+
+@pytest.mark.slow
+def test_of_two_that_are_promoted_at_once_the_better_is_champion(
+    program: Program, discs: Path
+) -> None:
+    """Each that found no champion would be the first one, and the last of them would stay."""
+    for epochs in (14, 5):
+        done = program.entry("train", **SMALL, epochs=epochs, data=discs)
+        assert done.returncode == 0, done.stderr
+    client = mlflow.MlflowClient(program.store)
+    client.delete_registered_model_alias("pet-unet", "champion")
+    commands = [entry_command("promote", model=f"models:/pet-unet/{n}", data=discs) for n in (1, 2)]
+    processes = [program.start(*command) for command in commands]
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert str(client.get_model_version_by_alias("pet-unet", "champion").version) == "1"
 
 
 @pytest.mark.slow

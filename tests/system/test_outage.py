@@ -2,14 +2,14 @@
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlflow
 import pytest
 
-from tests.helpers.programs import Program, entry_command, read_until
-from tests.helpers.stopped import SHORT, TrackingServer, tracking_server
+from tests.helpers.programs import Program
+from tests.helpers.stopped import OFTEN, SHORT, TrackingServer, once_there, tracking_server
 
 EPOCHS = 400
 
@@ -20,14 +20,18 @@ def server(tmp_path: Path) -> Iterator[TrackingServer]:
         yield server
 
 
-def start(
-    program: Program, server: TrackingServer, pets: Path, patience: float = 120
-) -> "subprocess.Popen[str]":
-    options = {**SHORT, "epochs": str(EPOCHS)}
-    command = entry_command("train", **options, data=pets)
-    return program.start(
-        *command, MLFLOW_TRACKING_URI=server.uri, PETSEG_PATIENCE_SECONDS=str(patience)
-    )
+def train(
+    program: Program,
+    server: TrackingServer,
+    pets: Path,
+    trouble: Callable[[], object],
+    patience: float = 120,
+) -> "subprocess.CompletedProcess[str]":
+    """Train, with some trouble as soon as there is a checkpoint."""
+    patient = {"MLFLOW_TRACKING_URI": server.uri, "PETSEG_PATIENCE_SECONDS": str(patience)}
+    options = {**SHORT, "epochs": str(EPOCHS), "data": pets}
+    with once_there(program.cache / "runs" / "*" / "checkpoint", trouble):
+        return program.entry_with("train", {**OFTEN, **patient}, **options)
 
 
 def require_whole(server: TrackingServer) -> None:
@@ -51,18 +55,15 @@ def require_whole(server: TrackingServer) -> None:
 
 
 def ride_out(program: Program, server: TrackingServer, pets: Path, seconds: float) -> None:
-    process = start(program, server, pets)
-    try:
-        read_until(process, "Epoch 40/")
+    def be_away() -> None:
         server.stop()
         time.sleep(seconds)
         server.start()
-        out, err = process.communicate(timeout=300)
-    finally:
-        process.kill()
-    assert process.returncode == 0, err
-    assert "Tracking: the store does not take what is written (" in out
-    assert "Tracking: the store answers again, after " in out
+
+    done = train(program, server, pets, be_away)
+    assert done.returncode == 0, done.stderr
+    assert "Tracking: the store does not take what is written (" in done.stdout
+    assert "Tracking: the store answers again, after " in done.stdout
     require_whole(server)
     assert not list((program.cache / "runs").iterdir())
 
@@ -85,30 +86,24 @@ def test_a_server_that_is_away_for_a_minute_loses_nothing(
 def test_what_a_server_that_stays_away_did_not_get_is_delivered_later_and_registered(
     program: Program, server: TrackingServer, pets: Path
 ) -> None:
-    process = start(program, server, pets, patience=5)
-    try:
-        read_until(process, "Epoch 40/")
-        server.stop()
-        _, err = process.communicate(timeout=300)
-    finally:
-        process.kill()
-    assert process.returncode == 1
-    assert "Traceback" not in err
-    assert "nothing is lost: it lies in " in err
-    assert "mlflow run . -e recover" in err
+    done = train(program, server, pets, server.stop, patience=5)
+    assert done.returncode == 1
+    assert "nothing is lost: it lies in " in done.stderr
+    assert " -e recover " in done.stderr
     (folder,) = (program.cache / "runs").iterdir()
-    away = program.run(*entry_command("recover"), MLFLOW_TRACKING_URI=server.uri)
+    store = {"MLFLOW_TRACKING_URI": server.uri}
+    away = program.entry_with("recover", store)
     assert away.returncode == 1
     assert "cannot be used" in away.stderr
     server.start()
-    listed = program.run(*entry_command("recover", end="false"), MLFLOW_TRACKING_URI=server.uri)
+    listed = program.entry_with("recover", store, end="false")
     assert listed.returncode == 0, listed.stderr
     assert f"entries of run {folder.name} are to be delivered" in listed.stdout
-    done = program.run(*entry_command("recover"), MLFLOW_TRACKING_URI=server.uri)
+    done = program.entry_with("recover", store)
     assert done.returncode == 0, done.stderr
     assert f"entries of run {folder.name}; it is FINISHED" in done.stdout
     assert "Registered: models:/pet-unet/1, @challenger" in done.stdout
     require_whole(server)
     assert not folder.exists()
-    again = program.run(*entry_command("recover"), MLFLOW_TRACKING_URI=server.uri)
+    again = program.entry_with("recover", store)
     assert again.stdout.splitlines()[-1] == "Nothing is left to recover"

@@ -19,7 +19,7 @@ from segmentation.errors import ConfigError, ModelError
 from segmentation.tracking.registry.export import TENSORS
 from segmentation.tracking.registry.loading import load
 from segmentation.utils.paths import run_folder
-from tests.helpers.programs import PROJECT, Program
+from tests.helpers.programs import PROJECT
 
 FOLDERS = ("segmentation", "experiments", "docs/benchmarks")
 CODE = [path for folder in FOLDERS for path in sorted((PROJECT / folder).rglob("*.py"))]
@@ -198,16 +198,6 @@ def _options(command: str) -> list[str]:
     """Return the options of a command of MLproject, each of which stands before its parameter."""
     words = shlex.split(command)
     return [before for before, word in itertools.pairwise(words) if word[0] == "{"]
-
-
-def test_a_real_command_takes_them_as_values_too(program: Program) -> None:
-    value = "'\"; touch PWNED; $(touch PWNED) `touch PWNED`\ntouch PWNED\n"
-    command = ["mlflow", "run", str(PROJECT), "-e", "train", "--env-manager", "local"]
-    done = program.run(*command, f"-Pdata={value}", f"-Pmodel_name={value}")
-    assert done.returncode == 1
-    assert "Error: " in done.stderr
-    assert "Traceback" not in done.stderr.partition("Error: ")[0]
-    assert not [*program.folder.rglob("*PWNED*"), *PROJECT.glob("PWNED*")]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """A team's server, by its recipe: nothing without a password; with one everything."""
 
 import re
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +9,8 @@ import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
 
-from tests.helpers.programs import TINY, Program, entry_command, read_until
-from tests.helpers.stopped import OFTEN, SHORT
+from tests.helpers.programs import TINY, Program
+from tests.helpers.stopped import OFTEN, SHORT, interrupt
 from tests.helpers.studies import TINY_SEARCH
 from tests.helpers.team import RECIPE, Team, team_server
 
@@ -73,11 +72,9 @@ def test_who_may_not_delete_still_comes_to_a_good_end(
 ) -> None:
     """One that was stopped has sent its checkpoint, and would take it away in the end."""
     own = team.variables(NAME, PASSWORD)
-    process = program.start(*entry_command("train", **SHORT, data=pets), **own, **OFTEN)
-    read_until(process, "Epoch")
-    process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=120)
-    (run_id,) = re.findall(r"resume=(\w+)", out)
+    kept = program.cache / "runs" / "*" / "checkpoint"
+    stopped = interrupt(program, "train", kept, {**SHORT, "data": pets}, variables=OFTEN | own)
+    (run_id,) = re.findall(r"resume=(\w+)", stopped.stdout)
     done = program.entry_with("train", own, resume=run_id)
     assert done.returncode == 0, done.stderr
     assert "Note: the run's artifacts still hold the last checkpoint (" in done.stdout

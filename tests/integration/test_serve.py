@@ -1,0 +1,244 @@
+"""A registered model as a server: photos in, masks out, and no request that it fails on."""
+
+import base64
+import io
+import json
+import zlib
+from collections.abc import Iterator
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from tests.helpers.home import Home
+from tests.helpers.serving import Server, served_here
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # as errors they would be answers of the server
+
+JSON = {"Content-Type": "application/json"}
+
+
+def text(content: bytes) -> str:
+    """Base64."""
+    return base64.b64encode(content).decode()
+
+
+def picture(content: bytes) -> NDArray[np.uint8]:
+    """Decode a PNG."""
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.format == "PNG"
+        return np.array(image)
+
+
+@pytest.fixture(scope="module")
+def server(home: Home) -> Iterator[Server]:
+    """MLflow's own server of models, in a thread of this process."""
+    with served_here(home, "models:/pet-unet@champion") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def photo(home: Home) -> bytes:
+    return sorted((home.data / "images").iterdir())[0].read_bytes()
+
+
+def expected(home: Home, photo: bytes) -> NDArray[np.bool_]:
+    """The mask as the same model gives it from tensors."""
+    mlflow.set_tracking_uri(home.store)
+    model = mlflow.pytorch.load_model("models:/pet-unet@champion")
+    with Image.open(io.BytesIO(photo)) as image:
+        pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        return np.asarray(model(pixels)[0, 0].numpy() > 0.5)
+
+
+def test_a_photo_is_answered_with_the_mask_that_the_model_gives_from_tensors(
+    home: Home, server: Server, photo: bytes
+) -> None:
+    mask = expected(home, photo)
+    forms = (
+        {"inputs": [text(photo)]},
+        {"inputs": {"image": [text(photo)]}},
+        {"inputs": [{"image": text(photo)}]},
+        {"instances": [text(photo)]},
+        {"dataframe_split": {"columns": ["image"], "data": [[text(photo)]]}},
+        {"dataframe_records": [{"image": text(photo)}]},
+        {"inputs": ["data:image/jpeg;base64," + text(photo)]},
+    )
+    for form in forms:
+        answer = server.ask(form)
+        assert answer.status == 200, (form.keys(), answer.sentence())
+        (one,) = answer.json()["predictions"]
+        assert np.array_equal(picture(base64.b64decode(one["mask"])), mask * 255)
+        assert one["pet_share"] == pytest.approx(mask.mean())
+    csv = server.post(f"image\n{text(photo)}\n".encode(), {"Content-Type": "text/csv"})
+    assert csv.status == 200, csv.sentence()
+    two = server.ask({"inputs": [text(photo)] * 2}).json()["predictions"]
+    assert len(two) == 2
+    assert two[0] == two[1]
+
+
+def test_run_lengths_and_another_threshold_on_request(
+    home: Home, server: Server, photo: bytes
+) -> None:
+    mask = expected(home, photo)
+    answer = server.ask({"inputs": [text(photo)], "params": {"format": "rle"}})
+    (one,) = answer.json()["predictions"]
+    lengths = one["mask"]["counts"]
+    pixels = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
+    assert np.array_equal(pixels.reshape(one["mask"]["size"], order="F"), mask)
+    strict = server.ask({"inputs": [text(photo)], "params": {"threshold": 0.9}})
+    assert strict.json()["predictions"][0]["pet_share"] < one["pet_share"]
+
+
+def test_png_webp_and_a_turned_jpeg(server: Server, photo: bytes) -> None:
+    with Image.open(io.BytesIO(photo)) as image:
+        upright = image.copy()
+    shares = []
+    for form, options in (("PNG", {}), ("WEBP", {"lossless": True}), ("JPEG", {"quality": 95})):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        stream = io.BytesIO()
+        upright.transpose(Image.Transpose.ROTATE_90).save(stream, form, exif=exif, **options)
+        (one,) = server.ask({"inputs": [text(stream.getvalue())]}).json()["predictions"]
+        mask = picture(base64.b64decode(one["mask"]))
+        assert mask.shape == upright.size[::-1]
+        shares.append(one["pet_share"])
+    assert max(shares) - min(shares) < 0.02
+
+
+def test_the_same_model_takes_photos_in_python(home: Home, photo: bytes) -> None:
+    mlflow.set_tracking_uri(home.store)
+    model = mlflow.pyfunc.load_model("models:/pet-unet@champion")
+    answer = model.predict(pd.DataFrame({"image": [photo]}))
+    assert np.array_equal(picture(answer["mask"][0]), expected(home, photo) * 255)
+
+
+def bomb(side: int = 100_000) -> bytes:
+    """A PNG of so many by so many pixels in a few bytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        check = zlib.crc32(kind + data)
+        return len(data).to_bytes(4, "big") + kind + data + check.to_bytes(4, "big")
+
+    size = 2 * side.to_bytes(4, "big")
+    head = chunk(b"IHDR", size + bytes([8, 2, 0, 0, 0]))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + head
+        + chunk(b"IDAT", zlib.compress(b"\0" * 99))
+        + chunk(b"IEND", b"")
+    )
+
+
+NAMED: dict[str, tuple[bytes, dict[str, str], str]] = {
+    "empty body": (b"", JSON, "valid JSON"),
+    "no content type": (b"{}", {}, "say the content type"),
+    "photo itself": (b"\xff\xd8\xff", {"Content-Type": "image/jpeg"}, "content types"),
+    "no photo": (b'{"inputs": []}', JSON, "at least one photo"),
+    "not base64": (b'{"inputs": ["?!"]}', JSON, "photo 1 of 1 is not base64"),
+    "no picture": (json.dumps({"inputs": [text(b"hello")]}).encode(), JSON, "is not a JPEG"),
+    "a bomb": (json.dumps({"inputs": [text(bomb())]}).encode(), JSON, "bomb"),
+    "a large one": (json.dumps({"inputs": [text(bomb(9000))]}).encode(), JSON, "9000 x 9000 pix"),
+    "deep JSON": (b"[" * 100_000, JSON, "cannot be read"),
+    "strange format": (
+        b'{"inputs": [""], "params": {"format": "gif"}}',
+        JSON,
+        "expected 'png' or 'rle'",
+    ),
+    "strange threshold": (b'{"inputs": [""], "params": {"threshold": 2}}', JSON, "threshold=2"),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_what_cannot_be_answered_is_refused_with_a_sentence(server: Server, name: str) -> None:
+    body, headers, sentence = NAMED[name]
+    answer = server.post(body, headers)
+    assert 400 <= answer.status < 500
+    assert sentence in answer.sentence()
+    assert b"Traceback" not in answer.body
+
+
+def requests(photo: bytes) -> st.SearchStrategy[tuple[bytes, dict[str, str]]]:
+    """Malformed requests: noise, broken JSON, wrong structures, damaged and hostile pictures."""
+    types = st.sampled_from(
+        [
+            *("application/json", "text/csv", "application/vnd.apache.parquet", "image/png"),
+            *("application/json; charset=latin-1", "application/json; x=1", "", "a/b/c", ";;;"),
+        ]
+    )
+    plain = st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+        max_leaves=8,
+    )
+    keys = st.sampled_from(["inputs", "instances", "dataframe_split", "dataframe_records", "x"])
+
+    # Cut within the first half, so that no decoder finds a whole picture, whatever follows.
+    cut = st.integers(0, len(photo) // 2).map(lambda length: photo[:length])
+    damaged = st.builds(bytes.__add__, cut, st.binary(max_size=60))
+    pictures = damaged | st.binary(max_size=60) | st.just(bomb()) | st.just(bomb(9000))
+    photos = st.lists(pictures.map(text), min_size=1, max_size=2)
+    bodies: list[st.SearchStrategy[bytes]] = [
+        st.binary(max_size=200),
+        st.text(max_size=100).map(lambda t: t.encode(errors="replace")),
+        plain.map(lambda value: json.dumps(value).encode()),
+        st.builds(lambda key, value: json.dumps({key: value}).encode(), keys, plain),
+        st.builds(lambda p, v: json.dumps({"inputs": p, "params": v}).encode(), photos, plain),
+        photos.map(lambda p: json.dumps({"inputs": p}).encode()),
+        photos.map(
+            lambda p: json.dumps(
+                {"dataframe_split": {"columns": ["image"], "data": [[one] for one in p]}}
+            ).encode()
+        ),
+        st.integers(1, 60_000).map(lambda depth: b'{"inputs":' + b"[" * depth),
+    ]
+    with_type = types.map(lambda kind: {"Content-Type": kind} if kind else {})
+    json_mostly = st.one_of(st.just(JSON), st.just(JSON), with_type)
+    return st.tuples(st.one_of(bodies), json_mostly)
+
+
+def fuzz(server: Server, photo: bytes, number: int) -> int:
+    """Send so many malformed requests; after each hundred a good one. Return how many were sent."""
+    sent = 0
+
+    @seed(20)
+    @settings(
+        max_examples=number,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(requests(photo))
+    def send(request: tuple[bytes, dict[str, str]]) -> None:
+        nonlocal sent
+        body, headers = request
+        answer = server.post(body, headers)
+        sent += 1
+        assert 400 <= answer.status < 500, (answer.status, headers, body[:300], answer.body[:300])
+        assert len(answer.sentence()) >= 10, answer.body[:300]
+        assert b"Traceback" not in answer.body
+        if sent % 100 == 0:
+            assert server.ask({"inputs": [text(photo)]}).status == 200
+
+    send()
+    assert server.ask({"inputs": [text(photo)]}).status == 200
+    return sent
+
+
+def test_no_malformed_request_is_answered_with_500(server: Server, photo: bytes) -> None:
+    assert fuzz(server, photo, 150) >= 140
+
+
+@pytest.mark.full
+def test_of_a_thousand_malformed_requests_none_is_answered_with_500(
+    server: Server, photo: bytes
+) -> None:
+    assert fuzz(server, photo, 1000) >= 950

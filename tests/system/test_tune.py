@@ -1,0 +1,128 @@
+"""`tune` stopped by Ctrl-C or killed: it completes with exactly the trials that were asked for."""
+
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from tests.helpers.programs import PROJECT, Program, entry_command, read_until, wait_until_gone
+from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kind", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.full)]
+)
+def test_ctrl_c_ends_everything_and_the_same_command_goes_on(
+    program: Program, pets: Path, kind: signal.Signals
+) -> None:
+    options = {**TINY_SEARCH, "trial_epochs": "6", "confirm": "0"}
+    command = entry_command("tune", **options, data=pets)
+    process = program.start(*command)
+    try:
+        read_until(process, "Trial ")
+        time.sleep(0.5)
+        workers = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(kind)
+        out, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert err.startswith("Error: stopped by Ctrl-C or SIGTERM")
+    assert len(err.splitlines()) == 1
+    assert f"Go on: mlflow run {PROJECT} -e tune --env-manager local -P " in out
+    assert " -P width=2..4:2 " in out
+    wait_until_gone(workers)
+    searched = Searched(program)
+    assert {run.info.status for run in searched.runs()} <= {"FINISHED", "KILLED", "FAILED"}
+    assert searched.parent().info.status == "KILLED"
+    done = program.entry("tune", **options, data=pets)
+    assert done.returncode == 0, done.stderr
+    assert_exact(searched, trials=4, confirmations=0)
+
+
+@pytest.mark.slow
+def test_lost_trials_are_ended_and_the_search_goes_on(program: Program, pets: Path) -> None:
+    options = {**TINY_SEARCH, "trial_epochs": "40", "pruner": "none", "confirm": "0"}
+    options["heartbeat"] = "1"
+    process = program.start(*entry_command("tune", **options, data=pets))
+    searched = Searched(program)
+    try:
+        deadline = time.monotonic() + 120
+        while not (program.folder / "studies").exists() or not any(
+            trial.state == "running" and "run" in trial.user_attrs for trial in searched.trials()
+        ):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.1)
+    finally:
+        process.kill()
+        process.communicate()
+    deadline = time.monotonic() + 120
+    while True:  # workers that are left behind end by themselves
+        done = program.entry("recover")
+        assert done.returncode == 0, done.stderr
+        if "left alone" not in done.stdout:
+            break
+        assert time.monotonic() < deadline
+    assert {run.info.status for run in searched.runs()} <= {"FINISHED", "KILLED", "FAILED"}
+    assert not any(trial.state == "running" for trial in searched.trials())
+    finished = program.entry("tune", **options, data=pets)
+    assert finished.returncode == 0, finished.stderr
+    assert_exact(searched, trials=4, confirmations=0)
+
+
+def kill_at_random_and_complete(program: Program, pets: Path, kills: int, seed: int) -> None:
+    """Kill a worker, the parent, or both, again and again; then let it complete."""
+    generator = np.random.default_rng(seed)
+    options = {**TINY_SEARCH, "trials": str(2 * kills), "heartbeat": "1"}
+    command = entry_command("tune", **options, data=pets)
+    searched = Searched(program)
+    for number in range(kills):
+        process = program.start(*command)
+        workers: list[psutil.Process] = []
+        try:
+            parent = psutil.Process(process.pid)
+            while len(workers) < 2:
+                assert process.poll() is None, "it had nothing left to do, so nothing was killed"
+                workers = [child for child in parent.children() if _works(child)]
+                time.sleep(0.05)
+            if number == kills - 1:  # the last one while finalists are confirmed
+                read_until(process, "Confirming ")
+                time.sleep(generator.uniform(0, 2))
+            else:
+                time.sleep(generator.uniform(0, 12))
+            victim = ("worker", "parent", "both")[number % 3]
+            if victim != "parent":
+                for worker in workers if victim == "both" else workers[:1]:
+                    worker.kill()
+            if victim == "worker":  # another takes its place
+                time.sleep(generator.uniform(0, 6))
+            process.kill()
+            process.communicate()
+            wait_until_gone(workers)  # those left behind end by themselves
+        finally:
+            process.kill()
+    done = program.entry("tune", **options, data=pets)
+    assert done.returncode == 0, done.stderr
+    assert_exact(searched, trials=2 * kills, confirmations=4)
+
+
+def _works(process: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except psutil.Error:  # it has ended meanwhile
+        return False
+
+
+@pytest.mark.slow
+def test_what_is_killed_at_random_completes_exactly(program: Program, pets: Path) -> None:
+    kill_at_random_and_complete(program, pets, kills=3, seed=0)
+
+
+@pytest.mark.full
+def test_what_is_killed_ten_times_completes_exactly(program: Program, pets: Path) -> None:
+    kill_at_random_and_complete(program, pets, kills=10, seed=1)
