@@ -98,7 +98,9 @@ def _interpreter() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
+    """Hear Ctrl-C, which a shell's background jobs do not; restore who hears what."""
     before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
