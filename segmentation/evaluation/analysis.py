@@ -58,8 +58,9 @@ def _boundary(image: ScoredImage) -> float:
 
 #: The scores of images, by name. **To add a metric, add it here:** MLflow then tracks its mean as
 #: `SPLIT/NAME` (see `Analysis.metrics`), the report shows the mean at its top and has a column in
-#: the table of every image, and so have `images.csv` and `images.json`. What trainings and the gate
-#: track is in `scoring.Evaluation`.
+#: the table of every image, and so have `images.csv` and `images.json`. Define it in words in
+#: `report/templates/report.html.jinja`. What trainings and the contest on the gate track is in
+#: `scoring.Evaluation`. `image.counts` are of one image, so a mean over them is that image's score.
 IMAGE_SCORES = {
     "dice": ImageScore("Dice", lambda image: image.counts.mean().dice),
     "iou": ImageScore("IoU", lambda image: image.counts.mean().iou),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from segmentation.data.oxford_pets import Example
-from segmentation.evaluation.figures import Picture, panel, sheet
+from segmentation.evaluation.pictures import Picture, panel, sheet
 from segmentation.evaluation.scoring import ScoredImage
 
 _THUMBNAIL_HEIGHT, _PANEL_HEIGHT = 96, 224

@@ -15,7 +15,8 @@ from segmentation.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 
 #: A part of a loss. Takes logits, mask in {0, 1} and valid in {0, 1}, float (N, 1, S, S) each;
 #: pixels that are not valid must not count. Returns float (2,): a sum, and what to divide it by.
-#: Of images that are taken one by one, both must add up to what they are of all images at once.
+#: Both must add up over images, as the Dice of a whole batch in one ratio would not.
+#: It is also called under `torch.func.vmap`: no `.item()`, no branch on values.
 Term = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 

@@ -30,7 +30,7 @@ _EMA_INTERVAL = 8
 
 
 class Trainer:
-    """Trains a network, epoch by epoch; `fit` is its loop.
+    """Trains a network, epoch by epoch; the loop over epochs is `loop.fit`.
 
     Args:
         model: maps uint8 (N, 3, S, S) to logits (N, 1, S, S); moved to the device.

@@ -21,7 +21,7 @@ from segmentation.data.photo_folder import (
     require_free,
 )
 from segmentation.errors import DataError
-from segmentation.evaluation.figures import encode, overlay
+from segmentation.evaluation.pictures import encode, overlay
 from segmentation.models.predictor import BATCH, Model, Photo, one_thread_each, workers_for
 from segmentation.runtime.device import choose_compute
 from segmentation.tracking.commands import view_run

@@ -14,8 +14,8 @@ from segmentation.data.loader import BatchLoader
 from segmentation.data.loading import load_data
 from segmentation.data.sources import Source, resolve_source
 from segmentation.errors import ConfigError
-from segmentation.evaluation.figures import curves
 from segmentation.evaluation.gallery import Gallery
+from segmentation.evaluation.pictures import curves
 from segmentation.evaluation.scoring import Evaluation, evaluate
 from segmentation.models.predictor import Batched
 from segmentation.models.unet import Segmenter, build_unet

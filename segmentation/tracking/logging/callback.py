@@ -9,7 +9,7 @@ from PIL import Image
 
 from segmentation.data.dataset import SplitDataset
 from segmentation.data.images.examples import PET_BIT
-from segmentation.evaluation.figures import Picture, panel, progress
+from segmentation.evaluation.pictures import Picture, panel, progress
 from segmentation.tracking.logging.run_logger import RunLogger, png_of
 from segmentation.training.callbacks import Callback
 from segmentation.training.trainer import Trainer

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mlflow.data.dataset import Dataset
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
-from segmentation.evaluation.figures import Picture, encode
+from segmentation.evaluation.pictures import Picture, encode
 from segmentation.tracking.logging.outbox import Files
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from mlflow.exceptions import MlflowException
 
 from segmentation.data.sources import Source
 from segmentation.evaluation.analysis import Analysis
-from segmentation.evaluation.figures import encode
 from segmentation.evaluation.gallery import Gallery
+from segmentation.evaluation.pictures import encode
 from segmentation.evaluation.report.plots import plot_all, png
 from segmentation.evaluation.report.report import description, html_report, version_note
 from segmentation.tracking.logging.run_logger import RunLogger

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from segmentation.evaluation.figures import panel, progress, sheet
+from segmentation.evaluation.pictures import panel, progress, sheet
 
 
 def test_colours_tell_hits_from_false_and_missed_pixels() -> None:
