@@ -13,8 +13,6 @@ from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
-from segmentation.utils.locks import is_held
-
 _MAX_BYTES = 256 * 2**20
 
 
@@ -111,6 +109,17 @@ def remove_stale_partials(target: Path) -> bool:
             return _remove_partials(target)
     except Timeout:
         return False
+
+
+def is_held(lock: Path) -> bool:
+    """Tell whether somebody holds a file lock; where there is no such file, none is made."""
+    if not lock.is_file():
+        return False
+    try:
+        with FileLock(lock).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def _remove_partials(target: Path) -> bool:

@@ -49,7 +49,7 @@ def predict(
     *,
     allow_pickle: bool = False,
     progress: Progress = ignore_progress,
-) -> PredictionSummary:
+) -> None:
     """Write a mask for each photo of a folder, and log a run of it.
 
     Args:
@@ -91,7 +91,6 @@ def predict(
             f"{len(summary.problems)} of {len(tasks)} photos could not be used (listed above); "
             "the others are done"
         )
-    return summary
 
 
 def write_masks(

@@ -43,35 +43,20 @@ class DecodedExample:
     trimap: Bytes
 
 
-def decode_image(content: bytes, path: Path) -> Bytes:
-    """Decode a photograph to uint8 (H, W, 3) RGB, by the rule of `reader`.
-
-    Raises:
-        ExampleError: it is refused; the message names `path`.
-    """
-    try:
-        return read_rgb(content)
-    except RefusedError as error:
-        raise ExampleError(f"{path}: {error}") from error
-
-
-def decode_trimap(content: bytes, path: Path) -> Bytes:
+def decode_trimap(content: bytes) -> Bytes:
     """Decode a trimap to uint8 (H, W) with values in {1, 2, 3} and a pet.
 
     Raises:
-        ExampleError: it is not such a trimap; the message names `path`.
+        RefusedError: it is not such a trimap.
     """
-    try:
-        trimap = read_values(content)
-    except RefusedError as error:
-        raise ExampleError(f"{path}: {error}") from error
+    trimap = read_values(content)
     values = np.flatnonzero(np.bincount(trimap.ravel(), minlength=1)).tolist()
     strange = sorted(set(values) - {PET, BACKGROUND, BORDER})
     if strange:
         shown = ", ".join(map(str, strange[:5])) + (", ..." if len(strange) > 5 else "")
-        raise ExampleError(f"{path}: expected trimap values 1, 2 and 3, found {shown}")
+        raise RefusedError(f"expected trimap values 1, 2 and 3, found {shown}")
     if PET not in values:
-        raise ExampleError(f"{path}: the trimap has no pet (no pixel of value 1)")
+        raise RefusedError("the trimap has no pet (no pixel of value 1)")
     return trimap
 
 
@@ -82,7 +67,7 @@ def decode(example: Example, image: bytes, trimap: bytes) -> DecodedExample:
         ExampleError: either is refused, or their sizes differ; names every one of its offenders.
     """
     contents = {example.image: image, example.trimap: trimap}
-    pixels = _each_file(example, lambda path, decoder: decoder(contents[path], path))
+    pixels = _each_file(example, lambda path, decoder: decoder(contents[path]))
     if pixels[0].shape[:2] != pixels[1].shape:
         sizes = [f"{p.shape[1]} x {p.shape[0]}" for p in pixels]
         raise ExampleError(f"{example.trimap}: is {sizes[1]} pixels, but its image is {sizes[0]}")
@@ -97,34 +82,29 @@ def read_files(example: Example) -> tuple[bytes, bytes]:
             other one, if that cannot be decoded.
     """
     try:
-        image, trimap = _each_file(example, lambda path, _: _read(path))
+        image, trimap = _each_file(example, lambda path, _: read_regular_file(path))
     except ExampleError:
         # What could be read is decoded all the same, so that everything wrong is told at once.
-        _each_file(example, lambda path, decoder: decoder(_read(path), path))
+        _each_file(example, lambda path, decoder: decoder(read_regular_file(path)))
         raise
     return image, trimap
 
 
 def _each_file(
-    example: Example, function: Callable[[Path, Callable[[bytes, Path], Bytes]], _Result]
+    example: Example, function: Callable[[Path, Callable[[bytes], Bytes]], _Result]
 ) -> list[_Result]:
     """Call a function with path and decoder of image and trimap; name both in the error."""
     results, problems = [], []
-    for path, decoder in ((example.image, decode_image), (example.trimap, decode_trimap)):
+    for path, decoder in ((example.image, read_rgb), (example.trimap, decode_trimap)):
         try:
             results.append(function(path, decoder))
-        except ExampleError as error:
-            problems.append(str(error))
+        except RefusedError as error:
+            problems.append(f"{path}: {error}")
+        except OSError as error:
+            problems.append(f"{path}: {error.strerror or error}")
     if problems:
         raise ExampleError("; ".join(problems))
     return results
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return read_regular_file(path)
-    except OSError as error:
-        raise ExampleError(f"{path}: {error.strerror or error}") from error
 
 
 def binary_mask(trimap: Bytes, border: str) -> tuple[Bytes, Bytes]:

@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 from segmentation.errors import TrackingError
 from segmentation.tracking.logging.outbox import Entry, entries_in
 from segmentation.tracking.store import this_store
-from segmentation.utils.locks import is_held
+from segmentation.utils.files import is_held
 from segmentation.utils.paths import run_folder, runs_folder
 
 

@@ -77,24 +77,23 @@ def measure_step(
         summary.log()
 
 
-def count_flops(network: nn.Module, size: int, images: int = 2) -> tuple[float, float]:
+def count_flops(network: nn.Module, size: int) -> tuple[float, float]:
     """Count the operations for one image of convolutions and matrix products, computing none.
 
     Args:
-        network: maps uint8 (N, 3, size, size) to any floats.
+        network: maps uint8 (1, 3, size, size) to any floats.
         size: in pixels.
-        images: N, the batch that is counted and divided by.
 
     Returns:
         Floating-point operations of forward and backward pass together, and of the forward pass.
     """
     hollow = copy.deepcopy(network).to("meta").train()
-    image = torch.empty(images, 3, size, size, dtype=torch.uint8, device="meta")
+    image = torch.empty(1, 3, size, size, dtype=torch.uint8, device="meta")
     with FlopCounterMode(display=False) as counter:
         answer = hollow(image)
         forward = counter.get_total_flops()
         answer.float().mean().backward()
-    return counter.get_total_flops() / images, forward / images
+    return counter.get_total_flops(), forward
 
 
 def _cases(model: ModelConfig, size: int, compute: Compute) -> dict[str, Case]:
