@@ -56,11 +56,10 @@ class Server:
             for name, content in self._published.items()
         )
 
-    def command(self, **wrong: str) -> list[str]:
+    def command(self) -> list[str]:
         """The program, pointed at this server."""
         words = [sys.executable, "-m", "tests.helpers.prepare_from_loopback"]
-        for address, md5 in self.resources():
-            words += [address, wrong.get("md5") or md5]
+        words += [word for resource in self.resources() for word in resource]
         return [*words, "--train-images", "10", "--val-images", "5"]
 
     def close(self) -> None:

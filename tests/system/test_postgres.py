@@ -5,14 +5,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
 
 from segmentation.tuning.storage import StudyLocation
 from segmentation.tuning.study import Study
 from tests.helpers import postgres
-from tests.helpers.claiming import claiming, open_study
+from tests.helpers.claiming import assert_retried, claiming, kill_some, open_study
 from tests.helpers.hosts import hosts
 from tests.helpers.programs import Program, entry_command, read_until, wait_until_gone
 from tests.helpers.stopped import tracking_server
@@ -30,28 +29,13 @@ def server() -> Iterator[str]:
 def test_processes_that_make_the_tables_at_once_and_are_killed_leave_the_exact_number(
     program: Program, server: str
 ) -> None:
-    total, generator = 16, np.random.default_rng(0)
-    command = claiming(server, total)
-    processes = [program.start(*command) for _ in range(4)]
-    try:
-        for _ in range(3):
-            time.sleep(generator.uniform(2.5, 4))
-            victim = processes.pop(0)
-            victim.kill()
-            victim.communicate()
-            processes.append(program.start(*command))
-        for process in processes:
-            _, err = process.communicate(timeout=300)
-            assert process.returncode == 0, err
-    finally:
-        for process in processes:
-            process.kill()
+    total = 16
+    kill_some(program, claiming(server, total), 4, 3, (2.5, 4))
     trials = open_study(server).trials()
     assert sum(trial.state == "complete" for trial in trials) == total
     assert {trial.state for trial in trials} <= {"complete", "lost"}
     assert len({str(trial.params) for trial in trials if trial.counts}) == total
-    retried = [trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs]
-    assert sorted(retried) == [trial.number for trial in trials if trial.state == "lost"]
+    assert_retried(trials)
 
 
 def test_recover_gives_back_what_a_dead_process_held_and_nothing_else(
