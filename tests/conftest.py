@@ -28,7 +28,6 @@ Make = Callable[[Path], object]
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what tests decode out of the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PETSEG_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -114,7 +113,6 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def pytest_report_header() -> str:
-    """Say which commit is tested."""
     head = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )

@@ -25,7 +25,6 @@ SPACE: Space = {
 
 
 def open_study(address: str, heartbeat: int = 1, seed: int = 0, name: str = "shared") -> Study:
-    """Open the study that these processes share."""
     location = StudyLocation(name=name, address=address, heartbeat=heartbeat)
     return Study(location, SPACE, seed)
 
@@ -33,7 +32,6 @@ def open_study(address: str, heartbeat: int = 1, seed: int = 0, name: str = "sha
 def claiming(
     address: str, total: int, seconds: float | str = 0.4, heartbeat: int = 1, name: str = "shared"
 ) -> list[str]:
-    """Return the command that starts such a process."""
     options = [address, heartbeat, total, seconds, name]
     return [sys.executable, "-m", "tests.helpers.claiming", *map(str, options)]
 

@@ -105,7 +105,6 @@ class Case:
 
 
 def saved(image: Image.Image | Bytes, kind: str, **options: object) -> bytes:
-    """An image as a file of Pillow's."""
     if not isinstance(image, Image.Image):
         image = Image.fromarray(image)
     stream = io.BytesIO()
@@ -114,7 +113,6 @@ def saved(image: Image.Image | Bytes, kind: str, **options: object) -> bytes:
 
 
 def _shown(content: bytes) -> Bytes:
-    """What Pillow itself makes of an undamaged file, RGB."""
     with Image.open(io.BytesIO(content)) as image:
         return np.array(image.convert("RGB"))
 
@@ -343,7 +341,6 @@ NAMES = (
 
 
 def cases() -> list[Case]:
-    """The whole corpus."""
     trimap, wide = next(_trimaps())[1], Found(content=png(_WIDE[1], GRAY), pixels=_WIDE[1])
     photos = iter(map(_good_photo, range(200)))
     made = [
@@ -381,7 +378,6 @@ def write(folder: Path, made: Iterable[Case]) -> None:
 
 
 def put(path: Path, content: Content) -> None:
-    """Make what lies in a file's place."""
     if callable(content):
         content(path)
     else:

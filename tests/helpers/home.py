@@ -28,7 +28,6 @@ class Home(Program):
 
     @staticmethod
     def make(folder: Path, data: Path) -> None:
-        """Train in a new folder."""
         program = Program(folder / "work", folder / "cache")
         done = program.entry("train", **SMALL, epochs=_EPOCHS, data=data)
         assert done.returncode == 0, done.stderr
@@ -36,7 +35,6 @@ class Home(Program):
 
     @classmethod
     def at(cls, folder: Path, data: Path) -> "Home":
-        """Return what `make` has made."""
         program = Program(folder / "work", folder / "cache")
         version = mlflow.MlflowClient(program.store).get_model_version("pet-unet", "1")
         out = (folder / "out").read_text()
@@ -44,14 +42,11 @@ class Home(Program):
 
     @property
     def client(self) -> mlflow.MlflowClient:
-        """A client of the store."""
         return mlflow.MlflowClient(self.store)
 
     @property
     def training(self) -> Run:
-        """Its run."""
         return self.client.get_run(self.run_id)
 
     def artifact(self, path: str) -> Path:
-        """Return the path of an artifact of the training."""
         return Path(self.client.download_artifacts(self.run_id, path))

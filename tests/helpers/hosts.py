@@ -25,15 +25,12 @@ class Host:
     outside: str
 
     def command(self, *words: str) -> list[str]:
-        """Return the command that runs another one there."""
         return ["ip", "netns", "exec", self.name, *words]
 
     def cut_off(self) -> None:
-        """Take its cable out."""
         _ip("link", "set", f"{self.name}v", "down")
 
     def join(self) -> None:
-        """Put it back."""
         _ip("link", "set", f"{self.name}v", "up")
 
 

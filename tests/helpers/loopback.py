@@ -47,7 +47,6 @@ class Server:
         threading.Thread(target=self.http.serve_forever, args=[0.05], daemon=True).start()
 
     def resources(self) -> tuple[tuple[str, str], ...]:
-        """The address and the checksum of each archive."""
         return tuple(
             (
                 f"http://127.0.0.1:{self.http.server_port}/{name}",
@@ -57,19 +56,16 @@ class Server:
         )
 
     def command(self) -> list[str]:
-        """The program, pointed at this server."""
         words = [sys.executable, "-m", "tests.helpers.prepare_from_loopback"]
         words += [word for resource in self.resources() for word in resource]
         return [*words, "--train-images", "10", "--val-images", "5"]
 
     def close(self) -> None:
-        """Serve no more."""
         self.http.shutdown()
         self.http.server_close()
 
 
 def archives_of(folder: Path) -> dict[str, bytes]:
-    """The two archives of a data set."""
     archives = {}
     for name in ("images", "annotations"):
         buffer = io.BytesIO()

@@ -17,13 +17,11 @@ _PASSES = (
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
-    """One part of a PNG, with its checksum."""
     check = zlib.crc32(kind + content)
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
 
 
 def header(width: int, height: int, depth: int, color: int, interlaced: bool = False) -> bytes:
-    """The part IHDR."""
     return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, interlaced))
 
 

@@ -16,7 +16,6 @@ def count_to_three(tell: Callable[[Any], None]) -> None:
 
 
 def die_once(tell: Callable[[Any], None], folder: str) -> None:
-    """Kill itself, unless another has done so before."""
     try:
         (Path(folder) / "died").mkdir()
     except FileExistsError:

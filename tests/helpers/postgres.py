@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.helpers.servers import free_port
 
 
 @contextlib.contextmanager
@@ -28,10 +29,7 @@ def running(address: str = "127.0.0.1", password: str = "") -> Iterator[str]:
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres", "postgres")
         own |= {"user": "postgres", "group": "postgres", "extra_groups": []}
-    with socket.socket() as free:
-        free.bind((address, 0))
-        port = free.getsockname()[1]
-    data = str(folder / "data")
+    data, port = str(folder / "data"), free_port(address)
     make = [str(binaries / "initdb"), "-D", data, "-U", "petseg", "--no-sync"]
     make += ["--auth=scram-sha-256", "--pwfile=password"] if password else ["--auth=trust"]
     (folder / "password").write_text(password)  # in a folder that is its user's alone

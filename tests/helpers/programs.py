@@ -31,8 +31,6 @@ _QUIET = ("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "MLFLOW_DISABLE_TELEMETRY")
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """Where programs run, and with which cache."""
-
     folder: Path
     cache: Path
 
@@ -57,7 +55,6 @@ class Program:
         return f"sqlite:///{self.folder}/mlflow.db"
 
     def start(self, *command: str, **extra: str) -> "subprocess.Popen[str]":
-        """Start a command in the folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return subprocess.Popen(
             command,
@@ -72,7 +69,6 @@ class Program:
         )
 
     def run(self, *command: str, **extra: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command in the folder to its end."""
         process = self.start(*command, **extra)
         out, err = process.communicate(timeout=1500)
         return subprocess.CompletedProcess(command, process.returncode, out, err)
@@ -84,7 +80,6 @@ class Program:
     def entry_with(
         self, name: str, variables: Mapping[str, str], **options: object
     ) -> "subprocess.CompletedProcess[str]":
-        """Do so with some environment variables besides."""
         arguments = entry_command(name, **options)[3:]
         return run_entry(name, arguments, self.folder, self.environment(**variables))
 

@@ -4,13 +4,9 @@ import contextlib
 import dataclasses
 import http.client
 import json
-import os
-import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -19,22 +15,18 @@ from mlflow.pyfunc import scoring_server
 
 from tests.helpers.in_process import isolated
 from tests.helpers.programs import Program
-from tests.helpers.stopped import free_port
+from tests.helpers.servers import ServerProcess, free_port
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What the server said."""
-
     status: int
     body: bytes
 
     def json(self) -> Any:
-        """The body as JSON."""
         return json.loads(self.body)
 
     def sentence(self) -> str:
-        """What it says to a person."""
         try:
             told = self.json()
         except ValueError:
@@ -44,8 +36,6 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True)
 class Server:
-    """A server that runs."""
-
     port: int
 
     def post(self, body: bytes, headers: dict[str, str]) -> Answer:
@@ -59,7 +49,6 @@ class Server:
             connection.close()
 
     def ask(self, request: object) -> Answer:
-        """Send JSON."""
         body = json.dumps(request).encode()
         return self.post(body, {"Content-Type": "application/json"})
 
@@ -86,41 +75,10 @@ def served_here(program: Program, model: str) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def served(program: Program, model: str) -> Iterator[Server]:
-    """Serve a model until the end."""
+    """Serve a model by `mlflow models serve` until the end."""
     port = free_port()
-    log = Path(program.folder / "serve.log")
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [
-                *("mlflow", "models", "serve", "-m", model, "--env-manager", "local"),
-                *("--host", "127.0.0.1", "--port", str(port)),
-            ],
-            cwd=program.folder,
-            env=program.environment(MLFLOW_TRACKING_URI=program.store),
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,  # it starts others, which end with it
-        )
-    try:
-        _wait(port, process, log)
+    command = ["mlflow", "models", "serve", "-m", model, "--env-manager", "local"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    environment = program.environment(MLFLOW_TRACKING_URI=program.store)
+    with ServerProcess(command, program.folder, environment, ("127.0.0.1", port), "/ping"):
         yield Server(port)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=60)
-
-
-def _wait(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 180
-    while True:
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("GET", "/ping")
-            if connection.getresponse().status == 200:
-                connection.close()
-                return
-        except OSError:
-            time.sleep(0.3)

@@ -5,9 +5,7 @@ import dataclasses
 import glob
 import os
 import signal
-import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,8 +27,6 @@ OFTEN = {"PETSEG_CHECKPOINT_SECONDS": "0"}
 
 @dataclasses.dataclass(frozen=True)
 class Ended:
-    """What a training has left in the store."""
-
     figures: dict[str, list[tuple[int, float]]]
     steps: dict[str, list[int]]
     weights: dict[str, torch.Tensor]
@@ -50,7 +46,6 @@ class Ended:
 
 
 def the_run(store: str) -> Run:
-    """Return the one run of a store."""
     (run,) = mlflow.MlflowClient(store).search_runs(["0"])
     return run
 
@@ -122,7 +117,6 @@ def interrupt(
 
 
 def kept_epoch(path: Path) -> int:
-    """Return the epoch that a checkpoint's file keeps."""
     return int(checkpoint.load(path)["state"]["epoch"])
 
 
@@ -136,70 +130,3 @@ def wait_for_checkpoint(program: Program, epoch: int = 1) -> int:
                 return kept
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-class TrackingServer:
-    """A real `mlflow server` on loopback that can be stopped and started again."""
-
-    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
-        self.folder, self.host, self.port = folder, host, free_port()
-        self.uri = f"http://{host}:{self.port}"
-        folder.mkdir(parents=True, exist_ok=True)
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        options = {
-            "host": self.host,
-            "port": self.port,
-            "workers": 1,
-            "backend-store-uri": f"sqlite:///{self.folder}/mlflow.db",
-            "artifacts-destination": self.folder / "artifacts",
-        }
-        command = [sys.executable, "-m", "mlflow", "server"]
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [*command, *(f"--{name}={value}" for name, value in options.items())],
-                cwd=self.folder,
-                env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + 120
-        while not self._answers():
-            assert self._process.poll() is None, (self.folder / "log").read_text()[-2000:]
-            assert time.monotonic() < deadline, "the server does not answer"
-            time.sleep(0.1)
-
-    def _answers(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), 1):
-            return True
-        return False
-
-    def stop(self) -> None:
-        """Kill it with all its processes."""
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-
-@contextlib.contextmanager
-def tracking_server(folder: Path, host: str = "127.0.0.1") -> Iterator[TrackingServer]:
-    """Run a server on an address of this machine, whatever happens to it in between."""
-    server = TrackingServer(folder, host)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()

@@ -49,7 +49,6 @@ class Searched:
         return Study(location).trials()
 
     def runs(self, **tags: str) -> list[Run]:
-        """Return the runs with these tags, the oldest first."""
         wanted = " and ".join(f"tags.{name} = '{value}'" for name, value in tags.items())
         return self.client.search_runs(["0"], wanted, order_by=["attributes.start_time ASC"])
 

@@ -4,11 +4,7 @@ import contextlib
 import dataclasses
 import os
 import secrets
-import signal
-import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,7 +13,7 @@ import psycopg
 
 from tests.helpers import postgres
 from tests.helpers.programs import PROJECT
-from tests.helpers.stopped import free_port
+from tests.helpers.servers import ServerProcess, free_port
 
 ADMIN = "admin"
 RECIPE = PROJECT / "docs" / "team-server.md"
@@ -42,7 +38,6 @@ class Team:
     artifacts: Path
 
     def variables(self, name: str = ADMIN, password: str = "") -> dict[str, str]:
-        """Return the environment of who uses it."""
         return {
             "MLFLOW_TRACKING_URI": self.uri,
             "MLFLOW_TRACKING_USERNAME": name,
@@ -76,24 +71,9 @@ def team_server(folder: Path, workers: int = 2) -> Iterator[Team]:
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_BACKEND_STORE_URI": store,
         }
-        with (folder / "log").open("wb") as log:
-            server = subprocess.Popen(
-                command,
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        try:
-            _wait_until_healthy(server, port, folder / "log")
+        with ServerProcess(command, folder, environment, ("127.0.0.1", port)):
             uri = f"http://127.0.0.1:{port}"
             yield Team(uri, password, studies, secret, folder / "artifacts")
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
 
 
 def _of_recipe(before: str, after: str, instead: dict[str, str]) -> str:
@@ -105,15 +85,3 @@ def _of_recipe(before: str, after: str, instead: dict[str, str]) -> str:
         assert said in text, said
         text = text.replace(said, own)
     return text
-
-
-def _wait_until_healthy(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    deadline = time.monotonic() + 180
-    while True:
-        health = f"http://127.0.0.1:{port}/health"
-        with contextlib.suppress(OSError), urllib.request.urlopen(health, timeout=5) as answer:
-            if answer.status == 200:
-                return
-        assert server.poll() is None, log.read_text()[-3000:]
-        assert time.monotonic() < deadline, log.read_text()[-3000:]
-        time.sleep(0.2)

@@ -51,7 +51,6 @@ def follow(page: Page, link: str) -> Page:
 
 
 def unfold(page: Page) -> None:
-    """Show the whole of a run's description."""
     page.get_by_text("Show more", exact=True).first.click()
 
 

@@ -39,7 +39,6 @@ def evaluated(home: Home) -> Evaluated:
 
 
 def _test_images(data: Path) -> list[str]:
-    """The names of the official test list."""
     lines = (data / "annotations" / "test.txt").read_text().splitlines()
     return [line.split()[0] for line in lines]
 

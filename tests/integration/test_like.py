@@ -27,11 +27,9 @@ class Lab:
 
     @property
     def id(self) -> str:
-        """Of the finished training."""
         return str(self.earlier.info.run_id)
 
     def runs(self) -> list[Run]:
-        """All runs, the latest first."""
         return list(self.client.search_runs(["0"]))
 
     def log(self, **changed: str | None) -> str:
@@ -44,7 +42,6 @@ class Lab:
         return str(run_id)
 
     def find(self, run_id: str) -> LoggedTraining:
-        """Look a run up as the program does."""
         mlflow.set_tracking_uri(self.program.store)
         return find(run_id)
 

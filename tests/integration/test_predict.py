@@ -19,7 +19,6 @@ ORIENTATION = 0x0112
 
 
 def photo(discs: Path, position: int = 0) -> Image.Image:
-    """One of the discs."""
     with Image.open(sorted((discs / "images").iterdir())[position]) as image:
         return image.copy()
 
@@ -34,21 +33,18 @@ def turned(image: Image.Image, orientation: int) -> bytes:
 
 
 def mask(path: Path) -> NDArray[np.uint8]:
-    """A mask that was written."""
     with Image.open(path) as image:
         assert image.mode == "L"
         return np.array(image)
 
 
 def table(output: Path) -> list[dict[str, str]]:
-    """The table that was written."""
     text = (output / "predictions.csv").read_text(errors="surrogateescape")
     return list(csv.DictReader(io.StringIO(text)))
 
 
 @pytest.fixture
 def album(tmp_path: Path, discs: Path) -> Path:
-    """A person's folder of photos."""
     folder = tmp_path / "my album"
     (folder / "cats" / "best of").mkdir(parents=True)
     photo(discs, 0).save(folder / "a.jpg", quality=95)

@@ -15,8 +15,6 @@ from tests.helpers.programs import Program
 
 
 class Registry:
-    """Trains versions of `pet-unet` and looks at them."""
-
     def __init__(self, program: Program, data: Path) -> None:
         self.program, self.data = program, data
 
@@ -27,12 +25,10 @@ class Registry:
         return _decision(done.stdout)
 
     def champion(self) -> str:
-        """The champion's version."""
         client = mlflow.MlflowClient(self.program.store)
         return str(client.get_registered_model("pet-unet").aliases.get("champion"))
 
     def tag(self, version: str, name: str) -> str | None:
-        """A tag of a version."""
         client = mlflow.MlflowClient(self.program.store)
         return client.get_model_version("pet-unet", version).tags.get(name)
 
@@ -133,7 +129,6 @@ def _without_weights(export: bytes) -> bytes:
 
 
 def _gate(data: Path) -> list[Path]:
-    """The image files of the gate split."""
     from segmentation.data.oxford_pets import read_list
     from segmentation.data.splits import in_gate
 

@@ -25,12 +25,10 @@ JSON = {"Content-Type": "application/json"}
 
 
 def text(content: bytes) -> str:
-    """Base64."""
     return base64.b64encode(content).decode()
 
 
 def picture(content: bytes) -> NDArray[np.uint8]:
-    """Decode a PNG."""
     with Image.open(io.BytesIO(content)) as image:
         assert image.format == "PNG"
         return np.array(image)

@@ -17,7 +17,7 @@ from segmentation.config.shrink import ShrinkConfig
 from segmentation.tracking.retention import Item, find_items
 from segmentation.tracking.runs.run_folder import RunFolder
 from tests.helpers.programs import PROJECT, Program
-from tests.helpers.stopped import tracking_server
+from tests.helpers.servers import TrackingServer
 
 DAY = 86400.0
 LATER = 40 * DAY  # by then all that a test has made is old
@@ -63,7 +63,6 @@ class Store:
         return folder.path
 
     def find(self, later: float = LATER, **options: object) -> dict[str, Item]:
-        """Return what can go so much later, by name."""
         config = from_options(ShrinkConfig, {key: str(value) for key, value in options.items()})
         items = find_items(config, time.time() + later)
         return {item.name: item for item in items if item.delete is not None}
@@ -253,7 +252,7 @@ def test_a_mistake_deletes_nothing(program: Program, wrong: dict[str, str]) -> N
 
 @pytest.mark.slow
 def test_what_lies_on_a_tracking_server_goes_there(program: Program, tmp_path: Path) -> None:
-    with tracking_server(tmp_path / "server") as server:
+    with TrackingServer(tmp_path / "server") as server:
         store = Store(program, server.uri)
         for _ in range(3):
             store.version()

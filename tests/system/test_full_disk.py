@@ -22,7 +22,6 @@ def mount(*words: str) -> None:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 48 MiB."""
     folder = tmp_path / "small"
     folder.mkdir()
     mount("-t", "tmpfs", "-o", "size=48m", "tmpfs", str(folder))

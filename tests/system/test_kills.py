@@ -29,7 +29,6 @@ FULL = pytest.mark.full
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, pets: Path) -> Ended:
-    """What a training has left that was never stopped."""
     folder = tmp_path_factory.mktemp("whole")
     program = Program(folder / "work", folder / "cache")
     done = program.entry_with("train", OFTEN, **SHORT, data=pets)
@@ -40,7 +39,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory, pets: Path) -> Ended:
 
 @pytest.fixture
 def command(pets: Path) -> list[str]:
-    """The command of the same training."""
     return entry_command("train", **SHORT, data=pets)
 
 

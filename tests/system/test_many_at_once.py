@@ -15,7 +15,7 @@ from segmentation.tracking.registry.loading import load
 from segmentation.tracking.runs.inputs import dataset
 from tests.helpers.discs import SMALL
 from tests.helpers.programs import TINY, Program, entry_command
-from tests.helpers.stopped import tracking_server
+from tests.helpers.servers import TrackingServer
 from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
 
 
@@ -23,7 +23,7 @@ from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
 def test_runs_that_begin_at_once_all_know_their_data_set(tmp_path: Path) -> None:
     """MLflow keeps one entry for those of an experiment, and lets two make it at a time."""
     runs, rounds, begins = 4, 15, threading.Barrier(4)
-    with tracking_server(tmp_path) as server:
+    with TrackingServer(tmp_path) as server:
         mlflow.set_tracking_uri(server.uri)
         client = mlflow.MlflowClient(server.uri)
 

@@ -9,14 +9,15 @@ import mlflow
 import pytest
 
 from tests.helpers.programs import Program
-from tests.helpers.stopped import OFTEN, SHORT, TrackingServer, once_there, tracking_server
+from tests.helpers.servers import TrackingServer
+from tests.helpers.stopped import OFTEN, SHORT, once_there
 
 EPOCHS = 400
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[TrackingServer]:
-    with tracking_server(tmp_path / "server") as server:
+    with TrackingServer(tmp_path / "server") as server:
         yield server
 
 

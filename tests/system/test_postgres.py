@@ -14,7 +14,7 @@ from tests.helpers import postgres
 from tests.helpers.claiming import assert_retried, claiming, kill_some, open_study
 from tests.helpers.hosts import hosts
 from tests.helpers.programs import Program, entry_command, read_until, wait_until_gone
-from tests.helpers.stopped import tracking_server
+from tests.helpers.servers import TrackingServer
 from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
 
 pytestmark = pytest.mark.slow
@@ -79,7 +79,7 @@ def test_three_machines_share_a_study_and_one_is_killed(
         made = running.enter_context(hosts(3))
         outside = made[0].outside
         address = running.enter_context(postgres.running(outside))
-        store = running.enter_context(tracking_server(tmp_path / "server", outside)).uri
+        store = running.enter_context(TrackingServer(tmp_path / "server", outside)).uri
         options = {**TINY_SEARCH, "trials": "9", "heartbeat": "1", "workers": "1"}
         command = entry_command("tune", **options, storage=address, data=pets)
         processes = []

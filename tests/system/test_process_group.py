@@ -92,7 +92,6 @@ def test_a_training_by_two_processes_is_one_run_with_a_curve_like_that_of_one(
 
 
 def process_of_rank(parent: psutil.Process, rank: int) -> psutil.Process:
-    """Return the process that has a rank."""
     for child in parent.children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             environment = child.environ()

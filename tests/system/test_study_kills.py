@@ -16,7 +16,6 @@ def value(trial: RunningTrial) -> float:
 def test_processes_killed_at_random_leave_the_exact_number_of_trials(
     program: Program, tmp_path: Path
 ) -> None:
-    """They also make the file at once."""
     total, kills, address = 20, 5, str(tmp_path / "studies" / "shared.db")
     kill_some(program, claiming(address, total), 3, kills, (0.2, 1.5))
     trials = open_study(address).trials()

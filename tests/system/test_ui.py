@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from segmentation.tracking.logging.callback import SAMPLES
 from tests.helpers.programs import TINY, Program
-from tests.helpers.stopped import tracking_server
+from tests.helpers.servers import TrackingServer
 from tests.helpers.studies import TINY_SEARCH, Searched
 from tests.helpers.ui import (
     CARD,
@@ -61,7 +61,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory, pets: Path) -> Iterator[Show
         evaluated = f"models:/pet-unet/{version.version}"
         assert program.entry("evaluate", model=evaluated, data=pets).returncode == 0
         (evaluation,) = client.search_runs(["0"], "attributes.run_name LIKE 'evaluate %'")
-        with tracking_server(program.folder) as server:
+        with TrackingServer(program.folder) as server:
             search = Searched(program).parent()
             yield Shown(client, server.uri, browser, training, search, evaluation)
 

@@ -36,7 +36,6 @@ def _member(
 
 
 def _repacked(tar: bytes) -> bytes:
-    """Gzip what need not be a tar."""
     packer = zlib.compressobj(wbits=31)
     return packer.compress(tar) + packer.flush()
 
@@ -82,7 +81,6 @@ WRONG_BYTE = "wrong byte"
 
 @pytest.fixture(scope="module")
 def good(pets: Path) -> dict[str, bytes]:
-    """The two archives of a whole data set."""
     return archives_of(pets)
 
 

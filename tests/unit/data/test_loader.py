@@ -133,7 +133,6 @@ def test_an_epoch_shows_each_image_once_and_the_next_in_another_order(pets: Path
 
 
 def _position(split: SplitDataset, image: torch.Tensor) -> int:
-    """Find an unaugmented image in its split."""
     pixels = image.permute(1, 2, 0).numpy()
     images, _ = split.pixels.gather(range(len(split)))
     return next(i for i, other in enumerate(images) if np.array_equal(other, pixels))
@@ -160,7 +159,6 @@ def test_batches_do_not_depend_on_how_they_are_prepared(pets: Path, how: str) ->
 
 
 def assert_same_batches(one: BatchLoader, other: BatchLoader) -> None:
-    """Compare two epochs."""
     for epoch in (1, 2):
         pairs = list(zip(one.epoch(epoch), other.epoch(epoch), strict=True))
         assert len(pairs) == len(one)

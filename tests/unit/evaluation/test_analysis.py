@@ -33,8 +33,6 @@ class Red:
 
 
 class Names:
-    """Pictures that are the images' names."""
-
     def __init__(self) -> None:
         self.added: list[str] = []
 

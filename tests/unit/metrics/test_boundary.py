@@ -23,7 +23,6 @@ def square(left: int) -> Mask:
 
 
 def by_comparing_all(mask: Mask, prediction: Mask, tolerance: float) -> float:
-    """The definition, word by word, with every distance."""
     reach = math.ceil(tolerance * math.hypot(*mask.shape))
 
     def near(some: Mask, others: Mask) -> float:

@@ -18,7 +18,6 @@ from segmentation.metrics.calibration import (
 def sorted_in(
     probabilities: Sequence[float], pet: Sequence[int], valid: Sequence[int] | None = None
 ) -> Histogram:
-    """The histogram of an image of one row."""
     counted = [1] * len(pet) if valid is None else valid
     mask, counts = np.array([pet], np.uint8), np.array([counted], np.uint8)
     return histogram(np.array([probabilities], np.float32), mask, counts)
