@@ -10,13 +10,11 @@ import signal
 import sys
 import time
 
-import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from segmentation.tuning.space import Space
 from segmentation.tuning.storage import StudyLocation
-from segmentation.tuning.study import RunningTrial, Study, Trial
-from tests.helpers.programs import Program
+from segmentation.tuning.study import RunningTrial, Study
 
 SPACE: Space = {
     "width": IntDistribution(8, 32, step=8),
@@ -34,36 +32,6 @@ def claiming(
 ) -> list[str]:
     options = [address, heartbeat, total, seconds, name]
     return [sys.executable, "-m", "tests.helpers.claiming", *map(str, options)]
-
-
-def kill_some(
-    program: Program, command: list[str], starters: int, kills: int, pause: tuple[float, float]
-) -> None:
-    """Start processes at once; kill one after each pause, and start another; let all end."""
-    generator = np.random.default_rng(0)
-    processes = [program.start(*command) for _ in range(starters)]
-    try:
-        for _ in range(kills):
-            time.sleep(generator.uniform(*pause))
-            victim = processes.pop(int(generator.integers(len(processes))))
-            victim.kill()
-            victim.communicate()
-            processes.append(program.start(*command))
-        for process in processes:
-            _, err = process.communicate(timeout=300)
-            assert process.returncode == 0, err
-    finally:
-        for process in processes:
-            process.kill()
-
-
-def assert_retried(trials: list[Trial]) -> None:
-    """Each lost trial was tried again, once, with its parameters."""
-    retried = [trial for trial in trials if "retry_of" in trial.user_attrs]
-    lost = [trial.number for trial in trials if trial.state == "lost"]
-    assert sorted(trial.user_attrs["retry_of"] for trial in retried) == lost
-    for trial in retried:
-        assert trial.params.items() >= trials[trial.user_attrs["retry_of"]].params.items()
 
 
 def main() -> None:

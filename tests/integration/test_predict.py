@@ -15,8 +15,6 @@ from segmentation.data.photo_folder import ENDINGS
 from tests.helpers.home import Home
 from tests.helpers.stopped import interrupt
 
-ORIENTATION = 0x0112
-
 
 def photo(discs: Path, position: int = 0) -> Image.Image:
     with Image.open(sorted((discs / "images").iterdir())[position]) as image:
@@ -26,7 +24,7 @@ def photo(discs: Path, position: int = 0) -> Image.Image:
 def turned(image: Image.Image, orientation: int) -> bytes:
     """A JPEG whose EXIF says how it is to be turned."""
     exif = Image.Exif()
-    exif[ORIENTATION] = orientation
+    exif[0x0112] = orientation
     stream = io.BytesIO()
     image.save(stream, "JPEG", exif=exif, quality=95)
     return stream.getvalue()
@@ -107,33 +105,6 @@ def test_each_photo_has_a_mask_of_its_own_size_under_its_own_name(
     for _ in range(2):
         done = home.entry("predict", images=album, output=inside, overwrite="true")
         assert "Predicting 8/8" in done.stdout
-
-
-def test_a_turned_photo_has_an_upright_mask(home: Home, discs: Path, tmp_path: Path) -> None:
-    upright = photo(discs)
-    album = tmp_path / "turned"
-    album.mkdir()
-    # What EXIF's 1 to 8 make upright, stored the other way round.
-    stored = {
-        1: upright,
-        2: upright.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
-        3: upright.transpose(Image.Transpose.ROTATE_180),
-        4: upright.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
-        5: upright.transpose(Image.Transpose.TRANSPOSE),
-        6: upright.transpose(Image.Transpose.ROTATE_90),
-        7: upright.transpose(Image.Transpose.TRANSVERSE),
-        8: upright.transpose(Image.Transpose.ROTATE_270),
-    }
-    for orientation, image in stored.items():
-        exif = Image.Exif()
-        exif[ORIENTATION] = orientation
-        image.save(album / f"{orientation}.png", exif=exif)  # PNG: no loss
-    done = home.entry("predict", images=album, output=tmp_path / "out")
-    assert done.returncode == 0, done.stderr
-    first = mask(tmp_path / "out" / "masks" / "1.png")
-    assert first.shape == upright.size[::-1]
-    for orientation in range(2, 9):
-        assert np.array_equal(mask(tmp_path / "out" / "masks" / f"{orientation}.png"), first)
 
 
 def test_a_single_file_and_mistakes(home: Home, album: Path, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import mlflow
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.helpers.home import Home
+from tests.helpers.png import MAGIC, RGB, chunk, header
 from tests.helpers.serving import Server, served_here
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # as errors they would be answers of the server
@@ -95,44 +95,10 @@ def test_run_lengths_and_another_threshold_on_request(
     assert strict.json()["predictions"][0]["pet_share"] < one["pet_share"]
 
 
-def test_png_webp_and_a_turned_jpeg(server: Server, photo: bytes) -> None:
-    with Image.open(io.BytesIO(photo)) as image:
-        upright = image.copy()
-    shares = []
-    for form, options in (("PNG", {}), ("WEBP", {"lossless": True}), ("JPEG", {"quality": 95})):
-        exif = Image.Exif()
-        exif[0x0112] = 6
-        stream = io.BytesIO()
-        upright.transpose(Image.Transpose.ROTATE_90).save(stream, form, exif=exif, **options)
-        (one,) = server.ask({"inputs": [text(stream.getvalue())]}).json()["predictions"]
-        mask = picture(base64.b64decode(one["mask"]))
-        assert mask.shape == upright.size[::-1]
-        shares.append(one["pet_share"])
-    assert max(shares) - min(shares) < 0.02
-
-
-def test_the_same_model_takes_photos_in_python(home: Home, photo: bytes) -> None:
-    mlflow.set_tracking_uri(home.store)
-    model = mlflow.pyfunc.load_model("models:/pet-unet@champion")
-    answer = model.predict(pd.DataFrame({"image": [photo]}))
-    assert np.array_equal(picture(answer["mask"][0]), expected(home, photo) * 255)
-
-
 def bomb(side: int = 100_000) -> bytes:
     """A PNG of so many by so many pixels in a few bytes."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        check = zlib.crc32(kind + data)
-        return len(data).to_bytes(4, "big") + kind + data + check.to_bytes(4, "big")
-
-    size = 2 * side.to_bytes(4, "big")
-    head = chunk(b"IHDR", size + bytes([8, 2, 0, 0, 0]))
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + head
-        + chunk(b"IDAT", zlib.compress(b"\0" * 99))
-        + chunk(b"IEND", b"")
-    )
+    pixels = chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
+    return MAGIC + header(side, side, 8, RGB) + pixels
 
 
 NAMED: dict[str, tuple[bytes, dict[str, str], str]] = {

@@ -55,7 +55,12 @@ def require_whole(server: TrackingServer) -> None:
     assert "challenger" in client.get_model_version("pet-unet", version.version).aliases
 
 
-def ride_out(program: Program, server: TrackingServer, pets: Path, seconds: float) -> None:
+@pytest.mark.parametrize(
+    "seconds", [pytest.param(8, marks=pytest.mark.slow), pytest.param(60, marks=pytest.mark.full)]
+)
+def test_a_server_that_is_away_for_a_while_loses_nothing(
+    program: Program, server: TrackingServer, pets: Path, seconds: float
+) -> None:
     def be_away() -> None:
         server.stop()
         time.sleep(seconds)
@@ -67,20 +72,6 @@ def ride_out(program: Program, server: TrackingServer, pets: Path, seconds: floa
     assert "Tracking: the store answers again, after " in done.stdout
     require_whole(server)
     assert not list((program.cache / "runs").iterdir())
-
-
-@pytest.mark.slow
-def test_a_server_that_is_away_for_a_while_loses_nothing(
-    program: Program, server: TrackingServer, pets: Path
-) -> None:
-    ride_out(program, server, pets, 8)
-
-
-@pytest.mark.full
-def test_a_server_that_is_away_for_a_minute_loses_nothing(
-    program: Program, server: TrackingServer, pets: Path
-) -> None:
-    ride_out(program, server, pets, 60)
 
 
 @pytest.mark.slow

@@ -11,11 +11,11 @@ import pytest
 from segmentation.tuning.storage import StudyLocation
 from segmentation.tuning.study import Study
 from tests.helpers import postgres
-from tests.helpers.claiming import assert_retried, claiming, kill_some, open_study
+from tests.helpers.claiming import claiming, open_study
 from tests.helpers.hosts import hosts
 from tests.helpers.programs import Program, entry_command, read_until, wait_until_gone
 from tests.helpers.servers import TrackingServer
-from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
+from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact, assert_retried, kill_some
 
 pytestmark = pytest.mark.slow
 

@@ -5,8 +5,9 @@ import time
 from pathlib import Path
 
 from segmentation.tuning.study import TRIES, RunningTrial
-from tests.helpers.claiming import assert_retried, claiming, kill_some, open_study
+from tests.helpers.claiming import claiming, open_study
 from tests.helpers.programs import Program
+from tests.helpers.studies import assert_retried, kill_some
 
 
 def value(trial: RunningTrial) -> float:

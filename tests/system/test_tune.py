@@ -75,9 +75,21 @@ def test_lost_trials_are_ended_and_the_search_goes_on(program: Program, pets: Pa
     assert_exact(searched, trials=4, confirmations=0)
 
 
-def kill_at_random_and_complete(program: Program, pets: Path, kills: int, seed: int) -> None:
-    """Kill a worker, the parent, or both, again and again; then let it complete."""
-    generator = np.random.default_rng(seed)
+def _works(process: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except psutil.Error:  # it has ended meanwhile
+        return False
+
+
+@pytest.mark.parametrize(
+    "kills", [pytest.param(3, marks=pytest.mark.slow), pytest.param(10, marks=pytest.mark.full)]
+)
+def test_what_is_killed_at_random_completes_exactly(
+    program: Program, pets: Path, kills: int
+) -> None:
+    """A worker, the parent, or both are killed, again and again."""
+    generator = np.random.default_rng(kills)
     options = {**TINY_SEARCH, "trials": str(2 * kills), "heartbeat": "1"}
     command = entry_command("tune", **options, data=pets)
     searched = Searched(program)
@@ -109,20 +121,3 @@ def kill_at_random_and_complete(program: Program, pets: Path, kills: int, seed: 
     done = program.entry("tune", **options, data=pets)
     assert done.returncode == 0, done.stderr
     assert_exact(searched, trials=2 * kills, confirmations=4)
-
-
-def _works(process: psutil.Process) -> bool:
-    try:
-        return "spawn_main" in " ".join(process.cmdline())
-    except psutil.Error:  # it has ended meanwhile
-        return False
-
-
-@pytest.mark.slow
-def test_what_is_killed_at_random_completes_exactly(program: Program, pets: Path) -> None:
-    kill_at_random_and_complete(program, pets, kills=3, seed=0)
-
-
-@pytest.mark.full
-def test_what_is_killed_ten_times_completes_exactly(program: Program, pets: Path) -> None:
-    kill_at_random_and_complete(program, pets, kills=10, seed=1)
