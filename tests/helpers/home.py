@@ -7,7 +7,7 @@ import mlflow
 from mlflow.entities import Run
 
 from tests.helpers.discs import SMALL
-from tests.helpers.programs import Program
+from tests.helpers.programs import Program, good
 
 _EPOCHS = 14
 
@@ -29,8 +29,7 @@ class Home(Program):
     @staticmethod
     def make(folder: Path, data: Path) -> None:
         program = Program(folder / "work", folder / "cache")
-        done = program.entry("train", **SMALL, epochs=_EPOCHS, data=data)
-        assert done.returncode == 0, done.stderr
+        done = good(program.entry("train", **SMALL, epochs=_EPOCHS, data=data))
         (folder / "out").write_text(done.stdout)
 
     @classmethod

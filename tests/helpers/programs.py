@@ -88,6 +88,12 @@ class Program:
         return self.run(*entry_command(name, **options))
 
 
+def good(done: "subprocess.CompletedProcess[str]") -> "subprocess.CompletedProcess[str]":
+    """Assert that a program came to a good end; return it."""
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 def entry_command(name: str, **options: object) -> list[str]:
     """Return the command line of an entry point, such as `tune`."""
     pairs = [(f"--{option.replace('_', '-')}", str(value)) for option, value in options.items()]

@@ -5,15 +5,14 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from tests.helpers.programs import Program
+from tests.helpers.programs import Program, good
 from tests.helpers.stopped import interrupt
 
 SMALL = {"train_images": "12", "val_images": "6", "image_size": "64", "repeats": "2", "widths": "4"}
 
 
 def test_every_suite_leaves_its_figures_in_a_run_of_its_own(program: Program, pets: Path) -> None:
-    done = program.entry("benchmark", **SMALL, sizes=32, data=pets)
-    assert done.returncode == 0, done.stderr
+    done = good(program.entry("benchmark", **SMALL, sizes=32, data=pets))
     client = mlflow.MlflowClient(program.store)
     runs = {run.info.run_name: run for run in client.search_runs(["0"])}
     parent, step, loop = (runs[f"benchmark{suite}"] for suite in ("", " step", " loop"))

@@ -7,12 +7,11 @@ import mlflow
 import pytest
 
 from tests.helpers.discs import SMALL
-from tests.helpers.programs import Program
+from tests.helpers.programs import Program, good
 
 
 def test_a_training_within_a_budget_logs_its_plan(program: Program, discs: Path) -> None:
-    done = program.entry("train", **SMALL, data=discs, budget="3s")
-    assert done.returncode == 0, done.stderr
+    done = good(program.entry("train", **SMALL, data=discs, budget="3s"))
     (planned,) = re.findall(r"^Budget: (\d+) epochs in 3 s of training$", done.stdout, re.M)
     (run,) = mlflow.MlflowClient(program.store).search_runs(["0"])
     assert run.data.params["training.epochs"] == planned
@@ -26,8 +25,7 @@ def test_a_training_within_a_budget_logs_its_plan(program: Program, discs: Path)
 
 
 def test_what_no_whole_epoch_fits_into_is_told_beforehand(program: Program, discs: Path) -> None:
-    done = program.entry("train", **SMALL, data=discs, budget="0.001s")
-    assert done.returncode == 0, done.stderr
+    done = good(program.entry("train", **SMALL, data=discs, budget="0.001s"))
     expected = (
         r"^Budget: 1 epoch in 0\.001 s of training, as near as whole epochs come.*about \d+ s"
     )

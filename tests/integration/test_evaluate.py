@@ -13,6 +13,7 @@ from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 
 from tests.helpers.discs import write_discs
 from tests.helpers.home import Home
+from tests.helpers.programs import good
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +31,7 @@ class Evaluated:
 
 @pytest.fixture(scope="module")
 def evaluated(home: Home) -> Evaluated:
-    done = home.entry("evaluate", data=home.data)
-    assert done.returncode == 0, done.stderr
+    done = good(home.entry("evaluate", data=home.data))
     assert "Score: Dice 0." in done.stdout
     assert "none of the 20 test images trained the model" in done.stdout
     (run_id,) = re.findall(r"/runs/(\w+)", done.stdout)
@@ -48,8 +48,7 @@ def test_its_figures_equal_scikit_learns_over_the_masks_that_predict_writes(
 ) -> None:
     data = evaluated.home.data
     names = _test_images(data)
-    done = evaluated.home.entry("predict", images=data / "images", output=tmp_path)
-    assert done.returncode == 0, done.stderr
+    good(evaluated.home.entry("predict", images=data / "images", output=tmp_path))
     scores: dict[str, list[float]] = {"dice": [], "iou": [], "accuracy": []}
     for name in names:
         with Image.open(tmp_path / "masks" / f"{name}.png") as mask:
@@ -105,8 +104,7 @@ def test_the_report_is_one_file_and_every_picture_is_there(evaluated: Evaluated)
 
 def test_on_the_validation_images_it_finds_what_training_found(evaluated: Evaluated) -> None:
     home = evaluated.home
-    done = home.entry("evaluate", data=home.data, split="val", model="models:/pet-unet/1")
-    assert done.returncode == 0, done.stderr
+    done = good(home.entry("evaluate", data=home.data, split="val", model="models:/pet-unet/1"))
     assert "6 chose its epoch" in done.stdout
     (run, *_) = home.client.search_runs(["0"], "params.`evaluation.split` = 'val'")
     best = home.training.data.metrics["best/dice"]

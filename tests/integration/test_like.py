@@ -10,7 +10,7 @@ from mlflow.entities import Run
 from segmentation.errors import ConfigError, DataError
 from segmentation.tracking.runs.differences import differences
 from segmentation.tracking.runs.rerun import LoggedTraining, find
-from tests.helpers.programs import TINY, Program, mlflow_run
+from tests.helpers.programs import TINY, Program, good, mlflow_run
 
 #: Of the earlier run; none of them is train's default.
 OWN = {"lr": "1e-3", "seed": "5", "ema": "0.9"}
@@ -20,8 +20,7 @@ class Lab:
     """A store with a finished training, and programs that use it."""
 
     def __init__(self, program: Program, data: Path) -> None:
-        done = program.entry("train", **TINY, **OWN, data=data, model_name="mine")
-        assert done.returncode == 0, done.stderr
+        good(program.entry("train", **TINY, **OWN, data=data, model_name="mine"))
         self.program, self.client = program, mlflow.MlflowClient(program.store)
         (self.earlier,) = self.runs()
 
@@ -53,8 +52,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, pets: Path) -> Lab:
 
 
 def test_a_run_is_repeated_to_the_last_digit(lab: Lab) -> None:
-    done = lab.program.entry("train", like=lab.id)
-    assert done.returncode == 0, done.stderr
+    done = good(lab.program.entry("train", like=lab.id))
     again, earlier = lab.runs()[0], lab.earlier
     assert again.data.tags["like"] == lab.id
     assert again.data.params == earlier.data.params
@@ -77,8 +75,7 @@ def test_a_run_is_repeated_to_the_last_digit(lab: Lab) -> None:
 def test_what_is_given_overrides_even_with_a_default_and_other_data_are_told(
     lab: Lab, own_pets: Path
 ) -> None:
-    done = lab.program.entry("train", like=lab.id, data=own_pets, lr="0.004", epochs="2")
-    assert done.returncode == 0, done.stderr
+    done = good(lab.program.entry("train", like=lab.id, data=own_pets, lr="0.004", epochs="2"))
     params = {**lab.earlier.data.params, "data.source": str(own_pets)}
     assert lab.runs()[0].data.params == {**params, "training.lr": "0.004", "training.epochs": "2"}
     assert "epochs=2 (it had 3), lr=0.004 (it had 0.001)" in done.stdout.splitlines()[0]
@@ -91,8 +88,7 @@ def test_what_is_given_overrides_even_with_a_default_and_other_data_are_told(
 def test_mlflow_run_takes_what_was_typed_for_it_and_nothing_else(lab: Lab) -> None:
     """MLflow's launcher passes on, and logs, the defaults of what was not typed too."""
     typed = ("--param-list=seed=0", "--param-list", "ema=0.5")
-    done = lab.program.run(*mlflow_run("train", like=lab.id, lr="0.004"), *typed)
-    assert done.returncode == 0, done.stderr
+    good(lab.program.run(*mlflow_run("train", like=lab.id, lr="0.004"), *typed))
     params = lab.runs()[0].data.params
     given = {"training.lr": "0.004", "training.seed": "0", "training.ema": "0.5"}
     assert {name: params[name] for name in lab.earlier.data.params} == {

@@ -13,7 +13,7 @@ from segmentation.data.oxford_pets import read_list
 from segmentation.data.splits import in_gate
 from tests.helpers.corpus import cases, write
 from tests.helpers.loopback import Server, archives_of
-from tests.helpers.programs import TINY, Program
+from tests.helpers.programs import TINY, Program, good
 
 ALL = TINY | {"train_images": "all", "val_images": "all", "epochs": "1"}
 
@@ -33,8 +33,7 @@ def test_download_verify_report_and_then_auto_takes_it(
     (run,) = mlflow.MlflowClient(program.store).search_runs(["0"])
     assert run.info.status == "FINISHED"
     assert run.data.metrics["data/trainval"] == 60
-    trained = program.entry("train", **TINY | {"epochs": "1"})
-    assert trained.returncode == 0, trained.stderr
+    trained = good(program.entry("train", **TINY | {"epochs": "1"}))
     assert trained.stdout.startswith("Data: Oxford-IIIT Pet, prepared in ")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from segmentation.evaluation.promotion_rule import LEVEL
 from tests.helpers.discs import SMALL, write_discs
-from tests.helpers.programs import Program
+from tests.helpers.programs import Program, good
 
 
 class Registry:
@@ -20,8 +20,9 @@ class Registry:
 
     def train(self, epochs: int, **options: object) -> str:
         """Train; return what was said of the champion."""
-        done = self.program.entry("train", **{**SMALL, "data": self.data, **options}, epochs=epochs)
-        assert done.returncode == 0, done.stderr
+        done = good(
+            self.program.entry("train", **{**SMALL, "data": self.data, **options}, epochs=epochs)
+        )
         return _decision(done.stdout)
 
     def champion(self) -> str:
@@ -62,8 +63,7 @@ def test_of_real_models_the_better_takes_over_and_the_worse_does_not(registry: R
     assert run.data.metrics["gate/images"] == len(_gate(registry.data)) >= 30
 
     force = {"model": "models:/pet-unet/3", "data": registry.data, "force": "true"}
-    done = registry.program.entry("promote", **force)
-    assert done.returncode == 0, done.stderr
+    done = good(registry.program.entry("promote", **force))
     assert "as `force` says" in _decision(done.stdout)
     assert registry.champion() == "3"
     assert str(client.get_model_version("pet-unet", "3").description).count("**Promotion.**") == 1
@@ -86,8 +86,9 @@ def test_of_real_models_the_better_takes_over_and_the_worse_does_not(registry: R
             shutil.rmtree(model.artifact_location)
         else:
             export.write_bytes(damage)
-        done = registry.program.entry("promote", model="models:/pet-unet/1", data=registry.data)
-        assert done.returncode == 0, done.stderr
+        done = good(
+            registry.program.entry("promote", model="models:/pet-unet/1", data=registry.data)
+        )
         assert "version 2 could not be judged" in _decision(done.stdout)
         assert registry.champion() == "2"
 

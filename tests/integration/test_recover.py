@@ -10,7 +10,7 @@ import pytest
 
 from segmentation.tracking.runs import stale
 from segmentation.tracking.runs.heartbeat import ProcessInfo, first_sign, this_host
-from tests.helpers.programs import PROJECT, Program
+from tests.helpers.programs import PROJECT, Program, good
 
 
 @pytest.fixture
@@ -36,13 +36,11 @@ def test_a_dead_training_is_ended_and_a_living_one_is_left_alone(program: Progra
     sleeper.kill()
     sleeper.wait()
     alive = begun(client)
-    listed = program.entry("recover", end="false")
-    assert listed.returncode == 0, listed.stderr
+    listed = good(program.entry("recover", end="false"))
     assert "; is to be ended" in listed.stdout
     assert listed.stdout.splitlines()[-1] == "Nothing was changed; say end=true to have it done"
     assert client.get_run(dead).info.status == "RUNNING"
-    done = program.entry("recover")
-    assert done.returncode == 0, done.stderr
+    done = good(program.entry("recover"))
     run = client.get_run(dead)
     assert run.info.status == "FAILED"
     assert f"process {sleeper.pid} of this machine is gone" in run.data.tags["failure"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from tests.helpers.programs import PROJECT, Program
+from tests.helpers.programs import PROJECT, Program, good
 from tests.helpers.stopped import SHORT, ended, interrupt, kept_epoch
 
 
@@ -43,8 +43,7 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
     sent = Path(client.download_artifacts(run_id, "checkpoint/latest", str(program.folder)))
     assert sent.read_bytes() == kept.read_bytes()
     kept.unlink()  # another machine has nothing but the store
-    done = program.entry("train", resume=run_id)
-    assert done.returncode == 0, done.stderr
+    done = good(program.entry("train", resume=run_id))
     assert re.search(r"Going on with w4 .*: epoch \d+ of it is (over|under way)", done.stdout)
     assert "checkpoint" not in [item.path for item in client.list_artifacts(run_id)]
     whole = Program(tmp_path / "whole", tmp_path / "cache of it")
@@ -69,8 +68,7 @@ def test_other_images_are_refused_and_the_own_ones_go_on_as_if_nothing_was(
     assert client.get_run(run_id).info.status == "FAILED"
     for file, content in before.items():
         file.write_bytes(content)
-    done = program.entry("train", resume=run_id)
-    assert done.returncode == 0, done.stderr
+    good(program.entry("train", resume=run_id))
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
     assert "failure" not in run.data.tags  # what was said of an end that was none
@@ -85,8 +83,7 @@ def test_a_budget_that_left_no_checkpoint_keeps_its_plan(program: Program, pets:
     shutil.rmtree(program.cache / "runs" / run_id)  # as a kill before the first checkpoint
     shutil.rmtree(Path(str(run.info.artifact_uri)) / "checkpoint")
     planned = str(json.loads(run.data.tags["settings"])["epochs"])
-    done = program.entry("train", resume=run_id)
-    assert done.returncode == 0, done.stderr
+    done = good(program.entry("train", resume=run_id))
     assert "it left no checkpoint, so from its beginning" in done.stdout
     first = re.search(r"^Epoch 1/(\d+) ", done.stdout, re.M)
     assert first is not None

@@ -16,7 +16,7 @@ from segmentation.config.fields import from_options
 from segmentation.config.shrink import ShrinkConfig
 from segmentation.tracking.retention import Item, find_items
 from segmentation.tracking.runs.run_folder import RunFolder
-from tests.helpers.programs import PROJECT, Program
+from tests.helpers.programs import PROJECT, Program, good
 from tests.helpers.servers import TrackingServer
 
 DAY = 86400.0
@@ -220,8 +220,7 @@ def test_it_says_what_can_go_and_deletes_it_when_asked(store: Store) -> None:
     database.close()
     for path in store.runs_folder.rglob("*"):
         os.utime(path, (time.time() - LATER,) * 2)
-    done = store.program.entry("shrink", versions="1")
-    assert done.returncode == 0, done.stderr
+    done = good(store.program.entry("shrink", versions="1"))
     lines = {line.split("  ")[0]: line.split() for line in done.stdout.splitlines()}
     assert [lines["versions"][1], lines["versions"][3]] == ["3", "2"]
     assert [lines["checkpoints"][1], lines["checkpoints"][3]] == ["1", "1"]

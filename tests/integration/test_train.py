@@ -13,7 +13,7 @@ from PIL import Image
 from segmentation.data.images.examples import binary_mask
 from segmentation.tracking.registry.loading import load_export
 from tests.helpers.home import Home
-from tests.helpers.programs import TINY, Program
+from tests.helpers.programs import TINY, Program, good
 
 
 def test_the_console_says_which_data_what_it_scored_and_what_to_type_next(home: Home) -> None:
@@ -133,8 +133,7 @@ def test_the_version_has_signature_description_tags_aliases_and_linked_metrics(
 def test_the_same_command_gives_the_same_figures(program: Program, pets: Path) -> None:
     results = []
     for workers in (0, 2):
-        done = program.entry("train", **TINY, data=pets, loader_workers=workers)
-        assert done.returncode == 0, done.stderr
+        done = good(program.entry("train", **TINY, data=pets, loader_workers=workers))
         results.append(next(line for line in done.stdout.splitlines() if "Score" in line))
     assert results[0] == results[1]
     runs = mlflow.MlflowClient(program.store).search_runs(["0"])

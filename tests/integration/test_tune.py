@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from segmentation.tracking.registry.loading import load
-from tests.helpers.programs import Program
+from tests.helpers.programs import Program, good
 from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
 
 OPTIONS = {**TINY_SEARCH, "workers": "1"}
@@ -26,8 +26,7 @@ class Tuned(Searched):
 def tuned(tmp_path_factory: pytest.TempPathFactory, pets: Path) -> Tuned:
     folder = tmp_path_factory.mktemp("tuned")
     program = Program(folder / "work", folder / "cache")
-    done = program.entry("tune", **OPTIONS, data=pets)
-    assert done.returncode == 0, done.stderr
+    done = good(program.entry("tune", **OPTIONS, data=pets))
     return Tuned(program=program, out=done.stdout, err=done.stderr)
 
 
@@ -40,8 +39,7 @@ def test_both_stores_hold_each_trial_once_and_the_same_command_again_adds_none(
     assert len(tuned.runs(study="small")) == 1 + 4 + 4
     # As under MLflow's launcher, which opens a run for every command.
     opened = tuned.client.create_run("0").info.run_id
-    again = tuned.program.entry_with("tune", {"MLFLOW_RUN_ID": opened}, **OPTIONS, data=pets)
-    assert again.returncode == 0, again.stderr
+    again = good(tuned.program.entry_with("tune", {"MLFLOW_RUN_ID": opened}, **OPTIONS, data=pets))
     assert "Going on with study small: 4 trials are done" in again.stdout
     assert tuned.out.splitlines()[-5:] == again.stdout.splitlines()[-5:]
     tags = tuned.client.get_run(opened).data.tags
@@ -157,8 +155,7 @@ def test_the_parents_page_is_worth_opening(tuned: Tuned) -> None:
 
 def test_shrinking_leaves_what_a_search_needs_to_go_on(tuned: Tuned) -> None:
     before = sorted(version.version for version in tuned.versions())
-    done = tuned.program.entry("shrink", versions=1, delete="true", caches="false")
-    assert done.returncode == 0, done.stderr
+    done = good(tuned.program.entry("shrink", versions=1, delete="true", caches="false"))
     assert "Nothing is left that can go" in done.stdout
     assert sorted(version.version for version in tuned.versions()) == before
 
@@ -166,8 +163,7 @@ def test_shrinking_leaves_what_a_search_needs_to_go_on(tuned: Tuned) -> None:
 def test_more_trials_and_less_to_keep(tuned: Tuned, pets: Path) -> None:
     """Last in this file: it changes the study."""
     options = {**OPTIONS, "trials": "6", "keep": "1", "data": pets}
-    done = tuned.program.entry("tune", **options)
-    assert done.returncode == 0, done.stderr
+    done = good(tuned.program.entry("tune", **options))
     assert sum(trial.counts for trial in tuned.trials()) == 6
     assert sum(line.startswith("Trial ") for line in done.stdout.splitlines()) == 2
     left = tuned.versions(purpose="trial")

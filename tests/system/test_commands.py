@@ -8,7 +8,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from tests.helpers.programs import PROJECT, TINY, Program, mlflow_run
+from tests.helpers.programs import PROJECT, TINY, Program, good, mlflow_run
 
 
 def test_help_and_wrong_parameters_need_neither_torch_nor_mlflow(program: Program) -> None:
@@ -29,8 +29,7 @@ def test_help_and_wrong_parameters_need_neither_torch_nor_mlflow(program: Progra
 def test_mlflow_run_trains_and_logs_what_was_typed_beside_what_it_means(
     program: Program, pets: Path
 ) -> None:
-    done = program.run(*mlflow_run("train", data=pets, **TINY, lr="1e-3"))
-    assert done.returncode == 0, done.stderr
+    done = good(program.run(*mlflow_run("train", data=pets, **TINY, lr="1e-3")))
     lines = done.stderr.splitlines()
     known = ("mlflow.projects", "mlflow.store.db")
     assert [line for line in lines if not any(name in line for name in known)] == []

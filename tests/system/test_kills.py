@@ -13,7 +13,14 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.helpers.programs import Program, entry_command, mlflow_run, read_until, wait_until_gone
+from tests.helpers.programs import (
+    Program,
+    entry_command,
+    good,
+    mlflow_run,
+    read_until,
+    wait_until_gone,
+)
 from tests.helpers.stopped import (
     OFTEN,
     SHORT,
@@ -31,8 +38,7 @@ FULL = pytest.mark.full
 def whole(tmp_path_factory: pytest.TempPathFactory, pets: Path) -> Ended:
     folder = tmp_path_factory.mktemp("whole")
     program = Program(folder / "work", folder / "cache")
-    done = program.entry_with("train", OFTEN, **SHORT, data=pets)
-    assert done.returncode == 0, done.stderr
+    good(program.entry_with("train", OFTEN, **SHORT, data=pets))
     assert not list((program.cache / "runs").glob("*"))
     return ended(program.store)
 
@@ -47,8 +53,7 @@ def resume(program: Program, whole: Ended, pets: Path) -> None:
     begun = (program.folder / "mlflow.db").exists()
     runs = mlflow.MlflowClient(program.store).search_runs(["0"]) if begun else []
     options = {"resume": runs[0].info.run_id} if runs else {**SHORT, "data": pets}
-    done = program.entry_with("train", OFTEN, **options)
-    assert done.returncode == 0, done.stderr
+    good(program.entry_with("train", OFTEN, **options))
     ended(program.store).require_same(whole)
 
 

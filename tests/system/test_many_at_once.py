@@ -14,7 +14,7 @@ from segmentation.tracking.logging.run_logger import RunLogger
 from segmentation.tracking.registry.loading import load
 from segmentation.tracking.runs.inputs import dataset
 from tests.helpers.discs import SMALL
-from tests.helpers.programs import TINY, Program, entry_command
+from tests.helpers.programs import TINY, Program, entry_command, good
 from tests.helpers.servers import TrackingServer
 from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
 
@@ -60,8 +60,7 @@ def test_of_two_that_are_promoted_at_once_the_better_is_champion(
 ) -> None:
     """Each that found no champion would be the first one, and the last of them would stay."""
     for epochs in (14, 5):
-        done = program.entry("train", **SMALL, epochs=epochs, data=discs)
-        assert done.returncode == 0, done.stderr
+        good(program.entry("train", **SMALL, epochs=epochs, data=discs))
     client = mlflow.MlflowClient(program.store)
     client.delete_registered_model_alias("pet-unet", "champion")
     commands = [entry_command("promote", model=f"models:/pet-unet/{n}", data=discs) for n in (1, 2)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from tests.helpers.programs import Program
+from tests.helpers.programs import Program, good
 from tests.helpers.servers import TrackingServer
 from tests.helpers.stopped import OFTEN, SHORT, once_there
 
@@ -88,11 +88,9 @@ def test_what_a_server_that_stays_away_did_not_get_is_delivered_later_and_regist
     assert away.returncode == 1
     assert "cannot be used" in away.stderr
     server.start()
-    listed = program.entry_with("recover", store, end="false")
-    assert listed.returncode == 0, listed.stderr
+    listed = good(program.entry_with("recover", store, end="false"))
     assert f"entries of run {folder.name} are to be delivered" in listed.stdout
-    done = program.entry_with("recover", store)
-    assert done.returncode == 0, done.stderr
+    done = good(program.entry_with("recover", store))
     assert f"entries of run {folder.name}; it is FINISHED" in done.stdout
     assert "Registered: models:/pet-unet/1, @challenger" in done.stdout
     require_whole(server)

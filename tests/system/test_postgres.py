@@ -13,7 +13,7 @@ from segmentation.tuning.study import Study
 from tests.helpers import postgres
 from tests.helpers.claiming import claiming, open_study
 from tests.helpers.hosts import hosts
-from tests.helpers.programs import Program, entry_command, read_until, wait_until_gone
+from tests.helpers.programs import Program, entry_command, good, read_until, wait_until_gone
 from tests.helpers.servers import TrackingServer
 from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact, assert_retried, kill_some
 
@@ -53,8 +53,7 @@ def test_recover_gives_back_what_a_dead_process_held_and_nothing_else(
         dead.communicate()
         recovered = entry_command("recover", storage=server, study="held")
         while True:  # as soon as six heartbeats are missing
-            done = program.run(*recovered)
-            assert done.returncode == 0, done.stderr
+            done = good(program.run(*recovered))
             if "held: 0 trials were lost" not in done.stdout:
                 break
             assert time.monotonic() < deadline

@@ -16,7 +16,7 @@ import pytest
 from segmentation.config.training import DataConfig
 from segmentation.data.oxford_pets import read_trainval
 from segmentation.data.splits import split
-from tests.helpers.programs import TINY, Program, entry_command, read_until, wait_until_gone
+from tests.helpers.programs import TINY, Program, entry_command, good, read_until, wait_until_gone
 from tests.helpers.stopped import OFTEN, SHORT
 
 pytestmark = pytest.mark.slow
@@ -35,8 +35,7 @@ def jobs(program: Program, number: int, pets: Path) -> list[dict[str, Any]]:
     if number > 1:
         torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={number}", "-m"]
         command[2:2] = torchrun
-    done = program.run(*command, OMP_NUM_THREADS="1")
-    assert done.returncode == 0, done.stderr
+    good(program.run(*command, OMP_NUM_THREADS="1"))
     return [json.loads((out / f"{rank}.json").read_text()) for rank in range(number)]
 
 
@@ -69,8 +68,7 @@ def test_a_training_by_two_processes_is_one_run_with_a_curve_like_that_of_one(
     one = Program(tmp_path / "one", tmp_path / "cache of one")
     two = Program(tmp_path / "two", tmp_path / "cache of two")
     assert one.entry("train", **TINY, **FP32, data=pets).returncode == 0
-    done = two.process("train", **TINY, **FP32, data=pets, processes=2)
-    assert done.returncode == 0, done.stderr
+    done = good(two.process("train", **TINY, **FP32, data=pets, processes=2))
     assert done.stdout.count("Score:") == 1
     assert "images by 2 processes" in done.stdout
     assert "one process with all threads is often faster" in done.stdout
@@ -176,7 +174,8 @@ def test_ctrl_c_ends_all_of_them_and_one_process_can_go_on(program: Program, pet
 
 
 def test_a_budget_is_agreed_upon(program: Program, pets: Path) -> None:
-    done = program.process("train", **{**TINY, "epochs": 1}, data=pets, processes=2, budget="4s")
-    assert done.returncode == 0, done.stderr
+    done = good(
+        program.process("train", **{**TINY, "epochs": 1}, data=pets, processes=2, budget="4s")
+    )
     assert "Budget: " in done.stdout
     assert len(curve(program, "val/dice")) > 1

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.helpers.home import Home
-from tests.helpers.programs import readme_code
+from tests.helpers.programs import good, readme_code
 from tests.helpers.serving import served
 
 
@@ -28,8 +28,7 @@ def test_the_readmes_clients_work(home: Home, tmp_path: Path) -> None:
             )
             assert done.returncode == 0, done.stderr
             outputs.append(done.stdout)
-    done = home.entry("predict", images=tmp_path / "photo.jpg", output=tmp_path / "predicted")
-    assert done.returncode == 0, done.stderr
+    done = good(home.entry("predict", images=tmp_path / "photo.jpg", output=tmp_path / "predicted"))
     answered, predicted = (
         np.array(Image.open(tmp_path / name)) for name in ("mask.png", "predicted/masks/photo.png")
     )

@@ -9,7 +9,7 @@ import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
 
-from tests.helpers.programs import TINY, Program
+from tests.helpers.programs import TINY, Program, good
 from tests.helpers.stopped import OFTEN, SHORT, interrupt
 from tests.helpers.studies import TINY_SEARCH
 from tests.helpers.team import RECIPE, Team, team_server
@@ -26,8 +26,7 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
         code = recipe_code("create_user").replace("http://127.0.0.1:5000", one.uri)
         code = code.replace("at least twelve characters", PASSWORD)
         admin = Program(folder, folder / "cache")
-        done = admin.run(sys.executable, "-c", code, **one.variables())
-        assert done.returncode == 0, done.stderr
+        good(admin.run(sys.executable, "-c", code, **one.variables()))
         yield one
 
 
@@ -50,8 +49,7 @@ def test_who_has_one_trains_searches_and_loads_what_others_have_trained(
     done = program.entry_with("train", own, **TINY, data=pets)
     assert done.returncode == 0, done.stderr
     search = {**TINY_SEARCH, "storage": team.studies}
-    searched = program.entry_with("tune", own, **search, data=pets)
-    assert searched.returncode == 0, searched.stderr
+    good(program.entry_with("tune", own, **search, data=pets))
     for name, value in own.items():
         monkeypatch.setenv(name, value)
     client = mlflow.MlflowClient(team.uri)
@@ -63,8 +61,7 @@ def test_who_has_one_trains_searches_and_loads_what_others_have_trained(
     # From another folder, where nothing of that training lies.
     load = f"import mlflow; mlflow.pytorch.load_model('models:/pet-unet/{version.version}')"
     elsewhere = Program(program.folder.parent / "elsewhere", program.cache)
-    loaded = elsewhere.run(sys.executable, "-c", load, **own)
-    assert loaded.returncode == 0, loaded.stderr
+    good(elsewhere.run(sys.executable, "-c", load, **own))
 
 
 def test_who_may_not_delete_still_comes_to_a_good_end(
@@ -75,8 +72,7 @@ def test_who_may_not_delete_still_comes_to_a_good_end(
     kept = program.cache / "runs" / "*" / "checkpoint"
     stopped = interrupt(program, "train", kept, {**SHORT, "data": pets}, variables=OFTEN | own)
     (run_id,) = re.findall(r"resume=(\w+)", stopped.stdout)
-    done = program.entry_with("train", own, resume=run_id)
-    assert done.returncode == 0, done.stderr
+    done = good(program.entry_with("train", own, resume=run_id))
     assert "Note: the run's artifacts still hold the last checkpoint (" in done.stdout
     assert done.stderr == ""
 
@@ -90,14 +86,11 @@ def test_a_model_moves_there_from_a_store_of_ones_own(
         monkeypatch.setenv(name, value)
     asked = "\nmlflow.pytorch.load_model(f'models:/pet-unet/{moved.version}')\nprint(moved.version)"
     own = team.variables(NAME, PASSWORD)
-    done = home.run(sys.executable, "-c", code + asked, **own)
-    assert done.returncode == 0, done.stderr
+    done = good(home.run(sys.executable, "-c", code + asked, **own))
     version = done.stdout.split()[-1]
     model = f"models:/pet-unet/{version}"
-    promoted = home.entry_with("promote", own, model=model, data=discs)
-    assert promoted.returncode == 0, promoted.stderr
-    evaluated = home.entry_with("evaluate", own, model=model, data=discs, split="gate")
-    assert evaluated.returncode == 0, evaluated.stderr
+    good(home.entry_with("promote", own, model=model, data=discs))
+    good(home.entry_with("evaluate", own, model=model, data=discs, split="gate"))
     found = mlflow.MlflowClient(team.uri).get_model_version("pet-unet", version)
     run = mlflow.MlflowClient(team.uri).get_run(str(found.run_id))
     assert home.store in run.data.tags["mlflow.note.content"]

@@ -8,7 +8,14 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.helpers.programs import PROJECT, Program, entry_command, read_until, wait_until_gone
+from tests.helpers.programs import (
+    PROJECT,
+    Program,
+    entry_command,
+    good,
+    read_until,
+    wait_until_gone,
+)
 from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
 
 
@@ -39,8 +46,7 @@ def test_ctrl_c_ends_everything_and_the_same_command_goes_on(
     searched = Searched(program)
     assert {run.info.status for run in searched.runs()} <= {"FINISHED", "KILLED", "FAILED"}
     assert searched.parent().info.status == "KILLED"
-    done = program.entry("tune", **options, data=pets)
-    assert done.returncode == 0, done.stderr
+    good(program.entry("tune", **options, data=pets))
     assert_exact(searched, trials=4, confirmations=0)
 
 
@@ -63,15 +69,13 @@ def test_lost_trials_are_ended_and_the_search_goes_on(program: Program, pets: Pa
         process.communicate()
     deadline = time.monotonic() + 120
     while True:  # workers that are left behind end by themselves
-        done = program.entry("recover")
-        assert done.returncode == 0, done.stderr
+        done = good(program.entry("recover"))
         if "left alone" not in done.stdout:
             break
         assert time.monotonic() < deadline
     assert {run.info.status for run in searched.runs()} <= {"FINISHED", "KILLED", "FAILED"}
     assert not any(trial.state == "running" for trial in searched.trials())
-    finished = program.entry("tune", **options, data=pets)
-    assert finished.returncode == 0, finished.stderr
+    good(program.entry("tune", **options, data=pets))
     assert_exact(searched, trials=4, confirmations=0)
 
 
@@ -118,6 +122,5 @@ def test_what_is_killed_at_random_completes_exactly(
             wait_until_gone(workers)  # those left behind end by themselves
         finally:
             process.kill()
-    done = program.entry("tune", **options, data=pets)
-    assert done.returncode == 0, done.stderr
+    good(program.entry("tune", **options, data=pets))
     assert_exact(searched, trials=2 * kills, confirmations=4)

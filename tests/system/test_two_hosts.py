@@ -11,7 +11,7 @@ import mlflow
 import pytest
 
 from tests.helpers.hosts import Host, hosts
-from tests.helpers.programs import TINY, Program, entry_command, read_until, readme_code
+from tests.helpers.programs import TINY, Program, entry_command, good, read_until, readme_code
 from tests.helpers.stopped import OFTEN, SHORT
 from tests.system.test_process_group import FP32, LOSSES, TOLERANCE, curve, wait_for_epoch
 
@@ -58,8 +58,7 @@ def test_two_machines_train_one_model_with_the_curve_of_one(
     tmp_path: Path, pets: Path, two: list[Host]
 ) -> None:
     one = Program(tmp_path / "one", tmp_path / "cache")
-    done = one.entry("train", **TINY, **FP32, data=pets)
-    assert done.returncode == 0, done.stderr
+    good(one.entry("train", **TINY, **FP32, data=pets))
     both = Program(tmp_path / "both", tmp_path / "caches")
     parts = [start(both, host, two[0], {**TINY, **FP32, "data": pets}, "curve") for host in two]
     ends = [part.communicate(timeout=300) for part in parts]
