@@ -12,10 +12,12 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from segmentation.errors import PetsegError, TrainingError, explain
+from segmentation.runtime.signals import StopSignal
 from segmentation.utils.environment import environment
 
 _MAX_DEATHS = 10  # in a row, without a message in between
 _GRACE_PERIOD = 30.0  # seconds to end in
+_POLL = 0.5  # seconds between looks whether the user stops it
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -48,19 +50,29 @@ class WorkerPool:
 
         Raises:
             PetsegError: one of them ended with it, or they die again and again.
+            KeyboardInterrupt: the user has stopped it. Noted until then: Python loses one that is
+                raised while it removes an object, as it does all the time in a database's driver.
         """
-        try:
-            for _ in range(self._number):
-                self._start()
-            while self._connections:
-                ready = wait(
-                    [*self._connections.values(), *(p.sentinel for p in self._connections)]
-                )
-                for process, connection in list(self._connections.items()):
-                    if connection in ready or process.sentinel in ready:
-                        self._attend(process, connection, on_message, on_death)
-        finally:
-            self._end_all()
+        stop = StopSignal()
+        with stop.defer():
+            try:
+                for _ in range(self._number):
+                    self._start()
+                while self._connections:
+                    self._attend_all(on_message, on_death)
+                    if stop.requested:
+                        raise KeyboardInterrupt
+            finally:
+                self._end_all()
+
+    def _attend_all(
+        self, on_message: Callable[[Any], None], on_death: Callable[[str], None]
+    ) -> None:
+        sentinels = [process.sentinel for process in self._connections]
+        ready = wait([*self._connections.values(), *sentinels], _POLL)
+        for process, connection in list(self._connections.items()):
+            if connection in ready or process.sentinel in ready:
+                self._attend(process, connection, on_message, on_death)
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
