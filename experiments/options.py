@@ -89,7 +89,6 @@ def differing(context: click.Context) -> dict[str, Any]:
 def _adding(
     settings: Iterable[Setting], metavar: str = "", defaults: dict[str, str] | None = None
 ) -> Callable[[Command], Command]:
-    """Return the decorator that adds an option for each setting."""
     options = list(settings)
 
     def add(command: Command) -> Command:

@@ -79,7 +79,6 @@ class BatchLoader:
     def __init__(
         self, train: SplitDataset, val: SplitDataset, config: TrainingConfig, shard: Shard = FULL
     ) -> None:
-        """Prepare to hand out this shard of batches; processes start with the first epoch."""
         self.train_size, self.val_size = len(train), len(val)
         self.batch_size = config.batch_size
         #: Height and width of the images, in pixels.

@@ -17,7 +17,7 @@ MOST_THUMBNAILS = 300
 
 @dataclasses.dataclass(frozen=True)
 class _Drawing:
-    """One image at one size, see `figures.panel`."""
+    """One image at one size, see `pictures.panel`."""
 
     id: str
     dice: float
@@ -26,15 +26,14 @@ class _Drawing:
 
 
 class Gallery:
-    """Collects pictures of scored images, of no more than it will show."""
+    """Collects pictures of scored images, of no more than it will show.
+
+    Args:
+        examples: draw the random dozen from these, always the same of the same examples.
+        thumbnails: whether thumbnails are wanted.
+    """
 
     def __init__(self, examples: Sequence[Example] = (), *, thumbnails: bool = True) -> None:
-        """Collect nothing yet.
-
-        Args:
-            examples: draw the random dozen from these, always the same of the same examples.
-            thumbnails: whether thumbnails are wanted.
-        """
         names = sorted(example.id for example in examples)
         lots = np.random.default_rng(0).permutation(len(names))
         self._lots = dict(zip(names, lots.tolist(), strict=True))

@@ -113,7 +113,6 @@ def _keep_memory() -> None:
 
 
 def _device(name: str) -> torch.device:
-    """Find the device."""
     there = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),

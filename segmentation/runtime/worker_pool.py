@@ -22,19 +22,18 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class WorkerPool:
-    """Some processes that run one function until it returns."""
+    """Some processes that run one function until it returns.
+
+    Args:
+        number: of processes at once.
+        threads: of each process.
+        function: called as `function(send, *arguments)`; it and they must be picklable.
+        *arguments: passed on.
+    """
 
     def __init__(
         self, number: int, threads: int, function: Callable[..., None], *arguments: Any
     ) -> None:
-        """Say what is to be run.
-
-        Args:
-            number: of processes at once.
-            threads: of each process.
-            function: called as `function(send, *arguments)`; it and they must be picklable.
-            *arguments: passed on.
-        """
         self._number, self._threads = number, threads
         self._target = (function, arguments)
         self._connections: dict[SpawnProcess, Connection] = {}

@@ -1,1 +1,1 @@
-"""The only room that knows MLflow: runs, their metrics and pictures, registered models."""
+"""The only package that imports MLflow: runs, their metrics and pictures, registered models."""

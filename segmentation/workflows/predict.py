@@ -176,7 +176,6 @@ def _rows(model: Model, batch: Sequence[PhotoTask], options: PredictOptions) -> 
 def _write(
     task: PhotoTask, probability: NDArray[np.float32], content: bytes, options: PredictOptions
 ) -> _Row:
-    """Write what is wanted of one photo."""
     mask = probability > options.threshold
     contents = [mask_png(mask)]
     if options.overlays:  # decoded once more: kept, a batch of large photos would take gigabytes

@@ -16,11 +16,8 @@ TRAINVAL, TEST = 240, 60
 
 def synthetic_folder() -> Path:
     """Return where the sample is, drawing it there the first time (some seconds)."""
-
-    def draw_all(folder: Path) -> None:
-        write_dataset(folder, TRAINVAL, TEST, seed=0)
-
-    return create_once(cache_folder() / f"synthetic-{_VERSION}", draw_all)
+    folder = cache_folder() / f"synthetic-{_VERSION}"
+    return create_once(folder, lambda stage: write_dataset(stage, TRAINVAL, TEST, seed=0))
 
 
 def write_dataset(folder: Path, trainval: int, test: int, seed: int) -> None:

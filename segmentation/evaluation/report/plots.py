@@ -15,7 +15,7 @@ from segmentation.evaluation.analysis import Analysis, Slice
 from segmentation.evaluation.report.report import counted, split_images
 from segmentation.evaluation.scoring import THRESHOLD
 
-# Okabe and Ito's colors, as in `figures`.
+# Okabe and Ito's colors, as in `pictures`.
 _BLUE, _ORANGE, _RED, _GRAY = "#0072b2", "#e69f00", "#d55e00", "#767676"
 _BY_SPECIES = {"cat": (_ORANGE, "o"), "dog": (_BLUE, "s")}
 #: More rows would be taller than what a picture may be.

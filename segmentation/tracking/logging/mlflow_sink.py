@@ -49,18 +49,16 @@ class MlflowSink:
     An entry of an outbox may have arrived before: an earlier process was killed, or a server's
     answer was lost. What MLflow would take twice (metrics, images and tables) is then looked for
     first.
+
+    Args:
+        run_id: MLflow's.
+        log_model: see `LogModel`; None where no model will be logged.
+        careful: whether an earlier process may have delivered something.
     """
 
     def __init__(
         self, run_id: str, log_model: LogModel | None = None, *, careful: bool = False
     ) -> None:
-        """Look at nothing yet.
-
-        Args:
-            run_id: MLflow's.
-            log_model: see `LogModel`; None where no model will be logged.
-            careful: whether an earlier process may have delivered something.
-        """
         self._run_id, self._log_model, self._careful = run_id, log_model, careful
         self._client = mlflow.MlflowClient()
         self._steps: dict[str, set[int]] = {}

@@ -7,7 +7,14 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 
 class MachineWatch(SystemMetricsMonitor):
-    """MLflow's monitor, but for where its metrics go: a store that is away must not end it."""
+    """MLflow's monitor, but for where its metrics go: a store that is away must not end it.
+
+    Args:
+        run_id: MLflow's.
+        log: takes the metrics of one step.
+        next_step: of a run that goes on, the first step that no waiting metric has; the store is
+            asked for its own, too.
+    """
 
     def __init__(
         self,
@@ -15,14 +22,6 @@ class MachineWatch(SystemMetricsMonitor):
         log: Callable[[Mapping[str, float], int], None],
         next_step: int | None = None,
     ) -> None:
-        """Watch nothing yet.
-
-        Args:
-            run_id: MLflow's.
-            log: takes the metrics of one step.
-            next_step: of a run that goes on, the first step that no waiting metric has; the
-                store is asked for its own, too.
-        """
         super().__init__(run_id, resume_logging=next_step is not None)  # type: ignore[no-untyped-call]
         self._log = log
         self._logging_step = max(self._logging_step, next_step or 0)

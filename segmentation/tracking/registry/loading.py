@@ -155,7 +155,6 @@ def _version(uri: str) -> ModelVersion | None:
 
 
 def _model_error(uri: str, error: Exception) -> ModelError:
-    """Say what is wrong with an address."""
     text, uri = str(error), mask_password(uri)
     if "pickle" in text.lower() and _ALLOW_PICKLE in text:
         return ModelError(

@@ -25,14 +25,12 @@ class RunFolder:
         path: of the folder.
         checkpoint: of its checkpoint.
         outbox: of the folder with what is not uploaded yet.
+
+    Raises:
+        ConfigError: `run_id` is no id of MLflow's.
     """
 
     def __init__(self, run_id: str) -> None:
-        """Look at nothing yet.
-
-        Raises:
-            ConfigError: it is no id of MLflow's.
-        """
         self.run_id, self.path = run_id, run_folder(run_id)
         self.checkpoint, self.outbox = self.path / "checkpoint", self.path / "outbox"
 
