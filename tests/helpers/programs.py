@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
@@ -120,12 +120,16 @@ def read_until(process: "subprocess.Popen[str]", beginning: str) -> None:
         assert process.poll() is None
 
 
-def wait_until_gone(processes: list[psutil.Process], seconds: float = 60) -> None:
-    """Wait until none of them runs; one whose parent has not asked for its end counts as gone."""
+def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
-    while left := [process for process in processes if _runs(process)]:
-        assert time.monotonic() < deadline, f"still running: {left}"
-        time.sleep(0.05)
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def wait_until_gone(processes: list[psutil.Process]) -> None:
+    """Wait until none of them runs; one whose parent has not asked for its end counts as gone."""
+    wait_until(lambda: not any(_runs(process) for process in processes), 60)
 
 
 def _runs(process: psutil.Process) -> bool:

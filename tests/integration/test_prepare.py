@@ -37,18 +37,6 @@ def test_download_verify_report_and_then_auto_takes_it(
     assert trained.stdout.startswith("Data: Oxford-IIIT Pet, prepared in ")
 
 
-def test_prepare_names_every_offender_and_no_other(tmp_path: Path, program: Program) -> None:
-    made = cases()
-    write(tmp_path / "pets", made)
-    done = program.entry("prepare", data=tmp_path / "pets")
-    assert done.returncode == 1, done.stderr
-    refused = sum(bool(case.refusals) for case in made)
-    assert f"problems:  {refused}\n" in done.stdout
-    assert f"\nError: {refused} of the listed examples cannot be used" in f"\n{done.stderr}"
-    lines = done.stdout.splitlines()
-    assert [text for case in made if (text := case.misnamed(lines))] == []
-
-
 def test_train_stops_with_all_offenders_or_leaves_them_out(
     tmp_path: Path, program: Program
 ) -> None:

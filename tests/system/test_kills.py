@@ -19,6 +19,7 @@ from tests.helpers.programs import (
     good,
     mlflow_run,
     read_until,
+    wait_until,
     wait_until_gone,
 )
 from tests.helpers.stopped import (
@@ -120,9 +121,7 @@ def test_killed_at_a_place_it_ends_as_if_it_never_was(
     program: Program, whole: Ended, command: list[str], pets: Path, place: str
 ) -> None:
     def wait() -> None:
-        deadline = time.monotonic() + 120
-        while not list(program.folder.parent.glob(PLACES[place])):
-            assert time.monotonic() < deadline
+        wait_until(lambda: list(program.folder.parent.glob(PLACES[place])))
         time.sleep(np.random.default_rng(len(place)).uniform(0, 0.05))
 
     kill(program, command, wait)

@@ -1,7 +1,6 @@
 """One study for several machines: real PostgreSQL, real processes, one of them killed."""
 
 import contextlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,14 @@ from segmentation.tuning.study import Study
 from tests.helpers import postgres
 from tests.helpers.claiming import claiming, open_study
 from tests.helpers.hosts import hosts
-from tests.helpers.programs import Program, entry_command, good, read_until, wait_until_gone
+from tests.helpers.programs import (
+    Program,
+    entry_command,
+    good,
+    read_until,
+    wait_until,
+    wait_until_gone,
+)
 from tests.helpers.servers import TrackingServer
 from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact, assert_retried, kill_some
 
@@ -45,19 +51,14 @@ def test_recover_gives_back_what_a_dead_process_held_and_nothing_else(
     study.require_settings({"heartbeat": 1})
     dead, alive = (program.start(*claiming(server, 2, 600, name="held")) for _ in range(2))
     try:
-        deadline = time.monotonic() + 120
-        while sum(trial.state == "running" for trial in study.trials()) < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until(lambda: sum(trial.state == "running" for trial in study.trials()) == 2)
         dead.kill()
         dead.communicate()
         recovered = entry_command("recover", storage=server, study="held")
-        while True:  # as soon as six heartbeats are missing
-            done = good(program.run(*recovered))
-            if "held: 0 trials were lost" not in done.stdout:
-                break
-            assert time.monotonic() < deadline
-        assert "Study:  held: 1 trials were lost, to be tried again; 1 alive" in done.stdout
+        told = "held: 0 trials were lost"
+        while "held: 0 trials were lost" in told:  # until six heartbeats are missing
+            told = good(program.run(*recovered)).stdout
+        assert "Study:  held: 1 trials were lost, to be tried again; 1 alive" in told
         assert sorted(t.state for t in study.trials()) == ["lost", "running", "waiting"]
         assert alive.poll() is None
     finally:

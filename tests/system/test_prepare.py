@@ -1,8 +1,6 @@
 """`prepare` as a program: killed in the middle, twice at once, on a terminal of few letters."""
 
 import os
-import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import mlflow
 import pytest
 
 from tests.helpers.loopback import Server, archives_of
-from tests.helpers.programs import TINY, Program, entry_command
+from tests.helpers.programs import TINY, Program, entry_command, wait_until
 
 
 @pytest.fixture
@@ -27,12 +25,8 @@ def is_whole(program: Program) -> bool:
 def test_a_download_killed_half_way_does_not_look_whole(server: Server, program: Program) -> None:
     server.behavior = "dawdle"
     process = program.start(*server.command())
-    deadline = time.monotonic() + 60
-    while not list(program.cache.glob(".*partial*/root/oxford-iiit-pet/*.gz*")):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.1)
-    os.kill(process.pid, signal.SIGKILL)
+    wait_until(lambda: list(program.cache.glob(".*partial*/root/oxford-iiit-pet/*.gz*")))
+    process.kill()
     process.communicate()
     assert not is_whole(program)
     server.behavior = "good"

@@ -5,7 +5,6 @@ import itertools
 import json
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,15 @@ import pytest
 from segmentation.config.training import DataConfig
 from segmentation.data.oxford_pets import read_trainval
 from segmentation.data.splits import split
-from tests.helpers.programs import TINY, Program, entry_command, good, read_until, wait_until_gone
+from tests.helpers.programs import (
+    TINY,
+    Program,
+    entry_command,
+    good,
+    read_until,
+    wait_until,
+    wait_until_gone,
+)
 from tests.helpers.stopped import OFTEN, SHORT
 
 pytestmark = pytest.mark.slow
@@ -100,10 +107,7 @@ def process_of_rank(parent: psutil.Process, rank: int) -> psutil.Process:
 
 def wait_for_epoch(program: Program, least: int) -> None:
     """Wait until the store has a figure of that epoch."""
-    deadline = time.monotonic() + 120
-    while not any(step >= least for step, _ in curve(program, "val/dice")):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: any(step >= least for step, _ in curve(program, "val/dice")))
 
 
 @pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.full)])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from segmentation.tuning.study import TRIES, RunningTrial
 from tests.helpers.claiming import claiming, open_study
-from tests.helpers.programs import Program
+from tests.helpers.programs import Program, wait_until
 from tests.helpers.studies import assert_retried, kill_some
 
 
@@ -34,16 +34,11 @@ def test_what_lives_keeps_its_trial_and_what_hangs_too_long_loses_it(
     study = open_study(str(tmp_path / "shared.db"))
     process = program.start(*claiming(study.location.address, 1, 9))
     try:
-        while not any(trial.state == "running" for trial in study.trials()):
-            assert process.poll() is None
-            time.sleep(0.05)
+        wait_until(lambda: any(trial.state == "running" for trial in study.trials()))
         time.sleep(7.5)  # longer than its heartbeats may be missing
         assert study.run_next(1, value) is None
         process.send_signal(signal.SIGSTOP)
-        deadline = time.monotonic() + 60
-        while study.run_next(1, value) is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        wait_until(lambda: study.run_next(1, value))
         process.send_signal(signal.SIGCONT)  # its end comes too late, and is not told
         out, err = process.communicate(timeout=60)
         assert (process.returncode, out) == (0, "0 lost\n"), err

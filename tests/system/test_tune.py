@@ -14,6 +14,7 @@ from tests.helpers.programs import (
     entry_command,
     good,
     read_until,
+    wait_until,
     wait_until_gone,
 )
 from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
@@ -57,22 +58,15 @@ def test_lost_trials_are_ended_and_the_search_goes_on(program: Program, pets: Pa
     process = program.start(*entry_command("tune", **options, data=pets))
     searched = Searched(program)
     try:
-        deadline = time.monotonic() + 120
-        while not (program.folder / "studies").exists() or not any(
-            trial.state == "running" and "run" in trial.user_attrs for trial in searched.trials()
-        ):
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-            time.sleep(0.1)
+        wait_until(lambda: (program.folder / "studies").exists())
+        wait_until(
+            lambda: any(t.state == "running" and "run" in t.user_attrs for t in searched.trials())
+        )
     finally:
         process.kill()
         process.communicate()
-    deadline = time.monotonic() + 120
-    while True:  # workers that are left behind end by themselves
-        done = good(program.entry("recover"))
-        if "left alone" not in done.stdout:
-            break
-        assert time.monotonic() < deadline
+    # Workers that are left behind end by themselves.
+    wait_until(lambda: "left alone" not in good(program.entry("recover")).stdout)
     assert {run.info.status for run in searched.runs()} <= {"FINISHED", "KILLED", "FAILED"}
     assert not any(trial.state == "running" for trial in searched.trials())
     good(program.entry("tune", **options, data=pets))
