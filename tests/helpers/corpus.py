@@ -140,7 +140,7 @@ def _used_photos() -> Iterator[tuple[str, Found]]:
         yield kind, Found(content=content, pixels=_shown(content))
     content = saved(Image.fromarray(PHOTO).convert("CMYK"), "JPEG", quality=95)
     with Image.open(io.BytesIO(content)) as image:
-        inks = np.array(image).astype(int)  # each colour takes away light, and black takes all
+        inks = np.array(image).astype(int)  # each color takes away light, and black takes all
     light = (255 - inks[..., :3]) * (255 - inks[..., 3:]) / 255
     yield "JPEG, CMYK", Found(content=content, pixels=light.round().astype(np.uint8), near=1)
     exif = Image.Exif()

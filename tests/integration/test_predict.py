@@ -82,10 +82,10 @@ def test_each_photo_has_a_mask_of_its_own_size_under_its_own_name(
         assert (int(row["width"]), int(row["height"])) == size == pixels.shape[::-1]
         assert set(np.unique(pixels)) == {0, 255}
         assert float(row["pet_share"]) == pytest.approx((pixels == 255).mean(), abs=1e-6)
-        grey = mask(output / row["mask"].replace("masks", "probabilities", 1))
+        gray = mask(output / row["mask"].replace("masks", "probabilities", 1))
         assert np.array_equal(
-            pixels[np.abs(grey.astype(int) - 127.5) > 1] == 255,
-            grey[np.abs(grey.astype(int) - 127.5) > 1] > 127,
+            pixels[np.abs(gray.astype(int) - 127.5) > 1] == 255,
+            gray[np.abs(gray.astype(int) - 127.5) > 1] > 127,
         )
         # It finds what is there: a disc, which the trimap has.
         trimaps = sorted((discs / "annotations" / "trimaps").iterdir())

@@ -1,4 +1,4 @@
-"""The drawn sample: the same for everybody, in the real layout, and not to be had by colour."""
+"""The drawn sample: the same for everybody, in the real layout, and not to be had by color."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def test_it_passes_the_verification_that_real_data_must_pass(pets: Path) -> None
     assert species == {"cat", "dog"}
 
 
-def test_no_threshold_on_colour_finds_the_pet(pets: Path) -> None:
+def test_no_threshold_on_color_finds_the_pet(pets: Path) -> None:
     pixels, truths = [], []
     for example in read_list(pets, "trainval"):
         photo = np.asarray(Image.open(example.image), dtype=int)

@@ -6,7 +6,7 @@ import pytest
 from segmentation.evaluation.pictures import panel, progress, sheet
 
 
-def test_colours_tell_hits_from_false_and_missed_pixels() -> None:
+def test_colors_tell_hits_from_false_and_missed_pixels() -> None:
     image = np.zeros((40, 40, 3), np.uint8)
     mask, said = np.zeros((40, 40), bool), np.zeros((40, 40), bool)
     mask[:, 10:30], said[:, 20:40] = True, True

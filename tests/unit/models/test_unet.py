@@ -61,7 +61,7 @@ def test_the_same_seed_draws_the_same_weights() -> None:
     assert not torch.equal(a["head.weight"], c["head.weight"])
 
 
-def test_normalisation_is_inside() -> None:
+def test_normalization_is_inside() -> None:
     network = UNet(width=4, depth=2).eval()
     image = torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8)
     assert torch.equal(network(image), network(image.float()))
