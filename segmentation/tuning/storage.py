@@ -45,13 +45,7 @@ class StudyLocation:
 
 
 def study_location(name: str, storage: str, folder: Path, heartbeat: int) -> StudyLocation:
-    """Say where a study is kept.
-
-    Args:
-        name: of the study; letters, digits, '.', '_' and '-'.
-        storage: `file`, or an address `postgresql://...`.
-        folder: holds the files of studies.
-        heartbeat: seconds between the heartbeats of a trial that runs.
+    """Say where a study is kept: at an address `postgresql://...`, or for `file` in a folder.
 
     Raises:
         ConfigError: an earlier version of this program has begun the study.

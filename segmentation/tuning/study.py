@@ -105,7 +105,7 @@ class Study:
         self._seed = seed
         self._storage = open_storage(location)
         with self.lock():
-            #: Optuna's own, for its plots.
+            #: Optuna's own.
             self.optuna = optuna.create_study(
                 storage=self._storage,
                 study_name=location.name,

@@ -30,7 +30,7 @@ def parent_run(name: str, tags: Mapping[str, str], study: str, known: str | None
         name: of the run.
         tags: of the run, if it is a new one.
         study: the study's id.
-        known: the id of the study's parent run, None for a new study.
+        known: the run's id as the study has it, None for a new study.
 
     Raises:
         TrackingError: the run is not in this tracking store.
@@ -129,14 +129,8 @@ def log_study(
 ) -> None:
     """Log what the parent run shows of a finished search.
 
-    Args:
-        run: the parent.
-        report: Markdown.
-        pictures: PNG files of the plots by name.
-        html: one page with all interactive plots.
-        metrics: of the whole study.
-        trials: one after the other, for `trials.json`.
-        winner: the id of the logged model that is shown among this run's.
+    The report is Markdown, `pictures` are PNG files by name, `html` is one page with all plots,
+    `winner` the id of the logged model that is shown among this run's.
     """
     run.describe(report)
     run.log_metrics(metrics)
@@ -158,14 +152,9 @@ def disk_use(study: str) -> int:
 
 
 def drop_models(study: str, name: str, runs: set[str]) -> None:
-    """Delete the models of some runs and their versions.
+    """Delete the models that some runs have logged, and their versions of the model `name`.
 
     A model that has an alias, or that somebody has registered under another name or again, stays.
-
-    Args:
-        study: its id.
-        name: of the registered model.
-        runs: the ids of the runs whose models go.
     """
     for model in _models(study):
         if model.source_run_id not in runs:

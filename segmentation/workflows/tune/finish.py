@@ -62,11 +62,7 @@ class SearchResult:
 def finish_search(plan: SearchPlan, study: Study, report: StudyReport, parent: Run) -> SearchResult:
     """Register the winner, let it contend, delete what `keep` says, log the whole report.
 
-    Args:
-        plan: of the search.
-        study: its trials, which have ended, as have all confirmations.
-        report: what is known of them.
-        parent: the run in which theirs are nested.
+    All trials and confirmations have ended, and are in the report.
 
     Raises:
         TrackingError: the best model was deleted on purpose.

@@ -41,10 +41,7 @@ _PATIENCE = 600.0
 def work(send: Callable[[Any], None], job: SearchJob, parent: Run) -> None:
     """Run trials until there are enough, then confirmations until they are done.
 
-    Args:
-        send: called with (stage, number) of each trial that has ended.
-        job: what to do.
-        parent: the run in which those of the trials are nested.
+    Their runs are nested in `parent`. `send` is called with (stage, number) of each that has ended.
     """
     connect()
     worker = _Worker(job, parent, send)
