@@ -91,6 +91,8 @@ def test_the_same_picture_and_the_same_example_in_both_lists_are_told(
         file.writelines(f"{name} 1 1 1\n" for name in tested[1:])
     done = program.entry("prepare", data=own_pets, train_images=10, val_images=5)
     assert done.returncode == 1
+    assert f"problems:  {len(tested)}\n" in done.stdout
+    assert done.stderr.startswith(f"Error: {len(tested)} of the listed examples cannot be used")
     assert done.stdout.count("is in both lists") == len(tested) - 1
     assert f"{copy}: the same picture as {original}" in done.stdout
     (run,) = mlflow.MlflowClient(program.store).search_runs(["0"])
