@@ -81,9 +81,9 @@ def own_pets(tmp_path: Path, pets: Path) -> Path:
         path = folder / "annotations" / f"{name}.txt"
         lines = path.read_text().splitlines(keepends=True)
         path.write_text("".join(lines[:count]))
-        for id in (line.split()[0] for line in lines[count:]):
-            (folder / "images" / f"{id}.jpg").unlink()
-            (folder / "annotations" / "trimaps" / f"{id}.png").unlink()
+        for example in (line.split()[0] for line in lines[count:]):
+            (folder / "images" / f"{example}.jpg").unlink()
+            (folder / "annotations" / "trimaps" / f"{example}.png").unlink()
     return folder
 
 
