@@ -12,12 +12,13 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from unittest import mock
 
 import mlflow
 import numpy as np
 import torch
 from click.testing import CliRunner
-from mlflow.tracking import _model_registry, fluent
+from mlflow.tracking import _model_registry, _tracking_service, fluent
 
 
 def run_entry(
@@ -29,24 +30,34 @@ def run_entry(
     """
     main = importlib.import_module(f"experiments.{name}").main
     program = f"python -m experiments.{name}"
+    words = [program, *arguments]
     folder.mkdir(parents=True, exist_ok=True)
-    with isolated(folder, environment), _arguments([program, *arguments]):
+    with isolated(folder, environment), mock.patch.object(sys, "argv", words):
         runner = CliRunner(capture="fd", catch_exceptions=False)
         result = runner.invoke(main, arguments, prog_name=program)
-    return subprocess.CompletedProcess(
-        [program, *arguments], result.exit_code, result.stdout, result.stderr
-    )
+    return subprocess.CompletedProcess(words, result.exit_code, result.stdout, result.stderr)
 
 
 @contextlib.contextmanager
 def isolated(folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
     """Stand in a folder, with an environment, as a new process would; take all back afterwards."""
+    # What MLflow chooses by its own rules where nobody has said anything else.
+    service, registry = _tracking_service.utils, _model_registry.utils
+    unset = ((service, "_tracking_uri"), (registry, "_registry_uri"))
     with contextlib.ExitStack() as stack:
-        for part in (_warnings, _interpreter, _signals, _loggers, _randomness, _mlflow):
-            stack.enter_context(part())
-        stack.enter_context(_environment(environment))
+        stack.enter_context(_warnings())
+        stack.enter_context(_interpreter())
+        for module, name in (*unset, (fluent, "_active_experiment_id")):
+            stack.enter_context(mock.patch.object(module, name, None))
+        stack.enter_context(mock.patch.dict(os.environ, environment, clear=True))
         stack.enter_context(contextlib.chdir(folder))
-        yield
+        try:
+            yield
+        finally:
+            left_open = mlflow.active_run()
+            while mlflow.active_run():
+                mlflow.end_run()
+        assert left_open is None
 
 
 @contextlib.contextmanager
@@ -60,88 +71,26 @@ def _warnings() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _arguments(words: list[str]) -> Iterator[None]:
-    before, sys.argv = sys.argv, words
-    try:
-        yield
-    finally:
-        sys.argv = before
-
-
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    _set_environment(values)
-    try:
-        yield
-    finally:
-        _set_environment(before)
-
-
-def _set_environment(values: Mapping[str, str]) -> None:
-    for name in set(os.environ) - set(values):
-        del os.environ[name]
-    os.environ.update(values)
-
-
-@contextlib.contextmanager
 def _interpreter() -> Iterator[None]:
-    """Restore how garbage is looked for, and how many threads compute."""
+    """Restore how garbage is looked for, threads, signals, loggers and random states."""
     thresholds, threads = gc.get_threshold(), torch.get_num_threads()
+    handlers = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
+    loggers = [logging.getLogger(name) for name in ("", "segmentation", "experiments")]
+    levels = [(one.level, one.propagate, list(one.handlers)) for one in loggers]
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    # Ctrl-C is heard, as in a terminal; a shell's background jobs do not hear it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
         gc.unfreeze()
         gc.set_threshold(*thresholds)
         torch.set_num_threads(threads)
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """Hear Ctrl-C, which a shell's background jobs do not; restore who hears what."""
-    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for kind, handler in before.items():
+        for kind, handler in handlers.items():
             signal.signal(kind, handler)
-
-
-@contextlib.contextmanager
-def _loggers() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in ("", "segmentation", "experiments")]
-    before = [(one.level, one.propagate, list(one.handlers)) for one in loggers]
-    try:
-        yield
-    finally:
-        for one, (level, propagate, handlers) in zip(loggers, before, strict=True):
+        for one, (level, propagate, before) in zip(loggers, levels, strict=True):
             one.setLevel(level)
-            one.propagate = propagate
-            one.handlers[:] = handlers
-
-
-@contextlib.contextmanager
-def _randomness() -> Iterator[None]:
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    try:
-        yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
-        torch.set_rng_state(before[2])
-
-
-@contextlib.contextmanager
-def _mlflow() -> Iterator[None]:
-    """Let MLflow choose store and experiment by its own rules, and forget them again."""
-    service, registry = mlflow.tracking._tracking_service.utils, _model_registry.utils
-    before = service._tracking_uri, registry._registry_uri, fluent._active_experiment_id
-    service._tracking_uri = registry._registry_uri = fluent._active_experiment_id = None
-    try:
-        yield
-        assert mlflow.active_run() is None, "the program has left a run open"
-    finally:
-        while mlflow.active_run():
-            mlflow.end_run()
-        service._tracking_uri, registry._registry_uri, fluent._active_experiment_id = before
+            one.propagate, one.handlers[:] = propagate, before
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])

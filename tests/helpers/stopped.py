@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from mlflow.entities import Run
 
 from segmentation.tracking.registry.loading import load_export
 from segmentation.training import checkpoint
-from tests.helpers.programs import TINY, Program
+from tests.helpers.programs import TINY, Program, wait_until
 
 #: A training of some seconds, besides start and end.
 SHORT = {**TINY, "epochs": "40", "lr": "1e-2", "batch_size": "4"}
@@ -122,11 +121,11 @@ def kept_epoch(path: Path) -> int:
 
 def wait_for_checkpoint(program: Program, epoch: int = 1) -> int:
     """Wait until a training has kept an epoch; return which one it was."""
-    deadline = time.monotonic() + 120
-    while True:
-        for path in (program.cache / "runs").glob("*/checkpoint"):
-            kept = kept_epoch(path)
-            if kept >= epoch:
-                return kept
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    kept = [0]
+
+    def there() -> bool:
+        kept.extend(kept_epoch(path) for path in (program.cache / "runs").glob("*/checkpoint"))
+        return kept[-1] >= epoch
+
+    wait_until(there)
+    return kept[-1]
