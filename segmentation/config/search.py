@@ -48,8 +48,8 @@ class SearchConfig:
     )
     heartbeat: int = setting(
         10,
-        "Seconds between a machine's signs of life in PostgreSQL; after six missing ones others "
-        "take its trials over.",
+        "Seconds between the heartbeats of a running trial; after six missing ones its parameters "
+        "are tried again.",
         ge=1,
         le=3600,
     )
