@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from segmentation.tracking.registry.loading import load
-from tests.helpers.programs import Program, good
+from tests.helpers.programs import PROJECT, Program, good
 from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
 
 OPTIONS = {**TINY_SEARCH, "workers": "1"}
@@ -56,7 +56,7 @@ def test_the_console_tells_each_trial_and_what_to_do_next(tuned: Tuned) -> None:
     verdict, champion, again, look, how_to_load = lines[-5:]
     assert "hampion: gate Dice" in champion
     assert "gate images, which trained nothing" in verdict
-    assert again.startswith("Again: mlflow run . -e train --env-manager local -P ")
+    assert again.startswith(f"Again: mlflow run {PROJECT} -e train --env-manager local -P ")
     assert tuned.parent().info.run_id in look
     assert how_to_load.startswith('Load:  mlflow.pytorch.load_model("models:/pet-unet/')
     assert [line for line in tuned.err.splitlines() if "mlflow.store.db" not in line] == []
