@@ -50,7 +50,7 @@ def test_it_loads_where_this_project_is_not(home: Home, tmp_path: Path) -> None:
     answers(home, tmp_path / "venv" / "bin" / "python", tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_it_loads_in_an_environment_made_from_its_own_requirements(
     home: Home, tmp_path: Path
 ) -> None:

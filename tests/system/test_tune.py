@@ -51,7 +51,7 @@ def test_ctrl_c_ends_everything_and_the_same_command_goes_on(
     assert_exact(searched, trials=4, confirmations=0)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_lost_trials_are_ended_and_the_search_goes_on(program: Program, pets: Path) -> None:
     options = {**TINY_SEARCH, "trial_epochs": "40", "pruner": "none", "confirm": "0"}
     options["heartbeat"] = "1"

@@ -75,6 +75,7 @@ def test_two_machines_train_one_model_with_the_curve_of_one(
         assert not list((both.cache / host.name / "runs").glob("*/checkpoint"))
 
 
+@pytest.mark.full
 def test_a_machine_that_is_cut_off_comes_back_and_the_training_ends_well(
     tmp_path: Path, pets: Path, two: list[Host]
 ) -> None:
