@@ -19,6 +19,7 @@ import sqlalchemy
 from filelock import FileLock
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
 
 from segmentation.errors import ConfigError, TrackingError
 from segmentation.utils.environment import environment
@@ -40,7 +41,7 @@ _LOG_LEVELS = {
 }
 # A server that does not answer is given up within seconds, not minutes.
 _QUICK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-_ERRORS = (MlflowException, OSError, sqlite3.Error, ImportError, sqlalchemy.exc.ArgumentError)
+_ERRORS = (MlflowException, OSError, sqlite3.Error, ImportError, sqlalchemy.exc.SQLAlchemyError)
 
 
 def connect() -> str:
@@ -73,6 +74,8 @@ def connect() -> str:
 
 def _open(uri: str) -> None:
     if path := sqlite_path(uri):
+        if not path.exists():
+            _create_database(path)
         with contextlib.closing(sqlite3.connect(path, timeout=60)) as connection:
             # With a write-ahead log readers and a writer do not wait for each other, and a write
             # costs half. The database remembers it.
@@ -86,6 +89,20 @@ def _open(uri: str) -> None:
     experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME")
     if experiment and not client.get_experiment_by_name(experiment):
         client.create_experiment(experiment)  # here, since several at once would collide
+
+
+def _create_database(path: Path) -> None:
+    """Make MLflow's tables in a file aside, so that a kill meanwhile leaves no half of them.
+
+    MLflow refuses a database with a part of its tables for good.
+    """
+    making = path.with_name(f"{path.name}-making")
+    for partial in path.parent.glob(f"{making.name}*"):
+        partial.unlink()
+    engine = create_sqlalchemy_engine(f"sqlite:///{making}")  # type: ignore[no-untyped-call]
+    _initialize_tables(engine)  # type: ignore[no-untyped-call]
+    engine.dispose()
+    os.replace(making, path)
 
 
 def release_reserve() -> None:
