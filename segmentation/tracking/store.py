@@ -102,7 +102,10 @@ def _create_database(path: Path) -> None:
     engine = create_sqlalchemy_engine(f"sqlite:///{making}")  # type: ignore[no-untyped-call]
     _initialize_tables(engine)  # type: ignore[no-untyped-call]
     engine.dispose()
-    os.replace(making, path)
+    if path.exists():  # another program, which heeds no lock of ours, has made it meanwhile
+        making.unlink()
+    else:
+        os.replace(making, path)
 
 
 def release_reserve() -> None:

@@ -1,10 +1,13 @@
 """`train` when something is wrong."""
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import mlflow
 import pytest
 
+from segmentation.tracking.store import connect
 from tests.helpers.programs import TINY, Program
 
 BAD = {
@@ -61,3 +64,18 @@ def test_a_diverging_training_is_failed_with_its_reason_and_registers_nothing(
     assert run.info.status == "FAILED"
     assert "loss became" in run.data.tags["failure"]
     assert client.search_registered_models() == []
+
+
+def test_a_store_whose_making_was_killed_is_made_anew(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program.folder.mkdir()
+    half = program.folder / "mlflow.db-making"
+    with contextlib.closing(sqlite3.connect(half)) as connection:
+        connection.execute("CREATE TABLE experiments (experiment_id INTEGER)")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", program.store)
+    connect()
+    assert [one.name for one in mlflow.MlflowClient(program.store).search_experiments()] == [
+        "Default"
+    ]
+    assert not half.exists()
