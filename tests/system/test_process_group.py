@@ -1,4 +1,4 @@
-"""One model, several processes: the same curve, nothing counted twice, nothing lost."""
+"""One model, several processes: a curve like that of one, nothing counted twice, nothing lost."""
 
 import contextlib
 import itertools
