@@ -10,11 +10,10 @@ from typing import Any
 import click
 
 from segmentation.config import fields
-from segmentation.config.benchmark import BenchmarkConfig
 from segmentation.config.fields import Setting, seconds_of
 from segmentation.config.search import DEFAULT_SPACE, SearchConfig
 from segmentation.config.shrink import ShrinkConfig
-from segmentation.config.training import Config, declared, searchable
+from segmentation.config.training import declared, searchable, typed
 
 Command = Callable[..., Any]
 
@@ -54,7 +53,7 @@ def pickle_option(command: Command) -> Command:
 
 
 def own_options(group: Any) -> Callable[[Command], Command]:
-    """Add the options that an entry point has for itself, such as those of `BenchmarkConfig`."""
+    """Add the options that an entry point has for itself, such as those of `ShrinkConfig`."""
     return _adding(fields.declared(group))
 
 
@@ -68,14 +67,12 @@ def search_options(command: Command) -> Command:
 
 def given(context: click.Context) -> dict[str, Any]:
     """Return the parameters that the user gave, by name; those of a training as their type."""
-    texts = {str(name): value for name, value in context.params.items() if value not in ("", None)}
-    typed = Config.from_options(texts).options()
-    return {name: typed.get(name, value) for name, value in texts.items()}
+    return typed({name: value for name, value in context.params.items() if value not in ("", None)})
 
 
 def differing(context: click.Context) -> dict[str, Any]:
     """Return the parameters that the user gave and that differ from their defaults, by name."""
-    groups = (BenchmarkConfig, SearchConfig, ShrinkConfig)
+    groups = (SearchConfig, ShrinkConfig)
     usual = {one.option: one.default for one in (*declared(), *fields.declared(*groups))}
     usual |= DEFAULT_SPACE
     usual |= {str(param.name): param.default for param in context.command.params if param.default}

@@ -135,15 +135,7 @@ class Config:
         Raises:
             ConfigError: names every impossible value at once.
         """
-        parts, problems = {}, []
-        for name, group in GROUPS.items():
-            try:
-                parts[name] = fields.from_options(group, options)
-            except ConfigError as error:
-                problems.append(str(error))
-        if problems:
-            raise ConfigError("; ".join(problems))
-        return cls(**parts)
+        return cls(**_parts(options))
 
     def flat(self) -> dict[str, Any]:
         """Return the settings under dotted names, such as `model.width`."""
@@ -161,6 +153,35 @@ class Config:
 
 
 GROUPS: dict[str, Any] = {"data": DataConfig, "model": ModelConfig, "training": TrainingConfig}
+
+
+def _parts(options: Mapping[str, Any]) -> dict[str, Any]:
+    parts, problems = {}, []
+    for name, group in GROUPS.items():
+        try:
+            parts[name] = fields.from_options(group, options)
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("; ".join(problems))
+    return parts
+
+
+def typed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with the settings among them as their types, each checked by itself.
+
+    Whether they go together is known only with those that are not given.
+
+    Raises:
+        ConfigError: names every impossible value at once.
+    """
+    parts = _parts(options)
+    values = {
+        one.option: getattr(parts[part], one.name)
+        for part, group in GROUPS.items()
+        for one in fields.declared(group)
+    }
+    return {name: values.get(name, value) for name, value in options.items()}
 
 
 def declared() -> Iterator[Setting]:

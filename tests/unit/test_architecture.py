@@ -17,6 +17,8 @@ from experiments import (
     train,
     tune,
 )
+from experiments.options import given
+from segmentation.errors import ConfigError
 from tests.helpers.programs import PROJECT
 
 
@@ -54,3 +56,12 @@ def test_mlproject_and_the_command_line_have_the_same_parameters_and_defaults(
         else:
             default = option.type_cast_value(context, text)
             assert default == option.type_cast_value(context, option.default), name
+
+
+def test_what_is_given_is_typed_and_not_yet_held_against_what_is_not() -> None:
+    """The run that `like` names may have images that are large enough for this depth."""
+    context = train.main.make_context("train", ["--like", "a", "--depth", "8", "--lr", "1e-3"])
+    expected = {"like": "a", "depth": 8, "lr": 1e-3, "processes": 1}
+    assert given(context) == expected
+    with pytest.raises(ConfigError, match=r"depth=9: expected .*; lr=0: expected"):
+        given(train.main.make_context("train", ["--depth", "9", "--lr", "0"]))
