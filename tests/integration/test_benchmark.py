@@ -45,24 +45,6 @@ def test_every_suite_leaves_its_figures_in_a_run_of_its_own(program: Program, pe
             assert figures[f"{ratio}/width_4_{where}"] > 0
 
 
-@pytest.mark.parametrize(
-    ("options", "text"),
-    [
-        ({"suite": "speed"}, "suite=speed: expected all or some of step, loop"),
-        ({"suite": "step", "widths": "8,x"}, "widths=8,x: expected whole numbers"),
-        ({"suite": "step", "sizes": "8"}, "image_size=8: expected a whole number, at least 16"),
-        ({"suite": "step", "repeats": "1"}, "repeats=1: expected a whole number, at least 2"),
-    ],
-)
-def test_a_wrong_parameter_is_one_sentence(
-    program: Program, options: dict[str, str], text: str
-) -> None:
-    done = program.entry("benchmark", **options)
-    assert done.returncode == 2, done.stderr
-    assert text in done.stderr
-    assert not Path(program.folder, "mlflow.db").exists()
-
-
 def test_what_was_measured_before_ctrl_c_is_kept(program: Program, pets: Path) -> None:
     options = {**SMALL, "suite": "step", "sizes": "32,48,64,96", "data": str(pets)}
     measured = program.folder / "mlruns" / "0" / "*" / "artifacts" / "step.csv"

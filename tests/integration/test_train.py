@@ -141,3 +141,20 @@ def test_the_same_command_gives_the_same_figures(program: Program, pets: Path) -
     for name, value in runs[0].data.metrics.items():
         if "second" not in name and not name.startswith("system"):
             assert runs[1].data.metrics[name] == value, name
+
+
+def test_a_diverging_training_is_failed_with_its_reason_and_registers_nothing(
+    program: Program, own_pets: Path
+) -> None:
+    # 1e30 is no sane rate: validation refuses it. The largest allowed one, with a huge decay,
+    # multiplies the weights by -99 at each step until they overflow.
+    options = {**TINY, "epochs": "40", "lr": "9.99", "weight_decay": "9.99", "ema": "0"}
+    done = program.entry("train", **options, data=own_pets, precision="fp32")
+    assert done.returncode == 1, done.stdout
+    assert "loss became" in done.stderr
+    assert "nothing was registered" in done.stderr
+    client = mlflow.MlflowClient(program.store)
+    (run,) = client.search_runs(["0"])
+    assert run.info.status == "FAILED"
+    assert "loss became" in run.data.tags["failure"]
+    assert client.search_registered_models() == []

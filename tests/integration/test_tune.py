@@ -180,3 +180,31 @@ def test_more_trials_and_less_to_keep(tuned: Tuned, pets: Path) -> None:
     again = tuned.program.entry("tune", **options)  # what was deleted is not missed
     assert again.returncode == 0, again.stderr
     assert [version.version for version in tuned.versions(purpose="trial")] == [left[0].version]
+
+
+def test_failed_trials_do_not_end_a_study_and_other_settings_are_refused(
+    program: Program, pets: Path
+) -> None:
+    # The largest learning rate, with a huge decay, multiplies the weights by -99 at each step.
+    wild = {"lr": "1e-3,9.99", "width": "4", "weight_decay": "9.99", "ema": "0"}
+    options = {**TINY_SEARCH, **wild, "precision": "fp32", "confirm": "0", "workers": "1"}
+    options |= {"trials": "5", "trial_epochs": "25", "pruner": "none", "data": str(pets)}
+    done = program.entry("tune", **options)
+    assert done.returncode == 0, done.stderr
+    searched = Searched(program)
+    assert_exact(searched, trials=5, confirmations=0)
+    failed = [trial for trial in searched.trials() if trial.state == "failed"]
+    assert failed
+    assert all("loss became" in trial.user_attrs["failure"] for trial in failed)
+    assert all(trial.params["lr"] == 9.99 for trial in failed)
+    assert "failed: the" in done.stdout
+    runs = searched.runs(stage="search")
+    assert sum(run.info.status == "FAILED" for run in runs) == len(failed)
+    assert "nothing is confirmed" in done.stdout
+    refused = program.entry("tune", **{**options, "lr": "1e-3,1e-2", "split_seed": "1"})
+    assert refused.returncode == 2
+    assert "study=small was begun with other settings" in refused.stderr
+    assert "lr=0.001,0.01 (there it is 0.001,9.99)" in refused.stderr
+    assert "split_seed=1 (there it is 0)" in refused.stderr
+    assert "images=" in refused.stderr
+    assert_exact(searched, trials=5, confirmations=0)

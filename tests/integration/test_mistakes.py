@@ -1,0 +1,64 @@
+"""What a user can get wrong, in every entry point: one clear error, before anything begins."""
+
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from tests.helpers.programs import TINY, Program
+from tests.helpers.studies import TINY_SEARCH
+
+NOWHERE = "sqlite:////proc/nothing/mlflow.db"
+#: By entry point and kind: what is typed, or in the environment; the exit code; what is said.
+BAD: dict[str, tuple[dict[str, str], int, str]] = {
+    "train: choice": ({"border": "half"}, 2, "border=half: expected one of"),
+    "train: no number": ({"epochs": "ten"}, 2, "epochs=ten: expected a whole number, at least 1"),
+    "train: range": ({"lr": "nan", "width": "0"}, 2, "width=0: expected a whole number"),
+    "train: seed": ({"seed": "9" * 20}, 2, f"seed={'9' * 20}: expected"),
+    "train: model name": ({"model_name": "a/b"}, 2, "model_name=a/b: expected a name without"),
+    "train: no home": ({"data": "~nobody-of-this-name/x"}, 2, "give an absolute path"),
+    "train: images": ({"train_images": "1000"}, 2, "train_images=1000: there are"),
+    "train: budget": ({"budget": "soon"}, 2, "expected such as 90s, 5m or 1.5h"),
+    "train: no budget": ({"budget": "-5s"}, 2, "expected such as 90s, 5m or 1.5h"),
+    "train: endless budget": ({"budget": "inf"}, 2, "expected such as 90s, 5m or 1.5h"),
+    "train: no folder": ({"data": "nowhere"}, 1, "nowhere: expected a folder in the layout"),
+    "train: no server": (
+        {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"},
+        1,
+        "tracking store http://127.0.0.1:9 cannot be used",
+    ),
+    "train: no driver": ({"MLFLOW_TRACKING_URI": "mysql://a:pass@127.0.0.1/x"}, 1, "a:***@127"),
+    "train: no store": ({"MLFLOW_TRACKING_URI": NOWHERE}, 1, "cannot be used"),
+    "train: no cache": ({"PETSEG_CACHE": "/proc/nothing", "data": "synthetic"}, 1, "/proc/nothing"),
+    "tune: no range": ({"width": "8..x"}, 2, "width=8..x: expected a whole number"),
+    "tune: no space": ({"width": "4", "lr": "1e-3"}, 2, "nothing to search"),
+    "tune: corner": ({"depth": "3..7"}, 2, "depth=7: at image_size=32"),
+    "tune: timeout": ({"timeout": "soon"}, 2, "timeout=soon: expected such as 90s"),
+    "tune: pruner": ({"pruner": "axe"}, 2, "pruner=axe: expected one of"),
+    "tune: study": ({"study": "a/b"}, 2, "study=a/b: expected up to 100 letters"),
+    "tune: storage": ({"storage": "sqlite:///x"}, 2, "storage=sqlite:///x: expected postgresql://"),
+    "benchmark: suite": ({"suite": "speed"}, 2, "suite=speed: expected all or some of step, loop"),
+    "benchmark: widths": ({"widths": "8,x"}, 2, "widths=8,x: expected whole numbers"),
+    "benchmark: sizes": ({"sizes": "8"}, 2, "image_size=8: expected a whole number, at least 16"),
+    "benchmark: once": ({"repeats": "1"}, 2, "repeats=1: expected a whole number, at least 2"),
+    "shrink: hours": ({"older": "2h", "delete": "true"}, 2, "older=2h: expected a"),
+    "shrink: versions": ({"versions": "0", "delete": "true"}, 2, "versions=0: expected a"),
+    "recover: which": ({"storage": "postgresql://me@127.0.0.1:9/x"}, 2, "give `study`, too"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_mistake_gives_one_clear_error_and_begins_nothing(
+    program: Program, pets: Path, case: str
+) -> None:
+    entry, (changes, code, message) = case.partition(":")[0], BAD[case]
+    usual = {"train": TINY | {"data": str(pets)}, "tune": TINY_SEARCH | {"data": str(pets)}}
+    variables = {name: value for name, value in changes.items() if name.isupper()}
+    options = {name: value for name, value in changes.items() if not name.isupper()}
+    done = program.entry_with(entry, variables, **(usual.get(entry, {}) | options))
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+    assert message in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("Error: ")
+    assert not (program.folder / "studies").exists()
+    if (program.folder / "mlflow.db").exists():
+        assert mlflow.MlflowClient(program.store).search_runs(["0"]) == []
