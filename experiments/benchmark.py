@@ -37,11 +37,11 @@ def main(**options: Any) -> None:
     click.echo(source.summary)
     processor, threads, torch, device = machine(compute.device).values()
     click.echo(f"Machine: {processor}, {device}, {threads} threads, PyTorch {torch}, {compute.amp}")
-    store = connect()
+    connect()
     run_id, lines = run(own, config, compute, source)
     for line in lines:
         click.echo(f"Found: {line}")
-    click.echo(f"Look:  {view_run(store, run_id)}")
+    click.echo(f"Look:  {view_run(run_id)}")
 
 
 if __name__ == "__main__":

@@ -54,24 +54,11 @@ def main(context: click.Context, processes: int, **options: Any) -> None:
     require_model_name(options["model_name"])
     options["budget"] = options["budget"] or 0.0
     # What follows takes seconds to import; --help and wrong parameters need none of it.
-    from segmentation.tracking.commands import view_run
     from segmentation.workflows.train import start_processes, train
 
     if processes > 1 and shard_from_env() == FULL:
         context.exit(start_processes(config, processes, sys.argv[1:]))
-    progress = ProgressBar("Reading images")
-    result = train(options, given(context), [ConsoleCallback()], progress)
-    if result is None:
-        return
-    warning = "" if result.evaluation.above_baselines() else " - NOT above that"
-    click.echo(f"Score: {result.summary.score()}; {result.summary.floor()}{warning}")
-    click.echo(result.decision)
-    if result.comparison:
-        click.echo(result.comparison)
-    click.echo(f"Look:  {view_run(result.store, result.run_id)}")
-    aliases = " and ".join(f"@{alias}" for alias in result.aliases) or "a version"
-    version = result.registered
-    click.echo(f'Load:  mlflow.pytorch.load_model("{version.uri}")  ({aliases} of {version.name})')
+    train(options, given(context), [ConsoleCallback()], ProgressBar("Reading images"))
 
 
 if __name__ == "__main__":

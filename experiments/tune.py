@@ -40,18 +40,10 @@ def main(context: click.Context, model_name: str, **options: Any) -> None:
     settings = Config.from_options({**others, **fixed}).options()
     check(space, settings)
 
-    from segmentation.workflows.tune.plan import plan_search
     from segmentation.workflows.tune.search import search
 
     progress = ProgressBar("Reading images")
-    plan = plan_search(config, space, settings, model_name, differing(context), progress)
-    try:
-        result = search(plan)
-    except KeyboardInterrupt:
-        click.echo(f"Go on: {plan.command}")
-        raise
-    for line in result.lines(plan.store):
-        click.echo(line)
+    search(config, space, settings, model_name, differing(context), progress)
 
 
 if __name__ == "__main__":

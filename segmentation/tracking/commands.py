@@ -26,8 +26,9 @@ def resume(run_id: str) -> str:
     return mlflow_run("train", {"resume": run_id})
 
 
-def view_run(uri: str, run_id: str) -> str:
+def view_run(run_id: str) -> str:
     """Return a run's address in MLflow's UI, after the command that starts it where none runs."""
+    uri = str(mlflow.get_tracking_uri())
     experiment = mlflow.MlflowClient().get_run(run_id).info.experiment_id
     # A new browser opens MLflow's pages for language models, unless the address says otherwise.
     page = f"/#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning"
@@ -36,8 +37,9 @@ def view_run(uri: str, run_id: str) -> str:
     return f"mlflow ui --backend-store-uri {_quoted(uri)}  then http://127.0.0.1:5000{page}"
 
 
-def collect_garbage(uri: str) -> str:
+def collect_garbage() -> str:
     """Return the command by which MLflow removes for good what was deleted in it."""
+    uri = str(mlflow.get_tracking_uri())
     if uri.startswith(("http:", "https:")):
         return "`mlflow gc`, where the server runs"
     return f"MLFLOW_TRACKING_URI={_quoted(uri)} mlflow gc --backend-store-uri {_quoted(uri)}"

@@ -2,12 +2,13 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from segmentation.config.search import SearchConfig
 from segmentation.metrics.significance import Comparison, compare, seed_spread
 from segmentation.tuning.space import Space, format_params, format_value
 from segmentation.tuning.study import Trial
@@ -101,10 +102,8 @@ class StudyReport:
     Attributes:
         name: the study's.
         space: what was searched.
+        search: how.
         trials: of the search.
-        total: how many trials were asked for.
-        epochs: of a trial.
-        pruner: which trials were stopped early.
         confirmed: all confirmations.
         finalists: those with all their confirmations, and train's defaults, the best first.
         command: trains the winner again; empty before there is one.
@@ -116,10 +115,8 @@ class StudyReport:
 
     name: str
     space: Space
+    search: SearchConfig
     trials: Sequence[Trial]
-    total: int
-    epochs: int
-    pruner: str
     confirmed: Sequence[Trial]
     finalists: Sequence[Finalist]
     command: str = ""
@@ -134,7 +131,7 @@ class StudyReport:
 
     @property
     def best(self) -> Trial | None:
-        return best_of(self.trials)
+        return next(iter(best_trials(self.trials)), None)
 
     @property
     def defaults(self) -> Finalist | None:
@@ -165,16 +162,20 @@ class StudyReport:
             "values": lambda params: [format_value(params[name]) for name in names],
             "complete": [trial for trial in self.trials if trial.state == "complete"],
             "confirmed": [trial for trial in self.confirmed if trial.finished],
-            "epochs_saved": sum(self.epochs - trial.reports for trial in pruned),
+            "epochs_saved": sum(self.search.trial_epochs - trial.reports for trial in pruned),
             "lost": len(lost),
             "stopped": sum(bool(trial.user_attrs.get("stopped")) for trial in lost),
         }
 
 
-def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """Return the complete trial with the highest validation Dice."""
+def best_trials(trials: Iterable[Trial], number: int = 1) -> list[Trial]:
+    """Return the trials with the highest validation Dice, no parameters twice."""
+    best: list[Trial] = []
     complete = [trial for trial in trials if trial.state == "complete"]
-    return max(complete, key=lambda t: (t.value or 0.0, -t.number), default=None)
+    for trial in sorted(complete, key=lambda t: (-(t.value or 0.0), t.number)):
+        if len(best) < number and trial.params not in [other.params for other in best]:
+            best.append(trial)
+    return best
 
 
 def trial_json(trial: Trial) -> dict[str, Any]:
@@ -191,12 +192,12 @@ def trial_json(trial: Trial) -> dict[str, Any]:
     }
 
 
-def trial_line(trial: Trial, done: int, total: int, best: Trial | None) -> str:
-    """Return the line of a trial that has ended."""
-    best_yet = f"best {best.value:.3f}: trial {best.number}" if best else "none complete yet"
+def trial_line(trial: Trial, done: int, total: int, trials: Sequence[Trial]) -> str:
+    """Return the line of a trial that has ended, one of `trials`."""
+    best = [f"best {one.value:.3f}: trial {one.number}" for one in best_trials(trials)]
     return (
         f"Trial {trial.number}: {format_params(trial.params)}: {_end(trial, 'Dice')}  "
-        f"[{done}/{total}; {best_yet}]"
+        f"[{done}/{total}; {best[0] if best else 'none complete yet'}]"
     )
 
 

@@ -44,7 +44,7 @@ def evaluate_model(
     """
     compute, source = choose_compute(config.training), resolve_source(config.data.source)
     _log.info(source.summary)
-    store = connect()
+    connect()
     uri = uri or default_model("champion", source)
     loaded = load(uri, compute.device, allow_pickle=allow_pickle)
     _log.info("Model: %s, on %s", loaded.label, loaded.model.device.type)
@@ -66,7 +66,7 @@ def evaluate_model(
         note_on_version(loaded, analysis, figures, source, run.id)
     for line in [f"Left out: {one}" for one in analysis.problems] + console_lines(figures):
         _log.info(line)
-    _log.info("Look:  %s", view_run(store, run.id))
+    _log.info("Look:  %s", view_run(run.id))
     _log.info("Mail:  %s/report.html among that run's artifacts: one file, all within", split)
 
 

@@ -67,7 +67,7 @@ def predict(
     """
     tasks, others = find_photos(images, options.output)
     require_free(tasks, options)
-    store = connect()
+    connect()
     compute = choose_compute(config.training)
     loaded = load(uri or default_model("champion"), compute.device, allow_pickle=allow_pickle)
     _log.info("Model: %s, on %s", loaded.label, loaded.model.device.type)
@@ -85,7 +85,7 @@ def predict(
             "is pet"
         )
     _log.info("Table: %s/%s", output, TABLE)
-    _log.info("Look:  %s", view_run(store, run_id))
+    _log.info("Look:  %s", view_run(run_id))
     if summary.problems:
         raise DataError(
             f"{len(summary.problems)} of {len(tasks)} photos could not be used (listed above); "

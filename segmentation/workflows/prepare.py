@@ -37,7 +37,8 @@ def prepare(data: str, output: str, config: DataConfig, progress: Progress) -> N
     target = user_path(output, "output")
     if output:
         require_new(target)
-    store, source = connect(), _find(data)
+    connect()
+    source = _find(data)
     _log.info(source.summary)
     report = verify(source.root, progress)
     for line in report.lines():
@@ -45,7 +46,7 @@ def prepare(data: str, output: str, config: DataConfig, progress: Progress) -> N
     run_id = log_report(report)
     if output:
         _export(source, config, target)
-    _log.info("Look:  %s", view_run(store, run_id))
+    _log.info("Look:  %s", view_run(run_id))
     if report.problems:
         raise DataError(
             f"{len(report.problems)} of the listed examples cannot be used (listed above); train "

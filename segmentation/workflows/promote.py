@@ -18,7 +18,7 @@ from segmentation.metrics.segmentation import Counts
 from segmentation.models.predictor import Model
 from segmentation.runtime.device import choose_compute
 from segmentation.tracking.commands import mlflow_run, view_run
-from segmentation.tracking.registry.champion import champion_of, record_decision
+from segmentation.tracking.registry.champion import champion_of, record_decision, recorded_decision
 from segmentation.tracking.registry.loading import default_model, load
 from segmentation.tracking.registry.versions import VersionRef, version_info
 from segmentation.tracking.runs.inputs import seen_images
@@ -110,7 +110,7 @@ def promote_model(
         )
     compute, source = choose_compute(config.training), resolve_source(config.data.source)
     _log.info(source.summary)
-    store = connect()
+    connect()
     loaded = load(uri or default_model("challenger", source), compute.device)
     challenger = VersionRef(name=loaded.name, version=loaded.version)
     gate = GateEvaluator(source, config.data.border, progress, compute.device)
@@ -120,7 +120,7 @@ def promote_model(
     for problem in gate.problems:
         _log.info("Left out: %s", problem)
     _log.info(decision.reason)
-    _log.info("Look:  %s", view_run(store, run.id))
+    _log.info("Look:  %s", view_run(run.id))
     return decision
 
 
@@ -162,13 +162,17 @@ def promote(
     raise DataError(f"the champion of {ref.name} changes too often; try again later")
 
 
-def try_promote(ref: VersionRef, gate: GateEvaluator, model: Model, run: Run) -> str:
-    """Compare a version with the champion, see `promote`; return the decision in words.
+def decide_champion(
+    ref: VersionRef, source: Source, border: str, run: Run, model: Model | None = None
+) -> str:
+    """Compare a new version with the champion, see `promote`; return the decision in words.
 
     The version is registered by then: if the store cannot be reached, it can be promoted later.
     """
+    if (decided := recorded_decision(ref)) is not None:  # by a process that was stopped since
+        return decided
     try:
-        return promote(ref, gate, model, run=run).reason
+        return promote(ref, GateEvaluator(source, border), model, run=run).reason
     except StoreError as error:
         again = mlflow_run("promote", {"model": ref.uri})
         return f"Champion: not decided, since the tracking store failed ({error}); later: {again}"

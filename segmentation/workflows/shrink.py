@@ -1,14 +1,17 @@
 """What store and cache keep that nobody needs: shown, and deleted where that is asked for."""
 
-import dataclasses
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from segmentation.config.shrink import ShrinkConfig
+from segmentation.tracking import commands
 from segmentation.tracking.retention import CHECKPOINTS, DECODED, VERSIONS, Item, find_items
 from segmentation.tracking.runs.run import tracked_run
+from segmentation.tracking.store import connect, mask_password
 from segmentation.utils.concurrency import Progress
+from segmentation.utils.paths import cache_folder
 
 _log = logging.getLogger(__name__)
 
@@ -19,39 +22,15 @@ _NOTES = {
 }
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ShrinkResult:
-    """What was found and done.
-
-    Attributes:
-        run_id: MLflow's, of the run that tells of it.
-        deleted: what was deleted.
-        left: what can go and is there still.
-    """
-
-    run_id: str
-    deleted: Sequence[Item]
-    left: Sequence[Item]
-
-    def verdict(self) -> str:
-        """Say in a sentence how it went."""
-        if self.deleted:
-            kinds = {kind: _of(kind, self.deleted) for kind in _NOTES}
-            parts = [f"{kind} ({len(items)})" for kind, items in kinds.items() if items]
-            stayed = f"; {len(self.left)} stayed, in use by now" if self.left else ""
-            return f"Deleted {_mib(self.deleted):.1f} MiB: {', '.join(parts)}{stayed}"
-        if self.left:
-            return f"Nothing was deleted; {len(self.left)} can go, {_mib(self.left):.1f} MiB"
-        return "Nothing is left that can go"
-
-
-def shrink(config: ShrinkConfig, progress: Progress) -> ShrinkResult:
+def shrink(config: ShrinkConfig, typed: Mapping[str, Any], progress: Progress) -> None:
     """Count what is kept and, if asked, delete what can go, in a run of its own.
 
     Args:
         config: what can go, and whether it is to.
+        typed: the parameters that differ from their defaults.
         progress: told how many of how many things were dealt with.
     """
+    _log.info("Store: %s  cache: %s", mask_password(connect()), cache_folder())
     with tracked_run("shrink", {}, system_metrics=False) as run:
         items = find_items(config, time.time())
         can_go = [item for item in items if item.delete]
@@ -72,7 +51,23 @@ def shrink(config: ShrinkConfig, progress: Progress) -> ShrinkResult:
             table = "\n".join(lines)
             run.describe(f"What was there:\n\n```\n{table}\n```\n\nWhat was deleted:\n\n{names}")
     left = [item for item in can_go if item not in deleted]
-    return ShrinkResult(run_id=run.id, deleted=deleted, left=left)
+    _log.info(_verdict(deleted, left))
+    _log.info("Look:  %s", commands.view_run(run.id))
+    if left:
+        _log.info("Next:  %s", commands.mlflow_run("shrink", {**typed, "delete": "true"}))
+    _log.info("Runs that were deleted in MLflow go with: %s", commands.collect_garbage())
+
+
+def _verdict(deleted: Sequence[Item], left: Sequence[Item]) -> str:
+    """Say in a sentence what was deleted, and what can go and is there still."""
+    if deleted:
+        kinds = {kind: len(_of(kind, deleted)) for kind in _NOTES}
+        parts = [f"{kind} ({number})" for kind, number in kinds.items() if number]
+        stayed = f"; {len(left)} stayed, in use by now" if left else ""
+        return f"Deleted {_mib(deleted):.1f} MiB: {', '.join(parts)}{stayed}"
+    if left:
+        return f"Nothing was deleted; {len(left)} can go, {_mib(left):.1f} MiB"
+    return "Nothing is left that can go"
 
 
 def _table(items: Sequence[Item], config: ShrinkConfig) -> list[str]:

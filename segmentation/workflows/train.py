@@ -11,12 +11,11 @@ import torch
 
 from segmentation.config.training import Config
 from segmentation.errors import PeerLostError, TrainingError
-from segmentation.evaluation.scoring import Evaluation
 from segmentation.models.predictor import Batched
 from segmentation.runtime.process_group import ProcessGroup, init_process_group
-from segmentation.tracking.registry import champion, export
-from segmentation.tracking.registry.model_card import TrainingSummary
-from segmentation.tracking.registry.versions import VersionRef, version_info
+from segmentation.tracking.commands import view_run
+from segmentation.tracking.registry import export
+from segmentation.tracking.registry.versions import VersionRef
 from segmentation.tracking.runs import rerun, resume
 from segmentation.tracking.runs.differences import differences
 from segmentation.tracking.runs.rerun import LoggedTraining
@@ -28,7 +27,7 @@ from segmentation.training.checkpoint import Checkpoint
 from segmentation.training.state import TrainingState
 from segmentation.training.time_budget import TimeBudget
 from segmentation.utils.concurrency import Progress, ignore_progress
-from segmentation.workflows.promote import GateEvaluator, try_promote
+from segmentation.workflows.promote import decide_champion
 from segmentation.workflows.session import TrainingSession
 
 _log = logging.getLogger(__name__)
@@ -42,45 +41,13 @@ class TrainingPlan:
     """What is to be trained; the same in all processes.
 
     Attributes:
-        settings: by the parameters' names.
-        model_name: of the registered model; empty: the usual one of the data.
-        like: the id of the run that is trained again; empty: none.
-        budget: seconds for training; 0: as many epochs as `settings` says.
-        budget_state: the budget of a training that goes on, as it was at the beginning.
+        settings: all parameters by their names, as the run keeps them; also `_BUDGET_STATE` where
+            a training with a budget goes on.
         resume: the id of the run to go on in; empty: a new one.
     """
 
     settings: Mapping[str, Any]
-    model_name: str
-    like: str
-    budget: float
-    budget_state: Mapping[str, Any] | None = None
     resume: str = ""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainResult:
-    """A finished, tracked, registered training.
-
-    Attributes:
-        run_id: MLflow's.
-        evaluation: the registered model on the validation images, at their own size.
-        summary: the same in words.
-        registered: the version in the registry.
-        aliases: those that it was given.
-        decision: whether it became champion, and why, in words.
-        store: the tracking store's address.
-        comparison: with the training that was repeated; empty: none was.
-    """
-
-    run_id: str
-    evaluation: Evaluation
-    summary: TrainingSummary
-    registered: VersionRef
-    aliases: tuple[str, ...]
-    decision: str
-    store: str = ""
-    comparison: str = ""
 
 
 def start_processes(config: Config | None, processes: int, arguments: Sequence[str]) -> int:
@@ -111,19 +78,16 @@ def train(
     given: Mapping[str, Any],
     callbacks: Sequence[Callback] = (),
     progress: Progress = ignore_progress,
-) -> TrainResult | None:
-    """Train, register the model, and let it compete with the champion.
+) -> None:
+    """Train, register the model, let it compete with the champion, and say how it went.
 
-    Every process of a training calls it with the same options; the result is the main process's.
+    Every process of a training calls it with the same options.
 
     Args:
         options: the parameters by name; `model_name`, `budget`, `like` and `resume` among them.
         given: those that the user gave, which is to be known where a run has others.
         callbacks: of the training, besides those that track it.
         progress: told how many images are decoded.
-
-    Returns:
-        None where nothing is left to do, and in all but the main process.
 
     Raises:
         ConfigError: a parameter is impossible.
@@ -135,18 +99,13 @@ def train(
         PeerLostError: another process has gone.
     """
     with init_process_group(options) as group:
-        plan, earlier, store = None, None, ""
+        plan, earlier = None, None
         if group.is_main_process:
-            store = connect()
+            connect()
             plan, earlier = _plan(options, given, group.key)
         fields = group.broadcast(plan and dataclasses.asdict(plan), long_timeout=True)
-        if fields is None:
-            return None
-        result = _run(TrainingPlan(**fields), group, callbacks, progress, earlier)
-    if result is None:
-        return None
-    comparison = earlier.compare(result.evaluation.counts.mean().dice) if earlier else ""
-    return dataclasses.replace(result, store=store, comparison=comparison)
+        if fields is not None:
+            _run(TrainingPlan(**fields), group, callbacks, progress, earlier)
 
 
 def _plan(
@@ -157,13 +116,13 @@ def _plan(
         return _plan_to_resume(run_id, given if options["resume"] else None, key), None
     own = {name: options[name] for name in ("model_name", "budget", "like")}
     if not options["like"]:
-        return TrainingPlan(settings=Config.from_options(options).options(), **own), None
+        return TrainingPlan(settings=Config.from_options(options).options() | own), None
     earlier = rerun.find(options["like"])
     settings, lines = earlier.settings(given)
     for line in lines:
         _log.info(line)
     own["model_name"] = settings["model_name"]
-    return TrainingPlan(settings=Config.from_options(settings).options(), **own), earlier
+    return TrainingPlan(settings=Config.from_options(settings).options() | own), earlier
 
 
 def _plan_to_resume(run_id: str, given: Mapping[str, Any] | None, key: str) -> TrainingPlan | None:
@@ -185,14 +144,7 @@ def _plan_to_resume(run_id: str, given: Mapping[str, Any] | None, key: str) -> T
             f"{stopped.trouble} - so ended {stopped.name}; choose another --rdzv-id to train anew"
         )
     _log.info("Going on with %s: %s", stopped.name, _progress(stopped))
-    return TrainingPlan(
-        settings=Config.from_options(stopped.options).options(),
-        model_name=stopped.options["model_name"],
-        like=stopped.options["like"],
-        budget=stopped.options["budget"],
-        budget_state=stopped.options.get(_BUDGET_STATE),
-        resume=run_id,
-    )
+    return TrainingPlan(settings=stopped.options, resume=run_id)
 
 
 def _progress(stopped: resume.ResumableRun) -> str:
@@ -208,13 +160,13 @@ def _run(
     callbacks: Sequence[Callback],
     progress: Progress,
     earlier: LoggedTraining | None,
-) -> TrainResult | None:
+) -> None:
     """Do this process's part of a planned training."""
     session = TrainingSession.load(
         Config.from_options(plan.settings),
-        plan.model_name,
+        plan.settings["model_name"],
         progress if group.is_main_process else ignore_progress,
-        like=plan.like,
+        like=plan.settings["like"],
         group=group,
     )
     session.require_same_in_all_processes()
@@ -227,11 +179,17 @@ def _run(
     if not group.is_main_process:
         session.fit(checkpoint=saved, resumable=True)
         group.barrier()
-        return None
-    result = _train_and_register(session, plan, callbacks, saved)
+        return
+    registered, decision = _train_and_register(session, plan, callbacks, saved)
     with contextlib.suppress(PeerLostError):  # all is done
         group.barrier()  # for this the others wait: had this process died, they were needed
-    return result
+    warning = "" if session.evaluation.above_baselines() else " - NOT above that"
+    _log.info("Score: %s; %s%s", session.summary.score(), session.summary.floor(), warning)
+    _log.info(decision)
+    if earlier:
+        _log.info(earlier.compare(session.evaluation.counts.mean().dice))
+    _log.info("Look:  %s", view_run(session.run.id))
+    _log.info("Load:  %s", registered.how_to_load())
 
 
 def _summary(session: TrainingSession) -> str:
@@ -243,11 +201,11 @@ def _summary(session: TrainingSession) -> str:
 
 def _set_budget(plan: TrainingPlan, session: TrainingSession) -> None:
     """Keep training to the time that was asked for, if any; all processes measure together."""
-    state = plan.budget_state or {}
+    state = plan.settings.get(_BUDGET_STATE, {})
     if "measuring" in state:  # measured anew, as where an older version began, epochs may differ
         session.budget = TimeBudget(**state)
-    elif plan.budget:
-        budget = session.fit_to_budget(plan.budget)
+    elif seconds := plan.settings["budget"]:
+        budget = session.fit_to_budget(seconds)
         _log.info(_budget_summary(budget, session.config.training.epochs))
 
 
@@ -264,31 +222,22 @@ def _train_and_register(
     plan: TrainingPlan,
     callbacks: Sequence[Callback],
     saved: Checkpoint | None,
-) -> TrainResult:
-    settings = {**session.config.options(), "model_name": plan.model_name}
-    settings |= {"budget": plan.budget, "like": plan.like}
+) -> tuple[VersionRef, str]:
+    """Return the version in the registry and, in words, whether it became champion, and why."""
+    settings = {**plan.settings, **session.config.options()}
     if session.budget:
         settings[_BUDGET_STATE] = session.budget.state_dict()
     tags = {resume.SETTINGS: json.dumps(settings)}
     with session.open_run(tags=tags, resume=plan.resume or None, resumable=True) as run:
         export.rehearse()
         session.fit(callbacks, checkpoint=saved, resumable=True)
-        evaluation = session.evaluate()
+        session.evaluate()
         # The model first: should a picture fail, what took minutes to train is safe.
         session.log_model(register=True)
         session.log_images()
         registered = session.register()
-        decision = champion.recorded_decision(registered)  # by a process that was stopped since
-        if decision is None:
-            gate = GateEvaluator(session.source, session.config.data.border)
-            model = Batched(session.segmenter, torch.device("cpu"))
-            decision = try_promote(registered, gate, model, run)
+        model = Batched(session.segmenter, torch.device("cpu"))
+        border = session.config.data.border
+        decision = decide_champion(registered, session.source, border, run, model)
         drop_checkpoints(run.id)
-    return TrainResult(
-        run_id=run.id,
-        evaluation=evaluation,
-        summary=session.summary,
-        registered=registered,
-        aliases=tuple(sorted(version_info(registered.name, registered.version).aliases)),
-        decision=decision,
-    )
+    return registered, decision

@@ -174,7 +174,7 @@ class MlflowSink:
 
     def _send_params(self, entry: Entry) -> None:
         # MLflow refuses another value of a param, such as the device of a run that goes on.
-        there = self._client.get_run(self._run_id).data.params if self._careful else {}
+        there = self._client.get_run(self._run_id).data.params
         params = [Param(key, value) for key, value in entry.metadata.items() if key not in there]
         if params:
             self._client.log_batch(self._run_id, params=params)

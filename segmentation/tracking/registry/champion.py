@@ -11,15 +11,10 @@ _CHAMPION, _CHALLENGER = "champion", "challenger"
 _NOTE = "**Promotion.**"
 
 
-def challenge(ref: VersionRef) -> None:
-    """Give a version the alias `challenger`."""
-    mlflow.MlflowClient().set_registered_model_alias(ref.name, _CHALLENGER, ref.version)
-
-
 def challenge_if_newest(ref: VersionRef) -> None:
     """Give a version the alias `challenger`, unless a newer one has it: this may come late."""
     if int(_alias(ref.name, _CHALLENGER) or 0) <= int(ref.version):
-        challenge(ref)
+        mlflow.MlflowClient().set_registered_model_alias(ref.name, _CHALLENGER, ref.version)
 
 
 def champion_of(name: str) -> str | None:

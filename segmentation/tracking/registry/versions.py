@@ -28,6 +28,12 @@ class VersionRef:
         """Return the address for MLflow's `load_model`."""
         return f"models:/{self.name}/{self.version}"
 
+    def how_to_load(self) -> str:
+        """Return the call that loads it, with the aliases that it has by now."""
+        aliases = sorted(version_info(self.name, self.version).aliases)
+        named = " and ".join(f"@{alias}" for alias in aliases) or "a version"
+        return f'mlflow.pytorch.load_model("{self.uri}")  ({named} of {self.name})'
+
 
 def version_info(name: str, version: str) -> ModelVersion:
     """Return what the registry knows of a version.

@@ -2,18 +2,14 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import mlflow
 from mlflow.entities import LoggedModel, LoggedModelOutput
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
-from segmentation.data.dataset import SplitDataset
 from segmentation.errors import TrackingError
 from segmentation.tracking.artifacts import discard, size_at, versions_of
-from segmentation.tracking.runs.inputs import log_datasets
 from segmentation.tracking.runs.run import Run, leave_launchers_run, tracked_run
 from segmentation.tracking.store import find_runs, paginate
 from segmentation.tuning.study import Trial
@@ -92,15 +88,6 @@ def _says(run: MlflowRun) -> str:
     return {"RUNNING": "running", "FINISHED": "complete"}.get(run.info.status, "failed")
 
 
-def log_settings(
-    run: Run, settings: Mapping[str, Any], splits: Mapping[str, SplitDataset], source: Path
-) -> None:
-    """Log what was asked for and the data; a study that goes on keeps the settings it has."""
-    known = mlflow.get_run(run.id).data.params
-    run.log_params({name: value for name, value in settings.items() if name not in known})
-    log_datasets(run, splits, source)
-
-
 def log_progress(run: Run, trials: Sequence[Trial], report: str) -> None:
     """Log one point of each curve for each finished trial not logged yet, and the report."""
     finished = sorted((t for t in trials if t.finished), key=lambda trial: trial.ended)
@@ -118,30 +105,11 @@ def log_progress(run: Run, trials: Sequence[Trial], report: str) -> None:
     run.describe(report)
 
 
-def log_study(
-    run: Run,
-    report: str,
-    pictures: Mapping[str, bytes],
-    html: str,
-    metrics: Mapping[str, float],
-    trials: list[dict[str, Any]],
-    winner: str,
-) -> None:
-    """Log what the parent run shows of a finished search.
-
-    The report is Markdown, `pictures` are PNG files by name, `html` is one page with all plots,
-    `winner` the id of the logged model that is shown among this run's.
-    """
-    run.describe(report)
-    run.log_metrics(metrics)
-    run.log_text(report, "report.md")
-    run.log_text(html, "plots.html")
-    run.log_dict(trials, "trials.json")
-    for name, content in pictures.items():
-        run.log_artifact(content, f"plots/{name}.png")
+def show_model(run: Run, model_id: str) -> None:
+    """Show a logged model among those of a run."""
     outputs = mlflow.get_run(run.id).outputs
-    if not outputs or winner not in [one.model_id for one in outputs.model_outputs]:
-        mlflow.MlflowClient().log_outputs(run.id, [LoggedModelOutput(model_id=winner, step=0)])
+    if not outputs or model_id not in [one.model_id for one in outputs.model_outputs]:
+        mlflow.MlflowClient().log_outputs(run.id, [LoggedModelOutput(model_id=model_id, step=0)])
 
 
 def disk_use(study: str) -> int:

@@ -4,63 +4,34 @@ Done again, it changes nothing that is done.
 """
 
 import dataclasses
+import logging
 from typing import Any
 
 from segmentation.config.training import Config
+from segmentation.data.sources import Source
 from segmentation.errors import TrackingError, TrainingError
 from segmentation.tracking.commands import mlflow_run, view_run
 from segmentation.tracking.registry import champion, versions
 from segmentation.tracking.runs.run import Run
 from segmentation.tracking.summaries import studies
 from segmentation.tuning import plots
-from segmentation.tuning.report import DEFAULTS, StudyReport, best_of, trial_json
+from segmentation.tuning.report import DEFAULTS, StudyReport, best_trials, trial_json
 from segmentation.tuning.study import Study, Trial
-from segmentation.workflows.promote import GateEvaluator, promote
+from segmentation.workflows.promote import decide_champion
 from segmentation.workflows.tune.job import (
     SearchJob,
-    best_trials,
     dropped,
     register,
     register_trial,
 )
-from segmentation.workflows.tune.plan import SearchPlan
+
+_log = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SearchResult:
-    """A finished search.
-
-    Attributes:
-        run_id: of the parent.
-        report: what was found.
-        registered: the winner.
-        aliases: those that it was given.
-        decision: whether it became champion, and why, in words.
-    """
-
-    run_id: str
-    report: StudyReport
-    registered: versions.VersionRef
-    aliases: tuple[str, ...]
-    decision: str
-
-    def lines(self, store: str) -> list[str]:
-        """Return what the console says of it, given the address of the tracking store."""
-        deleted = f"Deleted: the models of {self.report.dropped} losing trial(s), as `keep` says"
-        aliases = " and ".join(f"@{alias}" for alias in self.aliases) or "a version"
-        return [
-            *([deleted] if self.report.dropped else []),
-            self.report.verdict(),
-            self.decision,
-            f"Again: {self.report.command}",
-            f"Look:  {view_run(store, self.run_id)}",
-            f'Load:  mlflow.pytorch.load_model("{self.registered.uri}")  ({aliases} of '
-            f"{self.registered.name})",
-        ]
-
-
-def finish_search(plan: SearchPlan, study: Study, report: StudyReport, parent: Run) -> SearchResult:
-    """Register the winner, let it contend, delete what `keep` says, log the whole report.
+def finish_search(
+    job: SearchJob, source: Source, study: Study, report: StudyReport, parent: Run
+) -> None:
+    """Register the winner, let it contend, delete what `keep` says, log and say what was found.
 
     All trials and confirmations have ended, and are in the report.
 
@@ -68,18 +39,15 @@ def finish_search(plan: SearchPlan, study: Study, report: StudyReport, parent: R
         TrackingError: the best model was deleted on purpose.
         TrainingError: no trial came to its end.
     """
-    job, winner = plan.job, _winner(report)
+    winner = _winner(report)
     if report.finalists:
         seed = int(winner.params["seed"])
         config = job.full_config(report.finalists[0].params, seed)
     else:
         config = job.trial_config(winner.params)
     registered = _register(job, study, report, winner)
-    decision = champion.recorded_decision(registered)  # by a command that was stopped since
-    if decision is None:
-        champion.challenge(registered)
-        gate = GateEvaluator(plan.session.source, config.data.border)
-        decision = promote(registered, gate, run=parent).reason
+    champion.challenge_if_newest(registered)
+    decision = decide_champion(registered, source, config.data.border, parent)
     _drop_losers(job, study, report)
     report = dataclasses.replace(
         report,
@@ -89,14 +57,14 @@ def finish_search(plan: SearchPlan, study: Study, report: StudyReport, parent: R
         disk=studies.disk_use(study.id),
         dropped=len(dropped(study)),
     )
-    _log(parent, study, report, winner)
-    return SearchResult(
-        run_id=parent.id,
-        report=report,
-        registered=registered,
-        aliases=tuple(sorted(versions.version_info(registered.name, registered.version).aliases)),
-        decision=decision,
-    )
+    _log_report(parent, study, report, winner)
+    if report.dropped:
+        _log.info("Deleted: the models of %d losing trial(s), as `keep` says", report.dropped)
+    _log.info(report.verdict())
+    _log.info(decision)
+    _log.info("Again: %s", report.command)
+    _log.info("Look:  %s", view_run(parent.id))
+    _log.info("Load:  %s", registered.how_to_load())
 
 
 def _typed(config: Config) -> dict[str, Any]:
@@ -108,8 +76,8 @@ def _winner(report: StudyReport) -> Trial:
     """Return the best training of the best finalist; where none was confirmed, the best trial."""
     if report.finalists:
         return report.finalists[0].best
-    if (best := best_of(report.trials)) is not None:
-        return best
+    if report.best:
+        return report.best
     failed = [trial for trial in report.trials if trial.state == "failed"]
     reasons = "; ".join(sorted({str(trial.user_attrs["failure"]) for trial in failed}))
     raise TrainingError(
@@ -160,14 +128,17 @@ def _drop_losers(job: SearchJob, study: Study, report: StudyReport) -> None:
         studies.drop_models(study.id, job.model_name, runs)
 
 
-def _log(parent: Run, study: Study, report: StudyReport, winner: Trial) -> None:
+def _log_report(parent: Run, study: Study, report: StudyReport, winner: Trial) -> None:
     metrics: dict[str, float] = {}
     for one in report.finalists:
         key = "defaults" if one.number == DEFAULTS else "finalist"
         metrics.setdefault(f"confirmed/{key}_gate_dice", one.mean)  # the best comes first
-    pictures = plots.pictures(study.optuna)
-    page = plots.html_page(study.optuna, f"Study {report.name}")
-    trials = [trial_json(trial) for trial in report.trials]
-    winner_id = str(winner.user_attrs["model"]["id"])
+    parent.log_metrics(metrics)
+    parent.log_text(report.markdown(), "report.md")
+    parent.log_text(plots.html_page(study.optuna, f"Study {report.name}"), "plots.html")
+    parent.log_dict([trial_json(trial) for trial in report.trials], "trials.json")
+    for name, content in plots.pictures(study.optuna).items():
+        parent.log_artifact(content, f"plots/{name}.png")
     with study.lock():  # another command may end at the same time
-        studies.log_study(parent, report.markdown(), pictures, page, metrics, trials, winner_id)
+        parent.describe(report.markdown())
+        studies.show_model(parent, str(winner.user_attrs["model"]["id"]))

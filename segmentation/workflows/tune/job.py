@@ -9,7 +9,7 @@ from segmentation.config.training import Config
 from segmentation.tracking.registry import versions
 from segmentation.tracking.summaries import studies
 from segmentation.tuning.pruners import choose_pruner
-from segmentation.tuning.report import DEFAULTS
+from segmentation.tuning.report import DEFAULTS, best_trials
 from segmentation.tuning.space import Space, Value, notation
 from segmentation.tuning.storage import StudyLocation
 from segmentation.tuning.study import Study, Trial
@@ -30,6 +30,7 @@ class SearchJob:
         space: what is searched.
         options: every other setting, by its parameter's name, and train's defaults for what is
             searched; its `epochs` is the length of a whole training.
+        settings: what must not change under the study's name.
         digests: of the splits that the study was begun with, by name.
         model_name: of the registered model.
         deadline: seconds since 1970 after which no trial begins; None: never.
@@ -39,14 +40,24 @@ class SearchJob:
     search: SearchConfig
     space: Space
     options: Mapping[str, Any]
+    settings: Mapping[str, Any]
     digests: Mapping[str, str]
     model_name: str
     deadline: float | None
 
     def open_study(self) -> Study:
-        """Open the study, making it where it is new."""
+        """Open the study, making it where it is new.
+
+        Raises:
+            ConfigError: it was begun with other settings.
+            TrackingError: its storage cannot be used.
+        """
         pruner = choose_pruner(self.search.pruner, self.search.trial_epochs)
-        return Study(self.location, self.space, int(self.options["seed"]), pruner)
+        study = Study(self.location, self.space, int(self.options["seed"]), pruner)
+        study.require_settings(self.settings)
+        if "gate" in self.digests:
+            study.confirmations.require_settings({"gate images": self.digests["gate"][:16]})
+        return study
 
     def trial_config(self, params: Mapping[str, Value]) -> Config:
         """Return the settings of a trial."""
@@ -61,16 +72,6 @@ class SearchJob:
         search = notation(self.space) | dataclasses.asdict(self.search)
         logged = {f"search.{name}": value for name, value in search.items()}
         return logged | Config.from_options(self.options).flat()
-
-
-def best_trials(trials: list[Trial], number: int) -> list[Trial]:
-    """Return the trials with the highest validation Dice, no parameters twice."""
-    best: list[Trial] = []
-    complete = [trial for trial in trials if trial.state == "complete"]
-    for trial in sorted(complete, key=lambda t: (-(t.value or 0.0), t.number)):
-        if len(best) < number and trial.params not in [other.params for other in best]:
-            best.append(trial)
-    return best
 
 
 def enqueue_confirmations(job: SearchJob, study: Study) -> None:

@@ -1,50 +1,87 @@
 """A search from start to end: study, parent run, workers, comparison, winner, report."""
 
 import logging
+import os
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from typing import Any
 
+from segmentation.config.search import SearchConfig
+from segmentation.config.training import Config
 from segmentation.runtime.worker_pool import WorkerPool
+from segmentation.tracking.commands import mlflow_run
 from segmentation.tracking.registry import versions
+from segmentation.tracking.runs.inputs import log_datasets
 from segmentation.tracking.runs.run import Run
+from segmentation.tracking.store import connect
 from segmentation.tracking.summaries import studies
 from segmentation.tuning.report import (
     DEFAULTS,
     StudyReport,
-    best_of,
+    best_trials,
     confirmation_line,
     finalists,
     trial_line,
 )
+from segmentation.tuning.space import Space, notation
 from segmentation.tuning.study import COMMAND, Study
-from segmentation.workflows.tune.finish import SearchResult, finish_search
+from segmentation.utils.concurrency import Progress
+from segmentation.workflows.session import TrainingSession
+from segmentation.workflows.tune.finish import finish_search
 from segmentation.workflows.tune.job import (
     CONFIRMATIONS,
-    best_trials,
+    SearchJob,
+    enqueue_confirmations,
     num_enqueued,
     register_trial,
     requeue_lost_trials,
 )
-from segmentation.workflows.tune.plan import SearchPlan
+from segmentation.workflows.tune.plan import plan_search
 from segmentation.workflows.tune.worker import work
 
 _log = logging.getLogger(__name__)
 
 
-def search(plan: SearchPlan) -> SearchResult:
+def search(
+    config: SearchConfig,
+    space: Space,
+    options: Mapping[str, Any],
+    model_name: str,
+    typed: Mapping[str, Any],
+    progress: Progress,
+) -> None:
     """Run what is missing of a study, confirm its finalists, register the winner.
 
+    Args:
+        config: how the search goes.
+        space: what is searched.
+        options: every other setting by its parameter's name, and train's defaults.
+        model_name: of the registered model; empty for the usual one.
+        typed: the parameters that differ from their defaults.
+        progress: told how many images are read.
+
     Raises:
-        ConfigError: the study was begun with other settings.
+        ConfigError: the study was begun with other settings, or by an earlier version of this
+            program, or more images are asked for than there are.
+        DataError: lists or files cannot be used.
         TrackingError: a store cannot be used, or holds another study.
         TrainingError: no trial came to its end.
     """
-    job, session = plan.job, plan.session
+    connect()
+    usual = Config.from_options(options)
+    session = TrainingSession.load(usual, model_name, progress, with_gate=config.confirm > 0)
+    job = plan_search(config, space, options, session)
+    command = mlflow_run("tune", {**typed, "study": job.location.name})
+    try:
+        _search(job, session, command)
+    except KeyboardInterrupt:
+        _log.info("Go on: %s", command)
+        raise
+
+
+def _search(job: SearchJob, session: TrainingSession, command: str) -> None:
     study = job.open_study()
-    study.require_settings(plan.settings)
-    study.optuna.set_user_attr(COMMAND, plan.command)
-    if "gate" in job.digests:
-        study.confirmations.require_settings({"gate images": job.digests["gate"][:16]})
-    _log.info(plan.summary())
+    study.optuna.set_user_attr(COMMAND, command)
     with ExitStack() as opened:
         with study.lock():  # of several commands at once only one makes the parent run
             known, name = study.user_attrs.get("parent"), job.location.name
@@ -52,17 +89,28 @@ def search(plan: SearchPlan) -> SearchResult:
             run = studies.parent_run(f"tune {name}", tags, study.id, known)
             parent = opened.enter_context(run)
             study.optuna.set_user_attr("parent", parent.id)
-            studies.log_settings(parent, job.flat(), session.data, session.source.root)
-        search = _Search(plan, study, parent)
-        search.run()
-        return finish_search(plan, study, search.report(), parent)
+            parent.log_params(job.flat())  # a study that goes on keeps those it has
+            log_datasets(parent, session.data, session.source.root)
+        running = _Search(job, session, study, parent)
+        running.run()
+        finish_search(job, session.source, study, running.report(), parent)
 
 
 class _Search:
     """One command's part in a search."""
 
-    def __init__(self, plan: SearchPlan, study: Study, parent: Run) -> None:
-        self._plan, self._job, self._study, self._parent = plan, plan.job, study, parent
+    def __init__(self, job: SearchJob, session: TrainingSession, study: Study, parent: Run) -> None:
+        self._job, self._study, self._parent = job, study, parent
+        device, cores = session.compute.device.type, _cores()
+        workers = job.search.workers or (2 if device == "cpu" and cores > 1 else 1)
+        self._pool = WorkerPool(workers, max(1, cores // workers), work, job, parent)
+        sizes = ", ".join(f"{len(part)} {name}" for name, part in session.data.items())
+        space = ", ".join(f"{name} {text}" for name, text in notation(job.space).items())
+        _log.info(
+            f"Study {job.location.name} in {job.location.address}: {space}; {job.search.trials} "
+            f"trials of {job.search.trial_epochs} epochs, {workers} at once on {device}, "
+            f"{session.compute.amp}; images: {sizes}"
+        )
 
     def run(self) -> None:
         """Run trials and confirmations until none is left."""
@@ -75,10 +123,9 @@ class _Search:
                     "Nothing is left to run: %d trials were asked for", self._job.search.trials
                 )
             else:
-                pool = WorkerPool(
-                    self._plan.workers, self._plan.threads, work, self._job, self._parent
+                self._pool.run(
+                    self._on_message, lambda death: _log.info(death[0].upper() + death[1:])
                 )
-                pool.run(self._on_message, lambda death: _log.info(death[0].upper() + death[1:]))
         except BaseException:
             with suppress(Exception):  # what ended the search matters more
                 self._repair()
@@ -95,10 +142,8 @@ class _Search:
         return StudyReport(
             name=self._job.location.name,
             space=self._job.space,
+            search=self._job.search,
             trials=trials,
-            total=self._job.search.trials,
-            epochs=self._job.search.trial_epochs,
-            pruner=self._job.search.pruner,
             confirmed=confirmed,
             # With fewer seeds than the others one would be compared by another measure.
             finalists=[one for one in found if len(one.gate) == CONFIRMATIONS],
@@ -111,13 +156,10 @@ class _Search:
             return False
         if not self._job.search.confirm:
             return True
-        wanted = {trial.number for trial in best_trials(trials, self._job.search.confirm)}
-        confirmed = self._study.confirmations.trials()
-        enqueued = {trial.params["candidate"] for trial in confirmed}
-        finished = sum(trial.finished for trial in confirmed)
-        return wanted | {DEFAULTS} <= enqueued and finished >= num_enqueued(
-            self._study.confirmations
-        )
+        enqueue_confirmations(self._job, self._study)
+        confirmed = self._study.confirmations
+        done = sum(trial.finished for trial in confirmed.trials())
+        return done >= num_enqueued(confirmed)
 
     def _on_message(self, message: tuple[str, int]) -> None:
         """Tell of a trial that has ended."""
@@ -125,7 +167,7 @@ class _Search:
         if stage == "search":
             trials = self._study.trials()
             done = sum(t.finished and t.ended <= trials[number].ended for t in trials)
-            _log.info(trial_line(trials[number], done, self._job.search.trials, best_of(trials)))
+            _log.info(trial_line(trials[number], done, self._job.search.trials, trials))
         else:
             confirmed = self._study.confirmations
             trials = confirmed.trials()
@@ -147,3 +189,8 @@ class _Search:
         """Bring the parent run's curves and description up to date."""
         with self._study.lock():
             studies.log_progress(self._parent, self._study.trials(), self.report().markdown())
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 
+from segmentation.config.search import SearchConfig
 from segmentation.tuning.report import DEFAULTS, StudyReport, finalists, trial_line
 from segmentation.tuning.study import Trial
 
@@ -51,10 +52,8 @@ def report(
     return StudyReport(
         name="small",
         space={"width": IntDistribution(8, 64), "lr": FloatDistribution(1e-4, 1e-2)},
+        search=SearchConfig(trials=7, trial_epochs=8, pruner="halving"),
         trials=trials,
-        total=7,
-        epochs=8,
-        pruner="halving",
         confirmed=confirmed,
         finalists=finalists(confirmed, [6, DEFAULTS]),
         **more,
@@ -97,9 +96,9 @@ def test_the_report_tells_of_every_trial_and_what_the_search_cost() -> None:
 
 
 def test_a_line_says_how_a_trial_ended() -> None:
-    assert trial_line(TRIALS[1], 2, 7, None) == (
+    assert trial_line(TRIALS[1], 2, 7, []) == (
         "Trial 2: width 16, lr 0.00123: pruned after epoch 2 at 0.500, 60 s  "
         "[2/7; none complete yet]"
     )
-    assert "failed: the loss became nan" in trial_line(TRIALS[2], 3, 7, TRIALS[0])
-    assert "lost with its process; tried again" in trial_line(TRIALS[4], 3, 7, TRIALS[0])
+    assert "failed: the loss became nan" in trial_line(TRIALS[2], 3, 7, TRIALS)
+    assert "lost with its process; tried again" in trial_line(TRIALS[4], 3, 7, TRIALS)
