@@ -27,8 +27,8 @@ from segmentation.runtime.device import choose_compute
 from segmentation.tracking.commands import view_run
 from segmentation.tracking.registry.loading import default_model, load
 from segmentation.tracking.registry.photo_model import PhotoError, mask_png, read_photo
+from segmentation.tracking.runs.run import Run, tracked_run
 from segmentation.tracking.store import connect
-from segmentation.tracking.summaries.predictions import PredictionSummary, log_prediction
 from segmentation.utils.concurrency import Progress, batched, ignore_progress, prefetch
 from segmentation.utils.files import atomic_write, read_regular_file
 from segmentation.utils.paths import printable
@@ -73,30 +73,62 @@ def predict(
     _log.info("Model: %s, on %s", loaded.label, loaded.model.device.type)
     for ending, count in sorted(others.items()):
         _log.info("Not looked at: %d file(s), ending: %s", count, ending)
-    summary = write_masks(loaded.model, tasks, options, progress)
-    run_id = log_prediction(summary, loaded, images, options)
-    for problem in summary.problems:
+    started = time.perf_counter()
+    shares, problems = write_masks(loaded.model, tasks, options, progress)
+    output, seconds = printable(str(options.output)), time.perf_counter() - started
+    name = f"predict {len(shares)} photos with {loaded.label}"
+    with tracked_run(name, {"model": loaded.label}, system_metrics=False) as run:
+        run.log_params(
+            {
+                # With a prefix: the plain names hold what was typed, as MLflow's launcher logs it.
+                "predict.images": printable(str(images)),
+                "predict.output": output,
+                "predict.model": loaded.label,
+                "predict.threshold": options.threshold,
+            }
+        )
+        _log_results(run, shares, problems, seconds)
+        run.log_artifact(options.output / TABLE, TABLE)
+        listed = "".join(f"- {problem}\n" for problem in problems)[:4000]
+        could_not = f"Could not be used:\n\n{listed}" if problems else ""
+        run.describe(f"{len(shares)} masks by {loaded.label} in `{output}`.\n\n{could_not}")
+    for problem in problems:
         _log.info("Left out: %s", problem)
-    output = printable(str(options.output))
-    if summary.photos:
+    if shares:
         _log.info(
-            f"Wrote {summary.photos} masks to {output}/masks, "
-            f"{summary.photos / summary.seconds:.0f} photos/s; on average {summary.pet_share:.1%} "
-            "is pet"
+            f"Wrote {len(shares)} masks to {output}/masks, {len(shares) / seconds:.0f} photos/s; "
+            f"on average {np.mean(shares):.1%} is pet"
         )
     _log.info("Table: %s/%s", output, TABLE)
-    _log.info("Look:  %s", view_run(run_id))
-    if summary.problems:
+    _log.info("Look:  %s", view_run(run.id))
+    if problems:
         raise DataError(
-            f"{len(summary.problems)} of {len(tasks)} photos could not be used (listed above); "
+            f"{len(problems)} of {len(tasks)} photos could not be used (listed above); "
             "the others are done"
         )
 
 
+def _log_results(run: Run, shares: list[float], problems: list[str], seconds: float) -> None:
+    metrics = {
+        "predict/photos": len(shares),
+        "predict/problems": len(problems),
+        "predict/seconds": seconds,
+        "predict/photos_per_second": len(shares) / max(seconds, 1e-9),
+    }
+    if shares:
+        metrics["predict/pet_share"] = float(np.mean(shares))
+    run.log_metrics(metrics)
+    if problems:
+        run.status = "FAILED"
+
+
 def write_masks(
     model: Model, tasks: Sequence[PhotoTask], options: PredictOptions, progress: Progress
-) -> PredictionSummary:
+) -> tuple[list[float], list[str]]:
     """Write a mask for each photo, and a table of all; what is written is whole at any moment.
+
+    Returns:
+        The share of pet in each photo, in [0, 1], and a line for each that could not be used.
 
     Raises:
         OSError: nothing can be written any more; what was written by then stays, and the table
@@ -113,7 +145,6 @@ def write_masks(
             return rows, error
         return rows, None
 
-    started = time.perf_counter()
     shares: list[float] = []
     problems: list[str] = []
     options.output.mkdir(parents=True, exist_ok=True)
@@ -134,12 +165,7 @@ def write_masks(
                 progress(len(shares) + len(problems), len(tasks))
             if error is not None:
                 raise error
-    return PredictionSummary(
-        photos=len(shares),
-        problems=tuple(problems),
-        pet_share=float(np.mean(shares)) if shares else float("nan"),
-        seconds=time.perf_counter() - started,
-    )
+    return shares, problems
 
 
 def _rows(model: Model, batch: Sequence[PhotoTask], options: PredictOptions) -> Iterator[_Row]:

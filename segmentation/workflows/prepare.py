@@ -13,10 +13,10 @@ from segmentation.data.sources import Source, prepared_dataset, resolve_source
 from segmentation.data.splits import split
 from segmentation.errors import DataError
 from segmentation.tracking.commands import view_run
+from segmentation.tracking.runs.run import tracked_run
 from segmentation.tracking.store import connect
-from segmentation.tracking.summaries.prepared import log_report
 from segmentation.utils.concurrency import Progress
-from segmentation.utils.paths import user_path
+from segmentation.utils.paths import printable, user_path
 
 _log = logging.getLogger(__name__)
 
@@ -43,10 +43,14 @@ def prepare(data: str, output: str, config: DataConfig, progress: Progress) -> N
     report = verify(source.root, progress)
     for line in report.lines():
         _log.info(line)
-    run_id = log_report(report)
+    text, root = "\n".join(report.lines()), printable(str(report.root))
+    with tracked_run(f"prepare {Path(root).name}", {"data.source": root}) as run:
+        run.log_metrics(report.metrics())
+        run.log_text(text + "\n", "report.txt")
+        run.describe(f"What lies in `{root}`:\n\n```\n{text[:4000]}\n```")
     if output:
         _export(source, config, target)
-    _log.info("Look:  %s", view_run(run_id))
+    _log.info("Look:  %s", view_run(run.id))
     if report.problems:
         raise DataError(
             f"{len(report.problems)} of the listed examples cannot be used (listed above); train "

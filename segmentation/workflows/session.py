@@ -30,6 +30,7 @@ from segmentation.tracking.runs.resume import GROUP
 from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.runs.training_run import TrainingRun, training_run
 from segmentation.tracking.summaries import images
+from segmentation.tracking.templates import render
 from segmentation.training.callbacks import Callback, EarlyStopping
 from segmentation.training.checkpoint import Checkpoint, load_matching, parse
 from segmentation.training.loop import fit
@@ -292,19 +293,17 @@ class TrainingSession:
         model = Batched(self.segmenter, self.compute.device)
         border, files = self.config.data.border, val.files.__getitem__
         self.evaluation, _ = evaluate(val.name, model, val.examples, border, self.gallery, files)
-        self.run.describe(self.summary.run())
+        self.run.describe(self._page("run"))
         return self.evaluation
 
-    @property
-    def summary(self) -> model_card.TrainingSummary:
-        """The training in words, once it is evaluated."""
-        return model_card.TrainingSummary(
-            config=self.config,
-            data=self.source.description,
-            amp=self.compute.amp,
-            sizes={name: len(part) for name, part in self.data.items()},
-            result=self.result,
-            evaluation=self.evaluation,
+    def _page(self, template: str) -> str:
+        """Return what a colleague reads of the evaluated model, in Markdown."""
+        return render(
+            template,
+            session=self,
+            score=model_card.score(self.evaluation),
+            floor=model_card.floor(self.evaluation),
+            **vars(self.config),
         )
 
     @property
@@ -318,28 +317,28 @@ class TrainingSession:
         Args:
             register: whether it becomes a version as soon as it is in the store.
         """
-        folder, best_epoch = self.run.folder.path / "model", self.result.best_epoch
-        val = self.data["val"]
+        folder, val = self.run.folder.path / "model", self.data["val"]
+        dataset = inputs.dataset(val.name, val.digest, self.source.root)
         publish.pack(self.segmenter, self.config.model, folder)
-        metadata = publish.model_entry(
-            self.final_metrics,
-            inputs.dataset(val.name, val.digest, self.source.root),
-            best_epoch,
-            self.registration() if register else None,
-        )
-        self.run.log_model(folder, metadata)
+        entry = {
+            "metrics": self.final_metrics,
+            "dataset": {"name": dataset.name, "digest": dataset.digest},
+            "step": self.result.best_epoch,
+            "registration": self.registration() if register else None,
+        }
+        self.run.log_model(folder, entry)
 
     def registration(self) -> dict[str, Any]:
         """Return what registering the model takes, whoever does it, and whenever."""
         return {
             "name": self.model_name,
-            "description": self.summary.version(self.run.id),
+            "description": self._page("version"),
             "tags": {
                 "dice": f"{self.evaluation.counts.mean().dice:.4f}",
                 "data.digest": self.data["train"].digest[:12],
                 "run": self.run.id,
             },
-            "introduction": model_card.model(self.model_name, self.source.description),
+            "introduction": self._page("model"),
         }
 
     def register(self) -> versions.VersionRef:

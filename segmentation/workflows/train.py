@@ -14,7 +14,7 @@ from segmentation.errors import PeerLostError, TrainingError
 from segmentation.models.predictor import Batched
 from segmentation.runtime.process_group import ProcessGroup, init_process_group
 from segmentation.tracking.commands import view_run
-from segmentation.tracking.registry import export
+from segmentation.tracking.registry import export, model_card
 from segmentation.tracking.registry.versions import VersionRef
 from segmentation.tracking.runs import rerun, resume
 from segmentation.tracking.runs.differences import differences
@@ -184,7 +184,8 @@ def _run(
     with contextlib.suppress(PeerLostError):  # all is done
         group.barrier()  # for this the others wait: had this process died, they were needed
     warning = "" if session.evaluation.above_baselines() else " - NOT above that"
-    _log.info("Score: %s; %s%s", session.summary.score(), session.summary.floor(), warning)
+    score, floor = model_card.score(session.evaluation), model_card.floor(session.evaluation)
+    _log.info("Score: %s; %s%s", score, floor, warning)
     _log.info(decision)
     if earlier:
         _log.info(earlier.compare(session.evaluation.counts.mean().dice))

@@ -7,19 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
-import torch
-from mlflow.data.dataset import Dataset
 from mlflow.entities import LoggedModel, LoggedModelStatus, Metric, Run
 from mlflow.models import Model
 
 from segmentation.config.training import ModelConfig
 from segmentation.errors import TrackingError
+from segmentation.models.predictor import OneByOne, same_answers
 from segmentation.models.unet import Segmenter
 from segmentation.tracking.registry.champion import challenge_if_newest
 from segmentation.tracking.registry.export import PackedFlavor, export
 from segmentation.tracking.registry.loading import load_export
-from segmentation.tracking.registry.versions import describe_model, register
+from segmentation.tracking.registry.versions import register
 
 _TOLERANCE = 1e-3
 
@@ -38,30 +36,11 @@ def pack(segmenter: Segmenter, shape: ModelConfig, folder: Path) -> None:
     segmenter = segmenter.cpu().eval()
     shutil.rmtree(folder, ignore_errors=True)
     export(segmenter, shape, folder)
-    _require_same_answers(segmenter, str(folder))
-
-
-def model_entry(
-    metrics: Mapping[str, float],
-    dataset: Dataset,
-    step: int,
-    registration: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return what `publish` needs to know of a packed model, as JSON can hold it.
-
-    Args:
-        metrics: figures of this very model, measured on `dataset`.
-        dataset: what they were measured on.
-        step: the epoch whose weights these are; MLflow links the metrics of this step.
-        registration: the arguments of `register` but for the model's id, and `introduction`, the
-            description of the registered model itself; None: it is not registered.
-    """
-    return {
-        "metrics": {name: float(value) for name, value in metrics.items()},
-        "dataset": {"name": dataset.name, "digest": dataset.digest},
-        "step": step,
-        "registration": None if registration is None else dict(registration),
-    }
+    exported = OneByOne(load_export(str(folder)), "the exported model")
+    if not same_answers(OneByOne(segmenter, "the trained model"), exported, _TOLERANCE):
+        raise TrackingError(
+            "the exported model answers otherwise than the trained one; it was not registered"
+        )
 
 
 def publish(run_id: str, entry: Mapping[str, Any], folder: Path) -> None:
@@ -69,7 +48,9 @@ def publish(run_id: str, entry: Mapping[str, Any], folder: Path) -> None:
 
     Args:
         run_id: of the training.
-        entry: see `model_entry`.
+        entry: `metrics`, figures of this very model; `dataset`, the `name` and `digest` of what
+            they were measured on; `step`, the epoch whose weights these are, whose metrics MLflow
+            links; `registration`, the arguments of `register` but for the model's id, or None.
         folder: holds the folder `model`.
     """
     client = mlflow.MlflowClient()
@@ -92,14 +73,7 @@ def publish(run_id: str, entry: Mapping[str, Any], folder: Path) -> None:
         )
     _log_metrics(run, str(model.model_id), entry)
     if (registration := entry["registration"]) is not None:
-        version = register(
-            model.model_id,
-            registration["name"],
-            registration["description"],
-            registration["tags"],
-        )
-        challenge_if_newest(version)
-        describe_model(version.name, registration["introduction"])
+        challenge_if_newest(register(model.model_id, **registration))
 
 
 def _log_metrics(run: Run, model_id: str, entry: Mapping[str, Any]) -> None:
@@ -149,19 +123,3 @@ def _whole_model(run: Run) -> LoggedModel | None:
         if model not in whole:
             client.delete_logged_model(model.model_id)
     return whole[0] if whole else None
-
-
-def _require_same_answers(segmenter: Segmenter, uri: str) -> None:
-    """Load what was just exported and compare it with the trained model on an odd size."""
-    image = np.random.default_rng(1).integers(0, 256, (1, 3, 301, 457), dtype=np.uint8)
-    with torch.inference_mode():
-        trained, loaded = (
-            segmenter(torch.from_numpy(image)),
-            load_export(uri)(torch.from_numpy(image)),
-        )
-    difference = float((trained - loaded).abs().max())
-    if not difference <= _TOLERANCE:
-        raise TrackingError(
-            f"the exported model answers otherwise than the trained one (by {difference:g}); it "
-            "was not registered"
-        )

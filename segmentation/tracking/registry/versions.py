@@ -47,8 +47,13 @@ def version_info(name: str, version: str) -> ModelVersion:
         raise TrackingError(f"models:/{name}/{version}: {error.message}") from error
 
 
-def register(model_id: str, name: str, description: str, tags: Mapping[str, str]) -> VersionRef:
-    """Register a logged model, without any alias; never twice for one run and purpose (tags)."""
+def register(
+    model_id: str, name: str, description: str, tags: Mapping[str, str], introduction: str
+) -> VersionRef:
+    """Register a logged model, without any alias; never twice for one run and purpose (tags).
+
+    `introduction` describes the registered model itself, where nobody has yet.
+    """
     client = mlflow.MlflowClient()
     version = _find(name, tags["run"], tags.get("purpose"))
     if version is None:
@@ -59,6 +64,8 @@ def register(model_id: str, name: str, description: str, tags: Mapping[str, str]
             logging_utils.enable_logging()  # type: ignore[no-untyped-call]
     if not version.description:
         client.update_model_version(name, version.version, description=description)
+    if not client.get_registered_model(name).description:
+        client.update_registered_model(name, introduction)
     return VersionRef(name=name, version=str(version.version))
 
 
@@ -92,13 +99,6 @@ def _find(name: str, run_id: str, purpose: str | None) -> ModelVersion | None:
         if version.name == name and version.tags.get("purpose") == purpose:
             return version
     return None
-
-
-def describe_model(name: str, description: str) -> None:
-    """Describe the registered model itself, where nobody has yet."""
-    client = mlflow.MlflowClient()
-    if not client.get_registered_model(name).description:
-        client.update_registered_model(name, description)
 
 
 def read_note(ref: VersionRef, head: str) -> str:

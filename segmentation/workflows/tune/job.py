@@ -132,9 +132,8 @@ def register(
     """Register the model of a trial or a confirmation, for who holds the study's lock."""
     model = trial.user_attrs["model"]
     tags = {**model["tags"], "study": study.location.name, "study.id": study.id, **tags}
-    registered = versions.register(model["id"], name, verdict + model["description"], tags)
-    versions.describe_model(name, model["introduction"])
-    return registered
+    description = verdict + model["description"]
+    return versions.register(model["id"], name, description, tags, model["introduction"])
 
 
 def dropped(study: Study) -> list[int]:

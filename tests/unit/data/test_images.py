@@ -134,9 +134,9 @@ def test_predict_names_every_photo_that_it_cannot_take(tmp_path: Path) -> None:
     tasks, _ = find_photos(album, wanted.output)
     assert [str(task.name) for task in tasks] == list(names)
     bright = OneByOne(lambda photo: photo.float().mean(dim=1, keepdim=True) / 255, "bright")
-    done = write_masks(bright, tasks, wanted, ignore_progress)
-    bad = {problem.partition(" ")[0] for problem in done.problems}
-    assert len(bad) == len(done.problems)
+    _, problems = write_masks(bright, tasks, wanted, ignore_progress)
+    bad = {problem.partition(" ")[0] for problem in problems}
+    assert len(bad) == len(problems)
     for name, found in names.items():
         taken = found.pixels is not None or found.displayed is not None
         if not found.maybe_taken:
