@@ -12,7 +12,6 @@ from segmentation.errors import DataError
 from segmentation.evaluation.scoring import (
     THRESHOLD,
     Evaluation,
-    Pictures,
     ScoredImage,
     count_pixels,
     score_images,
@@ -221,17 +220,20 @@ def analyze(
     model: Model,
     examples: Sequence[Example],
     border: str,
-    pictures: Pictures,
+    draw: Callable[[ScoredImage], None],
     progress: Progress,
 ) -> Analysis:
-    """Score a model on some examples, in every way; the arguments are those of `score_images`.
+    """Score a model on some examples, in every way; the arguments are those of `evaluate`.
 
     Raises:
         DataError: none can be used.
     """
-    images, problems = score_images(
-        model, examples, border, _analyze_image, pictures=pictures, progress=progress
-    )
+
+    def measure(image: ScoredImage) -> ImageAnalysis:
+        draw(image)
+        return _analyze_image(image)
+
+    images, problems = score_images(model, examples, border, measure, progress=progress)
     if not images:
         raise DataError(f"no image of the {split} split can be used:", problems)
     return Analysis(

@@ -1,7 +1,8 @@
 """Pictures of scored images: thumbnails for a table, the worst dozen, a random dozen."""
 
-import dataclasses
+import threading
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,12 +16,11 @@ _DOZEN = 12
 MOST_THUMBNAILS = 300
 
 
-@dataclasses.dataclass(frozen=True)
-class _Drawing:
+class _Drawing(NamedTuple):
     """One image at one size, see `pictures.panel`."""
 
-    id: str
     dice: float
+    id: str
     caption: str
     picture: Picture
 
@@ -37,32 +37,30 @@ class Gallery:
         names = sorted(example.id for example in examples)
         lots = np.random.default_rng(0).permutation(len(names))
         self._lots = dict(zip(names, lots.tolist(), strict=True))
-        self._with_thumbnails = thumbnails
+        self._with_thumbnails, self._lock = thumbnails, threading.Lock()
         self._thumbnails: list[_Drawing] = []
         self._worst: list[_Drawing] = []
         self._random: list[_Drawing] = []
 
-    def draw(self, image: ScoredImage) -> list[_Drawing]:
+    def draw(self, image: ScoredImage) -> None:
         """Draw one image, large and, if wanted, small; may be called in any thread."""
         name, scores = image.example.id, image.counts.mean()
         pixels = image.pixels.image, image.truth[0] == 1, image.prediction
         caption = (
             f"{name}   Dice {scores.dice:.3f}, IoU {scores.iou:.3f}, accuracy {scores.accuracy:.3f}"
         )
-        heights = (_PANEL_HEIGHT, _THUMBNAIL_HEIGHT)[: 2 if self._with_thumbnails else 1]
-        return [_Drawing(name, scores.dice, caption, panel(*pixels, one)) for one in heights]
-
-    def add(self, drawings: list[_Drawing]) -> None:
-        """Take what was drawn of one image; in the order of the images."""
-        large, small = drawings[0], drawings[1:]
-        self._worst = _worst([*self._worst, large], _DOZEN)
-        if self._lots:
-            self._random.append(large)
-            self._random.sort(key=lambda one: self._lots[one.id])
-            del self._random[_DOZEN:]
-        self._thumbnails += small
-        if len(self._thumbnails) > 2 * MOST_THUMBNAILS:
-            self._thumbnails = _worst(self._thumbnails, MOST_THUMBNAILS)
+        large, *small = (
+            _Drawing(scores.dice, name, caption, panel(*pixels, height))
+            for height in (_PANEL_HEIGHT, _THUMBNAIL_HEIGHT)[: 2 if self._with_thumbnails else 1]
+        )
+        with self._lock:
+            self._worst = _worst([*self._worst, large], _DOZEN)
+            if self._lots:
+                lots = [*self._random, large]
+                self._random = sorted(lots, key=lambda one: self._lots[one.id])[:_DOZEN]
+            self._thumbnails += small
+            if len(self._thumbnails) > 2 * MOST_THUMBNAILS:
+                self._thumbnails = _worst(self._thumbnails, MOST_THUMBNAILS)
 
     @property
     def thumbnails(self) -> dict[str, Picture]:
@@ -79,8 +77,8 @@ class Gallery:
 
 
 def _worst(drawings: list[_Drawing], number: int) -> list[_Drawing]:
-    """Return those with the lowest Dice, the lowest first; of equals the earlier."""
-    return sorted(drawings, key=lambda one: one.dice)[:number]
+    """Return those with the lowest Dice, the lowest first; of equals by their names."""
+    return sorted(drawings, key=lambda one: (one.dice, one.id))[:number]
 
 
 def _sheet(drawings: list[_Drawing]) -> Picture:

@@ -3,8 +3,8 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -65,16 +65,6 @@ class ScoredImage:
         return count_pixels(self.prediction, *self.truth)
 
 
-class Pictures(Protocol):
-    """Collects pictures of scored images."""
-
-    def draw(self, image: ScoredImage) -> Any:
-        """Draw one image; called in any thread."""
-
-    def add(self, drawn: Any) -> None:
-        """Take what was drawn; called in the order of the images."""
-
-
 def count_pixels(
     prediction: NDArray[np.bool_], mask: NDArray[np.uint8], valid: NDArray[np.uint8]
 ) -> Counts:
@@ -88,7 +78,6 @@ def score_images(
     border: str,
     measure: Callable[[ScoredImage], _Measured],
     *,
-    pictures: Pictures | None = None,
     progress: Progress = ignore_progress,
     read: Reader = read_files,
 ) -> tuple[list[_Measured], tuple[str, ...]]:
@@ -99,37 +88,13 @@ def score_images(
         examples: which ones.
         border: what the trimap's border counts as.
         measure: takes from a scored image what is kept; called in any thread.
-        pictures: collects pictures of them.
         progress: called with how many are done.
         read: gives the files' contents.
 
     Returns:
-        What `measure` returned for each example that can be used, and a line for each that cannot.
+        What `measure` returned for each example that can be used, in order, and a line for each
+        that cannot.
     """
-
-    def look_at(image: ScoredImage) -> tuple[_Measured, Any]:
-        return measure(image), pictures.draw(image) if pictures else None
-
-    good, problems = [], []
-    for done, outcome in enumerate(_outcomes(model, examples, border, look_at, read), 1):
-        if isinstance(outcome, str):
-            problems.append(outcome)
-        else:
-            good.append(outcome[0])
-            if pictures:
-                pictures.add(outcome[1])
-        progress(done, len(examples))
-    return good, tuple(problems)
-
-
-def _outcomes(
-    model: Model,
-    examples: Sequence[Example],
-    border: str,
-    measure: Callable[[ScoredImage], _Measured],
-    read: Reader,
-) -> Iterator[_Measured | str]:
-    """Yield, in order, what `measure` returns, or why an example cannot be used."""
 
     def work(batch: Sequence[Example]) -> list[_Measured | str]:
         loaded = [_load(example, read) for example in batch]
@@ -141,10 +106,18 @@ def _outcomes(
             for example, one in zip(batch, loaded, strict=True)
         ]
 
+    good: list[_Measured] = []
+    problems: list[str] = []
     with one_thread_each() as first:
         batches = batched(examples, BATCH)
         for outcomes in prefetch(work, batches, workers_for(model.device), first):
-            yield from outcomes
+            for outcome in outcomes:
+                if isinstance(outcome, str):
+                    problems.append(outcome)
+                else:
+                    good.append(outcome)
+            progress(len(good) + len(problems), len(examples))
+    return good, tuple(problems)
 
 
 def _load(example: Example, read: Reader) -> tuple[DecodedExample, str] | str:
@@ -235,10 +208,10 @@ def evaluate(
     model: Model,
     examples: Sequence[Example],
     border: str,
-    pictures: Pictures | None = None,
+    draw: Callable[[ScoredImage], None],
     read: Reader = read_files,
 ) -> tuple[Evaluation, tuple[str, ...]]:
-    """Score the images of a split, see `score_images`.
+    """Score the images of a split, see `score_images`; `draw` is called with each.
 
     Returns:
         The evaluation of those that can be used, and a line for each that cannot.
@@ -246,14 +219,12 @@ def evaluate(
     Raises:
         DataError: none can be used.
     """
-    scored, problems = score_images(
-        model,
-        examples,
-        border,
-        lambda image: (image.example, image.counts),
-        pictures=pictures,
-        read=read,
-    )
+
+    def measure(image: ScoredImage) -> tuple[Example, Counts]:
+        draw(image)
+        return image.example, image.counts
+
+    scored, problems = score_images(model, examples, border, measure, read=read)
     if not scored:
         raise DataError(f"no image of the {split} split can be used:", problems)
     return Evaluation.of(split, scored), problems

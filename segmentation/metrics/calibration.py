@@ -12,24 +12,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.metrics.segmentation import Counts
+from segmentation.metrics.segmentation import Counts, Floats
 
 _FINE = 100
 _COARSE = 10
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Histogram:
-    """The pixels of one image that count, by probability: bin i holds (i / 100, (i + 1) / 100].
-
-    Attributes:
-        pet, background: int64 (100,), how many pixels of either kind.
-        total: float64 (100,), the sum of their probabilities.
-    """
-
-    pet: NDArray[np.int64]
-    background: NDArray[np.int64]
-    total: NDArray[np.float64]
+#: The pixels of one image that count, float64 (3, 100): how many are pet, how many background, and
+#: the sum of their probabilities, by probability: bin i holds (i / 100, (i + 1) / 100].
+Histogram = Floats
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,17 +46,13 @@ def histogram(
     values = probability.ravel()[counted]
     pet = mask.ravel()[counted] == 1
     bins = np.clip(np.ceil(values * _FINE).astype(np.intp) - 1, 0, _FINE - 1)
-    return Histogram(
-        pet=np.bincount(bins[pet], minlength=_FINE),
-        background=np.bincount(bins[~pet], minlength=_FINE),
-        total=np.bincount(bins, weights=values, minlength=_FINE).astype(np.float64),
-    )
+    weights = pet, ~pet, values
+    return np.stack([np.bincount(bins, weights=one, minlength=_FINE) for one in weights])
 
 
 def threshold_curve(histograms: Sequence[Histogram]) -> dict[float, float]:
     """Return the mean Dice over images for the thresholds 0.05, 0.10, ..., 0.95."""
-    pet = np.stack([one.pet for one in histograms])
-    background = np.stack([one.background for one in histograms])
+    pet, background, _ = np.stack(histograms, axis=1).astype(np.int64)
     curve = {}
     for step in range(5, _FINE, 5):
         counts = Counts(
@@ -80,10 +67,7 @@ def threshold_curve(histograms: Sequence[Histogram]) -> dict[float, float]:
 
 def reliability(histograms: Sequence[Histogram]) -> list[Bin]:
     """Sort the pixels of all images into ten bins; empty ones are left out."""
-    pet, background, total = (
-        np.sum([getattr(one, name) for one in histograms], axis=0).reshape(_COARSE, -1).sum(axis=1)
-        for name in ("pet", "background", "total")
-    )
+    pet, background, total = np.sum(histograms, axis=0).reshape(3, _COARSE, -1).sum(axis=2)
     pixels = pet + background
     return [
         Bin(

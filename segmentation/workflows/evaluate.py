@@ -50,7 +50,7 @@ def evaluate_model(
     _log.info("Model: %s, on %s", loaded.label, loaded.model.device.type)
     examples = _examples_of(split, source, loaded)
     gallery = Gallery(examples)
-    analysis = analyze(split, loaded.model, examples, config.data.border, gallery, progress)
+    analysis = analyze(split, loaded.model, examples, config.data.border, gallery.draw, progress)
     if analysis.problems and config.data.bad_examples == "stop":
         raise DataError(
             f"{len(analysis.problems)} of {len(examples)} examples cannot be used; mend them or "

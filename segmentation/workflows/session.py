@@ -292,7 +292,8 @@ class TrainingSession:
         val, self.gallery = self.data["val"], Gallery(thumbnails=thumbnails)
         model = Batched(self.segmenter, self.compute.device)
         border, files = self.config.data.border, val.files.__getitem__
-        self.evaluation, _ = evaluate(val.name, model, val.examples, border, self.gallery, files)
+        draw, examples = self.gallery.draw, val.examples
+        self.evaluation, _ = evaluate(val.name, model, examples, border, draw, files)
         self.run.describe(self._page("run"))
         return self.evaluation
 

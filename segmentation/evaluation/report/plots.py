@@ -1,17 +1,15 @@
 """The plots of an analysis. Each says in its title on how many images it rests."""
 
 import io
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
 # Without pyplot there is no global state, no window and nothing to close.
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from segmentation.evaluation.analysis import Analysis, Slice
+from segmentation.evaluation.analysis import Analysis
 from segmentation.evaluation.report.report import counted, split_images
 from segmentation.evaluation.scoring import THRESHOLD
 
@@ -21,8 +19,6 @@ _BY_SPECIES = {"cat": (_ORANGE, "o"), "dog": (_BLUE, "s")}
 #: More rows would be taller than what a picture may be.
 _MOST_BREEDS = 60
 _LONGEST_NAME = 32
-# By hand, here and below: an automatic layout draws everything twice.
-_LAYOUT = {"left": 0.09, "right": 0.97, "bottom": 0.26, "top": 0.92}
 
 
 def plot_all(analysis: Analysis) -> dict[str, Figure]:
@@ -43,8 +39,7 @@ def png(figure: Figure) -> bytes:
 
 def plot_thresholds(analysis: Analysis) -> Figure:
     """Draw mean Dice over thresholds."""
-    figure = Figure(figsize=(8, 4.8))
-    axes = figure.subplots(gridspec_kw=_LAYOUT)
+    figure, axes = _figure(8, 4.8)
     curve, best = analysis.curve, analysis.best_threshold
     baseline = analysis.evaluation.counts.all_pet().mean().dice
     axes.plot(list(curve), list(curve.values()), color=_BLUE, marker="o", markersize=4)
@@ -55,13 +50,12 @@ def plot_thresholds(analysis: Analysis) -> Figure:
         axes.plot(best, curve[best], color=_RED, marker="D", linestyle="none", label=label)
     label = f"'pet' everywhere: Dice {baseline:.3f}"
     axes.axhline(baseline, color="black", linestyle="--", label=label)
-    _from_0_to_1(axes)
     axes.set_ylim(np.floor(10 * min(baseline, *curve.values())) / 10 - 0.02, 1)
     axes.set_xlabel("threshold: above it a pixel is called pet")
     axes.set_ylabel("mean Dice")
     axes.set_title(f"Dice by threshold, mean over {split_images(analysis)}")
     axes.grid(alpha=0.3)
-    _legend_below(axes)
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
@@ -69,31 +63,20 @@ def plot_calibration(analysis: Analysis) -> Figure:
     """Draw the share of pet over the probability of pet, and how many pixels there are to it."""
     bins = analysis.bins
     pixels = sum(one.pixels for one in bins)
-    figure = Figure(figsize=(6.5, 6.5))
-    layout: dict[str, Any] = {
-        "left": 0.12,
-        "right": 0.96,
-        "bottom": 0.08,
-        "top": 0.89,
-        "hspace": 0.08,
-    }
-    above, below = figure.subplots(
-        2, 1, sharex=True, gridspec_kw={**layout, "height_ratios": (3, 1)}
-    )
+    figure = Figure(figsize=(6.5, 6.5), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     above.plot([0, 1], [0, 1], color=_GRAY, linestyle="--", label="perfectly calibrated")
     points = [one.probability for one in bins], [one.share for one in bins]
     above.plot(*points, color=_BLUE, marker="o", label="this model")
-    above.set_ylim(-0.02, 1.02)
     above.set_ylabel("share of the pixels that are pet")
     above.legend(loc="upper left")
     shares = [one.pixels / pixels for one in bins]
-    middles = [one.low + 0.05 for one in bins]
-    below.bar(middles, shares, width=0.09, color=_BLUE)
-    for x, share in zip(middles, shares, strict=True):
-        text = f"{share * 100:.0f} %" if share >= 0.01 else "< 1 %"
-        below.text(x, share + 0.02, text, ha="center", va="bottom", fontsize=8)
-    below.set_ylim(0, max(shares) * 1.25 + 0.05)
-    _from_0_to_1(below)
+    bars = below.bar([one.low + 0.05 for one in bins], shares, width=0.09, color=_BLUE)
+    below.bar_label(
+        bars, [f"{share * 100:.0f} %" if share >= 0.01 else "< 1 %" for share in shares]
+    )
+    below.margins(y=0.25)
+    below.set_xlim(0, 1)
     below.set_ylabel("share of all pixels")
     below.set_xlabel("probability of pet, in ten bins")
     for axes in (above, below):
@@ -110,23 +93,26 @@ def plot_scores(analysis: Analysis) -> Figure:
     counts = analysis.evaluation.counts
     dice, baseline = counts.dice(), counts.all_pet().dice()
     low, high = analysis.evaluation.interval
+    figure, axes = _figure(8, 4.8)
     edges = np.linspace(0, 1, 21).tolist()
-    figure = Figure(figsize=(8, 4.8))
-    axes = figure.subplots(gridspec_kw=_LAYOUT)
     axes.hist(dice, edges, color=_BLUE, edgecolor="white", label="this model")
     axes.axvline(dice.mean(), color=_RED, label=f"mean {dice.mean():.3f}")
     label = f"its 95 % interval {low:.3f} to {high:.3f}"
     axes.axvspan(low, high, color=_RED, alpha=0.25, zorder=0, label=label)
-    outlined: dict[str, Any] = {"histtype": "step", "color": "black", "linestyle": "--"}
-    axes.hist(baseline, edges, label="'pet' everywhere", **outlined)
+    axes.stairs(
+        np.histogram(baseline, edges)[0],
+        edges,
+        color="black",
+        linestyle="--",
+        label="'pet' everywhere",
+    )
     label = f"its mean {baseline.mean():.3f}"
     axes.axvline(baseline.mean(), color="black", linestyle=":", label=label)
-    _from_0_to_1(axes)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("Dice of an image")
     axes.set_ylabel("images")
     axes.set_title(f"Dice of each of {split_images(analysis)}")
-    _legend_below(axes)
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
@@ -134,78 +120,37 @@ def plot_slices(analysis: Analysis) -> Figure:
     """Draw Dice by species and, the lowest first, by breed, with the trivial baseline of each."""
     breeds = analysis.breeds[:_MOST_BREEDS]
     slices = [*analysis.species, *breeds]
-    gap = len(analysis.species)  # a row is left free between species and breeds
-    rows = [row if row < gap else row + 1 for row in range(len(slices))]
-    figure, axes = _figure_of_rows([_short(one.name) for one in slices], rows)
-    for row, one in zip(rows, slices, strict=True):
-        _plot_slice(axes, row, one)
+    figure, axes = _figure(9, 1.8 + 0.26 * len(slices))
+    names = [f"{_short(one.name)}, {counted(len(one.counts))}" for one in slices]
+    axes.set_yticks(range(len(slices)), names, parse_math=False)
+    axes.invert_yaxis()
+    for species in [one.name for one in analysis.species]:
+        color, marker = _BY_SPECIES[species]
+        rows = [y for y, one in enumerate(slices) if one.species == species]
+        dice = [slices[y].mean.dice for y in rows]
+        axes.plot(dice, rows, marker, color=color, label=f"{species}, 95 % interval")
+        for y in rows:  # of too few images there is no interval
+            if interval := slices[y].interval:
+                axes.plot(interval, (y, y), color=color)
+    baselines = [one.baseline for one in slices]
+    axes.plot(baselines, range(len(slices)), "k|", markersize=10, label="'pet' everywhere")
+    axes.axhline(len(analysis.species) - 0.5, color=_GRAY)
     axes.set_xlabel("mean Dice")
+    axes.grid(alpha=0.3)
     every = len(analysis.breeds)
     shown = "" if every == len(breeds) else f" (the lowest {len(breeds)} of {every})"
-    title = f"Dice by species and breed{shown}, {split_images(analysis)}"
-    figure.suptitle(title, y=1 - 0.12 / figure.get_figheight(), va="top")
-    handles = _slice_legend(slices)
-    above: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1)}
-    axes.legend(handles=handles, ncols=2, frameon=False, fontsize=9, **above)
+    axes.set_title(f"Dice by species and breed{shown}, {split_images(analysis)}")
+    figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 
-def _figure_of_rows(names: list[str], rows: list[int]) -> tuple[Figure, Axes]:
-    """Return a figure as large as its rows and the longest of their names ask for."""
-    # In inches.
-    left, plot, right, top, bottom = 0.35 + 0.085 * max(map(len, names)), 5.6, 1.1, 1.0, 0.55
-    width, height = left + plot + right, top + bottom + 0.26 * (len(names) + 1)
-    figure = Figure(figsize=(width, height))
-    area = (left / width, bottom / height, plot / width, 1 - (top + bottom) / height)
-    axes = figure.add_axes(area)
-    axes.set_yticks(rows, names, parse_math=False)
-    axes.set_ylim(len(names) + 0.6, -0.6)
-    _from_0_to_1(axes)
-    axes.grid(alpha=0.3)
-    return figure, axes
-
-
-def _plot_slice(axes: Axes, y: int, one: Slice) -> None:
-    """Draw one row: interval, mean, trivial baseline and count."""
-    color, marker = _BY_SPECIES[one.species]
-    if one.interval:
-        axes.plot(one.interval, (y, y), color=color, linewidth=2.5, alpha=0.55)
-    fill = "full" if one.interval else "none"
-    axes.plot(one.mean.dice, y, color=color, marker=marker, markersize=5, fillstyle=fill)
-    axes.plot(one.baseline, y, color="black", marker="|", markersize=10, markeredgewidth=1.5)
-    axes.annotate(
-        counted(len(one.counts)),
-        (1, y),
-        xytext=(6, 0),
-        xycoords=axes.get_yaxis_transform(),
-        textcoords="offset points",
-        va="center",
-        fontsize=9,
-    )
-
-
-def _slice_legend(slices: list[Slice]) -> list[Line2D]:
-    """Say what the marks mean; those of slices without an interval are hollow."""
-    handles = []
-    for name in sorted({one.species for one in slices}):
-        color, marker = _BY_SPECIES[name]
-        handles.append(Line2D([], [], color=color, marker=marker, label=f"{name}, 95 % interval"))
-    black: dict[str, Any] = {"linestyle": "none", "color": "black"}
-    handles.append(Line2D([], [], marker="|", markersize=10, label="'pet' everywhere", **black))
-    if not all(one.interval for one in slices):
-        few = "under 5 images: no interval"
-        handles.append(Line2D([], [], marker="o", fillstyle="none", label=few, **black))
-    return handles
-
-
-def _from_0_to_1(axes: Axes) -> None:
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a figure, in inches, with one plot over values from 0 to 1."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
     axes.set_xlim(0, 1)
     axes.set_xticks(np.linspace(0, 1, 11))
-
-
-def _legend_below(axes: Axes) -> None:
-    """Put the legend where it hides nothing."""
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False, fontsize=9)
+    return figure, axes
 
 
 def _short(name: str) -> str:

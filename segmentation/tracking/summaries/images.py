@@ -29,7 +29,8 @@ def log_images(
     dice = counts.dice()
     rows = np.arange(len(counts))
     if len(counts) > MOST_THUMBNAILS:
-        rows = np.argsort(dice, kind="stable")[:MOST_THUMBNAILS]
+        ids = np.array([example.id for example in evaluation.examples])
+        rows = np.lexsort((ids, dice))[:MOST_THUMBNAILS]  # those of which a gallery has pictures
     columns = {
         "dice": dice,
         "iou": counts.iou(),

@@ -1,18 +1,18 @@
 """What the training loop costs beside the bare step, and what each of its parts takes."""
 
-import copy
 import dataclasses
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from segmentation.config.benchmark import BenchmarkConfig
 from segmentation.config.training import Config
-from segmentation.data.loader import Batch, BatchLoader
+from segmentation.data.loader import BatchLoader
 from segmentation.data.loading import Splits, load_data
 from segmentation.data.sources import Source
 from segmentation.models.unet import build_unet
@@ -40,7 +40,9 @@ _log = logging.getLogger(__name__)
 
 # Of an epoch, as many as a default training has; every batch is full, as the bare step's is.
 _STEPS = 12
-_BARE = ("bare_step", "bare_step_default_adamw")
+# Bare steps, and whether their AdamW is fused, as the loop's is.
+_BARE = {"bare_step": True, "bare_step_default_adamw": False}
+_WHOLE = "whole_training"
 
 
 def measure_loop(
@@ -61,146 +63,118 @@ def measure_loop(
     lines: list[str] = []
     for width in own.widths_of("loop"):
         model = dataclasses.replace(config.model, width=width)
-        speeds = _measure_width(dataclasses.replace(config, model=model), few, compute, own.repeats)
-        speeds.add_to(summary, f"width_{width}")
-        shares = speeds.parts(tracked, len(whole["train"]), len(whole["val"]))
-        for part, share in shares.items():
+        rounds = _measure_width(dataclasses.replace(config, model=model), few, compute, own.repeats)
+        ratios = _add_speeds(summary, f"width_{width}", rounds)
+        for part, share in _shares(rounds, tracked, whole).items():
             summary.metrics[f"share_{part}/width_{width}"] = share
-        lines.append(f"Width {width}: {speeds.text()}")
+        lines.append(f"Width {width}: {_comparison(*ratios)}")
         _log.info(f"loop: {lines[-1]}")
         summary.lines = [*lines, _finding(tracked)]
         summary.log()
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LoopSpeeds:
-    """What was measured at one width.
+def _measure_width(
+    config: Config, splits: Splits, compute: Compute, repeats: int
+) -> dict[str, Rounds]:
+    """Measure one width, all cases in turn.
 
-    Attributes:
-        shares: of a default training's epochs, by the side of their images in pixels, rising.
-        rounds: seconds an image. At each side: `loop 64` (the training loop), `kept 64` (the loop,
-            always with the same batch), `bare_step 64` (with the loop's optimizer),
-            `bare_step_default_adamw 64`. `data`: gathering images as they are stored. `validation`.
-            And `checkpoint`: seconds of a copy of the weights.
+    Returns:
+        Seconds an image of `data` (gathering images as they are stored), of `validation`, and at
+        each size of a default training and over all of it, such as `loop side_64` and
+        `loop whole_training`: of `loop`, of its `batches` alone, and of the bare steps.
     """
-
-    shares: Mapping[int, float]
-    rounds: Mapping[str, Rounds]
-
-    def mean(self, kind: str) -> Rounds:
-        """Return seconds an image over a default training, each side as often as it has it."""
-        each = [share * self.rounds[f"{kind} {side}"] for side, share in self.shares.items()]
-        return np.asarray(np.sum(each, axis=0))
-
-    def ratios(self, bare: str) -> dict[str, Rounds]:
-        """Return the loop's speed over a bare step's: of a whole training, and at each side."""
-        sides = {
-            f"side_{side}": self.rounds[f"{bare} {side}"] / self.rounds[f"loop {side}"]
-            for side in self.shares
-        }
-        return {"whole_training": self.mean(bare) / self.mean("loop"), **sides}
-
-    def add_to(self, summary: SuiteSummary, width: str) -> None:
-        """Add the figures to what the run shows."""
-        for bare in _BARE:
-            for where, ratio in self.ratios(bare).items():
-                summary.add(f"loop_over_{bare}/{width}_{where}", ratio)
-        for side in self.shares:
-            for kind, name in (("loop", "images"), ("bare_step", "bare_images")):
-                rate = 1 / float(np.median(self.rounds[f"{kind} {side}"]))
-                summary.metrics[f"{name}_per_second/{width}_side_{side}"] = rate
-        summary.add(f"checkpoint_copy_seconds/{width}", self.rounds["checkpoint"])
-
-    def parts(self, tracked: Mapping[str, float], train: int, val: int) -> dict[str, float]:
-        """Return the share of each part in a mean epoch of a default training; they add up to 1.
-
-        Augmentation, which also makes the smaller sides, is what the loop takes longer than with
-        the same batch again and again, less gathering. The rest of the loop is what it has besides
-        the bare step: loss, mask, average, copies to the device.
-
-        Args:
-            tracked: figures of the tracked training, which alone tell of MLflow and checkpoints.
-            train: number of its training images.
-            val: number of its validation images.
-        """
-        bare, kept, loop = (self.mean(kind) for kind in ("bare_step", "kept", "loop"))
-        data, epochs = self.rounds["data"], tracked["tracked_epochs"]
-        epoch, copies = tracked["tracked_loop_seconds"] / epochs, self.rounds["checkpoint"]
-        copied = np.median(copies) * tracked["tracked_epochs_that_were_best"] / epochs
-        taken = {
-            "bare_step": np.median(bare) * train,
-            "rest_of_the_loop": np.median(kept - bare) * train,
-            "data": np.median(data) * train,
-            "augmentation": np.median(loop - kept - data) * train,
-            "validation": np.median(self.rounds["validation"]) * val,
-            "tracking": tracked["tracked_loop_share_of_tracking"] * epoch,
-            "checkpoints": tracked["tracked_loop_share_of_checkpoints"] * epoch + copied,
-        }
-        return {part: float(took / sum(taken.values())) for part, took in taken.items()}
-
-    def text(self) -> str:
-        fused, usual = (self.ratios(bare)["whole_training"] for bare in _BARE)
-        return (
-            "over a default training its steps, loading and augmentation included, run at "
-            f"{text(fused, '.1%')} of the speed of the bare step with the same optimizer, at "
-            f"{text(usual, '.1%')} of that with AdamW as PyTorch makes it by default"
-        )
-
-
-def _measure_width(config: Config, splits: Splits, compute: Compute, repeats: int) -> LoopSpeeds:
-    """Measure one width, all cases in turn."""
     training, train = config.training, splits["train"]
-    images, kept = min(training.batch_size, len(train)), dict[int, Batch]()
+    images = min(training.batch_size, len(train))
+    loader = BatchLoader(train, splits["val"], training)
+    trainer = Trainer(build_unet(config.model, 0), loader, training, compute)
     numbers = itertools.cycle(range(1, training.epochs + 1))
 
-    class KeptBatch(BatchLoader):
-        """Hands out the same batch again and again, as if data cost nothing."""
+    def an_image(work: Callable[[], object], number: int = len(train)) -> Case:
+        return lambda: seconds(work) / number
 
-        def epoch(self, number: int, size: int = 0, skip: int = 0) -> Iterator[Batch]:
-            if size not in kept:
-                kept[size] = next(iter(super().epoch(1, size)))
-            return itertools.repeat(kept[size], len(self))
+    def epoch(side: int) -> None:
+        trainer.resolution_schedule = [(1.0, side)]  # whatever side the epoch would have
+        trainer.state.epoch = next(numbers) - 1
+        trainer.train_epoch()
 
-    def trainer(loader: type[BatchLoader]) -> Trainer:
-        batches = loader(train, splits["val"], training)
-        return Trainer(build_unet(config.model, 0), batches, training, compute)
+    def prepare(side: int) -> None:
+        for _ in loader.epoch(next(numbers), side):
+            pass
 
-    def epoch(one: Trainer, side: int) -> Case:
-        def work() -> None:
-            one.resolution_schedule = [(1.0, side)]  # whatever side the epoch would have
-            one.state.epoch = next(numbers) - 1
-            one.train_epoch()
-
-        return lambda: seconds(work) / len(train)
-
-    def steps(step: Callable[..., None], side: int) -> Case:
+    def steps(step: Callable[..., None], side: int) -> Callable[[], None]:
         batch, calls = random_batch(images, side, compute.device), range(len(train) // images)
 
         def work() -> None:
             for _ in calls:
                 step(*batch)
 
-        return lambda: seconds(work) / len(train)
+        return work
 
     def gather() -> None:
         order = np.random.default_rng(next(numbers)).permutation(len(train)).tolist()
         for some in batched(order, images):
             train.pixels.gather(some)
 
-    loop, same = trainer(BatchLoader), trainer(KeptBatch)
-    sides = Counter(loop.image_size(number) for number in range(1, training.epochs + 1))
-    fused, usual = (bare_step(build_unet(config.model, 0), compute, fused=f) for f in (True, False))
-    cases: dict[str, Case] = {
-        "data": lambda: seconds(gather) / len(train),
-        "validation": lambda: seconds(loop.validate) / len(splits["val"]),
-        "checkpoint": lambda: seconds(lambda: copy.deepcopy(loop.eval_model.state_dict())),
+    sides = Counter(trainer.image_size(number) for number in range(1, training.epochs + 1))
+    bare = {
+        name: bare_step(build_unet(config.model, 0), compute, fused=fused)
+        for name, fused in _BARE.items()
     }
-    for side in sides:
-        cases |= {f"loop {side}": epoch(loop, side), f"kept {side}": epoch(same, side)}
-        for name, step in zip(_BARE, (fused, usual), strict=True):
-            cases[f"{name} {side}"] = steps(step, side)
-    shares = {side: sides[side] / training.epochs for side in sorted(sides)}
-    return LoopSpeeds(shares=shares, rounds=interleaved(cases, repeats))
+    cases = {"data": an_image(gather), "validation": an_image(trainer.validate, loader.val_size)}
+    for side in sorted(sides):
+        at = f"side_{side}"
+        cases[f"loop {at}"] = an_image(partial(epoch, side))
+        cases[f"batches {at}"] = an_image(partial(prepare, side))
+        cases |= {f"{name} {at}": an_image(steps(step, side)) for name, step in bare.items()}
+    rounds = interleaved(cases, repeats)
+    for kind in ("loop", "batches", *_BARE):  # each side as often as a default training has it
+        each = [number * rounds[f"{kind} side_{side}"] for side, number in sides.items()]
+        rounds[f"{kind} {_WHOLE}"] = np.sum(each, axis=0) / training.epochs
+    return rounds
+
+
+def _add_speeds(summary: SuiteSummary, width: str, rounds: Mapping[str, Rounds]) -> list[Rounds]:
+    """Add speeds and their ratios; return the loop's over those of bare steps, of all training."""
+    for name in [name.removeprefix("loop ") for name in rounds if name.startswith("loop ")]:
+        loop = rounds[f"loop {name}"]
+        for bare in _BARE:
+            summary.add(f"loop_over_{bare}/{width}_{name}", rounds[f"{bare} {name}"] / loop)
+        for kind, rate in ((loop, "images"), (rounds[f"bare_step {name}"], "bare_images")):
+            summary.metrics[f"{rate}_per_second/{width}_{name}"] = 1 / float(np.median(kind))
+    return [rounds[f"{bare} {_WHOLE}"] / rounds[f"loop {_WHOLE}"] for bare in _BARE]
+
+
+def _comparison(fused: Rounds, usual: Rounds) -> str:
+    return (
+        "over a default training its steps, loading and augmentation included, run at "
+        f"{text(fused, '.1%')} of the speed of the bare step with the same optimizer, at "
+        f"{text(usual, '.1%')} of that with AdamW as PyTorch makes it by default"
+    )
+
+
+def _shares(
+    rounds: Mapping[str, Rounds], tracked: Mapping[str, float], splits: Splits
+) -> dict[str, float]:
+    """Return the share of each part in a mean epoch of a default training; they add up to 1.
+
+    The rest of the loop is what it has besides bare steps and batches: loss, mask, average, copies
+    to the device; less what a GPU computes while batches are made.
+    """
+    loop, batches, bare = (rounds[f"{kind} {_WHOLE}"] for kind in ("loop", "batches", "bare_step"))
+    steps = {
+        "bare_step": bare,
+        "rest_of_the_loop": loop - batches - bare,
+        "data": rounds["data"],
+        "augmentation": batches - rounds["data"],
+    }
+    taken = {
+        part: float(np.median(an_image)) * len(splits["train"]) for part, an_image in steps.items()
+    }
+    taken["validation"] = float(np.median(rounds["validation"])) * len(splits["val"])
+    epoch = tracked["tracked_loop_seconds"] / tracked["tracked_epochs"]
+    for part in ("tracking", "checkpoints"):  # only a whole training tells
+        taken[part] = tracked[f"tracked_loop_share_of_{part}"] * epoch
+    return {part: took / sum(taken.values()) for part, took in taken.items()}
 
 
 class Stopwatch:
@@ -221,21 +195,19 @@ def _track(config: Config, splits: Splits, compute: Compute, parent: Run) -> dic
     training, val = config.training, splits["val"]
     batches = BatchLoader(splits["train"], val, training)
     with training_run("benchmark: a tracked training", {}, parent=parent) as run:
-        tracker = TrackingCallback(run, val, training.epochs)
-        watch, checkpointer = Stopwatch(tracker), run_checkpointer(run, {}, StopSignal())
+        watch = Stopwatch(TrackingCallback(run, val, training.epochs))
+        checkpointer = run_checkpointer(run, {}, StopSignal())
         network = build_unet(config.model, training.seed)
         callbacks: list[Any] = [watch, checkpointer]
         result = fit(Trainer(network, batches, training, compute, callbacks=callbacks))
         background = run.uploader.busy + run.heartbeat.busy  # seconds of a processor
-    after, dice = watch.seconds.pop("on_fit_end"), result.history["val/dice"]
-    best = sum(value > max(dice[:epoch], default=-1) for epoch, value in enumerate(dice))
+    after = watch.seconds.pop("on_fit_end")
     return {
         "tracked_loop_share_of_tracking": watch.seconds.total() / result.seconds,
         "tracked_loop_seconds": result.seconds,
         "tracked_loop_share_of_checkpoints": checkpointer.seconds / result.seconds,
         "tracked_loop_share_of_background": background / result.seconds,
         "tracked_epochs": float(result.epoch),
-        "tracked_epochs_that_were_best": float(best),
         "tracking_after_loop_seconds": after,
     }
 

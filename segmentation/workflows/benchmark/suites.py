@@ -1,6 +1,5 @@
 """A whole benchmark: its suites one after the other, each as a run."""
 
-import contextlib
 import platform
 import re
 from pathlib import Path
@@ -44,18 +43,15 @@ def run(
         source: the data set.
 
     Returns:
-        The id of the run, in which those of several suites are nested, and the findings.
+        The id of the run, in which those of the suites are nested, and the findings.
     """
-    alone = len(own.suites) == 1
     tags = machine(compute.device) | {"precision": compute.precision, "data.source": source.name}
     lines: list[str] = []
-    name = f"benchmark {own.suite}" if alone else "benchmark"
-    with tracked_run(name, tags, system_metrics=False) as parent:
+    with tracked_run("benchmark", tags, system_metrics=False) as parent:
         parent.log_params(own.flat() | config.flat())
         for suite in own.suites:
-            nested = tracked_run(f"benchmark {suite}", tags, parent, system_metrics=False)
-            with contextlib.nullcontext(parent) if alone else nested as opened:
-                summary = SuiteSummary(opened, suite)
+            with tracked_run(f"benchmark {suite}", tags, parent, system_metrics=False) as nested:
+                summary = SuiteSummary(nested, suite)
                 try:
                     if suite == "step":
                         measure_step(own, config, compute, summary)
@@ -65,6 +61,5 @@ def run(
                     if summary.metrics:
                         summary.log_chart()
             lines += [f"{suite}: {line}" for line in summary.lines]
-            if not alone:
-                parent.describe(findings(lines))
+            parent.describe(findings(lines))
     return parent.id, lines

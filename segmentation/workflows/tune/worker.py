@@ -136,7 +136,7 @@ class _Worker:
             session.fit()
             val, gallery = session.evaluate(), Gallery()
             model = Batched(session.segmenter, session.compute.device)
-            gate, problems = evaluate("gate", model, self._gate, config.data.border, gallery)
+            gate, problems = evaluate("gate", model, self._gate, config.data.border, gallery.draw)
             if problems:
                 raise DataError("images of the gate split cannot be used:", problems)
             session.run.log_metrics(gate.metrics())

@@ -12,8 +12,8 @@ from PIL import Image
 from segmentation.data.oxford_pets import Example
 from segmentation.errors import DataError
 from segmentation.evaluation.analysis import BORDERS, IMAGE_SCORES, Analysis, ImageScore, analyze
+from segmentation.evaluation.gallery import Gallery
 from segmentation.evaluation.report.report import ReportContext, html_report, report_figures
-from segmentation.evaluation.scoring import ScoredImage
 from segmentation.models.predictor import Photo, Probability
 from segmentation.utils.concurrency import ignore_progress
 
@@ -30,17 +30,6 @@ class Red:
     def __call__(self, photos: Iterable[Photo]) -> Iterator[Probability]:
         for photo in photos:
             yield np.asarray(photo[:, :, 0] / 255, np.float32)
-
-
-class Names:
-    def __init__(self) -> None:
-        self.added: list[str] = []
-
-    def draw(self, image: ScoredImage) -> str:
-        return image.example.id
-
-    def add(self, drawn: str) -> None:
-        self.added.append(drawn)
 
 
 def write(folder: Path, name: str, trimap: object = TRIMAP, answer: object = ANSWER) -> Example:
@@ -61,7 +50,7 @@ def write(folder: Path, name: str, trimap: object = TRIMAP, answer: object = ANS
 
 
 def analysis(examples: Sequence[Example], border: str = "pet") -> Analysis:
-    return analyze("test", Red(), examples, border, Names(), ignore_progress)
+    return analyze("test", Red(), examples, border, lambda _: None, ignore_progress)
 
 
 def test_the_three_meanings_of_the_border_by_hand(tmp_path: Path) -> None:
@@ -150,20 +139,22 @@ def test_the_best_threshold(tmp_path: Path, answer: list[float], best: float) ->
     assert analysis([write(tmp_path, "pug_1", [1, 1, 2, 2], answer)]).best_threshold == best
 
 
-def test_bad_examples_are_named_and_left_out_and_pictures_come_in_order(tmp_path: Path) -> None:
-    examples = [write(tmp_path, f"pug_{n}") for n in range(30)]
+def test_bad_examples_are_named_and_left_out_and_pictures_are_of_the_others(tmp_path: Path) -> None:
+    examples = [write(tmp_path, f"pug_{n:02}", answer=[n / 29, *ANSWER[1:]]) for n in range(30)]
     examples[7].image.unlink()
     examples[20].trimap.write_bytes(b"")
-    names, seen = Names(), []
-    found = analyze(
-        "gate", Red(), examples, "pet", names, lambda done, total: seen.append((done, total))
-    )
-    good = [one for one in examples if one.id not in ("pug_7", "pug_20")]
+    gallery, seen = Gallery(examples), []
+    found = analyze("gate", Red(), examples, "pet", gallery.draw, lambda *done: seen.append(done))
+    good = [one for one in examples if one.id not in ("pug_07", "pug_20")]
     assert list(found.examples) == good
-    assert names.added == [one.id for one in good]
-    assert ["pug_7.jpg" in found.problems[0], "pug_20.png" in found.problems[1]] == [True, True]
+    assert set(gallery.thumbnails) == {one.id for one in good}
+    again = Gallery(examples)
+    analyze("gate", Red(), examples, "pet", again.draw, ignore_progress)
+    assert np.array_equal(gallery.worst(), again.worst())
+    assert np.array_equal(gallery.random(), again.random())
+    assert ["pug_07.jpg" in found.problems[0], "pug_20.png" in found.problems[1]] == [True, True]
     assert len(found.problems) == 2
-    assert seen == [(done, 30) for done in range(1, 31)]
+    assert seen[-1] == (30, 30)
     lengths = {len(found.digests), len(found.histograms), len(found.scores["iou"])}
     assert lengths | {len(counts) for counts in found.counts.values()} == {28}
 
