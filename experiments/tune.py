@@ -8,7 +8,7 @@ from experiments.console import ProgressBar, one_line_errors
 from experiments.options import differing, search_options
 from segmentation.config.fields import from_options
 from segmentation.config.search import SearchConfig
-from segmentation.config.training import Config, require_model_name, searchable
+from segmentation.config.training import require_model_name, searchable
 
 _RANGES = [one.option for one in searchable()]
 
@@ -37,8 +37,7 @@ def main(context: click.Context, model_name: str, **options: Any) -> None:
 
     fixed, space = parse({name: options[name] for name in _RANGES})
     others = {name: text for name, text in options.items() if name not in _RANGES}
-    settings = Config.from_options({**others, **fixed}).options()
-    check(space, settings)
+    settings = check(space, {**others, **fixed})
 
     from segmentation.workflows.tune.search import search
 

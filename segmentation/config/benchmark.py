@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from segmentation.config.fields import Text, setting, settings
+from segmentation.config.fields import MOST, Text, setting, settings
 from segmentation.config.training import Config, ModelConfig
 from segmentation.errors import ConfigError
 
@@ -23,7 +23,9 @@ class BenchmarkConfig:
         "auto", "Widths of the U-Net; auto: 8,16,32,64 of `step`, 16,32,64 of `loop`."
     )
     sizes: Text = setting("96,128,192,256", "step: heights and widths of the images, in pixels.")
-    repeats: int = setting(5, "Measurements of each figure, of which the median counts.", ge=2)
+    repeats: int = setting(
+        5, "Measurements of each figure, of which the median counts.", ge=2, le=MOST
+    )
 
     def __post_init__(self) -> None:
         _ = self.suites, self.widths_of("step"), self.size_list

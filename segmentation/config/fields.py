@@ -24,6 +24,8 @@ import pydantic
 
 from segmentation.errors import ConfigError
 
+#: A limit where nothing else gives one: a number of hundreds of digits is no float.
+MOST = 10**9
 #: A number of images, or every one that the split has.
 Count = Annotated[int, pydantic.Field(ge=1)] | Literal["all"]
 Text = Annotated[str, pydantic.PlainValidator(lambda value: _text(value))]
@@ -143,7 +145,7 @@ def from_options(group: type[_Settings], options: Mapping[str, Any]) -> _Setting
 
 def seconds_of(text: str) -> float | None:
     """Return the seconds of a time such as `90s`, `20m`, `1.5h` or `30d`; None if it is none."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)([smhd]?)", text.strip())
     return float(match[1]) * _UNITS[match[2]] if match else None
 
 

@@ -4,7 +4,7 @@ import re
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
-from segmentation.config.fields import Count, Text, seconds_of, setting, settings
+from segmentation.config.fields import MOST, Count, Text, seconds_of, setting, settings
 from segmentation.errors import ConfigError
 
 #: What `tune` searches when nothing is said.
@@ -21,12 +21,12 @@ class SearchConfig:
     """How a search goes; valid once it exists."""
 
     trials: int = setting(
-        20, "Trials in all, those of earlier commands on the same study included.", ge=1
+        20, "Trials in all, those of earlier commands on the same study included.", ge=1, le=MOST
     )
     timeout: Text = setting(
         "none", "Begin no further trial after so long, such as 90s, 20m or 8h; or 'none'."
     )
-    trial_epochs: int = setting(20, "Passes over the training images in a trial.", ge=1)
+    trial_epochs: int = setting(20, "Passes over the training images in a trial.", ge=1, le=MOST)
     pruner: Literal["halving", "median", "none"] = setting(
         "halving",
         "Stops trials early: 'halving' those outside the better half at a quarter and at half of "

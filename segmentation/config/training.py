@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from segmentation.config import fields
-from segmentation.config.fields import Count, Seed, Setting, Text, setting, settings
+from segmentation.config.fields import MOST, Count, Seed, Setting, Text, setting, settings
 from segmentation.errors import ConfigError
 
 
@@ -62,8 +62,8 @@ class ModelConfig:
 class TrainingConfig:
     """How the network is fitted."""
 
-    epochs: int = setting(200, "Passes over the training images.", ge=1)
-    batch_size: int = setting(8, "Images a step.", ge=1, search="linear")
+    epochs: int = setting(200, "Passes over the training images.", ge=1, le=MOST)
+    batch_size: int = setting(8, "Images a step.", ge=1, le=MOST, search="linear")
     lr: float = setting(
         4e-3, "Peak learning rate of the one-cycle schedule.", gt=0, lt=10, search="log"
     )
@@ -95,7 +95,7 @@ class TrainingConfig:
         search="linear",
     )
     patience: int = setting(
-        0, "Stop after this many epochs without a better validation Dice; 0: never.", ge=0
+        0, "Stop after this many epochs without a better validation Dice; 0: never.", ge=0, le=MOST
     )
     precision: Literal["auto", "bf16", "fp16", "fp32"] = setting(
         "auto",

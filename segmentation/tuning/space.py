@@ -8,13 +8,13 @@ depth=4              not searched
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from segmentation.config.search import DEFAULT_SPACE
-from segmentation.config.training import Config, searchable
+from segmentation.config.training import Config, searchable, typed
 from segmentation.errors import ConfigError
 
 Value = int | float | str
@@ -55,8 +55,11 @@ def parse(texts: Mapping[str, str]) -> tuple[dict[str, Value], Space]:
         text = texts[name].strip() or DEFAULT_SPACE.get(name, str(setting.default))
         try:
             parsed = _parse(text, setting.kind, log=setting.search == "log")
-        except (ValueError, OverflowError) as error:
+        except ValueError as error:
             problems.append(f"{name}={text}: {error}")
+            continue
+        except OverflowError:
+            problems.append(f"{name}={text}: expected numbers of fewer digits")
             continue
         if isinstance(parsed, Value):
             fixed[name] = parsed
@@ -72,29 +75,49 @@ def parse(texts: Mapping[str, str]) -> tuple[dict[str, Value], Space]:
     return fixed, space
 
 
-def check(space: Space, options: Mapping[str, Any]) -> None:
-    """Check that every corner of the space is a valid configuration.
+def check(space: Space, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Check each value at a limit of the space, and that every corner is a valid configuration.
 
     Args:
         space: what is searched.
-        options: every other setting, by its parameter's name.
+        options: every other setting, by its parameter's name; empty: its default.
+
+    Returns:
+        All settings by their parameters' names, train's defaults for what is searched.
 
     Raises:
-        ConfigError: some corner is not.
+        ConfigError: some corner is not, or the defaults are not.
     """
     problems: dict[str, None] = {}
-    for corner in itertools.product(*map(_ends, space.values())):
+
+    def possible(check: Callable[[dict[str, Any]], object], values: dict[str, Any]) -> bool:
         try:
-            Config.from_options({**options, **dict(zip(space, corner, strict=True))})
+            check(values)
         except ConfigError as error:
             problems[str(error)] = None
+            return False
+        return True
+
+    ends = []
+    for name, dimension in space.items():
+        good = sorted(one for one in _limits(dimension) if possible(typed, {name: one}))
+        # Of many choices the outermost: else there would be thousands of corners.
+        ends.append(dict.fromkeys(good[:1] + good[-1:]))
+    for corner in itertools.product(*ends):
+        possible(Config.from_options, {**options, **dict(zip(space, corner, strict=True))})
     if problems:
         raise ConfigError("; ".join(problems))
+    try:
+        return Config.from_options(options).options()
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error} (with train's defaults for what is searched, which are trained to compare)"
+        ) from error
 
 
-def _ends(dimension: Dimension) -> tuple[Value, ...]:
+def _limits(dimension: Dimension) -> tuple[Any, ...]:
     if isinstance(dimension, CategoricalDistribution):
-        return cast(tuple[Value, ...], dimension.choices)
+        return tuple(dimension.choices)
     return (dimension.low, dimension.high)
 
 

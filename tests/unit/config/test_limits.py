@@ -1,0 +1,94 @@
+"""Every setting at its limits and just beyond them, alone, in a search, and with others."""
+
+import itertools
+import re
+from typing import Any
+
+import pytest
+import torch
+
+from segmentation.config import fields
+from segmentation.config.benchmark import BenchmarkConfig
+from segmentation.config.fields import Setting, from_options
+from segmentation.config.search import SearchConfig
+from segmentation.config.shrink import ShrinkConfig
+from segmentation.config.training import GROUPS, Config, searchable
+from segmentation.errors import ConfigError
+from segmentation.models.unet import build_unet
+from segmentation.training.schedule import resolution_schedule
+from segmentation.tuning.space import check, parse
+
+SETTINGS = [
+    pytest.param(group, one, id=one.option)
+    for group in (*GROUPS.values(), SearchConfig, ShrinkConfig, BenchmarkConfig)
+    for one in fields.declared(group)
+]
+PLAIN = {one.option: str(one.default) for one in searchable()}
+
+
+def limits(one: Setting) -> tuple[list[Any], list[Any]]:
+    """Return the values at the limits that a setting's sentence tells, and those just beyond."""
+    inside: list[Any] = list(one.choices)
+    beyond: list[Any] = [] if one.kind is str and not one.choices else ["x"]
+    step = 1 if one.kind is int else 1e-9
+    for words, text in re.findall(r"(at least|more than|at most|less than) ([\d.]+)", one.expected):
+        last = one.kind(text)
+        outward = -step if words in ("at least", "more than") else step
+        closed = words.startswith("at ")
+        inside.append(last if closed else last - outward)
+        beyond.append(last + outward if closed else last)
+    return inside, beyond
+
+
+@pytest.mark.parametrize(("group", "one"), SETTINGS)
+def test_a_setting_keeps_the_limits_that_it_tells(group: Any, one: Setting) -> None:
+    inside, beyond = limits(one)
+    # A number has both limits, or tells what there is where it is used.
+    assert len(beyond) == 3 or one.kind not in (int, float) or "'all'" in one.expected
+    for value in inside:
+        assert getattr(from_options(group, {one.option: str(value)}), one.name) == value
+    for value in [*beyond, *(["nan", "inf"] if beyond else [" "])]:
+        with pytest.raises(ConfigError, match=f"{one.option}={value}: expected"):
+            from_options(group, {one.option: str(value)})
+
+
+@pytest.mark.parametrize("one", [pytest.param(one, id=one.option) for one in searchable()])
+def test_a_search_keeps_the_limits_of_a_setting(one: Setting) -> None:
+    inside, beyond = limits(one)
+    texts = [f"{value},{one.default}" for value in beyond]
+    if one.kind is not str:
+        texts += [f"{beyond[1]}..{inside[1]}", f"{inside[0]}..{beyond[2]}", f"1..{'9' * 400}"]
+    for text in texts:
+        with pytest.raises(ConfigError, match=rf"^{one.option}=[^;]+: expected [^;]+$"):
+            search({one.option: text}, image_size=2048)
+    search({one.option: ",".join(map(str, inside))}, image_size=2048)
+
+
+def search(texts: dict[str, str], **options: object) -> None:
+    """Check what is searched as `tune` does."""
+    fixed, space = parse(PLAIN | texts)
+    check(space, {**fixed, **options})
+
+
+@pytest.mark.parametrize("image_size", [16, 33])
+def test_what_settings_allow_together_can_be_trained_and_the_rest_is_refused_by_name(
+    image_size: int,
+) -> None:
+    trained = 0
+    for depth, patch in itertools.product(range(2, 9), range(1, 9)):
+        options = {"image_size": image_size, "depth": depth, "patch": patch, "width": 1}
+        try:
+            config = Config.from_options(options)
+        except ConfigError:
+            depths = f"{depth},2" if depth > 2 else "2"
+            with pytest.raises(ConfigError, match=f"depth={depth}: at image_size={image_size} "):
+                search({"depth": depths, "patch": str(patch), "lr": "1,2"}, image_size=image_size)
+            continue
+        network = build_unet(config.model, 0)
+        for _, size in resolution_schedule(image_size, network.stride):
+            image = torch.zeros(1, 3, size, size, dtype=torch.uint8)
+            answer = network(image)
+            answer.mean().backward()
+            assert answer.shape[-2:] == image.shape[-2:]
+            trained += 1
+    assert trained > 5
