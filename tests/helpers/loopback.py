@@ -13,14 +13,10 @@ from pathlib import Path
 class Server:
     """Serves two archives; can break off or dawdle in the middle of one."""
 
-    def __init__(
-        self, archives: dict[str, bytes], published: dict[str, bytes] | None = None
-    ) -> None:
-        """Serve archives; the checksums are those of `published`, if they are others."""
+    def __init__(self, archives: dict[str, bytes]) -> None:
         self.archives, self.behavior = archives, "good"
         #: The archives that were downloaded.
         self.asked: list[str] = []
-        self._published = archives if published is None else published
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -46,13 +42,14 @@ class Server:
         self.http.daemon_threads = True
         threading.Thread(target=self.http.serve_forever, args=[0.05], daemon=True).start()
 
-    def resources(self) -> tuple[tuple[str, str], ...]:
+    def resources(self, published: dict[str, bytes] | None = None) -> tuple[tuple[str, str], ...]:
+        """The archives' addresses, with the checksums of those that are published, if others."""
         return tuple(
             (
                 f"http://127.0.0.1:{self.http.server_port}/{name}",
                 hashlib.md5(content, usedforsecurity=False).hexdigest(),
             )
-            for name, content in self._published.items()
+            for name, content in (published or self.archives).items()
         )
 
     def command(self) -> list[str]:

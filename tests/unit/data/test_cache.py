@@ -97,8 +97,6 @@ def holding(array: np.ndarray) -> Callable[[Path], None]:
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "one bit": flipped,
     "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
-    "empty": lambda path: path.write_bytes(b""),
-    "prose": lambda path: path.write_text("no archive, but a sentence of some length. " * 100),
     # NumPy would unpickle them, and so run whatever they say.
     "objects": holding(np.array([Path()], dtype=object)),
     "another size": holding(np.zeros((48, 48, 4), np.uint8)),

@@ -16,13 +16,10 @@ LINES = ("a_1 1 1 1", "b_2 1 2 1", "c 3 1 1 1")
 #: Lists of these three examples in every way of writing a text.
 USED = {
     "LF": "\n".join(LINES),
-    "CRLF": "\r\n".join(LINES) + "\r\n",
-    "CR": "\r".join(LINES) + "\r",
-    "mixed": "{}\n{}\r\n{}\r".format(*LINES),
+    "CRLF, CR": "{}\r\n{}\r{}\r\n".format(*LINES),
     "byte order mark": "\ufeff" + "\n".join(LINES),
     "comments, blank lines": "# pets\n\n{}\n \t\n  # more\n{}\n{}".format(*LINES),
-    "tabs": "\n".join(LINES).replace(" 1", "\t1"),
-    "further blanks": "\n".join(f"  {line} \t" for line in LINES),
+    "tabs, further blanks": "\n".join(f"  {line} \t" for line in LINES).replace(" 1", "\t1"),
 }
 
 _PLAIN = "is not the plain name of a file"
@@ -32,27 +29,18 @@ _LONG = "is longer than a file's name can be (251 bytes)"
 #: A line that is refused, and what the refusal says of it besides the list and the line's number.
 BAD_LINES = (
     ("lonely", _COLUMNS + "'lonely'"),
-    ("three 1 1", _COLUMNS + "'three 1 1'"),
-    ("words one two three", _COLUMNS),
-    ("comma,1,1,1", _COLUMNS),
-    ("shares_1 1 1.0 1", _COLUMNS),
     ("minus_1 1 -1 1", _COLUMNS),
     ("arabic_1 1 \u0661 1", _COLUMNS),
-    ("note_1 1 1 1 # a note", _COLUMNS),
     ("bird_1 1 3 1", "bird_1: species is 3, expected 1 (cat) or 2 (dog)"),
     (f"many_1 1 {'9' * 5000} 1", "many_1: species is 999"),
     (".. 1 1 1", f"'..' {_PLAIN}"),
-    ("../up_1 1 1 1", f"'../up_1' {_PLAIN}"),
     ("/etc/passwd 1 1 1", f"'/etc/passwd' {_PLAIN}"),
-    ("sub/a_1 1 1 1", f"'sub/a_1' {_PLAIN}"),
     ("..\\up_1 1 1 1", _PLAIN),
     (".hidden_1 1 1 1", f"'.hidden_1' {_PLAIN}"),
     ("nul\0_1 1 1 1", f"'nul\\x00_1' {_PLAIN}"),
     ("\x1b[31mred_1 1 1 1", f"'\\x1b[31mred_1' {_PLAIN}"),
     ("gpj.\u202etac_1 1 1 1", f"'gpj.\\u202etac_1' {_PLAIN}"),
-    ("zero\u200bwidth_1 1 1 1", f"'zero\\u200bwidth_1' {_PLAIN}"),
     ("d_4 1 1 1\u2028e_5 1 1 1", f"'d_4 1 1 1\\u2028e_5' {_PLAIN}"),
-    ("f_6 1 1 1\x0bg_7 1 1 1", f"'f_6 1 1 1\\x0bg_7' {_PLAIN}"),
     ("\u732b" * 84 + " 1 1 1", _LONG),
     ("z" * 3_000_000, _COLUMNS),
     ("a_1 1 1 1", "'a_1' is listed twice"),
@@ -68,13 +56,10 @@ ALL_BAD_LINES = "\n".join((*LINES, *(line for line, _ in BAD_LINES))) + "\n"
 #: What is no list at all.
 NO_LISTS: dict[str, tuple[bytes | Callable[[Path], None], str]] = {
     "latin-1": ("ñandú_1 1 1 1\n".encode("latin-1"), "expected a readable UTF-8 list"),
-    "utf-16": ("\n".join(LINES).encode("utf-16"), "expected a readable UTF-8 list"),
     "empty": (b"", "the file is empty"),
     "comment": (b"# nothing\n\n", "the list is empty; expected lines such as"),
     "missing": (lambda path: None, "No such file"),
-    "folder": (Path.mkdir, "is not a plain file"),
     "pipe": (os.mkfifo, "is not a plain file"),
-    "circle": (lambda path: path.symlink_to(path.name), "symbolic links"),
 }
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from segmentation.config.training import DataConfig
 from segmentation.data.oxford_pets import Example
-from segmentation.data.splits import check_pet_share, choose_subset, find_duplicates, in_gate, split
-from segmentation.errors import ConfigError, DataError
+from segmentation.data.splits import choose_subset, in_gate, split
+from segmentation.errors import ConfigError
 
 
 def examples(**breeds: int) -> list[Example]:
@@ -81,18 +81,3 @@ def test_asking_for_more_than_there_is_says_how_many_there_are() -> None:
         split([e for e in small if not in_gate(e)][:1], DataConfig(val_images="all"))
     with pytest.raises(ConfigError, match=f"val_images={pool}: there are {pool - 1} to choose"):
         split(small, DataConfig(val_images=pool))
-
-
-@pytest.mark.parametrize("share", [0.0, 0.0199, 0.9501, 1.0])
-def test_masks_that_cannot_be_pets_are_refused(share: float) -> None:
-    with pytest.raises(DataError, match="pixels of the val split are pet; expected 2% to 95%"):
-        check_pet_share("val", share)
-    for usual in (0.02, 0.4, 0.95):
-        check_pet_share("val", usual)
-
-
-def test_the_same_picture_in_two_splits_is_found_under_any_name() -> None:
-    a, b, c = examples(x=3)
-    found = find_duplicates([("val", a, "same"), ("train", b, "same"), ("train", c, "other")])
-    assert list(found) == [b.id]
-    assert not find_duplicates([("train", a, "same"), ("train", b, "same")])
