@@ -5,11 +5,10 @@ prepare them: the sampler's indices carry the epoch along.
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,8 +29,7 @@ _AT_ONCE = 8 << 20
 _PER_PIXEL = 4  # bytes: red, green, blue and the flags
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Batch:
+class Batch(NamedTuple):
     """Tensors of N images.
 
     Attributes:
@@ -45,23 +43,7 @@ class Batch:
     valid: Tensor
 
     def to(self, device: torch.device) -> "Batch":
-        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> "Batch":
-        """Return the batch in page-locked memory, from which copies to a GPU run alongside."""
-        return self._map(lambda tensor: tensor.pin_memory())
-
-    def _map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
-        return Batch(
-            image=function(self.image), mask=function(self.mask), valid=function(self.valid)
-        )
-
-    def split(self, sizes: list[int]) -> "Iterator[Batch]":
-        """Yield parts of so many images each; they share its memory."""
-        tensors = self.image, self.mask, self.valid
-        parts = zip(*(torch.split(one, sizes) for one in tensors), strict=True)
-        for image, mask, valid in parts:
-            yield Batch(image=image, mask=mask, valid=valid)
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
 
 
 def to_batch(images: Bytes, flags: Bytes) -> Batch:
@@ -99,9 +81,6 @@ class BatchLoader:
             collate_fn=_as_is,
             pin_memory=pinned,
             persistent_workers=config.loader_workers > 0,
-            # Else each epoch would draw a seed, which nothing here needs, from PyTorch's own
-            # generator, whose state is kept in checkpoints.
-            generator=torch.Generator(),
             # Threads run by now, and a forked process would inherit whatever locks they hold.
             multiprocessing_context="spawn" if config.loader_workers else None,
         )
@@ -158,13 +137,15 @@ class BatchLoader:
             if isinstance(group, DataError):
                 yield group
                 return
-            yield from group.split([len(batch) for batch in some])
+            sizes = [len(batch) for batch in some]
+            parts = (torch.split(tensor, sizes) for tensor in group)
+            yield from itertools.starmap(Batch, zip(*parts, strict=True))
 
     def _prepare(self, positions: "list[_Position]") -> Batch | DataError:
         batch = self._dataset.__getitems__(positions)
         if isinstance(batch, DataError) or not torch.cuda.is_available():
             return batch
-        return batch.pin_memory()
+        return Batch(*(tensor.pin_memory() for tensor in batch))
 
     def validation_share(self) -> Iterator[tuple[Sequence[int], Batch | None]]:
         """Yield the validation split in order, without augmentation, in larger batches.

@@ -21,6 +21,7 @@ _MISSED = (86, 180, 233)
 _STRENGTH = 0.55
 _ASPECT = 4.0
 _MOMENTS = 6
+_GAP = 4  # pixels between the pictures of a panel
 
 
 def panel(image: Picture, mask: Mask, prediction: Mask, height: int) -> Picture:
@@ -52,7 +53,7 @@ def panel(image: Picture, mask: Mask, prediction: Mask, height: int) -> Picture:
         (truth & ~found, _MISSED),
     ):
         outcome = _tint(outcome, pixels, color)
-    gap = np.full((height, 4, 3), 255, np.uint8)
+    gap = np.full((height, _GAP, 3), 255, np.uint8)
     return np.concatenate([photo, gap, _tint(photo, truth, _HIT), gap, outcome], axis=1)
 
 
@@ -94,23 +95,14 @@ def progress(moments: Mapping[int, Sequence[Picture]], names: Sequence[str]) -> 
     epochs = sorted(moments)
     # Of many only some, evenly spread: the sheet is looked at in the width of a page.
     shown = [epochs[round(i)] for i in np.linspace(0, len(epochs) - 1, min(_MOMENTS, len(epochs)))]
-    first = moments[epochs[0]]
-    side, gap, head = first[0].shape[0], 4, 30
-    columns = ["photo", "truth", *(f"epoch {epoch}" for epoch in shown)]
-    sheet = Image.new(
-        "RGB", ((side + gap) * len(columns), head + (side + head) * len(names)), "white"
-    )
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(22)
-    for column, title in enumerate(columns):
-        draw.text((column * (side + gap) + 4, 0), title, fill="black", font=font)
+    cells, captions = [], []
     for row, name in enumerate(names):
-        top = head + row * (side + head)
-        sheet.paste(Image.fromarray(first[row][:, : 2 * side + gap]), (0, top))
-        draw.text((4, top + side), name, fill="black", font=font)
-        for column, epoch in enumerate(shown, 2):
-            outcome = Image.fromarray(moments[epoch][row][:, -side:])
-            sheet.paste(outcome, (column * (side + gap), top))
-    return np.asarray(sheet)
+        first = moments[epochs[0]][row]
+        side = first.shape[0]
+        cells += [first[:, :side], first[:, side + _GAP : 2 * side + _GAP]]
+        cells += [moments[epoch][row][:, -side:] for epoch in shown]
+        captions += [name, "truth", *(f"epoch {epoch}" for epoch in shown)]
+    return sheet(cells, captions, 2 + len(shown))
 
 
 def curves(

@@ -2,13 +2,11 @@
 
 import io
 import os
-import random
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from segmentation.errors import CheckpointError
@@ -18,7 +16,6 @@ from segmentation.utils.files import atomic_write
 Checkpoint = Mapping[str, Any]
 
 FORMAT = 2
-_FORMAT_1 = b'{"format":1'  # so began the files before
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
@@ -52,20 +49,17 @@ def parse(content: bytes, name: str) -> dict[str, Any]:
     Raises:
         CheckpointError: it is damaged, or of another format.
     """
-    if content.startswith(_FORMAT_1):
-        raise CheckpointError(_other_format(name, 1))
     try:
         # torch.load does not look at the parts' checksums: a flipped bit would pass.
         damaged = zipfile.ZipFile(io.BytesIO(content)).testzip()
-        found = {} if damaged else _load(content)
-        version = int(found["format"])
+        found = {} if damaged else torch.load(io.BytesIO(content), "cpu", weights_only=True)
+        if found["format"] != FORMAT:
+            raise ValueError(found["format"])
     except Exception as error:  # what is no checkpoint makes them raise anything
         raise CheckpointError(
-            f"{name}: is damaged, or no checkpoint at all; remove it to go on from an older copy, "
-            "or from the beginning"
+            f"{name}: is damaged, or no checkpoint of this version's; remove it to go on from an "
+            "older copy, or from the beginning, or go on with the version of Petseg that wrote it"
         ) from error
-    if version != FORMAT:
-        raise CheckpointError(_other_format(name, version))
     return {**found, "path": name}
 
 
@@ -92,35 +86,3 @@ def load_matching(path: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
             "settings, or train anew"
         )
     return checkpoint
-
-
-def random_state() -> dict[str, Any]:
-    """Return the state of the generators of Python, numpy and PyTorch, of each GPU too."""
-    state: Any = np.random.get_state()
-    name, keys, *rest = state
-    return {
-        "python": random.getstate(),
-        "numpy": (name, keys.tolist(), *rest),
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all(),
-    }
-
-
-def set_random_state(state: Mapping[str, Any]) -> None:
-    """Let all generators go on from there; GPUs that are not here are left out."""
-    random.setstate(state["python"])
-    np.random.set_state(state["numpy"])
-    torch.set_rng_state(state["torch"])
-    for number, one in enumerate(state["cuda"][: torch.cuda.device_count()]):
-        torch.cuda.set_rng_state(one, number)
-
-
-def _load(content: bytes) -> Any:
-    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-
-
-def _other_format(name: str, version: int) -> str:
-    return (
-        f"{name}: is a checkpoint of format {version}, and this version reads format {FORMAT}; go "
-        "on with the version of Petseg that wrote it, or train anew"
-    )

@@ -17,7 +17,6 @@ from segmentation.errors import CheckpointError
 from segmentation.runtime.device import Compute
 from segmentation.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from segmentation.training.callbacks import Callback
-from segmentation.training.checkpoint import random_state, set_random_state
 from segmentation.training.ema import EMA
 from segmentation.training.loss import SegmentationLoss
 from segmentation.training.schedule import Schedule, one_cycle, resolution_at, resolution_schedule
@@ -185,7 +184,8 @@ class Trainer:
         """Return all that it takes to go on to the same end, to the last bit, after any step.
 
         That needs no more than this: an epoch's order and augmentation are drawn from the seed, its
-        number and the images alone, and tensors come back in the memory layout that they had.
+        number and the images alone, a step draws nothing (dropout would), and tensors come back in
+        the memory layout that they had.
         """
         self.count_time()
         return {
@@ -196,7 +196,6 @@ class Trainer:
             "scaler": self._scaler.state_dict(),
             "losses": self._losses,
             "best": self._best,
-            "random": random_state(),
             "callbacks": {type(one).__name__: one.state_dict() for one in self.callbacks},
         }
 
@@ -219,6 +218,5 @@ class Trainer:
         self._scaler.load_state_dict(saved["scaler"])
         self._losses, self._best = saved["losses"].to(self._compute.device), saved["best"]
         self.state = TrainingState.from_dict(saved["state"])
-        set_random_state(saved["random"])
         for callback in self.callbacks:
             callback.load_state_dict(saved["callbacks"].get(type(callback).__name__, {}))

@@ -96,12 +96,9 @@ def test_a_killed_training_ends_as_if_it_never_was_and_goes_on_from_its_own_alon
         assert reason in refusal(program.entry("train", resume=given), 2)
     kept = program.cache / "runs" / run_id / "checkpoint"
     content = kept.read_bytes()
-    for bad, reason in (
-        (content[:-100], "is damaged"),
-        (b'{"format":1,"bytes":0', "is a checkpoint of format 1"),
-    ):
+    for bad in (content[:-100], b'{"format":1,"bytes":0'):
         kept.write_bytes(bad)
-        assert f"{kept}: {reason}" in refusal(program.entry("train", resume=run_id), 1)
+        assert f"{kept}: is damaged" in refusal(program.entry("train", resume=run_id), 1)
     kept.write_bytes(content)
     resume(program, whole, pets)
 

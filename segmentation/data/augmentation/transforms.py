@@ -17,12 +17,12 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import cv2
 import numpy as np
-from albumentations import BasicTransform, Compose, DualTransform
+from albumentations import Compose, DualTransform
 from numpy.typing import NDArray
 
 from segmentation.data.images.examples import Bytes
 
-__all__ = ["DRAWS", "BasicTransform", "Color", "Compose", "Geometry", "Vary"]
+__all__ = ["DRAWS", "Color", "Compose", "Geometry", "Vary"]
 
 # Images of this size gain nothing from OpenCV's threads, which would compete with the network's.
 cv2.setNumThreads(0)

@@ -1,10 +1,9 @@
 """Variants keep image and mask together, keep masks binary, and depend on their numbers alone."""
 
-import albumentations as A  # noqa: N812
 import numpy as np
 import pytest
 
-from segmentation.data.augmentation.augmenter import Augmenter, MaskError
+from segmentation.data.augmentation.augmenter import Augmenter
 from segmentation.data.augmentation.transforms import DRAWS, Color, Compose, Geometry, Vary
 from segmentation.data.synthetic.drawing import BREEDS, draw
 
@@ -122,18 +121,3 @@ def test_draws_depend_on_seed_epoch_and_index_alone(pair: tuple[np.ndarray, np.n
         one(Augmenter("light", seed=6), pair)[0],
     ):
         assert not np.array_equal(first, other)
-
-
-def test_a_transform_that_spoils_masks_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Spoiling(A.DualTransform):  # type: ignore[misc]
-        def apply_to_images(self, images: np.ndarray, **_: object) -> np.ndarray:
-            return images
-
-        def apply_to_masks(self, masks: np.ndarray, **_: object) -> np.ndarray:
-            return masks * 85  # as a picture, not as classes
-
-    monkeypatch.setattr(
-        "segmentation.data.augmentation.augmenter._pipeline", lambda _: [Spoiling(p=1)]
-    )
-    with pytest.raises(MaskError, match="nearest"):
-        one(Augmenter("light", seed=0), sample())

@@ -35,6 +35,7 @@ def test_progress_shows_the_first_the_last_and_some_moments_between() -> None:
     for epoch in range(0, 100, 10):  # right from epoch 50 on
         moments[epoch] = [panel(image, mask, mask if epoch >= 50 else ~mask, 20)] * 2
     page = progress(moments, ["a", "b"])
-    assert page.shape[1] == (20 + 4) * 8
-    outcomes = [page[40, 24 * column + 10] for column in range(2, 8)]
+    cell = 20 + 12
+    assert page.shape[1] == cell * 8
+    outcomes = [page[30, cell * column + 16] for column in range(2, 8)]
     assert [outcome.argmax() for outcome in outcomes] == [2, 2, 2, 1, 1, 1]  # missed, then found
