@@ -81,20 +81,6 @@ def finalists(confirmed: Sequence[Trial], numbers: Sequence[int]) -> list[Finali
     return sorted(found, key=lambda finalist: -finalist.mean)
 
 
-def compare_with_defaults(found: Sequence[Finalist]) -> dict[int, Comparison]:
-    """Compare finalists with train's defaults, all intervals together at 95 % (Bonferroni).
-
-    Empty where one of them has one training alone: the noise of the seeds is then not known.
-    """
-    defaults = next((one for one in found if one.number == DEFAULTS), None)
-    if defaults is None or min(len(one.gate) for one in found) < 2:
-        return {}
-    others = [one for one in found if one is not defaults]
-    spread = seed_spread([one.gate for one in [defaults, *others]])
-    level = 1 - (1 - _LEVEL) / max(1, len(others))
-    return {one.number: compare(one.gate, defaults.gate, spread, level) for one in others}
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StudyReport:
     """All that the report tells of.
@@ -139,8 +125,17 @@ class StudyReport:
 
     @functools.cached_property
     def comparisons(self) -> dict[int, Comparison]:
-        """Of each finalist with train's defaults."""
-        return compare_with_defaults(self.finalists)
+        """Of each finalist with train's defaults, all intervals together at 95 % (Bonferroni).
+
+        Empty where one of them has one training alone: the noise of the seeds is then not known.
+        """
+        defaults = self.defaults
+        if defaults is None or min(len(one.gate) for one in self.finalists) < 2:
+            return {}
+        others = [one for one in self.finalists if one is not defaults]
+        spread = seed_spread([one.gate for one in [defaults, *others]])
+        level = 1 - (1 - _LEVEL) / max(1, len(others))
+        return {one.number: compare(one.gate, defaults.gate, spread, level) for one in others}
 
     def verdict(self) -> str:
         """Say what the search is worth, in one or two sentences."""

@@ -32,14 +32,6 @@ TRIES = 3
 #: Under this key a study keeps the command that goes on with it.
 COMMAND = "command"
 
-_STATES = {
-    TrialState.WAITING: "waiting",
-    TrialState.RUNNING: "running",
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-}
-
 #: A trial while it runs, as Optuna has it.
 RunningTrial = optuna.Trial
 
@@ -293,14 +285,12 @@ def _tries(user_attrs: Mapping[str, Any]) -> int:
 
 
 def _trial(frozen: FrozenTrial) -> Trial:
-    state, attrs = _STATES[frozen.state], dict(frozen.user_attrs)
-    if state == "failed" and "failure" not in attrs:
-        if attrs.get("stopped") or _tries(attrs) < TRIES:
-            state = "lost"
-        else:
-            attrs["failure"] = (
-                f"its process vanished {TRIES} times, the system's memory may be full"
-            )
+    state, attrs = frozen.state.name.lower(), dict(frozen.user_attrs)
+    if state == "fail":
+        again = "failure" not in attrs and (attrs.get("stopped") or _tries(attrs) < TRIES)
+        state = "lost" if again else "failed"
+        vanished = f"its process vanished {TRIES} times, the system's memory may be full"
+        attrs.setdefault("failure", vanished)
     return Trial(
         number=frozen.number,
         state=state,

@@ -94,7 +94,7 @@ def promote_model(
     *,
     force: bool = False,
     progress: Progress = ignore_progress,
-) -> Decision:
+) -> None:
     """Compare a version with the champion of its name in a run; promote it if it is better.
 
     Args:
@@ -121,7 +121,6 @@ def promote_model(
         _log.info("Left out: %s", problem)
     _log.info(decision.reason)
     _log.info("Look:  %s", view_run(run.id))
-    return decision
 
 
 def promote(
@@ -148,14 +147,15 @@ def promote(
         ModelError: the challenger cannot be loaded.
         DataError: the champion changed again and again.
     """
-    scores = gate.evaluate(model or load(ref.uri, gate.device).model)
-    challenger = _candidate(ref, scores)
+    challenger = _candidate(ref, gate, model)
+    if challenger.trouble:
+        raise ModelError(challenger.trouble)
     for _ in range(_TRIES):
         version = champion_of(ref.name)
         if version == ref.version:
             return Decision(promoted=True, reason="Champion: it is so already.", metrics={})
         other = VersionRef(name=ref.name, version=version) if version else None
-        champion = _champion(other, gate) if other else None
+        champion = _candidate(other, gate) if other else None
         decision = decide(_contest(challenger, champion, gate.problems), force=force)
         if record_decision(ref, version, decision, run):
             return decision
@@ -178,20 +178,18 @@ def decide_champion(
         return f"Champion: not decided, since the tracking store failed ({error}); later: {again}"
 
 
-def _champion(ref: VersionRef, gate: GateEvaluator) -> _Candidate:
+def _candidate(ref: VersionRef, gate: GateEvaluator, model: Model | None = None) -> _Candidate:
+    known, scores, trouble = version_info(ref.name, ref.version), None, ""
     try:
-        return _candidate(ref, gate.evaluate(load(ref.uri, gate.device).model))
+        scores = gate.evaluate(model or load(ref.uri, gate.device).model)
     except ModelError as error:
-        return _candidate(ref, None, f"{error}; mend it, or promote another with force=true")
-
-
-def _candidate(
-    ref: VersionRef, scores: dict[_Key, tuple[Example, Counts]] | None, trouble: str = ""
-) -> _Candidate:
-    known = version_info(ref.name, ref.version)
-    seen = seen_images(known.run_id)
+        trouble = str(error)
     return _Candidate(
-        version=ref.version, tags=known.tags, seen=seen, scores=scores, trouble=trouble
+        version=ref.version,
+        tags=known.tags,
+        seen=seen_images(known.run_id),
+        scores=scores,
+        trouble=trouble,
     )
 
 
@@ -211,7 +209,9 @@ def _contest(
         challenger=Evaluation.of("gate", [mine[key] for key in keys]) if keys else None,
         champion=Evaluation.of("gate", [theirs[key] for key in keys]) if theirs and keys else None,
         incumbent=f"version {champion.version}" if champion else None,
-        trouble=champion.trouble if champion else "",
+        trouble=f"{champion.trouble}; mend it, or promote another with force=true"
+        if champion and champion.trouble
+        else "",
         notes=tuple(notes),
         unknown=challenger.seen is None,
         num_candidates=int(challenger.tags.get("gate.looks", "1")),

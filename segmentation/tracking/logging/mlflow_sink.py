@@ -1,7 +1,6 @@
 """How each kind of entry reaches MLflow: in order, and nothing twice."""
 
 import json
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -33,11 +32,9 @@ _FINAL = ("INVALID_PARAMETER_VALUE",)
 _GONE = "RESOURCE_DOES_NOT_EXIST"
 # What is neither the store's doing nor the network's is tried so often.
 _TRIES = 3
-_IMAGES = "images"
-#: MLflow's names of images with steps, where ~ stands for /: it writes NAME.png first, then
-#: NAME+compressed.webp.
-_IMAGE_NAME = re.compile(r"(?P<key>.*)\+step\+(?P<step>\d+)\+.*")
-_FIRST, _SECOND = ".png", "+compressed.webp"
+#: Where MLflow writes an image of a step: KEY+step+STEP+....png, where ~ stands for / in the key,
+#: and then the same with this end.
+_IMAGES, _LAST = "images", "+compressed.webp"
 
 #: Brings a model to the store, never twice; given the run's id, an entry's metadata and its folder.
 LogModel = Callable[[str, dict[str, Any], Path], None]
@@ -63,7 +60,6 @@ class MlflowSink:
         self._client = mlflow.MlflowClient()
         self._steps: dict[str, set[int]] = {}
         self._tries: dict[int, int] = {}
-        self._images: set[tuple[str, int]] | None = None
 
     def put(self, kind: str, metadata: Mapping[str, Any], files: Files | None = None) -> None:
         """Write one thing straight to MLflow; as `Outbox.put`, whose arguments it takes.
@@ -97,7 +93,7 @@ class MlflowSink:
     def invalidate(self) -> None:
         """Look again at what is there before anything else is written."""
         self._careful = True
-        self._steps, self._images = {}, None
+        self._steps = {}
 
     def _send(self, entries: list[Entry]) -> list[Entry]:
         first = entries[0]
@@ -199,10 +195,14 @@ class MlflowSink:
 
     def _send_image(self, entry: Entry) -> None:
         key, step = entry.metadata["key"], entry.metadata["step"]
-        if self._images is None:
-            self._images = self._whole_images() if self._careful else set()
-        if (key, step) in self._images:
-            return
+        if self._careful:
+            start = f"{key.replace('/', '~')}+step+{step}+"
+            there = [name for name in self._names_in(_IMAGES) if name.startswith(start)]
+            if any(name.endswith(_LAST) for name in there):
+                return
+            for name in there:
+                address = self._client.get_run(self._run_id).info.artifact_uri
+                remove_at(address, f"{_IMAGES}/{name}")
         with Image.open(entry.folder / "picture.png", formats=("PNG",)) as image:
             # At once: MLflow's queue for images makes the end of a run wait for up to 2 s.
             self._client.log_image(
@@ -213,18 +213,6 @@ class MlflowSink:
                 timestamp=entry.metadata["timestamp"],
                 synchronous=True,
             )
-        self._images.add((key, step))
-
-    def _whole_images(self) -> set[tuple[str, int]]:
-        """Return key and step of the images that are there; what is half there is removed."""
-        names = self._names_in(_IMAGES)
-        whole = {name.removesuffix(_SECOND) for name in names if name.endswith(_SECOND)}
-        for name in names:
-            if name.endswith(_FIRST) and name.removesuffix(_FIRST) not in whole:
-                address = self._client.get_run(self._run_id).info.artifact_uri
-                remove_at(address, f"{_IMAGES}/{name}")
-        found = [match for name in whole if (match := _IMAGE_NAME.fullmatch(name))]
-        return {(one["key"].replace("~", "/"), int(one["step"])) for one in found}
 
     def _send_checkpoint(self, entry: Entry) -> None:
         file = Path(entry.metadata.get("file", entry.folder))

@@ -1,23 +1,30 @@
 """What all processes of a search know: its job, whose models are registered, who is confirmed."""
 
 import dataclasses
+import hashlib
+import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from segmentation.config.search import SearchConfig
 from segmentation.config.training import Config
 from segmentation.tracking.registry import versions
+from segmentation.tracking.store import studies_folder
 from segmentation.tracking.summaries import studies
 from segmentation.tuning.pruners import choose_pruner
 from segmentation.tuning.report import DEFAULTS, best_trials
 from segmentation.tuning.space import Space, Value, notation
-from segmentation.tuning.storage import StudyLocation
+from segmentation.tuning.storage import StudyLocation, study_location
 from segmentation.tuning.study import Study, Trial
+from segmentation.workflows.session import TrainingSession
 
 #: With so many seeds, other than that of the trials, each finalist is trained again.
 CONFIRMATIONS = 2
 
 _SEEDS = 2**32
+#: May change while a study goes on: where and how it is computed, not what.
+_FREE = ("data", "bad_examples", "device", "loader_workers")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,6 +51,47 @@ class SearchJob:
     digests: Mapping[str, str]
     model_name: str
     deadline: float | None
+
+    @classmethod
+    def plan(
+        cls,
+        search: SearchConfig,
+        space: Space,
+        options: Mapping[str, Any],
+        session: TrainingSession,
+    ) -> "SearchJob":
+        """Name the study, and say what must not change under its name.
+
+        Raises:
+            ConfigError: an earlier version of this program has begun the study.
+        """
+        digests = {name: part.digest for name, part in session.data.items()}
+        settings = {
+            **{name: value for name, value in options.items() if name not in _FREE},
+            **notation(space),
+            "trial_epochs": search.trial_epochs,
+            "pruner": search.pruner,
+            **{f"{name} images": digests[name][:16] for name in ("train", "val")},
+        }
+        name = search.study
+        if name == "auto":
+            digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+            name = f"{'synthetic' if session.source.is_synthetic else 'pets'}-{digest[:8]}"
+        # After how long a trial counts as lost is something that all processes must agree on.
+        settings["heartbeat"] = search.heartbeat
+        if search.storage != "file":
+            # What one machine computes in bf16 and another in float32 is not to be compared.
+            settings["precision"] = session.compute.precision
+        return cls(
+            location=study_location(name, search.storage, studies_folder(), search.heartbeat),
+            search=search,
+            space=space,
+            options=options,
+            settings=settings,
+            digests=digests,
+            model_name=session.model_name,
+            deadline=None if search.seconds is None else time.time() + search.seconds,
+        )
 
     def open_study(self) -> Study:
         """Open the study, making it where it is new.

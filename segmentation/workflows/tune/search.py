@@ -36,7 +36,6 @@ from segmentation.workflows.tune.job import (
     register_trial,
     requeue_lost_trials,
 )
-from segmentation.workflows.tune.plan import plan_search
 from segmentation.workflows.tune.worker import work
 
 _log = logging.getLogger(__name__)
@@ -70,7 +69,7 @@ def search(
     connect()
     usual = Config.from_options(options)
     session = TrainingSession.load(usual, model_name, progress, with_gate=config.confirm > 0)
-    job = plan_search(config, space, options, session)
+    job = SearchJob.plan(config, space, options, session)
     command = mlflow_run("tune", {**typed, "study": job.location.name})
     try:
         _search(job, session, command)
