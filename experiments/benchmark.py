@@ -26,22 +26,9 @@ def main(**options: Any) -> None:
     config = Config.from_options(options)
     own.check(config)
     # What follows takes seconds to import; --help and wrong parameters need none of it.
-    from segmentation.data.sources import resolve_source
-    from segmentation.runtime.device import choose_compute
-    from segmentation.tracking.commands import view_run
-    from segmentation.tracking.store import connect
-    from segmentation.workflows.benchmark.suites import machine, run
+    from segmentation.workflows.benchmark.suites import run
 
-    compute = choose_compute(config.training)
-    source = resolve_source(config.data.source)
-    click.echo(source.summary)
-    processor, threads, torch, device = machine(compute.device).values()
-    click.echo(f"Machine: {processor}, {device}, {threads} threads, PyTorch {torch}, {compute.amp}")
-    connect()
-    run_id, lines = run(own, config, compute, source)
-    for line in lines:
-        click.echo(f"Found: {line}")
-    click.echo(f"Look:  {view_run(run_id)}")
+    run(own, config)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,16 @@ def pickle_option(command: Command) -> Command:
     )(command)
 
 
+def model_name_option(command: Command) -> Command:
+    """Add the option that names the registered model."""
+    return click.option(
+        "--model-name",
+        default="",
+        help="Registered model to add versions to; empty: pet-unet, or pet-unet-synthetic on drawn "
+        "data.",
+    )(command)
+
+
 def own_options(group: Any) -> Callable[[Command], Command]:
     """Add the options that an entry point has for itself, such as those of `ShrinkConfig`."""
     return _adding(fields.declared(group))

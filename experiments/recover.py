@@ -3,7 +3,7 @@
 import click
 
 from experiments.console import one_line_errors
-from segmentation.errors import ConfigError, TrackingError
+from segmentation.errors import ConfigError
 
 
 @click.command(context_settings={"show_default": True})
@@ -28,19 +28,9 @@ def main(end: bool, storage: str, study: str) -> None:
     if storage != "file" and not study:
         raise ConfigError(f"storage={storage}: give `study`, too: the name of the study there")
     # What follows takes seconds to import; --help and wrong parameters need none of it.
-    from segmentation.tracking.store import connect
     from segmentation.workflows.recover import recover
 
-    connect()
-    found, failed = recover(storage, study, act=end)
-    if failed:
-        raise TrackingError(
-            f"{failed} of {found} could not be recovered: see above; what waits is kept"
-        )
-    if not found:
-        click.echo("Nothing is left to recover")
-    elif not end:
-        click.echo("Nothing was changed; say end=true to have it done")
+    recover(storage, study, act=end)
 
 
 if __name__ == "__main__":

@@ -6,19 +6,14 @@ from typing import Any
 import click
 
 from experiments.console import ConsoleCallback, ProgressBar, one_line_errors
-from experiments.options import Duration, config_options, given
+from experiments.options import Duration, config_options, given, model_name_option
 from segmentation.config.training import Config, require_model_name
 from segmentation.runtime.sharding import FULL, shard_from_env
 
 
 @click.command(context_settings={"show_default": True})
 @config_options()
-@click.option(
-    "--model-name",
-    default="",
-    help="Registered model to add a version to; empty: pet-unet, or pet-unet-synthetic on drawn "
-    "data.",
-)
+@model_name_option
 @click.option(
     "--budget",
     type=Duration(),

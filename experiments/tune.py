@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from experiments.console import ProgressBar, one_line_errors
-from experiments.options import differing, search_options
+from experiments.options import differing, model_name_option, search_options
 from segmentation.config.fields import from_options
 from segmentation.config.search import SearchConfig
 from segmentation.config.training import require_model_name, searchable
@@ -15,12 +15,7 @@ _RANGES = [one.option for one in searchable()]
 
 @click.command(context_settings={"show_default": True})
 @search_options
-@click.option(
-    "--model-name",
-    default="",
-    help="Registered model to add versions to; empty: pet-unet, or pet-unet-synthetic on drawn "
-    "data.",
-)
+@model_name_option
 @click.pass_context
 @one_line_errors
 def main(context: click.Context, model_name: str, **options: Any) -> None:

@@ -4,10 +4,10 @@ import logging
 import time
 
 from segmentation.config.search import SearchConfig
-from segmentation.errors import ConfigError
+from segmentation.errors import ConfigError, TrackingError
 from segmentation.tracking import commands
 from segmentation.tracking.runs import pending_uploads, stale
-from segmentation.tracking.store import studies_folder
+from segmentation.tracking.store import connect, studies_folder
 from segmentation.tuning.storage import StudyLocation, study_location
 from segmentation.tuning.study import COMMAND, Study
 from segmentation.workflows.tune.job import requeue_lost_trials
@@ -15,7 +15,7 @@ from segmentation.workflows.tune.job import requeue_lost_trials
 _log = logging.getLogger(__name__)
 
 
-def recover(storage: str, study: str, *, act: bool) -> tuple[int, int]:
+def recover(storage: str, study: str, *, act: bool) -> None:
     """Deliver what waits, end what is dead, and say how to go on with each.
 
     Args:
@@ -23,9 +23,10 @@ def recover(storage: str, study: str, *, act: bool) -> tuple[int, int]:
         study: its name there; with `file` all studies beside the tracking store are looked at.
         act: whether to do it; else it is only told.
 
-    Returns:
-        How many things were found, and how many of them could not be mended.
+    Raises:
+        TrackingError: something could not be delivered, or the store cannot be used.
     """
+    connect()
     delivered = [_deliver(run_id, count, act=act) for run_id, count in pending_uploads.pending()]
     if others := pending_uploads.other_stores():
         _log.info(
@@ -38,7 +39,15 @@ def recover(storage: str, study: str, *, act: bool) -> tuple[int, int]:
     names = [path.stem for path in sorted(folder.glob("*.db"))] if storage == "file" else [study]
     locations = [study_location(name, storage, folder, heartbeat) for name in names]
     lost = [_recover_study(location, act=act) for location in locations]
-    return len(delivered) + sum(dead) + sum(lost), delivered.count(False)
+    found = len(delivered) + sum(dead) + sum(lost)
+    if failed := delivered.count(False):
+        raise TrackingError(
+            f"{failed} of {found} could not be recovered: see above; what waits is kept"
+        )
+    if not found:
+        _log.info("Nothing is left to recover")
+    elif not act:
+        _log.info("Nothing was changed; say end=true to have it done")
 
 
 def _deliver(run_id: str, count: int, *, act: bool) -> bool:

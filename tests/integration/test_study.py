@@ -7,9 +7,8 @@ import pytest
 from optuna.trial import TrialState
 
 from segmentation.errors import ConfigError, TrackingError, TrainingError, explain
-from segmentation.tuning.pruners import choose_pruner
 from segmentation.tuning.storage import StudyLocation, study_location
-from segmentation.tuning.study import TRIES, RunningTrial, Study
+from segmentation.tuning.study import TRIES, RunningTrial, Study, choose_pruner
 from tests.helpers.claiming import SPACE, open_study
 
 

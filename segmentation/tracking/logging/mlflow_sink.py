@@ -23,8 +23,7 @@ from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
 
 from segmentation.tracking.artifacts import remove_at
-from segmentation.tracking.logging.outbox import Entry, Files, write_files
-from segmentation.tracking.logging.uploader import RefusedError
+from segmentation.tracking.logging.outbox import Entry, Files, RefusedError, write_files
 
 _MAX_METRICS = 900  # MLflow takes 1,000 at a time
 #: Of an answer of the store with one of these, no later try will have another.
@@ -74,7 +73,12 @@ class MlflowSink:
             self._send([entry])
 
     def write(self, entries: list[Entry]) -> list[Entry]:
-        """Bring the first entry, or the first few, to MLflow; see `uploader.Sink`."""
+        """Bring the first entry, or the first few, to MLflow; return those.
+
+        Raises:
+            RefusedError: the store will never take the first one.
+            Exception: it cannot be reached now, or nobody knows whether that arrived.
+        """
         first = entries[0]
         try:
             return self._send(entries)
@@ -91,7 +95,7 @@ class MlflowSink:
             raise
 
     def invalidate(self) -> None:
-        """Look again at what is there before anything else is written."""
+        """Look at what is there before anything else is written: the last may have arrived."""
         self._careful = True
         self._steps = {}
 

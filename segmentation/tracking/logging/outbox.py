@@ -24,6 +24,10 @@ _NEW = ".new-"
 REJECTED = "refused"
 
 
+class RefusedError(Exception):
+    """The store has answered, and will never take the entry; the message is its reason."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Entry:
     """One thing to log.

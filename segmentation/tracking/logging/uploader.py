@@ -4,10 +4,10 @@ import contextlib
 import logging
 import threading
 import time
-from typing import Protocol
 
 from segmentation.errors import TrackingError
-from segmentation.tracking.logging.outbox import REJECTED, Entry, Outbox
+from segmentation.tracking.logging.mlflow_sink import MlflowSink
+from segmentation.tracking.logging.outbox import REJECTED, Entry, Outbox, RefusedError
 
 _log = logging.getLogger(__name__)
 
@@ -15,25 +15,6 @@ _log = logging.getLogger(__name__)
 _INTERVAL = 4.0
 # Seconds between two tries while the store does not answer: the first, and the longest.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 8.0
-
-
-class RefusedError(Exception):
-    """The store has answered, and will never take the entry; the message is its reason."""
-
-
-class Sink(Protocol):
-    """Knows how entries reach the store."""
-
-    def write(self, entries: list[Entry]) -> list[Entry]:
-        """Bring the first entry, or the first few, to the store; return those.
-
-        Raises:
-            RefusedError: it will never take the first one.
-            Exception: it cannot be reached now, or nobody knows whether that arrived.
-        """
-
-    def invalidate(self) -> None:
-        """Forget what has arrived, since nobody knows of the last entries: look before writing."""
 
 
 class Uploader:
@@ -47,7 +28,7 @@ class Uploader:
         busy: seconds of a processor that it has taken.
     """
 
-    def __init__(self, outbox: Outbox, sink: Sink) -> None:
+    def __init__(self, outbox: Outbox, sink: MlflowSink) -> None:
         self._outbox, self._sink = outbox, sink
         self._wake, self._closing, self._stop = (threading.Event() for _ in range(3))
         self._trouble: tuple[float, str] | None = None  # since when, by the clock, and what

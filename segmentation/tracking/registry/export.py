@@ -4,7 +4,6 @@ As MLflow's flavor `pytorch` it is an export (pt2: a graph and its weights) that
 as MLflow's flavor `python_function` it is the file photo_model.py, which takes photos.
 """
 
-import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -67,34 +66,6 @@ def export(segmenter: Segmenter, shape: ModelConfig, folder: Path) -> None:
     network = Model.load(str(folder / NETWORK)).flavors["pytorch"]
     description.add_flavor("pytorch", **{**network, "model_data": f"{NETWORK}/data"})
     description.save(str(folder / "MLmodel"))
-
-
-class PackedFlavor:
-    """A flavor in MLflow's sense: a model that lies in a folder already is logged as it is.
-
-    So what is exported while the tracking server is away is the same as what is logged later.
-    """
-
-    @staticmethod
-    def save_model(
-        path: str, mlflow_model: Model, folder: Path, validate_serving_input: bool
-    ) -> None:
-        """Copy `folder` to the new folder `path`, under what MLflow knows of the model there.
-
-        Args:
-            path: where to.
-            mlflow_model: MLflow's description of it, completed here.
-            folder: what `export` has written.
-            validate_serving_input: for MLflow, which passes on what it reads itself.
-        """
-        packed = Model.load(str(folder))
-        shutil.copytree(folder, path, dirs_exist_ok=True)
-        mlflow_model.flavors = packed.flavors
-        mlflow_model.signature = packed.signature
-        if packed.saved_input_example_info:
-            mlflow_model.saved_input_example_info = packed.saved_input_example_info
-        mlflow_model.metadata = packed.metadata
-        mlflow_model.save(f"{path}/MLmodel")
 
 
 def rehearse() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.entities import LoggedModel, LoggedModelStatus, Metric, Run
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric, Run
 from mlflow.models import Model
 
 from segmentation.config.training import ModelConfig
@@ -15,7 +15,7 @@ from segmentation.errors import TrackingError
 from segmentation.models.predictor import OneByOne, same_answers
 from segmentation.models.unet import Segmenter
 from segmentation.tracking.registry.champion import challenge_if_newest
-from segmentation.tracking.registry.export import PackedFlavor, export
+from segmentation.tracking.registry.export import export
 from segmentation.tracking.registry.loading import load_export
 from segmentation.tracking.registry.versions import register
 
@@ -49,31 +49,34 @@ def publish(run_id: str, entry: Mapping[str, Any], folder: Path) -> None:
     Args:
         run_id: of the training.
         entry: `metrics`, figures of this very model; `dataset`, the `name` and `digest` of what
-            they were measured on; `step`, the epoch whose weights these are, whose metrics MLflow
-            links; `registration`, the arguments of `register` but for the model's id, or None.
+            they were measured on; `step`, the epoch whose weights these are, whose metrics are
+            the model's, too; `registration`, the arguments of `register` but for the model's id,
+            or None.
         folder: holds the folder `model`.
     """
-    client = mlflow.MlflowClient()
-    run = client.get_run(run_id)
-    model = _whole_model(run)
-    if model is None:
-        model = client.create_logged_model(
-            run.info.experiment_id, name="model", source_run_id=run_id, params=run.data.params
-        )
-        packed = folder / "model"
-        Model.log(
-            None,
-            PackedFlavor,
-            model_id=model.model_id,
-            run_id=run_id,
-            step=entry["step"],
-            metadata=Model.load(str(packed)).metadata,
-            folder=packed,
-            validate_serving_input=False,  # `pack` has tried what it wrote
-        )
-    _log_metrics(run, str(model.model_id), entry)
+    run = mlflow.MlflowClient().get_run(run_id)
+    model = _whole_model(run) or _log_packed(run, folder / "model", entry["step"])
+    _log_metrics(run, model.model_id, entry)
     if (registration := entry["registration"]) is not None:
         challenge_if_newest(register(model.model_id, **registration))
+
+
+def _log_packed(run: Run, packed: Path, step: int) -> LoggedModel:
+    """Log a model as it lies packed: the same, whether the store was there or away by then.
+
+    MLflow's `log_model` would export it anew.
+    """
+    client, run_id = mlflow.MlflowClient(), run.info.run_id
+    model = client.create_logged_model(
+        run.info.experiment_id, name="model", source_run_id=run_id, params=run.data.params
+    )
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step)])
+    description = Model.load(str(packed))
+    description.model_id = description.model_uuid = model.model_id
+    description.run_id, description.artifact_path = run_id, model.artifact_location
+    description.save(str(packed / "MLmodel"))
+    client.log_model_artifacts(model.model_id, str(packed))
+    return client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
 
 def _log_metrics(run: Run, model_id: str, entry: Mapping[str, Any]) -> None:
@@ -97,6 +100,12 @@ def _log_metrics(run: Run, model_id: str, entry: Mapping[str, Any]) -> None:
     }
     # At step 0: the UI then compares runs by bars, not by lines of a single point.
     points = [Metric(key, value, times.get(key, now), 0, **links) for key, value in metrics.items()]
+    points += [
+        Metric(key, one.value, one.timestamp, one.step, model_id=model_id, run_id=run_id)
+        for key in run.data.metrics
+        for one in client.get_metric_history(run_id, key)
+        if one.step == entry["step"] and one.model_id is None
+    ]
     client.log_batch(run_id, metrics=points)
 
 

@@ -1,5 +1,6 @@
 """A whole benchmark: its suites one after the other, each as a run."""
 
+import logging
 import platform
 import re
 from pathlib import Path
@@ -8,17 +9,21 @@ import torch
 
 from segmentation.config.benchmark import BenchmarkConfig
 from segmentation.config.training import Config
-from segmentation.data.sources import Source
-from segmentation.runtime.device import Compute
+from segmentation.data.sources import resolve_source
+from segmentation.runtime.device import choose_compute
+from segmentation.tracking.commands import view_run
 from segmentation.tracking.runs.run import tracked_run
+from segmentation.tracking.store import connect
 from segmentation.tracking.summaries.benchmarks import SuiteSummary, findings
 from segmentation.workflows.benchmark.loop import measure_loop
 from segmentation.workflows.benchmark.step import measure_step
 
+_log = logging.getLogger(__name__)
+
 _CPUINFO = Path("/proc/cpuinfo")
 
 
-def machine(device: torch.device) -> dict[str, str]:
+def _machine(device: torch.device) -> dict[str, str]:
     """Return tags that say what computes."""
     told = _CPUINFO.read_text(errors="replace") if _CPUINFO.exists() else ""
     names = re.findall(r"^model name\s*: (.+)$", told, re.M) or [platform.processor()]
@@ -31,21 +36,22 @@ def machine(device: torch.device) -> dict[str, str]:
     }
 
 
-def run(
-    own: BenchmarkConfig, config: Config, compute: Compute, source: Source
-) -> tuple[str, list[str]]:
+def run(own: BenchmarkConfig, config: Config) -> None:
     """Run the suites that were asked for; what each has measured is in its run at once.
 
     Args:
         own: what to measure.
         config: a training's settings, at their defaults but for data and device.
-        compute: the device and its default arithmetic.
-        source: the data set.
-
-    Returns:
-        The id of the run, in which those of the suites are nested, and the findings.
     """
-    tags = machine(compute.device) | {"precision": compute.precision, "data.source": source.name}
+    compute, source = choose_compute(config.training), resolve_source(config.data.source)
+    _log.info(source.summary)
+    tags = _machine(compute.device)
+    processor, threads, torch_version, device = tags.values()
+    _log.info(
+        f"Machine: {processor}, {device}, {threads} threads, PyTorch {torch_version}, {compute.amp}"
+    )
+    connect()
+    tags |= {"precision": compute.precision, "data.source": source.name}
     lines: list[str] = []
     with tracked_run("benchmark", tags, system_metrics=False) as parent:
         parent.log_params(own.flat() | config.flat())
@@ -62,4 +68,6 @@ def run(
                         summary.log_chart()
             lines += [f"{suite}: {line}" for line in summary.lines]
             parent.describe(findings(lines))
-    return parent.id, lines
+    for line in lines:
+        _log.info("Found: %s", line)
+    _log.info("Look:  %s", view_run(parent.id))

@@ -12,11 +12,10 @@ from segmentation.config.training import Config
 from segmentation.tracking.registry import versions
 from segmentation.tracking.store import studies_folder
 from segmentation.tracking.summaries import studies
-from segmentation.tuning.pruners import choose_pruner
 from segmentation.tuning.report import DEFAULTS, best_trials
 from segmentation.tuning.space import Space, Value, notation
 from segmentation.tuning.storage import StudyLocation, study_location
-from segmentation.tuning.study import Study, Trial
+from segmentation.tuning.study import Study, Trial, choose_pruner
 from segmentation.workflows.session import TrainingSession
 
 #: With so many seeds, other than that of the trials, each finalist is trained again.

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from segmentation.errors import TrackingError
-from segmentation.tracking.logging.outbox import Entry, Outbox, entries_in
-from segmentation.tracking.logging.uploader import RefusedError, Uploader
+from segmentation.tracking.logging.mlflow_sink import MlflowSink
+from segmentation.tracking.logging.outbox import Entry, Outbox, RefusedError, entries_in
+from segmentation.tracking.logging.uploader import Uploader
 
 
-class Store:
+class Store(MlflowSink):
     """A delivery that can be away, refuse, or lose its answer."""
 
     def __init__(self) -> None:
