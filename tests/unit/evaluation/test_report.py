@@ -2,8 +2,9 @@
 
 import base64
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from html.parser import HTMLParser
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -89,47 +90,24 @@ def html(found: Analysis, about: ReportContext, pictures: Mapping[str, bytes] = 
     return html_report(report_figures(found, about), pictures)
 
 
-class Page(HTMLParser):
-    """Reads a page and checks that what begins also ends."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self._open: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in {"meta", "img", "br"}:  # which have no end
-            self._open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self._open[-1:] != ["style"]:
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
+def shown(page: str) -> str:
+    """What a reader of a page sees."""
+    return " ".join(unescape(re.sub(r"(?s)<style>.*</style>|<[^>]+>", " ", page)).split())
 
 
 def test_the_page_is_whole_loads_nothing_and_holds_every_picture_with_words_for_it() -> None:
     text = html(SIX, context())
-    page = Page(text)
     assert text.startswith("<!DOCTYPE html>")
-    assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in page.elements}
+    begun, ended = (Counter(re.findall(tag, text)) for tag in (r"<(\w+)", r"</(\w+)>"))
+    assert set(begun - ended) == {"meta", "img"}  # which have no end
+    assert not ended - begun
+    assert not {"script", "link", "iframe", "object", "base"} & set(begun)
     assert not re.search(r"https?://|url\(|@import|srcset|\bon\w+=", text)
     held = []
-    for attributes in (of for tag, of in page.elements if tag == "img"):
-        kind, _, content = (attributes["src"] or "").partition(";base64,")
+    for kind, content, about in re.findall(r'<img src="data:(.*?);base64,(.*?)" alt="(.*?)"', text):
         held.append((kind, base64.b64decode(content, validate=True)))
-        assert "6 test images" in (attributes["alt"] or "")
-    kinds = {"png": "data:image/png", "jpg": "data:image/jpeg"}
+        assert "6 test images" in about
+    kinds = {"png": "image/png", "jpg": "image/jpeg"}
     assert sorted(held) == sorted((kinds[name[-3:]], file) for name, file in PICTURES.items())
     assert "<img" not in html(SIX, context(), {})
 
@@ -139,7 +117,7 @@ def test_names_cannot_be_markup_and_what_data_is_may_have_its_own() -> None:
     text = html(found, context({"val": 1}, HOSTILE))
     assert "<b>x" not in text
     # model in title and heading, address, data twice, problem; breed, image
-    assert Page(text).text.count(HOSTILE) >= 8
+    assert shown(text).count(HOSTILE) >= 8
     assert "|\u00a0&lt;b>x&lt;/b>\u00a0\u00a0|" in markdown(found, context(text=HOSTILE))
     text = html(found, context(text="the folder `a*b*c`, *Cats and Dogs*, * 2 *"))
     assert "the folder <code>a*b*c</code>, <em>Cats and Dogs</em>, * 2 *" in text
@@ -153,7 +131,7 @@ def test_every_figure_says_on_how_many_images_it_rests() -> None:
     assert (len(sections), len(tiles)) == (7, 5)
     for part in (*sections, *captions, *tiles):
         assert "6 test images" in part
-    assert "1 of 7 test images cannot be used and is left out" in Page(text).text
+    assert "1 of 7 test images cannot be used and is left out" in shown(text)
     for line in lines(SIX, context()).splitlines():
         assert re.search(r"\b\d+ (test )?images?\b", line)
     for figure in plot_all(SIX).values():
@@ -162,7 +140,9 @@ def test_every_figure_says_on_how_many_images_it_rests() -> None:
         assert words in lines(analysis("Tabby_1", split=split), context())
 
 
-def test_the_worst_images_stand_first_in_the_page_and_no_more_than_500() -> None:
+def test_the_worst_images_stand_first_in_the_page_and_no_more_than_can_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     table = html(SIX, context()).partition("Every image")[2]
     rows = re.findall(r'<tr><th scope="row">(.*?)</th>', table)
     assert rows == ["Tabby_1", "pug_1", "Tabby_2", "pug_2", "&lt;b&gt;x&lt;/b&gt;", "Tabby_3"]
@@ -170,12 +150,10 @@ def test_the_worst_images_stand_first_in_the_page_and_no_more_than_500() -> None
     # of the first one 8 of 32 pixels were found: Dice 16 / 40, IoU 8 / 32, accuracy 40 / 64
     first = table[table.index("Tabby_1") : table.index("pug_1")]
     assert re.findall(r">(0\.\d{3})<", first) == ["0.400", "0.250", "0.625", "0.200", "0.667"]
-    many = analysis(*(f"Tabby_{number}" for number in range(612)))
-    table = html(many, context()).partition("Every image")[2]
-    assert "The worst 500 of 612 test images" in table
-    assert table.count('<th scope="row">') == 500
-    assert "Tabby_0<" in table
-    assert "Tabby_611<" not in table
+    monkeypatch.setattr("segmentation.evaluation.report.report._MOST_ROWS", 4)
+    table = html(SIX, context()).partition("Every image")[2]
+    assert "The worst 4 of 6 test images" in table
+    assert re.findall(r'<tr><th scope="row">(.*?)</th>', table) == rows[:4]
 
 
 def test_metrics_have_the_promised_names_and_the_figures_of_the_analysis() -> None:
@@ -210,7 +188,7 @@ def test_metrics_have_the_promised_names_and_the_figures_of_the_analysis() -> No
 def test_all_warn_where_the_figures_are_worth_less() -> None:
     good, poor = analysis(*(f"Tabby_{number}" for number in range(9))), analysis("Tabby_1")
     # the Dice of the poor one is 0.4, that of 'pet' everywhere 0.667
-    for say in (lines, markdown, lambda *given: Page(html(*given)).text):
+    for say in (lines, markdown, lambda *given: shown(html(*given))):
         assert "one of the 9 test images trained the model" in say(good, context())
         seen = say(good, context({"train": 3, "val": 1}))
         assert "seen 4 of the 9 test images before (3 trained it and 1 chose its epoch)" in seen
@@ -245,7 +223,7 @@ def test_markdown_stays_short_and_its_tables_whole_whatever_the_names() -> None:
     assert "... 48 more, see the report" in markdown(long, context())
 
 
-@pytest.mark.parametrize("breeds", [1, 2, 200])
+@pytest.mark.parametrize("breeds", [1, 61])
 def test_plots_of_few_and_of_many_breeds(breeds: int) -> None:
     names = [f"A$b$\\frac{breed}_{n}" for breed in range(breeds) for n in range(2)]
     drawn = plot_all(analysis(*names))
@@ -255,7 +233,7 @@ def test_plots_of_few_and_of_many_breeds(breeds: int) -> None:
     axes = drawn["slices.png"].axes[0]
     rows = [label.get_text() for label in axes.get_yticklabels()]
     assert len(rows) == 1 + min(breeds, 60)
-    assert ("the lowest 60 of 200" in axes.get_title()) == (breeds == 200)
+    assert ("the lowest 60 of 61" in axes.get_title()) == (breeds == 61)
     assert sum("2 images" in row for row in rows) >= min(breeds, 60)
 
 

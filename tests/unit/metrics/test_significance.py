@@ -71,10 +71,11 @@ def test_the_chance_of_so_good_a_difference_equals_the_one_counted_by_hand() -> 
     assert p_value_of_better(np.full(4, 0.5)) > LEVEL > p_value_of_better(np.full(6, 0.5))
 
 
-@pytest.mark.parametrize("images", [10, 46])
-@pytest.mark.parametrize("noise", ["normal", "heavy tails", "rare failures"])
+@pytest.mark.parametrize(
+    ("noise", "images"), [("normal", 10), ("heavy tails", 46), ("rare failures", 46)]
+)
 def test_of_equal_models_one_is_called_better_no_more_often_than_the_level_says(
-    images: int, noise: str
+    noise: str, images: int
 ) -> None:
     generator = np.random.default_rng(3)
     pairs, wrong = 400, 0
@@ -97,11 +98,11 @@ def test_rare_bad_failures_mostly_keep_a_model_out() -> None:
     """A little better on 95 % of images, far worse on 5 %, and no better on average."""
     generator = np.random.default_rng(5)
     wrong = 0
-    for _ in range(400):
+    for _ in range(200):
         failed = generator.random(100) < 0.05
         differences = np.where(failed, -0.38, 0.02) + generator.normal(0, 0.03, 100)
         wrong += p_value_of_better(differences) <= LEVEL
-    assert wrong / 400 <= LEVEL
+    assert wrong / 200 <= LEVEL
 
 
 def test_of_models_of_which_one_is_better_the_test_mostly_sees_it() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from segmentation.config.training import ModelConfig
-from segmentation.models.unet import Segmenter, UNet, build_unet, resize_image
+from segmentation.models.unet import Segmenter, UNet, build_unet
 
 
 @pytest.mark.parametrize("patch", [1, 2, 3])
@@ -61,12 +61,6 @@ def test_the_same_seed_draws_the_same_weights() -> None:
     assert not torch.equal(a["head.weight"], c["head.weight"])
 
 
-def test_normalization_is_inside() -> None:
-    network = UNet(width=4, depth=2).eval()
-    image = torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8)
-    assert torch.equal(network(image), network(image.float()))
-
-
 class Redness(torch.nn.Module):
     """A network whose answer can be computed by hand: positive where red is above the middle."""
 
@@ -92,8 +86,3 @@ def test_the_wrapper_gives_each_image_of_a_batch_what_it_gives_it_alone() -> Non
     images = torch.randint(0, 256, (5, 3, 45, 31), dtype=torch.uint8)
     alone = torch.cat([segmenter(image[None]) for image in images])
     assert torch.allclose(segmenter(images), alone, atol=1e-5)
-
-
-def test_resizing_to_the_same_size_changes_nothing() -> None:
-    image = torch.randint(0, 256, (1, 3, 20, 20), dtype=torch.uint8)
-    assert torch.equal(resize_image(image, 20), image.float())
