@@ -1,31 +1,9 @@
-"""Artifacts below an address: whose they are, how much they take, deleted for good."""
-
-from pathlib import Path
+"""Artifacts below an address: how much they take, deleted for good."""
 
 import mlflow
 from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.utils.file_utils import local_file_uri_to_path
-from mlflow.utils.uri import is_local_uri
-
-from segmentation.tracking.store import sqlite_path
-
-
-def in_this_store(address: str) -> bool:
-    """Tell whether what lies at an address is provably this tracking store's own.
-
-    A database that was copied or moved still holds the addresses of the first one's files. Of two
-    kinds alone it is known whose they are: what a tracking server serves itself, and what lies in
-    the folder of an SQLite database.
-    """
-    if address.startswith("mlflow-artifacts:"):
-        return not address.startswith("mlflow-artifacts://")  # with a host it may be another server
-    database = sqlite_path(str(mlflow.get_tracking_uri()))
-    if database is None or not is_local_uri(address):  # type: ignore[no-untyped-call]
-        return False
-    path = Path(local_file_uri_to_path(address))  # type: ignore[no-untyped-call]
-    return path.resolve().is_relative_to(database.parent.resolve())
 
 
 def size_at(address: str, path: str = "") -> int:

@@ -7,7 +7,8 @@ from typing import Any
 
 import mlflow
 
-from segmentation.tracking.store import mask_password, sqlite_path, studies_folder
+from segmentation.tracking.addresses import mask_password, sqlite_path
+from segmentation.tracking.store import studies_folder
 
 #: Uploads later what a training could not.
 RECOVER = "mlflow run . -e recover --env-manager local"

@@ -14,14 +14,15 @@ from functools import partial
 from pathlib import Path
 
 import mlflow
-from mlflow.entities import LoggedModel
+from mlflow.entities import LoggedModel, ViewType
 from mlflow.entities import Run as MlflowRun
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from segmentation.config.shrink import ShrinkConfig
 from segmentation.data.cache import decoded_folder
-from segmentation.tracking.artifacts import discard, in_this_store, remove_at, size_at
+from segmentation.tracking.addresses import in_this_store
+from segmentation.tracking.artifacts import discard, remove_at, size_at
 from segmentation.tracking.runs.run_folder import BusyError, RunFolder, run_folders
 from segmentation.tracking.runs.training_run import CHECKPOINTS as UPLOADED
 from segmentation.tracking.store import find_runs, paginate, store_lock
@@ -63,6 +64,12 @@ def find_items(config: ShrinkConfig, now: float) -> list[Item]:
         *_uploaded_checkpoints(before if config.checkpoints else 0),
         *_decoded(before if config.caches else 0),
     ]
+
+
+def deleted_runs_are_own() -> bool:
+    """Tell whether the files of all runs that were deleted in MLflow are of this very store."""
+    deleted = find_runs("", ViewType.DELETED_ONLY)
+    return all(in_this_store(run.info.artifact_uri) for run in deleted)
 
 
 def _versions(config: ShrinkConfig, before: float) -> Iterator[Item]:

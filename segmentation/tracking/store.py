@@ -4,24 +4,21 @@ import contextlib
 import hashlib
 import logging
 import os
-import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-# MLflow reads these when it is imported; what a user has set stays.
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-
 import mlflow
 import sqlalchemy
 from filelock import FileLock
-from mlflow.entities import Run
+from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+from mlflow.tracking.fluent import _get_experiment_id
 
 from segmentation.errors import ConfigError, TrackingError
+from segmentation.tracking.addresses import mask_password, require_own, sqlite_path
 from segmentation.utils.environment import environment
 from segmentation.utils.paths import cache_folder
 
@@ -44,14 +41,17 @@ _QUICK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT":
 _ERRORS = (MlflowException, OSError, sqlite3.Error, ImportError, sqlalchemy.exc.SQLAlchemyError)
 
 
-def connect() -> str:
+def connect(*, writes: bool = True) -> str:
     """Reach the tracking store that MLflow's own rules choose, making it where it is new.
+
+    Args:
+        writes: whether files are to be written to the experiment's artifacts.
 
     Returns:
         Its address.
 
     Raises:
-        TrackingError: it cannot be reached or written.
+        TrackingError: it cannot be reached or written, or was copied or moved.
     """
     for name, level in _LOG_LEVELS.items():
         logging.getLogger(name).setLevel(level)
@@ -69,6 +69,9 @@ def connect() -> str:
             f"the tracking store {mask_password(uri)} cannot be used ({reason}); {remedy}, or set "
             "MLFLOW_TRACKING_URI to one that works"
         ) from error
+    if writes:
+        experiment = mlflow.MlflowClient().get_experiment(_get_experiment_id() or "0")
+        require_own(experiment.artifact_location, experiment.creation_time or 0)
     return uri
 
 
@@ -136,12 +139,12 @@ def paginate(search: Callable[[str | None], Any]) -> Iterator[Any]:
         token = page.token or ""
 
 
-def find_runs(wanted: str) -> Iterator[Run]:
-    """Yield the runs of all experiments that fit an MLflow filter; deleted ones are none."""
+def find_runs(wanted: str, view: int = ViewType.ACTIVE_ONLY) -> Iterator[Run]:
+    """Yield the runs of all experiments that fit an MLflow filter; by default no deleted ones."""
     client = mlflow.MlflowClient()
     experiments = paginate(lambda page: client.search_experiments(page_token=page))
     ids = [experiment.experiment_id for experiment in experiments]
-    return paginate(lambda page: client.search_runs(ids, wanted, page_token=page))
+    return paginate(lambda page: client.search_runs(ids, wanted, view, page_token=page))
 
 
 def get_run_or_fail(run_id: str, parameter: str, expected: str) -> Run:
@@ -200,15 +203,3 @@ def _name(uri: str) -> str:
     if path := sqlite_path(uri):  # the same relative address means other files in other folders
         uri = str(path)
     return hashlib.sha256(uri.encode()).hexdigest()[:16]
-
-
-def sqlite_path(uri: str) -> Path | None:
-    """Return the absolute path of an SQLite database's file, or None for other stores."""
-    if not uri.startswith("sqlite:"):
-        return None
-    return Path(sqlalchemy.make_url(uri).database or "mlflow.db").absolute()
-
-
-def mask_password(uri: str) -> str:
-    """Return an address without the password that it may hold."""
-    return re.sub(r"(//[^/:@]*):[^/@]*@", r"\1:***@", uri)

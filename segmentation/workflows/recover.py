@@ -26,7 +26,7 @@ def recover(storage: str, study: str, *, act: bool) -> None:
     Raises:
         TrackingError: something could not be delivered, or the store cannot be used.
     """
-    connect()
+    connect(writes=False)
     delivered = [_deliver(run_id, count, act=act) for run_id, count in pending_uploads.pending()]
     if others := pending_uploads.other_stores():
         _log.info(

@@ -7,9 +7,17 @@ from typing import Any
 
 from segmentation.config.shrink import ShrinkConfig
 from segmentation.tracking import commands
-from segmentation.tracking.retention import CHECKPOINTS, DECODED, VERSIONS, Item, find_items
+from segmentation.tracking.addresses import mask_password
+from segmentation.tracking.retention import (
+    CHECKPOINTS,
+    DECODED,
+    VERSIONS,
+    Item,
+    deleted_runs_are_own,
+    find_items,
+)
 from segmentation.tracking.runs.run import tracked_run
-from segmentation.tracking.store import connect, mask_password
+from segmentation.tracking.store import connect
 from segmentation.utils.concurrency import Progress
 from segmentation.utils.paths import cache_folder
 
@@ -30,7 +38,7 @@ def shrink(config: ShrinkConfig, typed: Mapping[str, Any], progress: Progress) -
         typed: the parameters that differ from their defaults.
         progress: told how many of how many things were dealt with.
     """
-    _log.info("Store: %s  cache: %s", mask_password(connect()), cache_folder())
+    _log.info("Store: %s  cache: %s", mask_password(connect(writes=False)), cache_folder())
     with tracked_run("shrink", {}, system_metrics=False) as run:
         items = find_items(config, time.time())
         can_go = [item for item in items if item.delete]
@@ -55,7 +63,8 @@ def shrink(config: ShrinkConfig, typed: Mapping[str, Any], progress: Progress) -
     _log.info("Look:  %s", commands.view_run(run.id))
     if left:
         _log.info("Next:  %s", commands.mlflow_run("shrink", {**typed, "delete": "true"}))
-    _log.info("Runs that were deleted in MLflow go with: %s", commands.collect_garbage())
+    if deleted_runs_are_own():  # else their files are not for this store to remove
+        _log.info("Runs that were deleted in MLflow go with: %s", commands.collect_garbage())
 
 
 def _verdict(deleted: Sequence[Item], left: Sequence[Item]) -> str:

@@ -13,8 +13,9 @@ from filelock import FileLock
 
 from segmentation.config.fields import from_options
 from segmentation.config.shrink import ShrinkConfig
-from segmentation.tracking.retention import Item, find_items
+from segmentation.tracking.retention import Item, deleted_runs_are_own, find_items
 from segmentation.tracking.runs.run_folder import RunFolder
+from segmentation.tracking.summaries.studies import droppable
 from tests.helpers.programs import PROJECT, Program, good
 from tests.helpers.servers import TrackingServer
 
@@ -52,6 +53,13 @@ class Store:
         source = f"models:/{model}"
         self.client.create_model_version(name, source, run_id, tags=told, model_id=model)
         return str(model)
+
+    def trial(self, study: str) -> str:
+        """Register the model of a trial; return its run's id."""
+        run_id = str(self.client.get_logged_model(self.version(study_id=study)).source_run_id)
+        for tag, value in {"study.id": study, "stage": "search"}.items():
+            self.client.set_tag(run_id, tag, value)
+        return run_id
 
     def keep(self, run_id: str, unsent: bool = False) -> Path:
         """Write what the training of a run keeps on this machine."""
@@ -107,23 +115,57 @@ def test_versions_beyond_the_newest_go_but_for_those_that_somebody_needs(store: 
     assert len(list(folder.parents[1].rglob("weights"))) == 7
 
 
-@pytest.mark.parametrize("way", [shutil.copytree, shutil.move], ids=["copied", "moved"])
+def copied(folder: Path, target: Path) -> Path:
+    return shutil.copytree(folder, target) / "mlflow.db"
+
+
+def moved(folder: Path, target: Path) -> Path:
+    return folder.rename(target) / "mlflow.db"
+
+
+def alone_above(folder: Path, target: Path) -> Path:
+    """The copy of a database whose folder holds the original's."""
+    return Path(shutil.copy(folder / "mlflow.db", folder.parent))
+
+
+def alone_beside(folder: Path, target: Path) -> Path:
+    return Path(shutil.copy(folder / "mlflow.db", folder / "backup.db"))
+
+
+@pytest.mark.parametrize("way", [copied, moved, alone_above, alone_beside])
 def test_nothing_goes_by_a_copied_or_moved_store(
     store: Store,
     tmp_path: Path,
-    way: Callable[[Path, Path], object],
+    way: Callable[[Path, Path], Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The addresses in it are those of the first one."""
     for _ in range(3):
         store.version()
+    trial = store.trial("7")
     store.client.log_text(store.run(), "all that it needs", "checkpoint/latest")
     store.keep(store.run())
     assert len(store.find(versions=1)) == 4
+    assert list(droppable("7", "pet-unet", {trial}, LATER)) == [trial]
+    store.client.delete_run(store.run())
+    assert deleted_runs_are_own()
     monkeypatch.chdir(tmp_path)
-    way(store.program.folder, tmp_path / "other")
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/other/mlflow.db")
+    database = way(store.program.folder, tmp_path / "other")
+    mlflow.set_tracking_uri(f"sqlite:///{database}")
     assert not store.find(versions=1)
+    assert not droppable("7", "pet-unet", {trial}, 0)
+    assert not deleted_runs_are_own()
+
+
+def test_a_model_that_no_version_is_known_of_is_dropped_by_its_own_search_alone(
+    store: Store,
+) -> None:
+    """It may be registered in another registry."""
+    trial = store.trial("7")
+    before = time.time() - 60
+    store.client.delete_registered_model("pet-unet")
+    assert not droppable("7", "pet-unet", {trial}, time.time() + 60)
+    assert list(droppable("7", "pet-unet", {trial}, before)) == [trial]
 
 
 def test_a_checkpoint_goes_only_when_nobody_can_want_it(store: Store) -> None:

@@ -1,5 +1,6 @@
 """From a model's address to something that answers: ours, or another project's of our signature."""
 
+import contextlib
 import dataclasses
 import functools
 import re
@@ -16,15 +17,16 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model as Description
 from mlflow.models import ModelSignature
 from mlflow.models.model import MODEL_CODE_PATH
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from torch import Tensor
 
 from segmentation.data.sources import Source
 from segmentation.errors import ModelError
 from segmentation.models.predictor import Batched, Model, OneByOne, same_answers
 from segmentation.models.unet import Segmenter, UNet
+from segmentation.tracking.addresses import mask_password
 from segmentation.tracking.registry.export import NETWORK, SHAPE, TENSORS
 from segmentation.tracking.runs.inputs import Splits, training_splits
-from segmentation.tracking.store import mask_password
 from segmentation.utils.environment import environment
 
 #: MLflow's own loaders of functions that refuse to unpickle when told so, and run no other code but
@@ -161,6 +163,11 @@ def _model_error(uri: str, error: Exception) -> ModelError:
             f"model={uri}: needs pickle, which runs whatever code the model holds; say "
             "allow_pickle=true if you trust where it is from"
         )
+    if text.startswith("No such artifact") and (where := _location(uri)):
+        return ModelError(
+            f"model={uri}: its files were logged to {where}, and are not there; bring them back, "
+            "or set MLFLOW_TRACKING_URI (and MLFLOW_REGISTRY_URI, if used) to a store that has them"
+        )
     reason = next(iter(text.splitlines()), "") or type(error).__name__
     if re.fullmatch(r"[\w .-]+", uri) and not Path(uri).exists():
         reason = f"no such folder; did you mean models:/{uri}@champion?"
@@ -170,8 +177,16 @@ def _model_error(uri: str, error: Exception) -> ModelError:
     )
 
 
+def _location(uri: str) -> str:
+    """Return where MLflow looks for what lies at an address; empty if that is unknown."""
+    with contextlib.suppress(Exception):  # as many kinds as there are addresses
+        repository = get_artifact_repository(uri)
+        return str(getattr(repository, "repo", repository).artifact_uri)
+    return ""
+
+
 def _models_there_are() -> str:
-    place = f"The registry of {mask_password(str(mlflow.get_tracking_uri()))}"
+    place = f"The registry of {mask_password(str(mlflow.get_registry_uri()))}"
     there = []
     try:
         for model in mlflow.MlflowClient().search_registered_models(max_results=20):
@@ -183,7 +198,7 @@ def _models_there_are() -> str:
         return f"{place} has {'; '.join(there)}"
     return (
         f"{place} has no model: train one, go to the folder where you did, or set "
-        "MLFLOW_TRACKING_URI"
+        "MLFLOW_TRACKING_URI (MLFLOW_REGISTRY_URI, if the registry is elsewhere)"
     )
 
 

@@ -14,6 +14,7 @@ import mlflow
 
 from segmentation.config.training import Config
 from segmentation.errors import ConfigError, PeerLostError
+from segmentation.tracking.addresses import require_own
 from segmentation.tracking.runs.heartbeat import GRACE_PERIOD, ProcessInfo
 from segmentation.tracking.runs.run import FAILURE
 from segmentation.tracking.runs.run_folder import RunFolder
@@ -111,6 +112,7 @@ def find(run_id: str, key: str = "") -> ResumableRun:
     options = _options(tags.get(SETTINGS, ""))
     if not options:
         raise ConfigError(f"resume={run_id}: the run {name} is no training; {_EXPECTED}")
+    require_own(run.info.artifact_uri)
     sign = ProcessInfo.of(tags)
     if run.info.status == "RUNNING" and sign and not (key and key == tags.get(GROUP)):
         _require_dead(run_id, sign)

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import mlflow
 from mlflow.entities import LoggedModel, LoggedModelOutput
 from mlflow.entities import Run as MlflowRun
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from segmentation.errors import TrackingError
-from segmentation.tracking.artifacts import discard, size_at, versions_of
+from segmentation.tracking.addresses import in_this_store, require_own
+from segmentation.tracking.artifacts import size_at, versions_of
 from segmentation.tracking.runs.run import Run, leave_launchers_run, tracked_run
 from segmentation.tracking.store import find_runs, paginate
 from segmentation.tuning.study import Trial
@@ -31,7 +33,7 @@ def parent_run(name: str, tags: Mapping[str, str], study: str, known: str | None
     Raises:
         TrackingError: the run is not in this tracking store.
     """
-    parents = [run.info.run_id for run in _runs_of(study) if run.data.tags["stage"] == PARENT]
+    parents = {run.info.run_id: run for run in _runs_of(study) if run.data.tags["stage"] == PARENT}
     if known and known not in parents:
         raise TrackingError(
             f"the runs of {name} are not in the tracking store {mlflow.get_tracking_uri()} (its "
@@ -40,6 +42,7 @@ def parent_run(name: str, tags: Mapping[str, str], study: str, known: str | None
         )
     # There is one without it being known where a command was killed before it could say so.
     if known := known or next(iter(parents), None):
+        require_own(parents[known].info.artifact_uri)
         # `mlflow run` opens a run of its own each time; the study's parent stays the one it has.
         leave_launchers_run(known, f"{name} (went on)", f"Went on with the study of run `{known}`.")
         with contextlib.suppress(MlflowException):  # it never failed
@@ -119,18 +122,30 @@ def disk_use(study: str) -> int:
     return sum(map(size_at, addresses))
 
 
-def drop_models(study: str, name: str, runs: set[str]) -> None:
-    """Delete the models that some runs have logged, and their versions of the model `name`.
+def droppable(
+    study: str, name: str, runs: set[str], since: float
+) -> dict[str, tuple[LoggedModel, list[ModelVersion]]]:
+    """Return those models that some runs have logged and that can go, with their versions, by run.
 
-    A model that has an alias, or that somebody has registered under another name or again, stays.
+    A model stays that has an alias, that somebody has registered under another name or again, or
+    that is not provably of this very store. One without a version may be registered elsewhere.
+
+    Args:
+        study: its id.
+        name: of the registered model of its versions.
+        runs: their ids.
+        since: a model without any version must be younger, in Unix seconds.
     """
+    found = {}
     for model in _models(study):
-        if model.source_run_id not in runs:
+        if model.source_run_id not in runs or not in_this_store(model.artifact_location):
             continue
         versions = versions_of(model.source_run_id)
         own = [v for v in versions if v.name == name and v.tags.get("study.id") == study]
-        if own == versions and not any(version.aliases for version in own):
-            discard(model, versions)
+        known = bool(own) or model.creation_timestamp > 1000 * since
+        if known and own == versions and not any(version.aliases for version in own):
+            found[model.source_run_id] = (model, versions)
+    return found
 
 
 def _models(study: str) -> list[LoggedModel]:

@@ -10,6 +10,7 @@ from typing import Any
 from segmentation.config.training import Config
 from segmentation.data.sources import Source
 from segmentation.errors import TrackingError, TrainingError
+from segmentation.tracking.artifacts import discard
 from segmentation.tracking.commands import mlflow_run, view_run
 from segmentation.tracking.registry import champion, versions
 from segmentation.tracking.runs.run import Run
@@ -121,11 +122,13 @@ def _drop_losers(job: SearchJob, study: Study, report: StudyReport) -> None:
     losers = [trial for trial in complete if trial not in kept]
     unused = [t for one in report.finalists for t in one.trainings if t is not one.best]
     with study.lock():
-        # Noted first: what is deleted is not to be registered again.
-        numbers = {*dropped(study), *(trial.number for trial in losers)}
-        study.optuna.set_user_attr("dropped", sorted(numbers))
         runs = {trial.user_attrs["run"] for trial in [*losers, *unused]}
-        studies.drop_models(study.id, job.model_name, runs)
+        found = studies.droppable(study.id, job.model_name, runs, job.started)
+        # Noted first: what is deleted is not to be registered again.
+        numbers = {trial.number for trial in losers if trial.user_attrs["run"] in found}
+        study.optuna.set_user_attr("dropped", sorted(numbers.union(dropped(study))))
+        for model, models_versions in found.values():
+            discard(model, models_versions)
 
 
 def _log_report(parent: Run, study: Study, report: StudyReport, winner: Trial) -> None:

@@ -40,6 +40,7 @@ class SearchJob:
         digests: of the splits that the study was begun with, by name.
         model_name: of the registered model.
         deadline: seconds since 1970 after which no trial begins; None: never.
+        started: when this command began, in seconds since 1970.
     """
 
     location: StudyLocation
@@ -50,6 +51,7 @@ class SearchJob:
     digests: Mapping[str, str]
     model_name: str
     deadline: float | None
+    started: float = dataclasses.field(default_factory=time.time)
 
     @classmethod
     def plan(

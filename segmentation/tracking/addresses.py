@@ -1,0 +1,108 @@
+"""Addresses of stores and of artifacts: where they lead on this machine, and whose it is."""
+
+import contextlib
+import re
+import sqlite3
+from pathlib import Path
+
+import mlflow
+import sqlalchemy
+from mlflow.utils.file_utils import local_file_uri_to_path
+from mlflow.utils.uri import is_local_uri
+
+from segmentation.errors import TrackingError
+
+_EXPERIMENT = "SELECT 1 FROM experiments WHERE artifact_location = :address"
+_FILES = (
+    "SELECT 1 FROM runs WHERE artifact_uri = :address UNION "
+    "SELECT 1 FROM logged_models WHERE artifact_location = :address"
+)
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """Return the absolute path of an SQLite database's file, or None for other stores."""
+    if not uri.startswith("sqlite:"):
+        return None
+    return Path(sqlalchemy.make_url(uri).database or "mlflow.db").absolute()
+
+
+def mask_password(uri: str) -> str:
+    """Return an address without the password that it may hold."""
+    return re.sub(r"(//[^/:@]*):[^/@]*@", r"\1:***@", uri)
+
+
+def in_this_store(address: str) -> bool:
+    """Tell whether what lies at an address is provably this tracking store's own.
+
+    A database that was copied or moved still holds the addresses of the first one's files. Of two
+    kinds alone it is known whose they are: what a tracking server serves itself, and what lies in
+    the folder of an SQLite database where no other database there knows it, too.
+    """
+    if address.startswith("mlflow-artifacts:"):
+        return not address.startswith("mlflow-artifacts://")  # with a host it may be another server
+    database, path = _database(), _local(address)
+    if database is None or path is None or not path.is_relative_to(database.parent):
+        return False
+    return not _others_that_know(path, _FILES, address)
+
+
+def require_own(address: str, created: int = 0) -> None:
+    """Compare where the files of a run or an experiment belong with where the database lies.
+
+    The addresses in an SQLite database are absolute: after a copy they lead to the original's
+    files, after a move to where nothing is any more.
+
+    Args:
+        address: of a run's artifacts, or of an experiment's.
+        created: of the experiment, in milliseconds; 0 for a run.
+
+    Raises:
+        TrackingError: the store was copied or moved, and what is written would go elsewhere.
+    """
+    database, path = _database(), _local(address)
+    if database is None or path is None or path.is_relative_to(database.parent):
+        return
+    query = f"{_EXPERIMENT} AND creation_time = {int(created)}" if created else _FILES
+    remedy = "or set MLFLOW_EXPERIMENT_NAME to a new name, whose files come to lie here"
+    if others := _others_that_know(path, query, address):
+        raise TrackingError(
+            f"the tracking store {database} is a copy: what is written would go to {path}, among "
+            f"the files of {others[0]}; work in that folder, {remedy}"
+        )
+    if not path.exists() and not path.is_relative_to(Path.cwd()):
+        raise TrackingError(
+            f"the tracking store {database} was moved: its files are looked for in {path}, which "
+            f"is not there; move it back, let the old folder lead to {database.parent} (`ln -s`), "
+            f"{remedy}; if that is where they are to go, make that folder"
+        )
+
+
+def _database() -> Path | None:
+    database = sqlite_path(str(mlflow.get_tracking_uri()))
+    return database and database.resolve()
+
+
+def _local(address: str) -> Path | None:
+    """Return the path of an address on this machine, its links followed; None for others."""
+    if not is_local_uri(address):  # type: ignore[no-untyped-call]
+        return None
+    return Path(local_file_uri_to_path(address)).resolve()  # type: ignore[no-untyped-call]
+
+
+def _others_that_know(path: Path, query: str, address: str) -> list[Path]:
+    """Return the databases in the folders above a path, but for ours, in which a query finds it."""
+    if (own := _database()) is None:
+        return []
+    beside = {one for folder in path.parents for one in (*folder.glob("*.db"), folder / own.name)}
+    return sorted(one for one in beside if one.resolve() != own and _finds(one, query, address))
+
+
+def _finds(database: Path, query: str, address: str) -> bool:
+    # Without a log beside it, SQLite would make one even to read.
+    log = database.with_name(f"{database.name}-wal").exists()
+    uri = f"{database.as_uri()}?mode=ro{'' if log else '&immutable=1'}"
+    with contextlib.suppress(sqlite3.Error):  # none, or another program's
+        connection = sqlite3.connect(uri, uri=True)
+        with contextlib.closing(connection):
+            return connection.execute(query, {"address": address}).fetchone() is not None
+    return False

@@ -1,0 +1,68 @@
+"""A store that was copied or moved: what it still says, and what it does not touch."""
+
+import shutil
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from tests.helpers.home import Home
+from tests.helpers.programs import TINY, Program, good
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def copy(home: Home, tmp_path: Path) -> Program:
+    """A copy of a store, of which the original is there."""
+    shutil.copytree(home.folder, tmp_path / "copy")
+    return Program(tmp_path / "copy", tmp_path / "cache")
+
+
+def test_a_copy_leaves_the_files_of_the_original_alone(home: Home, copy: Program) -> None:
+    before = contents(home.folder / "mlruns")
+    photo = next((home.data / "images").iterdir())
+    model = "models:/pet-unet/1"
+    commands: dict[str, dict[str, object]] = {
+        "train": {"data": home.data, **TINY},
+        "tune": {"data": home.data},
+        "predict": {"images": photo, "output": "o", "model": model},
+    }
+    for name, options in commands.items():
+        done = copy.entry(name, **options)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"{copy.folder}/mlflow.db is a copy: " in done.stderr
+        assert f"among the files of {home.folder}/mlflow.db; work in that folder" in done.stderr
+    own = {"MLFLOW_EXPERIMENT_NAME": "own"}
+    done = copy.entry_with("train", own, resume=home.run_id)
+    assert done.returncode == 1
+    assert "is a copy" in done.stderr
+    good(copy.entry_with("predict", own, images=photo, output="o", model=model))
+    good(copy.entry("shrink", versions=1, delete="true"))
+    good(copy.entry("recover"))
+    assert before.items() <= contents(home.folder / "mlruns").items()  # MLflow notes a name there
+    assert list((copy.folder / "mlruns").glob("1/*/artifacts"))
+
+
+def test_a_moved_store_says_where_its_files_are_looked_for(
+    program: Program, pets: Path, tmp_path: Path
+) -> None:
+    good(program.entry("shrink"))
+    mlflow.set_tracking_uri(program.store)
+    client = mlflow.MlflowClient()
+    model = client.create_logged_model("0", "model", client.create_run("0").info.run_id)
+    client.create_registered_model("pet-unet")
+    client.create_model_version("pet-unet", f"models:/{model.model_id}", model_id=model.model_id)
+    new = Program(program.folder.rename(tmp_path / "new"), program.cache)
+    done = new.entry("train", data=pets, **TINY)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"looked for in {program.folder}/mlruns/0, which is not there" in done.stderr
+    assert not program.folder.exists()
+    elsewhere = {"MLFLOW_EXPERIMENT_NAME": "own"}
+    done = new.entry_with("predict", elsewhere, images=pets, output="o", model="models:/pet-unet/1")
+    assert done.returncode == 1
+    assert f"logged to {program.folder}/mlruns/0/models/" in done.stderr
+    program.folder.symlink_to(new.folder)
+    good(new.entry("train", data=pets, **TINY))
