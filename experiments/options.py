@@ -20,20 +20,11 @@ Command = Callable[..., Any]
 _KINDS = {bool: "BOOLEAN", int: "INTEGER", float: "FLOAT", str: "TEXT"}
 
 
-class Duration(click.ParamType):  # type: ignore[type-arg]
-    """A time, such as `90s`, `5m`, `1.5h` or a number of seconds, 0 or more; empty: None."""
-
-    name = "duration"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float | None:
-        if isinstance(value, float) or not value:
-            return value or None
-        seconds = seconds_of(str(value))
-        if seconds is None:
-            self.fail(f"{value!r} is no time; expected such as 90s, 5m or 1.5h.", param, ctx)
-        return seconds
+def duration(context: click.Context, parameter: click.Parameter, value: str) -> float | None:
+    """Read a time, such as `90s`, `5m`, `1.5h` or a number of seconds, 0 or more; empty: None."""
+    if value and seconds_of(value) is None:
+        raise click.BadParameter(f"{value!r} is no time; expected such as 90s, 5m or 1.5h.")
+    return seconds_of(value)
 
 
 def config_options(*names: str) -> Callable[[Command], Command]:

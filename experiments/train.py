@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from experiments.console import ConsoleCallback, ProgressBar, one_line_errors
-from experiments.options import Duration, config_options, given, model_name_option
+from experiments.options import config_options, duration, given, model_name_option
 from segmentation.config.training import Config, require_model_name
 from segmentation.runtime.sharding import FULL, shard_from_env
 
@@ -16,7 +16,8 @@ from segmentation.runtime.sharding import FULL, shard_from_env
 @model_name_option
 @click.option(
     "--budget",
-    type=Duration(),
+    callback=duration,
+    metavar="DURATION",
     default="",
     help="Time for training, such as 90s, 5m or 1.5h: as many epochs as fit into it, whatever "
     "'epochs' says; 0: as many as 'epochs' says.",

@@ -9,7 +9,7 @@ from segmentation.data.splits import gate_of
 from segmentation.errors import ConfigError, DataError
 from segmentation.evaluation.analysis import Analysis, analyze
 from segmentation.evaluation.gallery import Gallery
-from segmentation.evaluation.report.report import ReportContext, console_lines, report_figures
+from segmentation.evaluation.report.report import console_lines, report_figures
 from segmentation.runtime.device import choose_compute
 from segmentation.tracking.commands import view_run
 from segmentation.tracking.registry.loading import LoadedModel, default_model, load
@@ -58,7 +58,13 @@ def evaluate_model(
             analysis.problems,
         )
     _require_own_images(analysis, loaded, source)
-    figures = report_figures(analysis, _context(analysis, loaded, source))
+    figures = report_figures(
+        analysis,
+        model=loaded.label,
+        uri=loaded.uri,
+        data=source.description,
+        seen=_seen(analysis, loaded),
+    )
     tags = {"data.source": source.name, "model": loaded.label}
     with tracked_run(f"evaluate {loaded.label} on {split}", tags, system_metrics=False) as run:
         log_analysis(run, analysis, loaded, source)
@@ -126,13 +132,12 @@ def _require_own_images(analysis: Analysis, loaded: LoadedModel, source: Source)
         )
 
 
-def _context(analysis: Analysis, loaded: LoadedModel, source: Source) -> ReportContext:
-    """Find out which of the images the model has seen before, under whatever name."""
-    seen = None
-    if loaded.splits is not None:
-        digests = {name: set(part.values()) for name, part in loaded.splits.items()}
-        seen = {
-            name: sum(digest in digests.get(name, ()) for digest in analysis.digests)
-            for name in ("train", "val")
-        }
-    return ReportContext(model=loaded.label, uri=loaded.uri, data=source.description, seen=seen)
+def _seen(analysis: Analysis, loaded: LoadedModel) -> dict[str, int] | None:
+    """Count the images that the model has seen before, under whatever name; None: not known."""
+    if loaded.splits is None:
+        return None
+    digests = {name: set(part.values()) for name, part in loaded.splits.items()}
+    return {
+        name: sum(digest in digests.get(name, ()) for digest in analysis.digests)
+        for name in ("train", "val")
+    }

@@ -5,7 +5,6 @@ module; `templates/sentences.jinja` has what they say alike.
 """
 
 import base64
-import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,24 +24,6 @@ _MOST_ROWS = 500
 _LONGEST_NAME = 40
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ReportContext:
-    """What a reader must know of the model and the images besides the figures.
-
-    Attributes:
-        model: what it is called, such as `pet-unet version 3`.
-        uri: its address.
-        data: what the images are and under which licence, in Markdown.
-        seen: how many of the images the model has seen before: those that `train`ed it, and those
-            of `val` that chose its epoch; None if that is not known.
-    """
-
-    model: str
-    uri: str
-    data: str
-    seen: Mapping[str, int] | None
-
-
 def split_images(analysis: Analysis, number: int | None = None) -> str:
     """Return such as `60 test images`: all of them, or `number`."""
     number = len(analysis.examples) if number is None else number
@@ -55,15 +36,29 @@ def counted(number: int) -> str:
     return f"{number:,} image{'' if number == 1 else 's'}"
 
 
-def report_figures(analysis: Analysis, context: ReportContext) -> dict[str, Any]:
-    """Return what the templates show, by the names they use."""
+def report_figures(
+    analysis: Analysis, *, model: str, uri: str, data: str, seen: Mapping[str, int] | None
+) -> dict[str, Any]:
+    """Return what the templates show, by the names they use.
+
+    Args:
+        analysis: what was found.
+        model: what it is called, such as `pet-unet version 3`.
+        uri: its address.
+        data: what the images are and under which licence, in Markdown.
+        seen: how many of the images the model has seen before: those that `train`ed it, and those
+            of `val` that chose its epoch; None if that is not known.
+    """
     counts = analysis.evaluation.counts
     worst = np.argsort(counts.dice(), kind="stable")[:_MOST_ROWS]
     baseline = counts.all_pet().dice()
     thresholds = {0.1, 0.3, THRESHOLD, 0.7, 0.9, analysis.best_threshold}
     return {
         "analysis": analysis,
-        "context": context,
+        "model": model,
+        "uri": uri,
+        "data": data,
+        "seen": seen,
         "image_scores": IMAGE_SCORES,
         "threshold": THRESHOLD,
         "border_names": _BORDER_NAMES,
@@ -78,7 +73,7 @@ def report_figures(analysis: Analysis, context: ReportContext) -> dict[str, Any]
         "pet_share": counts.pet_share(),
         "some_thresholds": {one: analysis.curve[one] for one in sorted(thresholds)},
         "num_pixels": sum(one.pixels for one in analysis.bins),
-        "seen_text": _seen(context.seen or {}),
+        "seen_text": _seen(seen or {}),
         "rows": [
             {
                 "example": analysis.examples[position],

@@ -25,14 +25,14 @@ class Uploader:
     it is there: so each arrives exactly once.
 
     Attributes:
+        trouble: what kept the last try from arriving; empty where nothing did.
         busy: seconds of a processor that it has taken.
     """
 
     def __init__(self, outbox: Outbox, sink: MlflowSink) -> None:
         self._outbox, self._sink = outbox, sink
-        self._wake, self._closing, self._stop = (threading.Event() for _ in range(3))
-        self._trouble: tuple[float, str] | None = None  # since when, by the clock, and what
-        self.busy = 0.0
+        self._closing, self._stop = threading.Event(), threading.Event()
+        self.trouble, self._since, self.busy = "", 0.0, 0.0
         self._start()
 
     def _start(self) -> None:
@@ -41,12 +41,6 @@ class Uploader:
         # Not joined where the program ends: a call that hangs holds nobody up.
         self._thread = threading.Thread(target=self._run, name="uploader", daemon=True)
         self._thread.start()
-
-    @property
-    def trouble(self) -> str:
-        """What kept the last try from arriving; empty where nothing did."""
-        trouble = self._trouble
-        return trouble[1] if trouble else ""
 
     def finish(self, patience: float) -> bool:
         """Bring all that is left; return whether all has arrived. May be called again.
@@ -61,15 +55,11 @@ class Uploader:
             self._start()
         began = time.monotonic()
         self._closing.set()
-        self._wake.set()
         while self._thread.is_alive():
             self._thread.join(0.02)
-            trouble = self._trouble  # once: the other thread may forget it meanwhile
-            since = max(began, trouble[0]) if trouble else time.monotonic()
-            if time.monotonic() - since > patience:
+            if self.trouble and time.monotonic() - max(began, self._since) > patience:
                 break
         self._stop.set()
-        self._wake.set()
         if refused := self._outbox.rejected():
             raise TrackingError(
                 f"the tracking store has refused {len(refused)} entries, which lie in "
@@ -88,8 +78,7 @@ class Uploader:
             if closing and not arrived:
                 self._stop.wait(min(pause, _FIRST_PAUSE))
             elif not closing:
-                self._wake.wait(_INTERVAL if arrived else pause)
-            self._wake.clear()
+                self._closing.wait(_INTERVAL if arrived else pause)
             pause = _FIRST_PAUSE if arrived else min(2 * pause, _LONGEST_PAUSE)
 
     def _upload_all(self) -> bool:
@@ -113,22 +102,22 @@ class Uploader:
             self._outbox.reject(entries[0], str(refused))
         else:
             self._outbox.ack(written)
-        if self._trouble is not None:
-            lasted = time.monotonic() - self._trouble[0]
-            self._trouble = None
+        if self.trouble:
+            self.trouble = ""
+            lasted = time.monotonic() - self._since
             self._log("Tracking: the store answers again, after %.0f s", lasted)
 
     def _note_trouble(self, error: Exception) -> None:
         reason = next(iter(str(error).splitlines()), "")[:300] or type(error).__name__
-        if self._trouble is None:
-            self._trouble = time.monotonic(), reason
+        if not self.trouble:
+            self._since = time.monotonic()
             self._log(
                 "Tracking: the store does not take what is written (%s); training goes on, and "
                 "what is to be tracked waits in %s",
                 reason,
                 self._outbox.folder,
             )
-        self._trouble = self._trouble[0], reason
+        self.trouble = reason
 
     def _log(self, message: str, *arguments: object) -> None:
         with contextlib.suppress(OSError):  # nobody may be reading the output any more

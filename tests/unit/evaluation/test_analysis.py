@@ -13,7 +13,7 @@ from segmentation.data.oxford_pets import Example
 from segmentation.errors import DataError
 from segmentation.evaluation.analysis import BORDERS, IMAGE_SCORES, Analysis, ImageScore, analyze
 from segmentation.evaluation.gallery import Gallery
-from segmentation.evaluation.report.report import ReportContext, html_report, report_figures
+from segmentation.evaluation.report.report import html_report, report_figures
 from segmentation.models.predictor import Photo, Probability
 from segmentation.utils.concurrency import ignore_progress
 
@@ -166,8 +166,8 @@ def test_a_score_that_is_added_is_in_the_metrics_and_in_the_report(
     monkeypatch.setitem(IMAGE_SCORES, "pet", added)
     found = analysis([write(tmp_path, "pug_1"), write(tmp_path, "pug_2", answer=[1] * 8)])
     assert found.metrics()["test/pet"] == (4 / 8 + 1) / 2
-    context = ReportContext(model="", uri="", data="", seen=None)
-    text = html_report(report_figures(found, context), {})
+    figures = report_figures(found, model="", uri="", data="", seen=None)
+    text = html_report(figures, {})
     assert "<strong>Share of pet</strong><b>0.750</b>" in text
     assert '<th scope="col">Share of pet</th>' in text
 

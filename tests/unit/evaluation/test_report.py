@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,6 @@ from segmentation.data.oxford_pets import Example
 from segmentation.evaluation.analysis import BORDERS, Analysis
 from segmentation.evaluation.report.plots import plot_all, png
 from segmentation.evaluation.report.report import (
-    ReportContext,
     console_lines,
     description,
     html_report,
@@ -74,20 +74,20 @@ def analysis(*names: str, split: str = "test", problems: Sequence[str] = ()) -> 
 SIX = analysis("Tabby_1", "pug_1", "Tabby_2", "pug_2", HOSTILE, "Tabby_3", problems=["1.jpg: bad"])
 
 
-def context(seen: Mapping[str, int] | None = UNSEEN, text: str = "*Pets*") -> ReportContext:
-    return ReportContext(model=f"pet-unet {text}", uri=text, data=text, seen=seen)
+def context(seen: Mapping[str, int] | None = UNSEEN, text: str = "*Pets*") -> dict[str, Any]:
+    return {"model": f"pet-unet {text}", "uri": text, "data": text, "seen": seen}
 
 
-def lines(found: Analysis, about: ReportContext) -> str:
-    return "\n".join(console_lines(report_figures(found, about)))
+def lines(found: Analysis, about: dict[str, Any]) -> str:
+    return "\n".join(console_lines(report_figures(found, **about)))
 
 
-def markdown(found: Analysis, about: ReportContext) -> str:
-    return description(report_figures(found, about))
+def markdown(found: Analysis, about: dict[str, Any]) -> str:
+    return description(report_figures(found, **about))
 
 
-def html(found: Analysis, about: ReportContext, pictures: Mapping[str, bytes] = PICTURES) -> str:
-    return html_report(report_figures(found, about), pictures)
+def html(found: Analysis, about: dict[str, Any], pictures: Mapping[str, bytes] = PICTURES) -> str:
+    return html_report(report_figures(found, **about), pictures)
 
 
 def shown(page: str) -> str:
