@@ -23,7 +23,7 @@ def sqlite_path(uri: str) -> Path | None:
     """Return the absolute path of an SQLite database's file, or None for other stores."""
     if not uri.startswith("sqlite:"):
         return None
-    return Path(sqlalchemy.make_url(uri).database or "mlflow.db").absolute()
+    return Path(sqlalchemy.make_url(uri).database or "").absolute()
 
 
 def mask_password(uri: str) -> str:

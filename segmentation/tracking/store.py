@@ -1,24 +1,28 @@
 """The tracking store: reached quietly, at once or not at all, and safe for many at a time."""
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import psutil
 import sqlalchemy
 from filelock import FileLock
-from mlflow.entities import Run, ViewType
+from mlflow.entities import Experiment, Run, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
 from mlflow.tracking.fluent import _get_experiment_id
 
 from segmentation.errors import ConfigError, TrackingError
 from segmentation.tracking.addresses import mask_password, require_own, sqlite_path
+from segmentation.tracking.remedies import mistake, remedy
 from segmentation.utils.environment import environment
 from segmentation.utils.paths import cache_folder
 
@@ -38,60 +42,136 @@ _LOG_LEVELS = {
 }
 # A server that does not answer is given up within seconds, not minutes.
 _QUICK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _ERRORS = (MlflowException, OSError, sqlite3.Error, ImportError, sqlalchemy.exc.SQLAlchemyError)
 
 
 def connect(*, writes: bool = True) -> str:
-    """Reach the tracking store that MLflow's own rules choose, making it where it is new.
+    """Reach the stores that MLflow's own rules choose, making them where they are new.
 
     Args:
-        writes: whether files are to be written to the experiment's artifacts.
+        writes: whether files are to be written to the artifacts of the experiment that the
+            environment chooses.
 
     Returns:
-        Its address.
+        The tracking store's address.
 
     Raises:
-        TrackingError: it cannot be reached or written, or was copied or moved.
+        TrackingError: one cannot be reached or written, or was copied or moved, or the
+            experiment was deleted.
     """
     for name, level in _LOG_LEVELS.items():
         logging.getLogger(name).setLevel(level)
-    uri = str(mlflow.get_tracking_uri())
-    try:
-        # Of several processes that create a database's tables at once, most would fail.
-        with store_lock(uri), environment(_QUICK):
-            _open(uri)
-    except _ERRORS as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)[:300]
-        remedy = "start the server or make the folder writable"
-        if isinstance(error, ImportError):
-            remedy = "install the database's driver"
-        raise TrackingError(
-            f"the tracking store {mask_password(uri)} cannot be used ({reason}); {remedy}, or set "
-            "MLFLOW_TRACKING_URI to one that works"
-        ) from error
+    given = str(mlflow.get_tracking_uri())
+    if (uri := _of_launcher(given)) != given:
+        mlflow.set_tracking_uri(uri)
+    client = mlflow.MlflowClient
+    _reach("tracking store", uri, lambda: client().search_experiments(max_results=1))
+    registry = str(mlflow.get_registry_uri())
+    _reach("model registry", registry, lambda: client().search_registered_models(max_results=1))
     if writes:
-        experiment = mlflow.MlflowClient().get_experiment(_get_experiment_id() or "0")
+        experiment = require_experiment()
         require_own(experiment.artifact_location, experiment.creation_time or 0)
     return uri
 
 
-def _open(uri: str) -> None:
-    if path := sqlite_path(uri):
-        if not path.exists():
-            _create_database(path)
-        with contextlib.closing(sqlite3.connect(path, timeout=60)) as connection:
-            # With a write-ahead log readers and a writer do not wait for each other, and a write
-            # costs half. The database remembers it.
-            connection.execute("PRAGMA journal_mode=WAL")
-        with contextlib.suppress(OSError):
-            if not _reserve(path).exists():
-                _reserve(path).write_bytes(os.urandom(_RESERVE_SIZE))  # zeros may take no space
-    client = mlflow.MlflowClient()
-    client.search_experiments(max_results=1)
-    client.search_registered_models(max_results=1)
-    experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME")
-    if experiment and not client.get_experiment_by_name(experiment):
-        client.create_experiment(experiment)  # here, since several at once would collide
+def _reach(kind: str, uri: str, attempt: Callable[[], object]) -> None:
+    """Try a store; say what is wrong with it, and what to do."""
+    cannot = f"the {kind} {mask_password(uri)} cannot be used"
+    variable = "MLFLOW_REGISTRY_URI" if kind == "model registry" else "MLFLOW_TRACKING_URI"
+    if wrong := mistake(uri):
+        reason, right = wrong
+        raise TrackingError(f"{cannot} ({reason}); set {variable}={mask_password(right)}")
+    try:
+        # Of several processes that create a database's tables at once, most would fail.
+        with store_lock(uri), environment(_QUICK):
+            if path := sqlite_path(uri):
+                _open_database(path)
+            attempt()
+    except _ERRORS as error:
+        text = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = re.split(r"\. [A-Z]", text)[0].strip()[:300]
+        raise TrackingError(
+            f"{cannot} ({reason}); {remedy(uri, error)}, or set {variable} to one that works"
+        ) from error
+
+
+def require_experiment() -> Experiment:
+    """Return the experiment that the environment chooses, making it where it is new.
+
+    Raises:
+        TrackingError: it was deleted, or there is none.
+    """
+    try:
+        with store_lock(str(mlflow.get_tracking_uri())):  # several at once would collide
+            chosen = _get_experiment_id() or "0"
+            experiment: Experiment = mlflow.MlflowClient().get_experiment(chosen)
+    except MlflowException as error:
+        if error.error_code not in _ABSENT:
+            raise
+        raise TrackingError(f"{error.message}; name another in MLFLOW_EXPERIMENT_NAME") from error
+    if experiment.lifecycle_stage != "active":
+        raise TrackingError(
+            f"the experiment {experiment.name} was deleted; bring it back with "
+            f"`{_restore(experiment)}`, or name another in MLFLOW_EXPERIMENT_NAME"
+        )
+    return experiment
+
+
+def _of_launcher(uri: str) -> str:
+    """Return a relative address as `mlflow run` means it: in the folder where that was typed.
+
+    It starts this program in the project's folder, and hands on the address as it is.
+
+    Raises:
+        TrackingError: the run that it has opened is in no such file.
+    """
+    run_id, prefix = os.environ.get("MLFLOW_RUN_ID"), "sqlite:///"
+    name = uri.removeprefix(prefix)
+    if not run_id or name == uri or Path(name).is_absolute() or mistake(uri):
+        return uri
+    if folder := next((one for one in _folders() if _has_run(one / name, run_id)), None):
+        return uri if folder == Path.cwd() else f"{prefix}{folder / name}"
+    raise TrackingError(
+        f"the tracking store {uri} cannot be used (no such file has run {run_id} of MLFLOW_RUN_ID)"
+        "; set MLFLOW_TRACKING_URI to an absolute path, or unset MLFLOW_RUN_ID"
+    )
+
+
+def _folders() -> Iterator[Path]:
+    """Yield the working folders of this process and of those that have started it."""
+    yield Path.cwd()
+    for process in psutil.Process().parents():
+        with contextlib.suppress(psutil.Error, OSError):
+            yield Path(process.cwd())
+
+
+def _has_run(path: Path, run_id: str) -> bool:
+    with contextlib.suppress(sqlite3.Error):
+        if path.exists():
+            with contextlib.closing(sqlite3.connect(path, timeout=60)) as connection:
+                found = connection.execute("SELECT 1 FROM runs WHERE run_uuid = ?", (run_id,))
+                return found.fetchone() is not None
+    return False
+
+
+def _open_database(path: Path) -> None:
+    """Open a database, making it and its folder where it is new, and let it be quick."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _create_database(path)
+    with contextlib.closing(sqlite3.connect(path, timeout=60)) as connection:
+        names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        if names and "experiments" not in names:
+            raise sqlite3.DatabaseError("it holds the tables of another program")
+        # With a write-ahead log readers and a writer do not wait for each other, and a write costs
+        # half. The database remembers it.
+        connection.execute("PRAGMA journal_mode=WAL")
+    with contextlib.suppress(OSError):
+        if not _reserve(path).exists():
+            _reserve(path).write_bytes(os.urandom(_RESERVE_SIZE))  # zeros may take no space
 
 
 def _create_database(path: Path) -> None:
@@ -161,18 +241,32 @@ def get_run_or_fail(run_id: str, parameter: str, expected: str) -> Run:
     try:
         run: Run = mlflow.MlflowClient().get_run(run_id)
     except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        if error.error_code not in _ABSENT:
             raise
         raise ConfigError(
             f"{parameter}={run_id}: the tracking store has no such run; {expected}, which `mlflow "
             "ui` shows; train in the folder of that run, or set MLFLOW_TRACKING_URI to its store"
         ) from error
-    if run.info.lifecycle_stage != "active":
+    if command := restore_command(run):
         raise ConfigError(
             f"{parameter}={run_id}: the run {run.info.run_name} was deleted; bring it back with "
-            f"`mlflow runs restore --run-id {run_id}`, or give another"
+            f"`{command}`, or give another"
         )
     return run
+
+
+def restore_command(run: Run) -> str | None:
+    """Return the command that brings a deleted run back; None: it was not deleted."""
+    experiment = mlflow.MlflowClient().get_experiment(run.info.experiment_id)
+    if experiment.lifecycle_stage != "active":  # its runs were deleted with it
+        return _restore(experiment)
+    if run.info.lifecycle_stage != "active":
+        return f"mlflow runs restore --run-id {run.info.run_id}"
+    return None
+
+
+def _restore(experiment: Experiment) -> str:
+    return f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
 
 
 def studies_folder() -> Path:

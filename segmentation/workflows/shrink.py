@@ -17,7 +17,7 @@ from segmentation.tracking.retention import (
     find_items,
 )
 from segmentation.tracking.runs.run import tracked_run
-from segmentation.tracking.store import connect
+from segmentation.tracking.store import connect, require_experiment
 from segmentation.utils.concurrency import Progress
 from segmentation.utils.paths import cache_folder
 
@@ -39,6 +39,7 @@ def shrink(config: ShrinkConfig, typed: Mapping[str, Any], progress: Progress) -
         progress: told how many of how many things were dealt with.
     """
     _log.info("Store: %s  cache: %s", mask_password(connect(writes=False)), cache_folder())
+    require_experiment()
     with tracked_run("shrink", {}, system_metrics=False) as run:
         items = find_items(config, time.time())
         can_go = [item for item in items if item.delete]

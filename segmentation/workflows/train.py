@@ -101,7 +101,7 @@ def train(
     with init_process_group(options) as group:
         plan, earlier = None, None
         if group.is_main_process:
-            connect()
+            connect(writes=not options["resume"])
             plan, earlier = _plan(options, given, group.key)
         fields = group.broadcast(plan and dataclasses.asdict(plan), long_timeout=True)
         if fields is not None:

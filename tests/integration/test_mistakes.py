@@ -5,9 +5,10 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from tests.helpers.programs import TINY, Program
+from tests.helpers.programs import PROJECT, README, TINY, Program
 from tests.helpers.studies import TINY_SEARCH
 
+TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
 NOWHERE = "sqlite:////proc/nothing/mlflow.db"
 #: By entry point and kind: what is typed, or in the environment; the exit code; what is said.
 BAD: dict[str, tuple[dict[str, str], int, str]] = {
@@ -22,13 +23,17 @@ BAD: dict[str, tuple[dict[str, str], int, str]] = {
     "train: no budget": ({"budget": "-5s"}, 2, "expected such as 90s, 5m or 1.5h"),
     "train: endless budget": ({"budget": "inf"}, 2, "expected such as 90s, 5m or 1.5h"),
     "train: no folder": ({"data": "nowhere"}, 1, "nowhere: expected a folder in the layout"),
-    "train: no server": (
-        {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"},
-        1,
-        "tracking store http://127.0.0.1:9 cannot be used",
-    ),
-    "train: no driver": ({"MLFLOW_TRACKING_URI": "mysql://a:pass@127.0.0.1/x"}, 1, "a:***@127"),
-    "train: no store": ({"MLFLOW_TRACKING_URI": NOWHERE}, 1, "cannot be used"),
+    "train: no server": ({TRACKING: "http://127.0.0.1:9"}, 1, "store http://127.0.0.1:9 cannot be"),
+    "train: no http": ({TRACKING: "localhost:9"}, 1, "set MLFLOW_TRACKING_URI=http://localhost:9"),
+    "train: no home in it": ({TRACKING: "sqlite:///~/x.db"}, 1, f"=sqlite:///{Path.home()}/x.db"),
+    "train: store": ({TRACKING: f"sqlite:///{PROJECT}"}, 1, f"as sqlite:///{PROJECT}/mlflow.db"),
+    "train: no database": ({TRACKING: f"sqlite:///{README}"}, 1, "; give another file, or set"),
+    "train: registry": ({REGISTRY: "x.db"}, 1, "set MLFLOW_REGISTRY_URI=sqlite:///x.db"),
+    "train: experiment": ({"MLFLOW_EXPERIMENT_ID": "7"}, 1, "; name another in MLFLOW_EXPERIMENT"),
+    "train: files": ({TRACKING: "mlruns"}, 1, "; give another, such as sqlite:///mlflow.db"),
+    "train: driver": ({TRACKING: "mysql://a:pass@127.0.0.1/x"}, 1, "mysql://a:***@127.0.0.1/x"),
+    "train: no driver": ({TRACKING: "mssql://a@127.0.0.1/x"}, 1, "; `pip install pyodbc`, or"),
+    "train: no store": ({TRACKING: NOWHERE}, 1, "'/proc/nothing'); make the folder writable"),
     "train: no cache": ({"PETSEG_CACHE": "/proc/nothing", "data": "synthetic"}, 1, "/proc/nothing"),
     "tune: no range": ({"width": "8..x"}, 2, "width=8..x: expected a whole number"),
     "tune: no space": ({"width": "4", "lr": "1e-3"}, 2, "nothing to search"),
@@ -60,5 +65,30 @@ def test_a_mistake_gives_one_clear_error_and_begins_nothing(
     assert message in done.stderr
     assert done.stderr.splitlines()[-1].startswith("Error: ")
     assert not (program.folder / "studies").exists()
-    if (program.folder / "mlflow.db").exists():
+    if TRACKING in variables:
+        assert list(program.folder.iterdir()) == []
+    elif (program.folder / "mlflow.db").exists():
         assert mlflow.MlflowClient(program.store).search_runs(["0"]) == []
+
+
+def test_what_was_deleted_is_named_with_the_command_that_restores_it(
+    program: Program, pets: Path
+) -> None:
+    program.folder.mkdir()
+    client = mlflow.MlflowClient(program.store)
+    mine = client.create_experiment("mine")
+    run = client.create_run(mine).info.run_id
+    for experiment in (mine, "0"):
+        client.delete_experiment(experiment)
+    cases: tuple[tuple[str, dict[str, str], dict[str, str]], ...] = (
+        ("0", {}, {}),
+        (mine, {"MLFLOW_EXPERIMENT_NAME": "mine"}, {}),
+        (mine, {"MLFLOW_EXPERIMENT_ID": mine}, {}),
+        (mine, {}, {"resume": run}),
+        (mine, {"MLFLOW_EXPERIMENT_NAME": "another"}, {"like": run}),
+    )
+    for experiment, variables, options in cases:
+        done = program.entry_with("train", variables, data=pets, **TINY, **options)
+        assert done.returncode > 0
+        assert f"`mlflow experiments restore --experiment-id {experiment}`" in done.stderr
+        assert "Reading images" not in done.stdout

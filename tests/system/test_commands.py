@@ -28,11 +28,14 @@ def test_help_and_wrong_parameters_need_neither_torch_nor_mlflow(program: Progra
 def test_mlflow_run_trains_and_logs_what_was_typed_beside_what_it_means(
     program: Program, pets: Path
 ) -> None:
-    done = good(program.run(*mlflow_run("train", data=pets, **TINY, lr="1e-3")))
+    """MLflow hands on a relative address; it means the folder where the command was typed."""
+    command = mlflow_run("train", data=pets, **TINY, lr="1e-3")
+    done = good(program.run(*command, MLFLOW_TRACKING_URI="sqlite:///new/x.db"))
     lines = done.stderr.splitlines()
     known = ("mlflow.projects", "mlflow.store.db")
     assert [line for line in lines if not any(name in line for name in known)] == []
-    client = mlflow.MlflowClient(program.store)
+    assert not (PROJECT / "new").exists()
+    client = mlflow.MlflowClient(f"sqlite:///{program.folder}/new/x.db")
     (run,) = client.search_runs(["0"])
     assert run.info.status == "FINISHED"
     assert (run.data.params["lr"], run.data.params["training.lr"]) == ("1e-3", "0.001")

@@ -43,7 +43,7 @@ def work(send: Callable[[Any], None], job: SearchJob, parent: Run) -> None:
 
     Their runs are nested in `parent`. `send` is called with (stage, number) of each that has ended.
     """
-    connect()
+    connect(writes=False)
     worker = _Worker(job, parent, send)
     worker.search()
     if job.search.confirm:
