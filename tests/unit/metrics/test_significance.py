@@ -78,7 +78,7 @@ def test_of_equal_models_one_is_called_better_no_more_often_than_the_level_says(
     noise: str, images: int
 ) -> None:
     generator = np.random.default_rng(3)
-    pairs, wrong = 400, 0
+    pairs, wrong = 200, 0
     for _ in range(pairs):
         hard = generator.beta(8, 2, images)  # how easy each image is, for both models alike
         scores = []

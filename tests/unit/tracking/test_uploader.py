@@ -1,4 +1,4 @@
-"""Outbox and courier: what is put on disk arrives in order and once, whatever happens between."""
+"""Outbox and uploader: what is put on disk arrives in order, whatever happens between."""
 
 import threading
 from pathlib import Path
@@ -12,29 +12,22 @@ from segmentation.tracking.logging.uploader import Uploader
 
 
 class Store(MlflowSink):
-    """A delivery that can be away, refuse, or lose its answer."""
+    """A delivery that can be away, or refuse."""
 
     def __init__(self) -> None:
-        self.away, self.mute, self.doubts = False, False, 0
+        self.away = False
         self.arrived: list[int] = []
         self.asked = threading.Event()
 
     def write(self, entries: list[Entry]) -> list[Entry]:
+        away = self.away
         self.asked.set()
-        if self.away:
+        if away:
             raise ConnectionError("nobody there")
         if entries[0].metadata.get("bad"):
             raise RefusedError("never")
-        number = entries[0].metadata["number"]
-        if number not in self.arrived:
-            self.arrived.append(number)
-        if self.mute:
-            self.mute = False
-            raise TimeoutError("no answer")
+        self.arrived.append(entries[0].metadata["number"])
         return entries[:1]
-
-    def invalidate(self) -> None:
-        self.doubts += 1
 
 
 def put(outbox: Outbox, *numbers: int) -> None:
@@ -52,52 +45,31 @@ def test_what_waits_arrives_in_order_also_from_an_earlier_process(tmp_path: Path
     assert list((tmp_path / "box").iterdir()) == []
 
 
-def test_while_the_store_is_away_all_is_kept_and_it_is_said_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_while_the_store_is_away_all_is_kept_and_later_it_goes_on_and_each_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("segmentation.tracking.logging.uploader._FIRST_PAUSE", 0.05)
     caplog.set_level("INFO", "segmentation")
     outbox, store = Outbox(tmp_path / "box"), Store()
     store.away = True
     put(outbox, 1)
-    courier = Uploader(outbox, store)
+    uploader = Uploader(outbox, store)
     assert store.asked.wait(10)
     put(outbox, 2, 3)
-    assert not courier.finish(0.2)
+    assert not uploader.finish(0.2)
     assert [entry.metadata["number"] for entry in entries_in(tmp_path / "box")] == [1, 2, 3]
     (line,) = caplog.messages
     assert "nobody there" in line
     assert str(tmp_path / "box") in line
-    store.away = False
+    store.asked.clear()
     again = Uploader(Outbox(tmp_path / "box"), store)
-    assert again.finish(10)
-    assert store.arrived == [1, 2, 3]
-
-
-def test_it_goes_on_when_the_store_is_back(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO", "segmentation")
-    outbox, store = Outbox(tmp_path / "box"), Store()
-    store.away = True
-    put(outbox, 1, 2)
-    courier = Uploader(outbox, store)
     assert store.asked.wait(10)
     store.away = False
-    assert courier.finish(30)
-    assert store.arrived == [1, 2]
-    assert [line.startswith("Tracking: the store answers again") for line in caplog.messages] == [
-        False,
-        True,
-    ]
-
-
-def test_a_lost_answer_is_doubted_and_tried_again(tmp_path: Path) -> None:
-    outbox, store = Outbox(tmp_path / "box"), Store()
-    store.mute = True
-    put(outbox, 1, 2)
-    assert Uploader(outbox, store).finish(30)
-    assert store.doubts == 1
-    assert store.arrived == [1, 2]
+    assert again.finish(30)
+    assert store.arrived == [1, 2, 3]
+    assert caplog.messages[1] == line
+    assert caplog.messages[2].startswith("Tracking: the store answers again")
+    assert len(caplog.messages) == 3
 
 
 def test_what_the_store_will_never_take_is_put_aside_and_the_rest_goes_on(tmp_path: Path) -> None:

@@ -54,12 +54,6 @@ def test_the_model_holds_the_weights_of_the_epoch_that_is_called_best(data: Data
     assert abs(samples - expected.numpy()).max() <= 0.51
 
 
-def test_it_learns(data: Data) -> None:
-    history = fit(quick_trainer(data, epochs=30, augment="none", ema=0.0)).history
-    assert history["train/loss"][-1] < 0.7 * history["train/loss"][0]
-    assert max(history["val/dice"]) > history["val/dice"][0] + 0.05
-
-
 def test_a_callback_stops_training_after_an_epoch(data: Data) -> None:
     class Enough(Callback):
         def on_epoch_end(self, trainer: Trainer, metrics: Mapping[str, float]) -> None:
@@ -107,14 +101,10 @@ def test_after_each_epoch_the_average_has_all_of_its_steps(data: Data, batch_siz
         assert trainer._ema.get_extra_state() == epoch * len(trainer.batches)
 
 
-@pytest.mark.parametrize(
-    ("epochs", "expected"),
-    [(1, [32]), (2, [24, 32]), (3, [16, 24, 32]), (10, [16] * 3 + [24] * 3 + [32] * 4)],
-)
 def test_images_grow_and_the_last_epoch_has_full_size(
-    data: Data, monkeypatch: pytest.MonkeyPatch, epochs: int, expected: list[int]
+    data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer, seen = quick_trainer(data, epochs=epochs, resizing="progressive"), list[int]()
+    trainer, seen = quick_trainer(data, epochs=3, resizing="progressive"), list[int]()
     original = trainer.batches.epoch
 
     def spy(number: int, size: int = 0, skip: int = 0) -> Iterator[Batch]:
@@ -123,7 +113,7 @@ def test_images_grow_and_the_last_epoch_has_full_size(
 
     monkeypatch.setattr(trainer.batches, "epoch", spy)
     fit(trainer)
-    assert seen == expected
+    assert seen == [16, 24, 32]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")

@@ -5,7 +5,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from segmentation.config.training import searchable
 from segmentation.errors import ConfigError
-from segmentation.tuning.space import check, notation, parse
+from segmentation.tuning.space import notation, parse
 
 ALL = {one.option: str(one.default) for one in searchable()}
 
@@ -36,11 +36,9 @@ def test_the_notation_of_a_dimension_reads_as_it_was_typed() -> None:
     [
         ("width", "8...32", "expected a whole number, LOW..HIGH"),
         ("width", "32..8", "LOW below HIGH"),
-        ("width", "8..8", "LOW below HIGH"),
         ("width", "8..32:7", "LOW plus a multiple of 7"),
         ("width", "8..32:0", "a step above 0"),
         ("width", "8,8", "different choices"),
-        ("width", "wide", "expected a whole number"),
         ("lr", "0..1e-2", "its logarithm is searched"),
         ("lr", "1e-3..nan", "LOW below HIGH"),
         ("lr", "1e-3,", "expected a number"),
@@ -56,16 +54,3 @@ def test_what_cannot_be_read_is_refused_by_name(name: str, text: str, reason: st
 def test_all_texts_that_cannot_be_read_are_named_at_once() -> None:
     with pytest.raises(ConfigError, match=r"(?s)width=a.*lr=b"):
         parse(ALL | {"width": "a..b", "lr": "b"})
-
-
-def test_a_search_needs_something_to_search() -> None:
-    with pytest.raises(ConfigError, match="nothing to search"):
-        parse(ALL)
-
-
-def test_every_corner_of_the_space_must_be_a_possible_training() -> None:
-    _, space = parse(ALL | {"depth": "3..8", "loss": "bce,hinge"})
-    with pytest.raises(ConfigError) as refused:
-        check(space, {})
-    assert "loss=hinge: expected one of" in str(refused.value)
-    assert "depth=8: at image_size=128" in str(refused.value)

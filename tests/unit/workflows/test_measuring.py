@@ -1,12 +1,11 @@
 """What `benchmark` counts and compares."""
 
 import itertools
-import time
 
 import torch
 from torch import nn
 
-from segmentation.workflows.benchmark.measuring import interleaved, per_second
+from segmentation.workflows.benchmark.measuring import interleaved
 from segmentation.workflows.benchmark.step import count_flops
 
 
@@ -39,8 +38,3 @@ def test_cases_take_turns_every_second_round_backwards() -> None:
     found = interleaved({"a": lambda: case("a"), "b": lambda: case("b")}, repeats=2)
     assert called == ["a", "b", "b", "a", "a", "b"]  # the first round only warms up
     assert {name: values.tolist() for name, values in found.items()} == {"a": [3, 4], "b": [2, 5]}
-
-
-def test_speed_is_units_over_time() -> None:
-    # A sleep may take longer than asked for, never shorter.
-    assert 0 < per_second(lambda: time.sleep(0.02), units=8)() <= 8 / 0.02
