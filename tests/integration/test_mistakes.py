@@ -72,9 +72,10 @@ def test_a_mistake_gives_one_clear_error_and_begins_nothing(
 
 
 def test_what_was_deleted_is_named_with_the_command_that_restores_it(
-    program: Program, pets: Path
+    program: Program, pets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program.folder.mkdir()
+    monkeypatch.chdir(program.folder)  # where MLflow makes the folder for artifacts
     client = mlflow.MlflowClient(program.store)
     mine = client.create_experiment("mine")
     run = client.create_run(mine).info.run_id
