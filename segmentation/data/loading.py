@@ -10,7 +10,7 @@ import numpy as np
 from segmentation.config.training import DataConfig
 from segmentation.data.cache import DecodedCache
 from segmentation.data.dataset import FileBlobs, PixelArray, SplitDataset, fits_in_memory
-from segmentation.data.images.examples import BORDER, PET, DecodedExample, ExampleError, read_files
+from segmentation.data.images.examples import DecodedExample, ExampleError, binary_mask, read_files
 from segmentation.data.oxford_pets import Example, has_test_list, read_list, read_trainval
 from segmentation.data.sources import Source
 from segmentation.data.splits import check_pet_share, find_duplicates, split
@@ -33,8 +33,8 @@ class _LoadedExample:
     image_bytes: int = 0
     image_digest: str = ""
     content_digest: str = ""
-    pet: int = 0
-    border: int = 0
+    pet: int = 0  # pixels of pet, and those that count
+    counted: int = 0
     pixels: DecodedExample | None = None  # None where the split does not fit into memory
 
 
@@ -94,7 +94,7 @@ def load_splits(
 
     def load(pair: tuple[str, Example]) -> _LoadedExample:
         name, example = pair
-        one = _load(name, example, cache, files if name == "val" else None)
+        one = _load(name, example, cache, config.border, files if name == "val" else None)
         return one if name in in_memory else dataclasses.replace(one, pixels=None)
 
     loaded = in_parallel(load, pairs, progress)
@@ -117,7 +117,7 @@ def load_splits(
 
 
 def _load(
-    name: str, example: Example, cache: DecodedCache, files: FileBlobs | None
+    name: str, example: Example, cache: DecodedCache, border: str, files: FileBlobs | None
 ) -> _LoadedExample:
     """Read and verify one example; add the contents of its files to `files`."""
     try:
@@ -127,6 +127,7 @@ def _load(
         return _LoadedExample(split=name, example=example, problem=str(error))
     if files is not None:
         files.add(example, content)
+    mask, valid = binary_mask(pixels.trimap, border)
     return _LoadedExample(
         split=name,
         example=example,
@@ -134,8 +135,8 @@ def _load(
         image_bytes=len(content[0]),
         image_digest=hashlib.sha256(content[0]).hexdigest(),
         content_digest=hashlib.sha256(b"".join(content)).hexdigest(),
-        pet=int(np.count_nonzero(pixels.trimap == PET)),
-        border=int(np.count_nonzero(pixels.trimap == BORDER)),
+        pet=int(np.count_nonzero(mask)),
+        counted=int(np.count_nonzero(valid)),
         pixels=pixels,
     )
 
@@ -171,7 +172,8 @@ def _split_dataset(
         raise DataError(
             f"none of the {len(loaded)} examples of the {name} split can be used:", problems
         )
-    check_pet_share(name, _pet_share(good, cache.size, config.border))
+    counted = sum(one.counted for one in good)
+    check_pet_share(name, sum(one.pet for one in good) / max(1, counted))
     held = [one.pixels for one in good if one.pixels is not None]
     return SplitDataset(
         name=name,
@@ -187,14 +189,6 @@ def _split_dataset(
         digest=_digest(good),
         problems=problems,
     )
-
-
-def _pet_share(loaded: Sequence[_LoadedExample], size: int, border: str) -> float:
-    """Return the share of pet among the pixels that count, in [0, 1]."""
-    borders = sum(one.border for one in loaded)
-    pet = sum(one.pet for one in loaded) + (borders if border == "pet" else 0)
-    counted = len(loaded) * size**2 - (borders if border == "ignore" else 0)
-    return pet / max(1, counted)
 
 
 def _digest(loaded: Sequence[_LoadedExample]) -> str:

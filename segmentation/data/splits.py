@@ -7,7 +7,6 @@ come from the rest, each breed in proportion.
 
 import dataclasses
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -119,11 +118,6 @@ def find_duplicates(files: Iterable[tuple[str, Example, str]]) -> dict[str, str]
                 f"{first_name} split while this is in {name}"
             )
     return problems
-
-
-def breeds_of(examples: Iterable[Example]) -> dict[str, int]:
-    """Count examples by breed, in alphabetical order."""
-    return dict(sorted(Counter(example.breed for example in examples).items()))
 
 
 def _count(name: str, count: Count, available: int, everything: int) -> int:

@@ -25,7 +25,7 @@ from segmentation.metrics.calibration import (
     reliability,
     threshold_curve,
 )
-from segmentation.metrics.segmentation import Counts, Floats, Scores, bootstrap_interval, join
+from segmentation.metrics.segmentation import Counts, Floats, Scores, bootstrap_interval
 from segmentation.models.predictor import Model
 from segmentation.utils.concurrency import Progress
 
@@ -121,7 +121,7 @@ class Analysis:
         examples: N of them.
         digests: SHA-256 of each one's file, hexadecimal.
         scores: of each image, by the names of `IMAGE_SCORES`.
-        counts: pixel counts of the N images for each meaning of the border.
+        by_border: the scores for each meaning of the border.
         histograms: the pixels of each image by probability.
         problems: a line for each example that cannot be used.
     """
@@ -131,7 +131,7 @@ class Analysis:
     examples: tuple[Example, ...]
     digests: tuple[str, ...]
     scores: dict[str, Floats]
-    counts: dict[str, Counts]
+    by_border: dict[str, Evaluation]
     histograms: tuple[Histogram, ...]
     problems: tuple[str, ...]
 
@@ -139,14 +139,6 @@ class Analysis:
     def evaluation(self) -> Evaluation:
         """The scores for the meaning of the border that was asked for."""
         return self.by_border[self.border]
-
-    @cached_property
-    def by_border(self) -> dict[str, Evaluation]:
-        """The scores for each meaning of the border."""
-        return {
-            border: Evaluation(split=self.split, examples=self.examples, counts=counts)
-            for border, counts in self.counts.items()
-        }
 
     @cached_property
     def species(self) -> list[Slice]:
@@ -195,8 +187,8 @@ class Analysis:
             "calibration_error": self.calibration_error,
             "best_threshold": self.best_threshold,
         }
-        for border, other in self.counts.items():
-            found[f"dice_border_{border}"] = other.mean().dice
+        for border, other in self.by_border.items():
+            found[f"dice_border_{border}"] = other.counts.mean().dice
         for one in self.species:
             found[f"dice_{one.name}"] = one.mean.dice
             found[f"images_{one.name}"] = float(len(one.counts))
@@ -242,7 +234,10 @@ def analyze(
         examples=tuple(one.example for one in images),
         digests=tuple(one.digest for one in images),
         scores={name: np.array([one.scores[name] for one in images]) for name in IMAGE_SCORES},
-        counts={meaning: join([one.counts[meaning] for one in images]) for meaning in BORDERS},
+        by_border={
+            border: Evaluation.of(split, [(one.example, one.counts[border]) for one in images])
+            for border in BORDERS
+        },
         histograms=tuple(one.histogram for one in images),
         problems=problems,
     )

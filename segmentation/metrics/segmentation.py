@@ -101,11 +101,6 @@ def count(prediction: Tensor, mask: Tensor, valid: Tensor) -> Counts:
         mask: (N, 1, H, W) in {0, 1}, the truth.
         valid: (N, 1, H, W) in {0, 1}; where 0, the pixel does not count.
     """
-    if not prediction.shape == mask.shape == valid.shape:
-        raise ValueError(
-            f"expected equal shapes, got {tuple(prediction.shape)}, {tuple(mask.shape)} and "
-            f"{tuple(valid.shape)}"
-        )
     pet, counted = mask.bool(), valid.bool()
 
     def total(pixels: Tensor) -> NDArray[np.int64]:

@@ -26,8 +26,7 @@ from segmentation.tracking.artifacts import discard, remove_at, size_at
 from segmentation.tracking.runs.run_folder import BusyError, RunFolder, run_folders
 from segmentation.tracking.runs.training_run import CHECKPOINTS as UPLOADED
 from segmentation.tracking.store import find_runs, paginate, store_lock
-from segmentation.utils.files import remove_stale_partials, stale_partials
-from segmentation.utils.paths import cache_folder, runs_folder
+from segmentation.utils.paths import runs_folder
 
 VERSIONS, CHECKPOINTS, DECODED = "versions", "checkpoints", "decoded images"
 #: All that the decoded cache writes, also in its layout of earlier versions of this program.
@@ -178,7 +177,7 @@ def _delete_uploaded(run_id: str, before: float) -> bool:
 
 
 def _decoded(before: float) -> Iterator[Item]:
-    """Yield the images that were decoded long ago, those that were not, and unfinished data."""
+    """Yield the images that were decoded long ago, and those that were not."""
     folder, ages = decoded_folder(), {"lately": Files(), "long ago": Files()}
     for path, found in _files_in(folder).items():
         if _CACHED.fullmatch(path.relative_to(folder).as_posix()):
@@ -187,12 +186,6 @@ def _decoded(before: float) -> Iterator[Item]:
         delete = partial(_delete_files, files) if age == "long ago" else None
         if files:
             yield Item(kind=DECODED, name=f"decoded {age}", size=_size_of(files), delete=delete)
-    for target, folders in stale_partials(cache_folder()).items():
-        files = {path: found for one in folders for path, found in _files_in(one).items()}
-        can_go = _old(files | {one: one.lstat() for one in folders}, before)
-        delete = partial(remove_stale_partials, target) if can_go else None
-        name = f"unfinished {target.name}"
-        yield Item(kind=DECODED, name=name, size=_size_of(files), delete=delete)
 
 
 def _delete_files(files: Iterable[Path]) -> bool:

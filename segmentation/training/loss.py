@@ -74,15 +74,11 @@ class SegmentationLoss(nn.Module):
         return torch.stack([term(logits, mask, valid) for term in self.terms])
 
     def evaluate_each(self, logits: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
-        """Return the same of each image by itself, float (N, T, 2)."""
+        """Return the loss of each image by itself, float (N,)."""
         each: Callable[..., Tensor] = torch.func.vmap(self.evaluate)
-        return each(logits.unsqueeze(1), mask.unsqueeze(1), valid.unsqueeze(1))
-
-    @staticmethod
-    def mean(terms: Tensor) -> Tensor:
-        """Return the loss of images whose terms, float (N, T, 2), are known."""
-        return _divide(*terms.sum(dim=0).unbind(dim=1))
+        terms = each(logits.unsqueeze(1), mask.unsqueeze(1), valid.unsqueeze(1))
+        return _divide(terms[..., 0], terms[..., 1])
 
 
 def _divide(sums: Tensor, weights: Tensor) -> Tensor:
-    return (sums / weights.clamp(min=1)).sum()  # 0 where no pixel counts
+    return (sums / weights.clamp(min=1)).sum(dim=-1)  # 0 where no pixel counts

@@ -22,7 +22,7 @@ class Validation:
     """A network on the validation images.
 
     Attributes:
-        loss: of each batch as in training, averaged over images.
+        loss: of each image, averaged.
         counts: pixels of each image.
         probabilities: float32 (K, S, S) in [0, 1], of the first K images, 16 at most.
     """
@@ -69,12 +69,12 @@ def validate(
     model.eval()
     # Each image's loss, pixels and probabilities; 0 where another process has it.
     images, side = batches.val_size, batches.image_size
-    terms = torch.zeros((images, len(criterion.terms), 2), dtype=torch.float64)
+    losses = torch.zeros(images, dtype=torch.float64)
     pixels = torch.zeros((images, 4), dtype=torch.int64)
     probabilities = torch.zeros((min(_SHOWN, images), side, side))
-    sizes = []
+    done = 0
     for positions, share in itertools.islice(batches.validation_share(), most):
-        sizes.append(len(positions))
+        done += len(positions)
         if share is None:  # fewer images than processes
             continue
         batch = share.to(compute.device)
@@ -83,17 +83,15 @@ def validate(
         logits = logits.float()
         first = positions[group.shard.start(len(positions))]
         rows = slice(first, first + len(logits))
-        terms[rows] = criterion.evaluate_each(logits, batch.mask, batch.valid).cpu().double()
+        losses[rows] = criterion.evaluate_each(logits, batch.mask, batch.valid).cpu().double()
         counts = count(logits > 0, batch.mask, batch.valid)
         pixels[rows] = torch.from_numpy(np.stack([counts.tp, counts.fp, counts.fn, counts.tn], 1))
         shown = probabilities[rows]  # none, behind the first 16
         shown.copy_(torch.sigmoid(logits[: len(shown), 0]))
-    terms, pixels, probabilities = map(group.all_reduce, (terms, pixels, probabilities))
-    parts = torch.split(terms[: sum(sizes)], sizes)
-    losses = [criterion.mean(part).item() for part in parts]
-    tp, fp, fn, tn = pixels[: sum(sizes)].numpy().T
+    losses, pixels, probabilities = map(group.all_reduce, (losses, pixels, probabilities))
+    tp, fp, fn, tn = pixels[:done].numpy().T
     return Validation(
-        loss=float(np.average(losses, weights=sizes)),
+        loss=losses[:done].mean().item(),
         counts=Counts(tp=tp, fp=fp, fn=fn, tn=tn),
         probabilities=probabilities,
     )

@@ -3,7 +3,6 @@
 import contextlib
 import glob
 import os
-import re
 import shutil
 import stat
 import tempfile
@@ -84,31 +83,13 @@ def create_once(folder: Path, make: Callable[[Path], None]) -> Path:
     """Return a folder that `make` fills the first time; others wait for who makes it."""
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(_lock(folder)):
+        with FileLock(folder.with_suffix(".lock")):
             if not folder.exists():
-                _remove_partials(folder)
+                for partial in folder.parent.glob(f"{glob.escape(_prefix(folder))}*"):
+                    shutil.rmtree(partial, ignore_errors=True)  # which a killed call left
                 with atomic_dir(folder) as stage:
                     make(stage)
     return folder
-
-
-def stale_partials(parent: Path) -> dict[Path, list[Path]]:
-    """Return what killed calls of `create_once` left in a folder, by what was to become of it."""
-    found: dict[Path, list[Path]] = {}
-    for folder in sorted(parent.glob(".*.partial-*")):
-        match = re.fullmatch(r"\.(.+)\.partial-[^.]+", folder.name)
-        if match and folder.is_dir() and not folder.is_symlink():
-            found.setdefault(parent / match[1], []).append(folder)
-    return {target: folders for target, folders in found.items() if not is_held(_lock(target))}
-
-
-def remove_stale_partials(target: Path) -> bool:
-    """Remove what killed calls left, unless somebody is making it anew; return whether."""
-    try:
-        with FileLock(_lock(target)).acquire(timeout=0):
-            return _remove_partials(target)
-    except Timeout:
-        return False
 
 
 def is_held(lock: Path) -> bool:
@@ -120,18 +101,6 @@ def is_held(lock: Path) -> bool:
             return False
     except Timeout:
         return True
-
-
-def _remove_partials(target: Path) -> bool:
-    """Remove what killed calls left; only for who holds the target's lock."""
-    partials = list(target.parent.glob(f"{glob.escape(_prefix(target))}*"))
-    for partial in partials:
-        shutil.rmtree(partial, ignore_errors=True)
-    return bool(partials)
-
-
-def _lock(target: Path) -> Path:
-    return target.with_suffix(".lock")
 
 
 def _prefix(target: Path) -> str:

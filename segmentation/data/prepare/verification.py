@@ -9,7 +9,7 @@ import numpy as np
 
 from segmentation.data.images.examples import BORDER, PET, ExampleError, decode, read_files
 from segmentation.data.oxford_pets import LISTS, Example, listed_twice, read_lists
-from segmentation.data.splits import breeds_of, find_duplicates, in_gate
+from segmentation.data.splits import find_duplicates, in_gate
 from segmentation.utils.concurrency import Progress, in_parallel
 from segmentation.utils.paths import printable
 
@@ -21,7 +21,7 @@ class Report:
     Attributes:
         root: its folder.
         counts: number of listed examples by list.
-        breeds: by list, the number of examples of each breed.
+        breeds: number of listed examples by breed.
         sizes: smallest, median and largest (width, height), by area; pixels.
         pet, border: mean share over the usable images, in [0, 1].
         problems: one line for each example that cannot be used.
@@ -29,7 +29,7 @@ class Report:
 
     root: Path
     counts: dict[str, int]
-    breeds: dict[str, dict[str, int]]
+    breeds: Counter[str]
     sizes: tuple[tuple[int, int], tuple[int, int], tuple[int, int]] | None
     pet: float
     border: float
@@ -37,15 +37,11 @@ class Report:
 
     def lines(self) -> list[str]:
         """Return the report for people, a fact a line."""
-        breeds: Counter[str] = Counter()
-        for by_breed in self.breeds.values():
-            breeds.update(by_breed)
         listed = ", ".join(f"{number} in {name}.txt" for name, number in self.counts.items())
+        breeds = ", ".join(f"{breed} {number}" for breed, number in sorted(self.breeds.items()))
         lines = [
             f"examples:  {listed}",
-            f"breeds:    {len(breeds)} ("
-            + ", ".join(f"{breed} {number}" for breed, number in sorted(breeds.items()))
-            + ")",
+            f"breeds:    {len(self.breeds)} ({breeds})",
         ]
         if self.sizes:
             small, middle, large = (f"{width} x {height}" for width, height in self.sizes)
@@ -100,7 +96,7 @@ def verify(root: Path, progress: Progress) -> Report:
     return Report(
         root=root,
         counts={name: len(examples) for name, examples in lists.items()},
-        breeds={name: breeds_of(examples) for name, examples in lists.items()},
+        breeds=Counter(example.breed for _, example in listed),
         sizes=(sizes[0], sizes[len(sizes) // 2], sizes[-1]) if sizes else None,
         pet=float(np.mean([one.pet for one in good])) if good else 0.0,
         border=float(np.mean([one.border for one in good])) if good else 0.0,

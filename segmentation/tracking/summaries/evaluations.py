@@ -98,8 +98,8 @@ def _table(analysis: Analysis) -> pd.DataFrame:
         "accuracy_all_background": counts.all_background().accuracy(),
         **vars(counts),
     }
-    for border, others in analysis.counts.items():
-        columns[f"dice_border_{border}"] = others.dice()
+    for border, others in analysis.by_border.items():
+        columns[f"dice_border_{border}"] = others.counts.dice()
     return pd.DataFrame(columns)
 
 

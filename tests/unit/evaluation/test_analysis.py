@@ -95,7 +95,7 @@ def test_threshold_one_half_is_the_plain_score_and_calibration_counts_the_same_p
         examples.append(write(tmp_path, f"pug_{number}", trimap, answer))
     found = analysis(examples, border)
     assert found.curve[0.5] == pytest.approx(found.evaluation.counts.mean().dice)
-    counts = found.counts[border]
+    counts = found.evaluation.counts
     pixels = int((counts.tp + counts.fp + counts.fn + counts.tn).sum())
     assert sum(one.pixels for one in found.bins) == pixels
     assert (pixels < 480) == (border == "ignore")
@@ -156,7 +156,7 @@ def test_bad_examples_are_named_and_left_out_and_pictures_are_of_the_others(tmp_
     assert len(found.problems) == 2
     assert seen[-1] == (30, 30)
     lengths = {len(found.digests), len(found.histograms), len(found.scores["iou"])}
-    assert lengths | {len(counts) for counts in found.counts.values()} == {28}
+    assert lengths | {len(one.counts) for one in found.by_border.values()} == {28}
 
 
 def test_a_score_that_is_added_is_in_the_metrics_and_in_the_report(

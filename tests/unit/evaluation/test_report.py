@@ -20,9 +20,8 @@ from segmentation.evaluation.report.report import (
     html_report,
     report_figures,
 )
-from segmentation.evaluation.scoring import count_pixels
+from segmentation.evaluation.scoring import Evaluation, count_pixels
 from segmentation.metrics.calibration import histogram
-from segmentation.metrics.segmentation import join
 
 HOSTILE = "<b>x</b>"
 PICTURES = {
@@ -43,20 +42,23 @@ def analysis(*names: str, split: str = "test", problems: Sequence[str] = ()) -> 
         answer = np.full(truth.shape, 0.1, np.float32)
         answer[0, : 8 + 24 * number // len(names)] = 0.8
         answers.append(answer)
-    counts = join([count_pixels(answer > 0.5, truth, valid) for answer in answers])
+    examples = [
+        Example(
+            id=name,
+            breed=name.rsplit("_", 1)[0],
+            species="cat" if name[0].isupper() else "dog",
+            image=Path("image"),
+            trimap=Path("trimap"),
+        )
+        for name in names
+    ]
+    counted = [count_pixels(answer > 0.5, truth, valid) for answer in answers]
+    evaluation = Evaluation.of(split, list(zip(examples, counted, strict=True)))
+    counts = evaluation.counts
     return Analysis(
         split=split,
         border="pet",
-        examples=tuple(
-            Example(
-                id=name,
-                breed=name.rsplit("_", 1)[0],
-                species="cat" if name[0].isupper() else "dog",
-                image=Path("image"),
-                trimap=Path("trimap"),
-            )
-            for name in names
-        ),
+        examples=evaluation.examples,
         digests=tuple("0" * 64 for _ in names),
         scores={
             "dice": counts.dice(),
@@ -64,7 +66,7 @@ def analysis(*names: str, split: str = "test", problems: Sequence[str] = ()) -> 
             "accuracy": counts.accuracy(),
             "boundary_f": np.linspace(0.2, 0.7, len(names)),
         },
-        counts=dict.fromkeys(BORDERS, counts),
+        by_border=dict.fromkeys(BORDERS, evaluation),
         histograms=tuple(histogram(answer, truth, valid) for answer in answers),
         problems=tuple(problems),
     )

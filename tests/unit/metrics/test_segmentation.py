@@ -68,11 +68,6 @@ def test_scores_do_not_depend_on_the_batches_and_some_can_be_taken() -> None:
     assert whole.take(np.array([False, True, False, True])).dice().tolist() == [0, 1]
 
 
-def test_counting_refuses_shapes_that_would_broadcast() -> None:
-    with pytest.raises(ValueError, match="equal shapes"):
-        count(torch.ones(2, 1, 4, 4).bool(), torch.ones(2, 4, 4), torch.ones(2, 1, 4, 4))
-
-
 def test_the_interval_holds_the_mean_narrows_with_images_and_repeats() -> None:
     generator = np.random.default_rng(0)
     few, many = generator.uniform(0.6, 1, 20), generator.uniform(0.6, 1, 500)
