@@ -41,9 +41,19 @@ class Gallery:
         self._thumbnails: list[_Drawing] = []
         self._worst: list[_Drawing] = []
         self._random: list[_Drawing] = []
+        self._trouble: Exception | None = None
 
     def draw(self, image: ScoredImage) -> None:
-        """Draw one image, large and, if wanted, small; may be called in any thread."""
+        """Draw one image, large and, if wanted, small; may be called in any thread.
+
+        Where that fails, who asks for the pictures learns why: no score is lost for them.
+        """
+        try:
+            self._add(image)
+        except Exception as error:
+            self._trouble = error.with_traceback(None)  # which holds pixels
+
+    def _add(self, image: ScoredImage) -> None:
         name, scores = image.example.id, image.counts.mean()
         pixels = image.pixels.image, image.truth[0] == 1, image.prediction
         caption = (
@@ -65,15 +75,20 @@ class Gallery:
     @property
     def thumbnails(self) -> dict[str, Picture]:
         """By the image's id; of the worst at least, where there are many."""
-        return {one.id: one.picture for one in self._thumbnails}
+        return {one.id: one.picture for one in self._all_of(self._thumbnails)}
 
     def worst(self) -> Picture:
         """Return the worst dozen as one picture, worst first."""
-        return _sheet(self._worst)
+        return _sheet(self._all_of(self._worst))
 
     def random(self) -> Picture:
         """Return the random dozen as one picture."""
-        return _sheet(self._random)
+        return _sheet(self._all_of(self._random))
+
+    def _all_of(self, drawings: list[_Drawing]) -> list[_Drawing]:
+        if self._trouble:
+            raise self._trouble
+        return drawings
 
 
 def _worst(drawings: list[_Drawing], number: int) -> list[_Drawing]:

@@ -1,8 +1,9 @@
 """Pictures: photo, truth and prediction side by side; galleries; curves. All return RGB uint8."""
 
 import io
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 Picture = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
+_Drawing = TypeVar("_Drawing")
+_log = logging.getLogger(__name__)
+
 # Okabe and Ito's colors, told apart by people with any kind of color vision.
 _HIT = (0, 158, 115)
 _FALSE = (213, 94, 0)
@@ -22,6 +26,16 @@ _STRENGTH = 0.55
 _ASPECT = 4.0
 _MOMENTS = 6
 _GAP = 4  # pixels between the pictures of a panel
+
+
+def try_draw(name: str, draw: Callable[[], _Drawing]) -> _Drawing | None:
+    """Return what `draw` draws; where that fails, say so: no work of hours ends for a picture."""
+    try:
+        return draw()
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), "")
+        _log.warning("Not drawn: %s (%s: %s)", name, type(error).__name__, reason)
+        return None
 
 
 def panel(image: Picture, mask: Mask, prediction: Mask, height: int) -> Picture:
@@ -116,8 +130,7 @@ def curves(
         best_epoch: marked, counted from 1.
         baseline_dice: Dice of answering `pet` everywhere, drawn as a line.
     """
-    # Without pyplot there is no global state, no window and nothing to close.
-    from matplotlib.figure import Figure
+    from segmentation.utils.figures import Figure
 
     figure = Figure(figsize=(11, 4))
     # By hand: an automatic layout draws everything twice.

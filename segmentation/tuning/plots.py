@@ -41,7 +41,7 @@ def importances(study: optuna.Study) -> dict[str, float]:
 def html_page(study: optuna.Study, title: str) -> str:
     """Return one HTML page with all plots; it needs no network."""
     parts: list[str] = []
-    for _, figure in _plot(study, optuna.visualization):
+    for _, figure in _plot(study, _visualization()):
         # The first plot brings the library along, which the others use.
         parts.append(figure.to_html(full_html=False, include_plotlyjs=not parts))
     body = "\n".join(parts) or "<p>Too few trials for plots.</p>"
@@ -53,19 +53,24 @@ def html_page(study: optuna.Study, title: str) -> str:
 
 def pictures(study: optuna.Study) -> dict[str, bytes]:
     """Return each plot as a PNG file, by name."""
-    import matplotlib
-
-    matplotlib.use("Agg")  # no window; Optuna draws by pyplot
+    module = _visualization().matplotlib
     from matplotlib import pyplot
 
     files = {}
-    for name, _ in _plot(study, optuna.visualization.matplotlib):
+    for name, _ in _plot(study, module):
         figure, buffer = pyplot.gcf(), io.BytesIO()
         figure.set_size_inches(9, 5.5)
         figure.savefig(buffer, dpi=110, bbox_inches="tight")
         files[name] = buffer.getvalue()
         pyplot.close("all")
     return files
+
+
+def _visualization() -> Any:
+    from segmentation.utils.figures import matplotlib
+
+    matplotlib.use("Agg")  # no window; Optuna draws by pyplot
+    return optuna.visualization
 
 
 def _plot(study: optuna.Study, module: Any) -> Iterator[tuple[str, Any]]:

@@ -68,8 +68,8 @@ def evaluate_model(
     tags = {"data.source": source.name, "model": loaded.label}
     with tracked_run(f"evaluate {loaded.label} on {split}", tags, system_metrics=False) as run:
         log_analysis(run, analysis, loaded, source)
-        log_report(run, analysis, figures, gallery)
         note_on_version(loaded, analysis, figures, source, run.id)
+        log_report(run, analysis, figures, gallery)
     for line in [f"Left out: {one}" for one in analysis.problems] + console_lines(figures):
         _log.info(line)
     _log.info("Look:  %s", view_run(run.id))

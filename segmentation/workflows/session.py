@@ -355,9 +355,9 @@ class TrainingSession:
         """Log the pictures and the table of the validation images, and a picture of the curves."""
         images.log_images(self.run, self.evaluation, self.gallery)
         if with_curves:
+            history, best_epoch = self.result.history, self.result.best_epoch
             floor = self.evaluation.counts.all_pet().mean().dice
-            figure = curves(self.result.history, self.result.best_epoch, floor)
-            self.run.log_figure(figure, "curves.png")
+            self.run.log_figure(lambda: curves(history, best_epoch, floor), "curves.png")
 
     def _log_budget(self, budget: TimeBudget) -> None:
         """Log how the number of epochs was changed, and name the run by how many ran."""

@@ -46,6 +46,7 @@ class Program:
             "PATH": f"{binaries}{os.pathsep}{rest['PATH']}",
             "PETSEG_CACHE": str(self.cache),
             "PYTHONPATH": str(PROJECT),
+            "MPLBACKEND": "module://of_a_notebook",  # in the shell of an editor
             **extra,
         }
 

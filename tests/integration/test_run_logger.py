@@ -49,8 +49,8 @@ def log_all(run: RunLogger, folder: Path) -> None:
     run.log_image_step(png_of(IMAGE), "val/pet 1", 2)
     run.log_text("text", "notes/a.txt")
     run.log_dict({"train": ["a"]}, "splits.json")
-    run.log_image(IMAGE, "val/worst.jpg")
-    run.log_figure(Figure(), "curves.png")
+    run.log_image(lambda: IMAGE, "val/worst.jpg")
+    run.log_figure(Figure, "curves.png")
     run.log_table({"id": ["a", "b"]}, "val/images.json", {"photo": [png_of(IMAGE)] * 2})
     for content in ("older", "newest"):
         (folder / "kept").write_text(content)

@@ -3,15 +3,11 @@
 import io
 
 import numpy as np
-from matplotlib.axes import Axes
-
-# Without pyplot there is no global state, no window and nothing to close.
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from segmentation.evaluation.analysis import Analysis
 from segmentation.evaluation.report.report import counted, split_images
 from segmentation.evaluation.scoring import THRESHOLD
+from segmentation.utils.figures import Axes, Figure, MaxNLocator
 
 # Okabe and Ito's colors, as in `pictures`.
 _BLUE, _ORANGE, _RED, _GRAY = "#0072b2", "#e69f00", "#d55e00", "#767676"

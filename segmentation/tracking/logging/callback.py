@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from segmentation.data.dataset import SplitDataset
 from segmentation.data.images.examples import PET_BIT
-from segmentation.evaluation.pictures import Picture, panel, progress
+from segmentation.evaluation.pictures import Picture, panel, progress, try_draw
 from segmentation.tracking.logging.run_logger import RunLogger, png_of
 from segmentation.training.callbacks import Callback
 from segmentation.training.trainer import Trainer
@@ -54,15 +55,18 @@ class TrackingCallback(Callback):
             self._log_images(trainer, epoch)
 
     def _log_images(self, trainer: Trainer, step: int) -> None:
-        pictures = []
-        for position, probability in enumerate(trainer.validation.samples(SAMPLES)):
-            image, flags = self._val.pixels[position]
-            said = probability > 127  # 128 is the first above one half
-            pictures.append(png_of(panel(image, flags & PET_BIT == 1, said, _SAMPLE_HEIGHT)))
-        self._seen[step] = pictures
-        for number, picture in enumerate(pictures, 1):
+        samples = enumerate(trainer.validation.samples(SAMPLES))
+        pictures = try_draw("val/pet", lambda: [self._panel(*sample) for sample in samples])
+        if pictures:
+            self._seen[step] = pictures
+        for number, picture in enumerate(pictures or [], 1):
             # By number, so that a saved view can name them for all runs.
             self._run.log_image_step(picture, f"val/pet {number}", step)
+
+    def _panel(self, position: int, probability: NDArray[np.uint8]) -> bytes:
+        image, flags = self._val.pixels[position]
+        said = probability > 127  # 128 is the first above one half
+        return png_of(panel(image, flags & PET_BIT == 1, said, _SAMPLE_HEIGHT))
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """Note how it ended, and put the pictures of all moments into one."""
@@ -77,7 +81,8 @@ class TrackingCallback(Callback):
         )
         names = [example.id for example in self._val.examples[:SAMPLES]]
         seen = {step: [_pixels(png) for png in pngs] for step, pngs in self._seen.items()}
-        self._run.log_image(progress(seen, names), "val/progress.jpg")
+        if seen:
+            self._run.log_image(lambda: progress(seen, names), "val/progress.jpg")
 
 
 def _pixels(png: bytes) -> Picture:

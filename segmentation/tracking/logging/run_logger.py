@@ -3,14 +3,14 @@
 import io
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mlflow.data.dataset import Dataset
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
-from segmentation.evaluation.pictures import Picture, encode
+from segmentation.evaluation.pictures import Picture, encode, try_draw
 from segmentation.tracking.logging.outbox import Files
 
 if TYPE_CHECKING:
@@ -86,15 +86,23 @@ class RunLogger:
         """Log what JSON can hold as the artifact `path`."""
         self.log_text(json.dumps(content, indent=2), path)
 
-    def log_image(self, image: Picture, path: str) -> None:
-        """Log an image, uint8 (H, W, 3), RGB, as the artifact `path`: PNG or JPEG by its end."""
-        self.log_artifact(encode(image, "PNG" if path.endswith(".png") else "JPEG"), path)
+    def log_image(self, draw: Callable[[], Picture], path: str) -> None:
+        """Log an image, uint8 (H, W, 3), RGB, as the artifact `path`, a JPEG; see `try_draw`."""
+        self._log_drawing(lambda: encode(draw(), "JPEG"), path)
 
-    def log_figure(self, figure: "Figure", path: str) -> None:
-        """Log a figure of matplotlib's as the artifact `path`, a PNG."""
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png")
-        self.log_artifact(stream.getvalue(), path)
+    def log_figure(self, draw: Callable[[], "Figure"], path: str) -> None:
+        """Log a figure of matplotlib's as the artifact `path`, a PNG; see `try_draw`."""
+
+        def draw_png() -> bytes:
+            stream = io.BytesIO()
+            draw().savefig(stream, format="png")
+            return stream.getvalue()
+
+        self._log_drawing(draw_png, path)
+
+    def _log_drawing(self, draw: Callable[[], bytes], path: str) -> None:
+        if content := try_draw(path, draw):
+            self.log_artifact(content, path)
 
     def log_checkpoint(self, file: Path, path: str) -> None:
         """Log the newest of the checkpoints that are written to a file as the artifact `path`."""

@@ -3,12 +3,16 @@
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.tracking.runs.run import Run
 from segmentation.utils.templates import row, rule
+
+if TYPE_CHECKING:
+    from segmentation.utils.figures import Figure
 
 _HEADS = ("figure", "median", "lowest", "highest")
 
@@ -50,8 +54,12 @@ class SuiteSummary:
         self.run.describe(findings(self.lines, [row(_HEADS), rule(len(_HEADS)), *map(row, table)]))
 
     def log_chart(self) -> None:
-        """Draw the figures that have a spread, a panel for each kind; that takes a second."""
-        from matplotlib.figure import Figure  # without pyplot there is nothing to close
+        """Log a chart of the figures that have a spread."""
+        self.run.log_figure(self._chart, f"{self.suite}.png")
+
+    def _chart(self) -> "Figure":
+        """Draw them, a panel for each kind; that takes a second."""
+        from segmentation.utils.figures import Figure
 
         names = sorted(name for name in self.metrics if f"{name}_low" in self.metrics)
         kinds = {kind: list(some) for kind, some in itertools.groupby(names, _kind)}
@@ -64,7 +72,7 @@ class SuiteSummary:
             axes.barh(labels, middle, xerr=[middle - low, high - middle])
             axes.set_title(kind)
         figure.set_layout_engine("tight")
-        self.run.log_figure(figure, f"{self.suite}.png")
+        return figure
 
 
 def findings(lines: Sequence[str], table: Sequence[str] = ()) -> str:

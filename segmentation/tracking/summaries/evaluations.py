@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 from segmentation.data.sources import Source
 from segmentation.evaluation.analysis import Analysis
 from segmentation.evaluation.gallery import Gallery
-from segmentation.evaluation.pictures import encode
+from segmentation.evaluation.pictures import encode, try_draw
 from segmentation.evaluation.report.plots import plot_all, png
 from segmentation.evaluation.report.report import description, html_report, version_note
 from segmentation.tracking.logging.run_logger import RunLogger
@@ -54,16 +54,24 @@ def log_report(
         gallery: pictures of the images.
     """
     split = analysis.split
-    plots = {name: png(figure) for name, figure in plot_all(analysis).items()}
-    galleries = {"worst.jpg": gallery.worst(), "random.jpg": gallery.random()}
-    pictures = {name: encode(one, "JPEG", quality=88) for name, one in galleries.items()}
     run.describe(description(figures))
+    run.log_text(_table(analysis).to_csv(index=False), f"{split}/images.csv")
+    plots = try_draw("the plots", lambda: _plots(analysis)) or {}
+    pictures = try_draw("the galleries of the report", lambda: _pictures(gallery)) or {}
     run.log_text(html_report(figures, {**plots, **pictures}), f"{split}/report.html")
     log_images(run, analysis.evaluation, gallery, analysis.scores)
-    run.log_image(gallery.random(), f"{split}/random.jpg")
-    run.log_text(_table(analysis).to_csv(index=False), f"{split}/images.csv")
+    run.log_image(gallery.random, f"{split}/random.jpg")
     for name, content in plots.items():
         run.log_artifact(content, f"{split}/plots/{name}")
+
+
+def _plots(analysis: Analysis) -> dict[str, bytes]:
+    return {name: png(figure) for name, figure in plot_all(analysis).items()}
+
+
+def _pictures(gallery: Gallery) -> dict[str, bytes]:
+    drawn = {"worst.jpg": gallery.worst(), "random.jpg": gallery.random()}
+    return {name: encode(one, "JPEG", quality=88) for name, one in drawn.items()}
 
 
 def note_on_version(

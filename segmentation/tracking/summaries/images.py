@@ -6,6 +6,7 @@ import numpy as np
 
 from segmentation.data.oxford_pets import Example
 from segmentation.evaluation.gallery import MOST_THUMBNAILS, Gallery
+from segmentation.evaluation.pictures import try_draw
 from segmentation.evaluation.scoring import Evaluation
 from segmentation.metrics.segmentation import Floats
 from segmentation.tracking.logging.run_logger import RunLogger, png_of
@@ -42,11 +43,15 @@ def log_images(
     table = names(examples) | {
         name: values[rows].round(4).tolist() for name, values in columns.items()
     }
-    small = gallery.thumbnails
-    thumbnails = [png_of(small[example.id]) for example in examples if small]
-    images = {"photo, truth, prediction": thumbnails} if small else {}
+    thumbnails = try_draw("thumbnails", lambda: _thumbnails(gallery, examples))
+    images = {"photo, truth, prediction": thumbnails} if thumbnails else {}
     run.log_table(table, f"{evaluation.split}/images.json", images)
-    run.log_image(gallery.worst(), f"{evaluation.split}/worst.jpg")
+    run.log_image(gallery.worst, f"{evaluation.split}/worst.jpg")
+
+
+def _thumbnails(gallery: Gallery, examples: Sequence[Example]) -> list[bytes]:
+    small = gallery.thumbnails
+    return [png_of(small[example.id]) for example in examples if small]
 
 
 def names(examples: Sequence[Example]) -> dict[str, list[str]]:

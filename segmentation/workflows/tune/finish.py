@@ -10,6 +10,7 @@ from typing import Any
 from segmentation.config.training import Config
 from segmentation.data.sources import Source
 from segmentation.errors import TrackingError, TrainingError
+from segmentation.evaluation.pictures import try_draw
 from segmentation.tracking.artifacts import discard
 from segmentation.tracking.commands import mlflow_run, view_run
 from segmentation.tracking.registry import champion, versions
@@ -138,10 +139,12 @@ def _log_report(parent: Run, study: Study, report: StudyReport, winner: Trial) -
         metrics.setdefault(f"confirmed/{key}_gate_dice", one.mean)  # the best comes first
     parent.log_metrics(metrics)
     parent.log_text(report.markdown(), "report.md")
-    parent.log_text(plots.html_page(study.optuna, f"Study {report.name}"), "plots.html")
     parent.log_dict([trial_json(trial) for trial in report.trials], "trials.json")
-    for name, content in plots.pictures(study.optuna).items():
-        parent.log_artifact(content, f"plots/{name}.png")
     with study.lock():  # another command may end at the same time
         parent.describe(report.markdown())
         studies.show_model(parent, str(winner.user_attrs["model"]["id"]))
+    title = f"Study {report.name}"
+    if page := try_draw("plots.html", lambda: plots.html_page(study.optuna, title)):
+        parent.log_text(page, "plots.html")
+    for name, content in (try_draw("plots", lambda: plots.pictures(study.optuna)) or {}).items():
+        parent.log_artifact(content, f"plots/{name}.png")

@@ -140,8 +140,8 @@ class _Worker:
             if problems:
                 raise DataError("images of the gate split cannot be used:", problems)
             session.run.log_metrics(gate.metrics())
-            log_images(session.run, gate, gallery)
             session.log_model()
+            log_images(session.run, gate, gallery)
             session.log_images()
             session.run.deliver()
             trial.set_user_attr("gate", [round(float(dice), 6) for dice in gate.counts.dice()])
