@@ -27,7 +27,6 @@ class ServerProcess:
         folder: where it runs, and writes its log.
         environment: all its variables.
         address: its host and port.
-        health: the path that it answers with status 200 as soon as it is ready.
     """
 
     def __init__(
@@ -36,10 +35,9 @@ class ServerProcess:
         folder: Path,
         environment: Mapping[str, str],
         address: tuple[str, int],
-        health: str = "/health",
     ) -> None:
         self.folder, self.address = folder, address
-        self._command, self._environment, self._health = command, environment, health
+        self._command, self._environment = command, environment
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -65,7 +63,7 @@ class ServerProcess:
         connection = http.client.HTTPConnection(*self.address, timeout=5)
         refused = (OSError, http.client.HTTPException)
         with contextlib.closing(connection), contextlib.suppress(*refused):
-            connection.request("GET", self._health)
+            connection.request("GET", "/health")
             return connection.getresponse().status == 200
         return False
 

@@ -15,7 +15,7 @@ from mlflow.pyfunc import scoring_server
 
 from tests.helpers.in_process import isolated
 from tests.helpers.programs import Program
-from tests.helpers.servers import ServerProcess, free_port
+from tests.helpers.servers import free_port
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def served_here(program: Program, model: str) -> Iterator[Server]:
+def served(program: Program, model: str) -> Iterator[Server]:
     """Serve a model from a thread of this process until the end."""
     with isolated(program.folder, program.environment()):
         mlflow.set_tracking_uri(program.store)
@@ -71,14 +71,3 @@ def served_here(program: Program, model: str) -> Iterator[Server]:
     finally:
         server.should_exit = True
         thread.join()
-
-
-@contextlib.contextmanager
-def served(program: Program, model: str) -> Iterator[Server]:
-    """Serve a model by `mlflow models serve` until the end."""
-    port = free_port()
-    command = ["mlflow", "models", "serve", "-m", model, "--env-manager", "local"]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    environment = program.environment(MLFLOW_TRACKING_URI=program.store)
-    with ServerProcess(command, program.folder, environment, ("127.0.0.1", port), "/ping"):
-        yield Server(port)

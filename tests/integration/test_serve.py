@@ -5,6 +5,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -17,7 +18,8 @@ from PIL import Image
 
 from tests.helpers.home import Home
 from tests.helpers.png import MAGIC, RGB, chunk, header
-from tests.helpers.serving import Server, served_here
+from tests.helpers.programs import Program, good, readme_code
+from tests.helpers.serving import Server, served
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # as errors they would be answers of the server
 
@@ -37,7 +39,7 @@ def picture(content: bytes) -> NDArray[np.uint8]:
 @pytest.fixture(scope="module")
 def server(home: Home) -> Iterator[Server]:
     """MLflow's own server of models, in a thread of this process."""
-    with served_here(home, "models:/pet-unet@champion") as running:
+    with served(home, "models:/pet-unet@champion") as running:
         yield running
 
 
@@ -80,6 +82,23 @@ def test_a_photo_is_answered_with_the_mask_that_the_model_gives_from_tensors(
     two = server.ask({"inputs": [text(photo)] * 2}).json()["predictions"]
     assert len(two) == 2
     assert two[0] == two[1]
+
+
+def test_the_readmes_clients_get_the_mask_that_predict_writes(
+    home: Home, server: Server, photo: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "photo.jpg").write_bytes(photo)
+    client = Program(tmp_path, tmp_path / "cache")
+    shells = {"curl -s": ["bash", "-euo", "pipefail", "-c"], "urllib.request": ["python", "-c"]}
+    outputs = []
+    for code, shell in shells.items():
+        here = readme_code(code).replace("127.0.0.1:5001", f"127.0.0.1:{server.port}")
+        outputs.append(good(client.run(*shell, here)).stdout)
+    good(home.entry("predict", images=tmp_path / "photo.jpg", output=tmp_path / "predicted"))
+    names = ("mask.png", "predicted/masks/photo.png")
+    answered, predicted = (picture((tmp_path / name).read_bytes()) for name in names)
+    assert np.array_equal(answered, predicted)
+    assert f"'size': {list(predicted.shape)}" in outputs[1]
 
 
 def test_run_lengths_and_another_threshold_on_request(

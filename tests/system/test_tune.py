@@ -17,7 +17,15 @@ from tests.helpers.programs import (
     wait_until,
     wait_until_gone,
 )
+from tests.helpers.stopped import interrupt
 from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
+
+
+def _works(process: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except psutil.Error:  # it has ended meanwhile
+        return False
 
 
 @pytest.mark.slow
@@ -27,57 +35,19 @@ from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
 def test_ctrl_c_ends_everything_and_the_same_command_goes_on(
     program: Program, pets: Path, kind: signal.Signals
 ) -> None:
-    options = {**TINY_SEARCH, "trial_epochs": "6", "confirm": "0"}
-    command = entry_command("tune", **options, data=pets)
-    process = program.start(*command)
-    try:
-        read_until(process, "Trial ")
-        time.sleep(0.5)
-        workers = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(kind)
-        out, err = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert process.returncode == 1
-    assert err.startswith("Error: stopped by Ctrl-C or SIGTERM")
-    assert len(err.splitlines()) == 1
-    assert f"Go on: mlflow run {PROJECT} -e tune --env-manager local -P " in out
-    assert " -P width=2..4:2 " in out
-    wait_until_gone(workers)
+    options = {**TINY_SEARCH, "trial_epochs": "6", "confirm": "0", "data": pets}
+    done = interrupt(program, "tune", program.folder / "mlruns/0/models/*", options, kind)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: stopped by Ctrl-C or SIGTERM")
+    assert len(done.stderr.splitlines()) == 1
+    assert f"Go on: mlflow run {PROJECT} -e tune --env-manager local -P " in done.stdout
+    assert " -P width=2..4:2 " in done.stdout
+    wait_until_gone([child for child in psutil.Process().children() if _works(child)])
     searched = Searched(program)
     assert {run.info.status for run in searched.runs()} <= {"FINISHED", "KILLED", "FAILED"}
     assert searched.parent().info.status == "KILLED"
-    good(program.entry("tune", **options, data=pets))
+    good(program.entry("tune", **options))
     assert_exact(searched, trials=4, confirmations=0)
-
-
-@pytest.mark.full
-def test_lost_trials_are_ended_and_the_search_goes_on(program: Program, pets: Path) -> None:
-    options = {**TINY_SEARCH, "trial_epochs": "40", "pruner": "none", "confirm": "0"}
-    options["heartbeat"] = "1"
-    process = program.start(*entry_command("tune", **options, data=pets))
-    searched = Searched(program)
-    try:
-        wait_until(lambda: (program.folder / "studies").exists())
-        wait_until(
-            lambda: any(t.state == "running" and "run" in t.user_attrs for t in searched.trials())
-        )
-    finally:
-        process.kill()
-        process.communicate()
-    # Workers that are left behind end by themselves.
-    wait_until(lambda: "left alone" not in good(program.entry("recover")).stdout)
-    assert {run.info.status for run in searched.runs()} <= {"FINISHED", "KILLED", "FAILED"}
-    assert not any(trial.state == "running" for trial in searched.trials())
-    good(program.entry("tune", **options, data=pets))
-    assert_exact(searched, trials=4, confirmations=0)
-
-
-def _works(process: psutil.Process) -> bool:
-    try:
-        return "spawn_main" in " ".join(process.cmdline())
-    except psutil.Error:  # it has ended meanwhile
-        return False
 
 
 @pytest.mark.parametrize(
@@ -116,5 +86,8 @@ def test_what_is_killed_at_random_completes_exactly(
             wait_until_gone(workers)  # those left behind end by themselves
         finally:
             process.kill()
+    wait_until(lambda: "left alone" not in good(program.entry("recover")).stdout)
+    assert {run.info.status for run in searched.runs()} <= {"FINISHED", "KILLED", "FAILED"}
+    assert not any(trial.state == "running" for trial in searched.trials())
     good(program.entry("tune", **options, data=pets))
     assert_exact(searched, trials=2 * kills, confirmations=4)

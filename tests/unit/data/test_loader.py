@@ -20,6 +20,7 @@ from segmentation.data.splits import split
 from segmentation.errors import DataError
 from segmentation.evaluation.scoring import evaluate
 from segmentation.models.predictor import OneByOne
+from segmentation.runtime.sharding import FULL, Shard
 
 CONFIG = DataConfig(train_images=12, val_images=5, image_size=32)
 
@@ -144,6 +145,19 @@ def test_batches_do_not_depend_on_how_they_are_prepared(pets: Path, how: str) ->
     other.ahead = how == "ahead"
     with other.one_at_a_time() if "time" in how else contextlib.nullcontext():
         assert_same_batches(plain, other)
+
+
+def test_processes_see_each_image_once_varied_alike_whoever_has_it(pets: Path) -> None:
+    """The last batch of 12 by 5 has two images: one of three processes has none."""
+    parts, config = loaded(pets), TrainingConfig(batch_size=5)
+
+    def seen(shard: Shard) -> list[bytes]:
+        batches = list(BatchLoader(parts["train"], parts["val"], config, shard).epoch(1))
+        pairs = [pair for b in batches for pair in zip(b.image, b.valid, strict=True)]
+        return [image.numpy().tobytes() for image, valid in pairs if valid.any()]
+
+    several = [image for rank in range(3) for image in seen(Shard(rank=rank, size=3))]
+    assert sorted(several) == sorted(seen(FULL))
 
 
 def assert_same_batches(one: BatchLoader, other: BatchLoader) -> None:
