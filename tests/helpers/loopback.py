@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import sys
 import tarfile
 import threading
 import time
@@ -51,11 +50,6 @@ class Server:
             )
             for name, content in (published or self.archives).items()
         )
-
-    def command(self) -> list[str]:
-        words = [sys.executable, "-m", "tests.helpers.prepare_from_loopback"]
-        words += [word for resource in self.resources() for word in resource]
-        return [*words, "--train-images", "10", "--val-images", "5"]
 
     def close(self) -> None:
         self.http.shutdown()

@@ -1,11 +1,9 @@
 """What tests of a search ask of both stores afterwards."""
 
 import dataclasses
-import time
 from typing import Any
 
 import mlflow
-import numpy as np
 from mlflow.entities import Run
 
 from segmentation.tuning.storage import StudyLocation
@@ -92,33 +90,3 @@ def assert_exact(searched: Searched, trials: int, confirmations: int) -> None:
     complete = [t.user_attrs["run"] for t in searched.trials() if t.state == "complete"]
     assert sorted(registered) == sorted(complete)
     assert len(searched.versions(purpose="winner")) == (1 if confirmations else 0)
-
-
-def kill_some(
-    program: Program, command: list[str], starters: int, kills: int, pause: tuple[float, float]
-) -> None:
-    """Start processes at once; kill one after each pause, and start another; let all end."""
-    generator = np.random.default_rng(0)
-    processes = [program.start(*command) for _ in range(starters)]
-    try:
-        for _ in range(kills):
-            time.sleep(generator.uniform(*pause))
-            victim = processes.pop(int(generator.integers(len(processes))))
-            victim.kill()
-            victim.communicate()
-            processes.append(program.start(*command))
-        for process in processes:
-            _, err = process.communicate(timeout=300)
-            assert process.returncode == 0, err
-    finally:
-        for process in processes:
-            process.kill()
-
-
-def assert_retried(trials: list[Trial]) -> None:
-    """Each lost trial was tried again, once, with its parameters."""
-    retried = [trial for trial in trials if "retry_of" in trial.user_attrs]
-    lost = [trial.number for trial in trials if trial.state == "lost"]
-    assert sorted(trial.user_attrs["retry_of"] for trial in retried) == lost
-    for trial in retried:
-        assert trial.params.items() >= trials[trial.user_attrs["retry_of"]].params.items()

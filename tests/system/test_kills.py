@@ -101,6 +101,8 @@ def test_a_killed_training_ends_as_if_it_never_was_and_goes_on_from_its_own_alon
         assert f"{kept}: is damaged" in refusal(program.entry("train", resume=run_id), 1)
     kept.write_bytes(content)
     resume(program, whole, pets)
+    again = good(program.entry("train", resume=run_id))
+    assert "Nothing is left to do: the training " in again.stdout
 
 
 # Moments that no share of the time is sure to meet: what can be seen of each on the disk.
@@ -139,22 +141,6 @@ def test_of_twenty_killed_at_random_twenty_end_as_if_they_never_were(
         said = kill(program, command, partial(time.sleep, moment * seconds))
         resume(program, whole, pets)
         print(f"{number}: killed after {moment:.0%} of the time, behind {said!r}: the same")
-
-
-@FULL
-def test_one_that_is_killed_again_and_again_ends_the_same(
-    program: Program, whole: Ended, command: list[str], pets: Path
-) -> None:
-    reached = [0]
-    for _ in range(3):
-        kill(
-            program, command, lambda: reached.append(wait_for_checkpoint(program, reached[-1] + 1))
-        )
-        command = entry_command("train", resume=the_run(program.store).info.run_id)
-    resume(program, whole, pets)
-    again = program.run(*command, **OFTEN)
-    assert again.returncode == 0
-    assert "Nothing is left to do: the training " in again.stdout
 
 
 @pytest.mark.slow

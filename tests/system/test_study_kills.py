@@ -1,31 +1,75 @@
-"""Processes that share a study in a file and are killed: exactly the trials asked for."""
+"""Processes and machines that share a study and are killed: exactly the trials asked for."""
 
+import contextlib
 import signal
+import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from segmentation.tuning.study import TRIES, RunningTrial
+import numpy as np
+import psutil
+import pytest
+
+from segmentation.tuning.storage import StudyLocation
+from segmentation.tuning.study import TRIES, Study
+from tests.helpers import postgres
 from tests.helpers.claiming import claiming, open_study
-from tests.helpers.programs import Program, wait_until
-from tests.helpers.studies import assert_retried, kill_some
+from tests.helpers.hosts import hosts
+from tests.helpers.programs import (
+    Program,
+    entry_command,
+    good,
+    read_until,
+    wait_until,
+    wait_until_gone,
+)
+from tests.helpers.servers import TrackingServer
+from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
 
 
-def value(trial: RunningTrial) -> float:
-    return 0.5
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with postgres.running() as address:
+        yield address
 
 
-def test_processes_killed_at_random_leave_the_exact_number_of_trials(
-    program: Program, tmp_path: Path
+@pytest.mark.parametrize("storage", ["file", pytest.param("server", marks=pytest.mark.slow)])
+def test_processes_that_begin_a_study_at_once_and_are_killed_leave_the_exact_number_of_trials(
+    program: Program, request: pytest.FixtureRequest, storage: str
 ) -> None:
-    total, kills, address = 20, 5, str(tmp_path / "studies" / "shared.db")
-    kill_some(program, claiming(address, total), 3, kills, (0.2, 1.5))
+    server = storage == "server"
+    address = request.getfixturevalue("server") if server else f"{program.cache}/studies/shared.db"
+    total, kills, random = 20, 5, np.random.default_rng(0)
+    processes: list[subprocess.Popen[str]] = []
+    with contextlib.ExitStack() as running:
+
+        def start() -> None:
+            processes.append(program.start(*claiming(address, total)))
+            running.callback(processes[-1].communicate)
+            running.callback(processes[-1].kill)
+
+        for _ in range(4):
+            start()
+        for _ in range(kills):
+            time.sleep(random.uniform(0.2, 1.5))
+            processes.pop(int(random.integers(len(processes)))).kill()
+            start()
+        ends = [process.communicate(timeout=300) for process in processes]
+        assert [process.returncode for process in processes] == [0] * 4, ends
     trials = open_study(address).trials()
-    # Parameters whose process was killed each time that they were tried count as failed.
-    failed = [trial for trial in trials if trial.state == "failed"]
-    assert sum(trial.state == "complete" for trial in trials) + len(failed) == total
-    assert len(failed) * TRIES <= kills
     assert {trial.state for trial in trials} <= {"complete", "lost", "failed"}
-    assert_retried(trials)
+    assert len({str(trial.params) for trial in trials if trial.counts}) == total
+    # Parameters whose process was killed each time that they were tried count as failed.
+    failed = sum(trial.state == "failed" for trial in trials)
+    assert sum(trial.state == "complete" for trial in trials) + failed == total
+    assert failed * TRIES <= kills
+    # Each lost trial was tried again, once, with its parameters.
+    retried = [trial for trial in trials if "retry_of" in trial.user_attrs]
+    lost = [trial.number for trial in trials if trial.state == "lost"]
+    assert sorted(trial.user_attrs["retry_of"] for trial in retried) == lost
+    for trial in retried:
+        assert trial.params.items() >= trials[trial.user_attrs["retry_of"]].params.items()
 
 
 def test_what_lives_keeps_its_trial_and_what_hangs_too_long_loses_it(
@@ -36,9 +80,9 @@ def test_what_lives_keeps_its_trial_and_what_hangs_too_long_loses_it(
     try:
         wait_until(lambda: any(trial.state == "running" for trial in study.trials()))
         time.sleep(7.5)  # longer than its heartbeats may be missing
-        assert study.run_next(1, value) is None
+        assert study.run_next(1, lambda _: 0.5) is None
         process.send_signal(signal.SIGSTOP)
-        wait_until(lambda: study.run_next(1, value))
+        wait_until(lambda: study.run_next(1, lambda _: 0.5))
         process.send_signal(signal.SIGCONT)  # its end comes too late, and is not told
         out, err = process.communicate(timeout=60)
         assert (process.returncode, out) == (0, "0 lost\n"), err
@@ -46,3 +90,61 @@ def test_what_lives_keeps_its_trial_and_what_hangs_too_long_loses_it(
         process.kill()
         process.communicate()
     assert [(t.state, t.value) for t in study.trials()] == [("lost", None), ("complete", 0.5)]
+
+
+@pytest.mark.slow
+def test_recover_gives_back_what_a_dead_process_held_and_nothing_else(
+    program: Program, server: str
+) -> None:
+    study = open_study(server, name="held")
+    study.require_settings({"heartbeat": 1})
+    dead, alive = (program.start(*claiming(server, 2, 600, name="held")) for _ in range(2))
+    try:
+        wait_until(lambda: sum(trial.state == "running" for trial in study.trials()) == 2)
+        dead.kill()
+        dead.communicate()
+        told = "held: 0 trials were lost"
+        while "held: 0 trials were lost" in told:  # until six heartbeats are missing
+            told = good(program.entry("recover", storage=server, study="held")).stdout
+        assert "Study:  held: 1 trials were lost, to be tried again; 1 alive" in told
+        assert sorted(t.state for t in study.trials()) == ["lost", "running", "waiting"]
+        assert alive.poll() is None
+    finally:
+        for process in (dead, alive):
+            process.kill()
+            process.communicate()
+    typo = program.entry("recover", storage=server, study="helt")
+    assert typo.returncode == 2
+    assert f"study=helt: there is no such study in {server}" in typo.stderr
+    assert Study.find(StudyLocation(name="helt", address=server, heartbeat=1)) is None
+
+
+@pytest.mark.slow
+def test_three_machines_share_a_study_and_one_is_killed(
+    program: Program, pets: Path, tmp_path: Path
+) -> None:
+    """Each with a network and a cache of its own, on one study and one tracking server."""
+    with contextlib.ExitStack() as running:
+        made = running.enter_context(hosts(3))
+        outside = made[0].outside
+        address = running.enter_context(postgres.running(outside))
+        store = running.enter_context(TrackingServer(tmp_path / "server", outside)).uri
+        options = {**TINY_SEARCH, "trials": "9", "heartbeat": "1", "workers": "1"}
+        command = entry_command("tune", **options, storage=address, data=pets)
+        processes = []
+        for host in made:
+            own = {"PETSEG_CACHE": str(tmp_path / host.name), "MLFLOW_TRACKING_URI": store}
+            processes.append(program.start(*host.command(*command), **own))
+            running.callback(processes[-1].kill)
+        victim = processes.pop()
+        read_until(victim, "Trial ")
+        family = [psutil.Process(victim.pid), *psutil.Process(victim.pid).children(recursive=True)]
+        for process in family:
+            process.kill()
+        victim.communicate()
+        wait_until_gone(family)
+        for survivor in processes:
+            _, err = survivor.communicate(timeout=600)
+            assert survivor.returncode == 0, err
+        searched = Searched(program, address=address, store=store)
+        assert_exact(searched, trials=9, confirmations=4)
