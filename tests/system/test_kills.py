@@ -160,15 +160,3 @@ def test_ctrl_c_under_mlflow_run_writes_a_checkpoint_too(program: Program, pets:
     run = the_run(program.store)
     assert run.info.status in ("KILLED", "FAILED")  # whoever is the last to say
     assert kept_epoch(program.cache / "runs" / run.info.run_id / "checkpoint") >= 1
-    again = program.start("setsid", *mlflow_run("train", resume=run.info.run_id))
-    try:
-        read_until(again, f"Going on with {run.info.run_name}: epoch ")
-        read_until(again, "Epoch ")
-    finally:
-        os.killpg(again.pid, signal.SIGKILL)
-        again.communicate()
-    runs = mlflow.MlflowClient(program.store).search_runs(["0"])
-    (opened,) = [one for one in runs if one.info.run_id != run.info.run_id]
-    assert (
-        opened.data.tags["mlflow.parentRunId"] == run.info.run_id
-    )  # what MLflow opened for itself

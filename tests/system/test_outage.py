@@ -12,12 +12,12 @@ from tests.helpers.programs import Program, good
 from tests.helpers.servers import TrackingServer
 from tests.helpers.stopped import OFTEN, SHORT, once_there
 
-EPOCHS = 400
+EPOCHS = 150
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[TrackingServer]:
-    with TrackingServer(tmp_path / "server") as server:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
+    with TrackingServer(tmp_path_factory.mktemp("server")) as server:
         yield server
 
 
@@ -36,9 +36,9 @@ def train(
 
 
 def require_whole(server: TrackingServer) -> None:
-    """Assert that every point, picture and file is there, once, and one version."""
+    """Assert that every point, picture and file of the last run is there, once, and one version."""
     client = mlflow.MlflowClient(server.uri)
-    (run,) = client.search_runs(["0"])
+    run = client.search_runs(["0"])[0]
     run_id = run.info.run_id
     assert run.info.status == "FINISHED"
     for name in ("train/loss", "val/dice", "train/images_per_second"):
@@ -49,8 +49,7 @@ def require_whole(server: TrackingServer) -> None:
     assert len(pictures) == len({path.partition("+timestamp")[0] for path in pictures}) * 2
     there = {item.path for item in client.list_artifacts(run_id)}
     assert {"curves.png", "images", "splits.json", "val"} <= there
-    (version,) = client.search_model_versions("name='pet-unet'")
-    assert version.run_id == run_id
+    (version,) = client.search_model_versions(f"run_id = '{run_id}'")
     assert version.description
     assert "challenger" in client.get_model_version("pet-unet", version.version).aliases
 
@@ -66,8 +65,7 @@ def test_a_server_that_is_away_for_a_while_loses_nothing(
         time.sleep(seconds)
         server.start()
 
-    done = train(program, server, pets, be_away)
-    assert done.returncode == 0, done.stderr
+    done = good(train(program, server, pets, be_away))
     assert "Tracking: the store does not take what is written (" in done.stdout
     assert "Tracking: the store answers again, after " in done.stdout
     require_whole(server)
@@ -92,7 +90,7 @@ def test_what_a_server_that_stays_away_did_not_get_is_delivered_later_and_regist
     assert f"entries of run {folder.name} are to be delivered" in listed.stdout
     done = good(program.entry_with("recover", store))
     assert f"entries of run {folder.name}; it is FINISHED" in done.stdout
-    assert "Registered: models:/pet-unet/1, @challenger" in done.stdout
+    assert "Registered: models:/pet-unet/" in done.stdout
     require_whole(server)
     assert not folder.exists()
     again = program.entry_with("recover", store)

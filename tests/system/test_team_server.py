@@ -42,32 +42,10 @@ def test_who_has_no_password_is_told_so_in_one_line(
         mlflow.MlflowClient(team.uri).search_experiments()
 
 
-def test_who_has_one_trains_searches_and_loads_what_others_have_trained(
+def test_who_may_not_delete_trains_searches_and_loads_what_others_have_trained(
     program: Program, pets: Path, team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = team.variables(NAME, PASSWORD)
-    done = program.entry_with("train", own, **TINY, data=pets)
-    assert done.returncode == 0, done.stderr
-    search = {**TINY_SEARCH, "storage": team.studies}
-    good(program.entry_with("tune", own, **search, data=pets))
-    for name, value in own.items():
-        monkeypatch.setenv(name, value)
-    client = mlflow.MlflowClient(team.uri)
-    runs = client.search_runs(["0"], max_results=100)
-    assert {run.info.status for run in runs} <= {"FINISHED", "KILLED"}
-    assert all(str(run.info.artifact_uri).startswith("mlflow-artifacts:") for run in runs)
-    assert any(team.artifacts.rglob("*.pt2"))
-    version = client.get_model_version("pet-unet", "1")
-    # From another folder, where nothing of that training lies.
-    load = f"import mlflow; mlflow.pytorch.load_model('models:/pet-unet/{version.version}')"
-    elsewhere = Program(program.folder.parent / "elsewhere", program.cache)
-    good(elsewhere.run(sys.executable, "-c", load, **own))
-
-
-def test_who_may_not_delete_still_comes_to_a_good_end(
-    program: Program, pets: Path, team: Team
-) -> None:
-    """One that was stopped has sent its checkpoint, and would take it away in the end."""
+    """A training that was stopped has sent its checkpoint, and would take it away in the end."""
     own = team.variables(NAME, PASSWORD)
     kept = program.cache / "runs" / "*" / "checkpoint"
     stopped = interrupt(program, "train", kept, {**SHORT, "data": pets}, variables=OFTEN | own)
@@ -75,6 +53,18 @@ def test_who_may_not_delete_still_comes_to_a_good_end(
     done = good(program.entry_with("train", own, resume=run_id))
     assert "Note: the run's artifacts still hold the last checkpoint (" in done.stdout
     assert done.stderr == ""
+    good(program.entry_with("tune", own, **TINY_SEARCH, storage=team.studies, data=pets))
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    client = mlflow.MlflowClient(team.uri)
+    runs = client.search_runs(["0"], max_results=100)
+    assert {run.info.status for run in runs} <= {"FINISHED", "KILLED"}
+    assert all(str(run.info.artifact_uri).startswith("mlflow-artifacts:") for run in runs)
+    assert any(team.artifacts.rglob("*.pt2"))
+    # From another folder, where nothing of that training lies.
+    load = "import mlflow; mlflow.pytorch.load_model('models:/pet-unet/1')"
+    elsewhere = Program(program.folder.parent / "elsewhere", program.cache)
+    good(elsewhere.run(sys.executable, "-c", load, **own))
 
 
 def test_a_model_moves_there_from_a_store_of_ones_own(
