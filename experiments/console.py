@@ -4,6 +4,7 @@ import functools
 import gc
 import io
 import logging
+import os
 import signal
 import sys
 import time
@@ -14,6 +15,7 @@ import click
 
 from segmentation.errors import ConfigError, PeerLostError, TrainingError, explain
 from segmentation.runtime.sharding import shard_from_env
+from segmentation.runtime.signals import end_like_ctrl_c
 from segmentation.training.callbacks import Callback
 
 if TYPE_CHECKING:
@@ -31,6 +33,47 @@ class _Printer(logging.Handler):
         click.echo(record.getMessage(), err=record.levelno >= logging.WARNING)
 
 
+class _Output(io.FileIO):
+    """A standard stream that ends nobody's work: what nobody can take any more is dropped.
+
+    The reader of a pipe may have left (`| head`), a terminal be closed, a disk be full.
+    """
+
+    def write(self, content: Any) -> int:
+        try:
+            return super().write(content)
+        except OSError:
+            _to_nowhere(self.fileno())
+            return super().write(content)
+
+
+def _to_nowhere(number: int) -> None:
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    if nowhere == number:
+        os.set_inheritable(number, True)
+    else:
+        os.dup2(nowhere, number)
+        os.close(nowhere)
+
+
+def _secure_streams() -> None:
+    """Have standard streams that always work; a closed one would be the next file that is opened.
+
+    Names may hold what an output cannot show: that is then written as an escape.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            _to_nowhere(number)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if (stream := getattr(sys, name)) is getattr(sys, f"__{name}__"):
+            binary = io.BufferedWriter(_Output(number, "w", closefd=False))
+            encoding = getattr(stream, "encoding", None)
+            text = io.TextIOWrapper(binary, encoding, "backslashreplace", line_buffering=True)
+            setattr(sys, name, text)
+
+
 class _Failure(click.ClickException):
     """Ends the program with `Error: ...` and an exit code of our choice."""
 
@@ -42,25 +85,24 @@ class _Failure(click.ClickException):
 def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
     """End with exit code 2 on impossible parameters and 1 on other failures, never a traceback.
 
-    What is left to show one is a defect of this program. SIGTERM ends like Ctrl-C.
+    What is left to show one is a defect of this program. SIGTERM and SIGHUP end like Ctrl-C.
     """
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        if isinstance(sys.stdout, io.TextIOWrapper):  # names may hold what it cannot show
-            sys.stdout.reconfigure(errors="backslashreplace")
+        end_like_ctrl_c()
+        _secure_streams()
         log = logging.getLogger("segmentation")
         log.handlers = [_Printer()]
         log.propagate = False  # MLflow may give the root logger a handler of its own
-        log.setLevel(logging.WARNING if shard_from_env().rank else logging.INFO)
+        log.setLevel(logging.WARNING if _rank() else logging.INFO)
         # Importing and exporting make millions of objects that stay; looking for garbage among
         # them as often as Python does by default takes more than a second of every command.
         gc.set_threshold(100_000, 20, 50)
         try:
             command(*args, **kwargs)
         except KeyboardInterrupt as error:
-            text = "stopped by Ctrl-C or SIGTERM; a run that had begun is marked KILLED"
+            text = "stopped by Ctrl-C or SIGTERM or SIGHUP; a run that had begun is marked KILLED"
             _end(text, 1, error)
         except Exception as error:
             message = explain(error)
@@ -81,7 +123,7 @@ def _end(message: str, code: int, error: BaseException) -> None:
 
     Where all processes of a training meet the same error, the main one alone prints it.
     """
-    rank = shard_from_env().rank
+    rank = _rank()
     if isinstance(error, PeerLostError):
         # The process that is gone ends first, since its exit code says why; the launcher then ends
         # this one.
@@ -90,6 +132,14 @@ def _end(message: str, code: int, error: BaseException) -> None:
     if rank and isinstance(error, (PeerLostError, TrainingError, KeyboardInterrupt)):
         sys.exit(code)
     raise _Failure(f"process {rank}: {message}" if rank else message, code) from error
+
+
+def _rank() -> int:
+    """Return which process of a training this is; 0 where that is told wrongly, as `train` says."""
+    try:
+        return shard_from_env().rank
+    except ConfigError:
+        return 0
 
 
 class ProgressBar:

@@ -45,15 +45,15 @@ from segmentation.runtime.sharding import FULL, shard_from_env
 @one_line_errors
 def main(context: click.Context, processes: int, **options: Any) -> None:
     """Train a U-Net that tells pet from background."""
-    named = options["like"] or options["resume"]
-    config = None if named else Config.from_options(options)
+    if not options["like"] and not options["resume"]:
+        Config.from_options(options)  # what is wrong is said at once
     require_model_name(options["model_name"])
     options["budget"] = options["budget"] or 0.0
     # What follows takes seconds to import; --help and wrong parameters need none of it.
     from segmentation.workflows.train import start_processes, train
 
     if processes > 1 and shard_from_env() == FULL:
-        context.exit(start_processes(config, processes, sys.argv[1:]))
+        context.exit(start_processes(options, given(context), processes, sys.argv[1:]))
     train(options, given(context), [ConsoleCallback()], ProgressBar("Reading images"))
 
 

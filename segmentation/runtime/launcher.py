@@ -16,6 +16,8 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from segmentation.errors import TrainingError
+from segmentation.runtime.signals import end_signals
+from segmentation.utils.concurrency import CORES
 from segmentation.utils.environment import environment
 
 #: So often processes are started anew after one of them was killed.
@@ -36,7 +38,7 @@ def launch(module: str, arguments: Sequence[str], processes: int) -> int:
         TrainingError: one of them was killed again and again.
     """
     _silence_torch()
-    defaults = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes))}
+    defaults = {"OMP_NUM_THREADS": str(max(1, CORES // processes))}
     if sys.platform == "linux":
         defaults["GLOO_SOCKET_IFNAME"] = "lo"  # whatever the host's name stands for
     unset = {name: value for name, value in defaults.items() if name not in os.environ}
@@ -51,7 +53,7 @@ def launch(module: str, arguments: Sequence[str], processes: int) -> int:
             local_addr="127.0.0.1",
             max_restarts=0,  # torchrun would restart a process that has said what is wrong, too
             logs_specs=DefaultLogsSpecs(log_dir=folder),
-            signals_to_handle=",".join(_signals()),
+            signals_to_handle=",".join(kind.name for kind in _signals()),
         )
         for _ in range(1 + RESTARTS):
             try:
@@ -78,7 +80,7 @@ def _silence_torch() -> None:
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def _signals() -> list[str]:
-    """Return the signals that end it; `nohup` has it ignore one of them."""
-    names = ["SIGTERM", "SIGINT", "SIGHUP"]
-    return [name for name in names if signal.getsignal(getattr(signal, name)) != signal.SIG_IGN]
+def _signals() -> list[signal.Signals]:
+    """Return the signals that end it; a shell has its background jobs ignore SIGINT."""
+    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    return end_signals() if ignored else [signal.SIGINT, *end_signals()]

@@ -5,7 +5,10 @@ import os
 from collections.abc import Sequence
 from typing import TypeVar
 
+from segmentation.errors import ConfigError
+
 _Item = TypeVar("_Item")
+_VARIABLES = ("MASTER_ADDR", "WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_PORT")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,8 +37,25 @@ FULL = Shard()
 
 
 def shard_from_env() -> Shard:
-    """Return the part of the process that this is, as `torchrun` has started it; else all of it."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1 or "RANK" not in os.environ:
+    """Return the part of the process that this is, as `torchrun` has started it; else all of it.
+
+    Slurm, notebooks and others set some of these variables. They mean a group of processes only
+    where they also say where it meets.
+
+    Raises:
+        ConfigError: they say so, and cannot be right.
+    """
+    address, *others = (os.environ.get(name, "") for name in _VARIABLES)
+    if not address or not all(others[:2]):
         return FULL
-    return Shard(rank=int(os.environ["RANK"]), size=size)
+    numbers = [int(text) if text.isdecimal() else -1 for text in others]
+    size, rank, local_rank, port = numbers
+    if size == 1:
+        return FULL
+    if not (0 <= rank < size and 0 <= local_rank < size and 0 < port < 2**16):
+        given = ", ".join(f"{name}={os.environ.get(name, '')}" for name in _VARIABLES)
+        raise ConfigError(
+            f"{given}: these cannot be of processes that train together; `torchrun` sets them, or "
+            "say processes; to train alone `unset MASTER_ADDR`"
+        )
+    return Shard(rank=rank, size=size)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM that wait for a good moment."""
+"""What asks a program to end, and how that waits for a good moment."""
 
 import contextlib
 import signal
@@ -6,8 +6,22 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SAME_REQUEST = 3.0  # seconds
+
+
+def end_signals() -> list[signal.Signals]:
+    """Return the signals that end a program as Ctrl-C does.
+
+    A terminal that is closed sends SIGHUP; a program under `nohup` is to outlive that.
+    """
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [signal.SIGTERM] if ignored else [signal.SIGTERM, signal.SIGHUP]
+
+
+def end_like_ctrl_c() -> None:
+    """Raise KeyboardInterrupt in this program's main thread on each of `end_signals`."""
+    for kind in end_signals():
+        signal.signal(kind, signal.default_int_handler)
 
 
 class StopSignal:
@@ -28,7 +42,8 @@ class StopSignal:
         What comes behind it in another way is no second one: after a Ctrl-C, which all programs of
         a terminal hear, MLflow's launcher sends SIGTERM to those that it has started.
         """
-        before = {kind: signal.signal(kind, self._note) for kind in _SIGNALS}
+        kinds = [signal.SIGINT, *end_signals()]
+        before = {kind: signal.signal(kind, self._note) for kind in kinds}
         try:
             yield
         finally:

@@ -12,7 +12,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from segmentation.errors import PetsegError, TrainingError, explain
-from segmentation.runtime.signals import StopSignal
+from segmentation.runtime.signals import StopSignal, end_like_ctrl_c
 from segmentation.utils.environment import environment
 
 _MAX_DEATHS = 10  # in a row, without a message in between
@@ -146,9 +146,10 @@ def _work(
     connection: Connection, function: Callable[..., None], arguments: tuple[Any, ...]
 ) -> None:
     """Run in the process: the function, with its errors sent as sentences."""
-    # A terminal's Ctrl-C reaches every process: only the parent decides what it means.
+    # A terminal's Ctrl-C, or its end, reaches every process: only the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    end_like_ctrl_c()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         function(lambda message: connection.send(("message", message)), *arguments)

@@ -9,8 +9,8 @@ from typing import TypeVar
 #: Called with the number of things done and of all.
 Progress = Callable[[int, int], None]
 
-#: Threads that read and decode files.
-CORES = os.cpu_count() or 1
+#: The processors that this process may use.
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 _Input = TypeVar("_Input")
 _Output = TypeVar("_Output")

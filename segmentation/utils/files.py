@@ -2,10 +2,9 @@
 
 import contextlib
 import glob
-import os
 import shutil
 import stat
-import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -39,26 +38,27 @@ def atomic_write(target: Path, *, whatever_happens: bool = False) -> Iterator[Bi
     Raises:
         OSError: the file cannot be written.
     """
-    # Not of the target's name, which may be as long as names can be.
-    number, name = tempfile.mkstemp(prefix=".partial-", dir=target.parent)
+    # Not of the target's name, which may be as long as names can be. Not of `tempfile`, whose files
+    # only their owner may read: here the umask decides.
+    partial = target.parent / f".partial-{uuid.uuid4().hex}"
+    partial.touch(exist_ok=False)
     keep = whatever_happens
     try:
-        with os.fdopen(number, "wb") as stream:
+        with partial.open("wb") as stream:
             yield stream
         keep = True
     finally:
         if keep:
-            _put(name, target)
+            _put(partial, target)
         else:
-            os.unlink(name)
+            partial.unlink()
 
 
-def _put(name: str, target: Path) -> None:
-    os.chmod(name, 0o644)  # mkstemp lets nobody else read
+def _put(partial: Path, target: Path) -> None:
     try:
-        os.replace(name, target)
+        partial.replace(target)
     except OSError:
-        os.unlink(name)
+        partial.unlink()
         raise
 
 
@@ -69,11 +69,11 @@ def atomic_dir(target: Path) -> Iterator[Path]:
     Raises:
         OSError: the folder cannot be written, or `target` exists and is not empty.
     """
-    stage = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
+    stage = target.parent / f"{_prefix(target)}{uuid.uuid4().hex}"
+    stage.mkdir()
     try:
         yield stage
-        stage.chmod(0o755)  # mkdtemp lets nobody else read
-        os.replace(stage, target)
+        stage.replace(target)
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
         raise

@@ -12,9 +12,9 @@ from segmentation.evaluation.gallery import Gallery
 from segmentation.evaluation.report.report import console_lines, report_figures
 from segmentation.runtime.device import choose_compute
 from segmentation.tracking.commands import view_run
+from segmentation.tracking.project_run import open_store
 from segmentation.tracking.registry.loading import LoadedModel, default_model, load
 from segmentation.tracking.runs.run import tracked_run
-from segmentation.tracking.store import connect
 from segmentation.tracking.summaries.evaluations import log_analysis, log_report, note_on_version
 from segmentation.utils.concurrency import Progress, ignore_progress
 
@@ -42,9 +42,10 @@ def evaluate_model(
         DataError: files cannot be used, all of them named, and `bad_examples` is `stop`.
         ModelError: the model cannot be loaded.
     """
-    compute, source = choose_compute(config.training), resolve_source(config.data.source)
+    compute = choose_compute(config.training)
+    open_store()
+    source = resolve_source(config.data.source)
     _log.info(source.summary)
-    connect()
     uri = uri or default_model("champion", source)
     loaded = load(uri, compute.device, allow_pickle=allow_pickle)
     _log.info("Model: %s, on %s", loaded.label, loaded.model.device.type)

@@ -25,10 +25,10 @@ from segmentation.evaluation.pictures import encode, overlay
 from segmentation.models.predictor import BATCH, Model, Photo, one_thread_each, workers_for
 from segmentation.runtime.device import choose_compute
 from segmentation.tracking.commands import view_run
+from segmentation.tracking.project_run import open_store
 from segmentation.tracking.registry.loading import default_model, load
 from segmentation.tracking.registry.photo_model import PhotoError, mask_png, read_photo
 from segmentation.tracking.runs.run import Run, tracked_run
-from segmentation.tracking.store import connect
 from segmentation.utils.concurrency import Progress, batched, ignore_progress, prefetch
 from segmentation.utils.files import atomic_write, read_regular_file
 from segmentation.utils.paths import printable
@@ -67,7 +67,7 @@ def predict(
     """
     tasks, others = find_photos(images, options.output)
     require_free(tasks, options)
-    connect()
+    open_store()
     compute = choose_compute(config.training)
     loaded = load(uri or default_model("champion"), compute.device, allow_pickle=allow_pickle)
     _log.info("Model: %s, on %s", loaded.label, loaded.model.device.type)

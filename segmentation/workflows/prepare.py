@@ -13,8 +13,8 @@ from segmentation.data.sources import Source, prepared_dataset, resolve_source
 from segmentation.data.splits import split
 from segmentation.errors import DataError
 from segmentation.tracking.commands import view_run
+from segmentation.tracking.project_run import open_store
 from segmentation.tracking.runs.run import tracked_run
-from segmentation.tracking.store import connect
 from segmentation.utils.concurrency import Progress
 from segmentation.utils.paths import printable, user_path
 
@@ -37,7 +37,7 @@ def prepare(data: str, output: str, config: DataConfig, progress: Progress) -> N
     target = user_path(output, "output")
     if output:
         require_new(target)
-    connect()
+    open_store()
     source = _find(data)
     _log.info(source.summary)
     report = verify(source.root, progress)

@@ -18,12 +18,13 @@ from segmentation.metrics.segmentation import Counts
 from segmentation.models.predictor import Model
 from segmentation.runtime.device import choose_compute
 from segmentation.tracking.commands import mlflow_run, view_run
+from segmentation.tracking.project_run import open_store
 from segmentation.tracking.registry.champion import champion_of, record_decision, recorded_decision
 from segmentation.tracking.registry.loading import default_model, load
 from segmentation.tracking.registry.versions import VersionRef, version_info
 from segmentation.tracking.runs.inputs import seen_images
 from segmentation.tracking.runs.run import Run, tracked_run
-from segmentation.tracking.store import StoreError, connect
+from segmentation.tracking.store import StoreError
 from segmentation.utils.concurrency import Progress, ignore_progress
 
 _TRIES = 5
@@ -108,9 +109,10 @@ def promote_model(
             f"model={uri}: expected a registered version, such as models:/pet-unet/3 or "
             "models:/pet-unet@challenger"
         )
-    compute, source = choose_compute(config.training), resolve_source(config.data.source)
+    compute = choose_compute(config.training)
+    open_store()
+    source = resolve_source(config.data.source)
     _log.info(source.summary)
-    connect()
     loaded = load(uri or default_model("challenger", source), compute.device)
     challenger = VersionRef(name=loaded.name, version=loaded.version)
     gate = GateEvaluator(source, config.data.border, progress, compute.device)

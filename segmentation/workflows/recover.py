@@ -6,8 +6,9 @@ import time
 from segmentation.config.search import SearchConfig
 from segmentation.errors import ConfigError, TrackingError
 from segmentation.tracking import commands
+from segmentation.tracking.project_run import open_store
 from segmentation.tracking.runs import pending_uploads, stale
-from segmentation.tracking.store import connect, studies_folder
+from segmentation.tracking.store import studies_folder
 from segmentation.tuning.storage import StudyLocation, study_location
 from segmentation.tuning.study import COMMAND, Study
 from segmentation.workflows.tune.job import requeue_lost_trials
@@ -26,7 +27,7 @@ def recover(storage: str, study: str, *, act: bool) -> None:
     Raises:
         TrackingError: something could not be delivered, or the store cannot be used.
     """
-    connect(writes=False)
+    open_store(writes=False)
     delivered = [_deliver(run_id, count, act=act) for run_id, count in pending_uploads.pending()]
     if others := pending_uploads.other_stores():
         _log.info(

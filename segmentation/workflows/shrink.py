@@ -8,6 +8,7 @@ from typing import Any
 from segmentation.config.shrink import ShrinkConfig
 from segmentation.tracking import commands
 from segmentation.tracking.addresses import mask_password
+from segmentation.tracking.project_run import open_store
 from segmentation.tracking.retention import (
     CHECKPOINTS,
     DECODED,
@@ -17,7 +18,7 @@ from segmentation.tracking.retention import (
     find_items,
 )
 from segmentation.tracking.runs.run import tracked_run
-from segmentation.tracking.store import connect, require_experiment
+from segmentation.tracking.store import require_experiment
 from segmentation.utils.concurrency import Progress
 from segmentation.utils.paths import cache_folder
 
@@ -38,7 +39,7 @@ def shrink(config: ShrinkConfig, typed: Mapping[str, Any], progress: Progress) -
         typed: the parameters that differ from their defaults.
         progress: told how many of how many things were dealt with.
     """
-    _log.info("Store: %s  cache: %s", mask_password(connect(writes=False)), cache_folder())
+    _log.info("Store: %s  cache: %s", mask_password(open_store(writes=False)), cache_folder())
     require_experiment()
     with tracked_run("shrink", {}, system_metrics=False) as run:
         items = find_items(config, time.time())

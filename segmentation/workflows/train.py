@@ -10,10 +10,13 @@ from typing import Any
 import torch
 
 from segmentation.config.training import Config
-from segmentation.errors import PeerLostError, TrainingError
+from segmentation.data.sources import resolve_source
+from segmentation.errors import ConfigError, PeerLostError, TrainingError
 from segmentation.models.predictor import Batched
+from segmentation.runtime.device import choose_compute
 from segmentation.runtime.process_group import ProcessGroup, init_process_group
 from segmentation.tracking.commands import view_run
+from segmentation.tracking.project_run import require_own_run
 from segmentation.tracking.registry import export, model_card
 from segmentation.tracking.registry.versions import VersionRef
 from segmentation.tracking.runs import rerun, resume
@@ -26,7 +29,7 @@ from segmentation.training.callbacks import Callback
 from segmentation.training.checkpoint import Checkpoint
 from segmentation.training.state import TrainingState
 from segmentation.training.time_budget import TimeBudget
-from segmentation.utils.concurrency import Progress, ignore_progress
+from segmentation.utils.concurrency import CORES, Progress, ignore_progress
 from segmentation.workflows.promote import decide_champion
 from segmentation.workflows.session import TrainingSession
 
@@ -50,27 +53,61 @@ class TrainingPlan:
     resume: str = ""
 
 
-def start_processes(config: Config | None, processes: int, arguments: Sequence[str]) -> int:
+def start_processes(
+    options: Mapping[str, Any],
+    given: Mapping[str, Any],
+    processes: int,
+    arguments: Sequence[str],
+) -> int:
     """Run this program again in several processes of this machine; return the exit code.
 
+    What would be wrong in each of them is looked for before.
+
     Args:
-        config: all settings; None where a run of the store has them.
+        options: the parameters by name.
+        given: those that the user gave.
         processes: how many.
         arguments: of the command line.
 
     Raises:
-        ConfigError: there is no GPU for each of them.
+        ConfigError: there is no image of a batch, no processor or no GPU for each of them, or a
+            parameter is impossible.
+        DataError: the data is not there.
+        TrackingError: the store cannot be used.
         TrainingError: one of them was killed again and again.
     """
-    from segmentation.runtime.device import choose_compute
     from segmentation.runtime.launcher import launch
 
-    if config and choose_compute(config.training, processes - 1).device.type == "cpu":
+    connect(writes=not options["resume"])
+    require_own_run(options["resume"])
+    config = _config(options, given)
+    _require_shares(processes, config)
+    if choose_compute(config.training, processes - 1).device.type == "cpu":
+        if processes > CORES:
+            raise ConfigError(f"processes={processes}: there are {CORES} processors; start fewer")
         _log.info(
             "Note: on the processors of one machine, one process with all threads is often "
             "faster: several wait for each other at every step"
         )
+    resolve_source(config.data.source)
     return launch("experiments.train", arguments, processes)
+
+
+def _config(options: Mapping[str, Any], given: Mapping[str, Any]) -> Config:
+    """Return the settings of what is to be trained, wherever they come from."""
+    if run_id := options["resume"]:
+        return Config.from_options(resume.find(run_id).options)
+    if run_id := options["like"]:
+        return Config.from_options(rerun.find(run_id).settings(given)[0])
+    return Config.from_options(options)
+
+
+def _require_shares(processes: int, config: Config) -> None:
+    if processes > (images := config.training.batch_size):
+        raise ConfigError(
+            f"processes={processes}: each takes its share of every batch, and with batch_size="
+            f"{images} there are {images} at most; start fewer, or raise batch_size"
+        )
 
 
 def train(
@@ -103,6 +140,8 @@ def train(
         if group.is_main_process:
             connect(writes=not options["resume"])
             plan, earlier = _plan(options, given, group.key)
+            if plan:
+                _require_shares(group.shard.size, Config.from_options(plan.settings))
         fields = group.broadcast(plan and dataclasses.asdict(plan), long_timeout=True)
         if fields is not None:
             _run(TrainingPlan(**fields), group, callbacks, progress, earlier)
@@ -112,7 +151,9 @@ def _plan(
     options: Mapping[str, Any], given: Mapping[str, Any], key: str
 ) -> tuple[TrainingPlan | None, LoggedTraining | None]:
     """Return what is to be trained, None where nothing is left to do, and what is repeated."""
-    if run_id := options["resume"] or (resume.of_group(key) if key else None):
+    run_id = options["resume"] or (resume.of_group(key) if key else None)
+    require_own_run(run_id)
+    if run_id:
         return _plan_to_resume(run_id, given if options["resume"] else None, key), None
     own = {name: options[name] for name in ("model_name", "budget", "like")}
     if not options["like"]:

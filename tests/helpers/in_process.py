@@ -74,7 +74,8 @@ def _warnings() -> Iterator[None]:
 def _interpreter() -> Iterator[None]:
     """Restore how garbage is looked for, threads, signals, loggers and random states."""
     thresholds, threads = gc.get_threshold(), torch.get_num_threads()
-    handlers = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
+    kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = {kind: signal.getsignal(kind) for kind in kinds}
     loggers = [logging.getLogger(name) for name in ("", "segmentation", "experiments")]
     levels = [(one.level, one.propagate, list(one.handlers)) for one in loggers]
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import mlflow
 import psutil
 
 from tests.helpers.in_process import run_entry
@@ -105,6 +106,12 @@ def mlflow_run(name: str, project: str = str(PROJECT), **parameters: object) -> 
     """Return the command by which MLflow runs an entry point in this environment."""
     command = ["mlflow", "run", project, "-e", name, "--env-manager", "local"]
     return [*command, *(f"-P{name}={value}" for name, value in parameters.items())]
+
+
+def opened_by_launcher(client: mlflow.MlflowClient, **tags: str) -> str:
+    """Open a run as MLflow's launcher does for a command; return its id."""
+    tags = {"mlflow.project.entryPoint": "main", **tags}
+    return str(client.create_run("0", tags=tags).info.run_id)
 
 
 def readme_code(containing: str) -> str:

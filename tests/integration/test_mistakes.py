@@ -10,6 +10,7 @@ from tests.helpers.studies import TINY_SEARCH
 
 TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
 NOWHERE = "sqlite:////proc/nothing/mlflow.db"
+MANY = "100000"
 #: By entry point and kind: what is typed, or in the environment; the exit code; what is said.
 BAD: dict[str, tuple[dict[str, str], int, str]] = {
     "train: choice": ({"border": "half"}, 2, "border=half: expected one of"),
@@ -35,6 +36,14 @@ BAD: dict[str, tuple[dict[str, str], int, str]] = {
     "train: no driver": ({TRACKING: "mssql://a@127.0.0.1/x"}, 1, "; `pip install pyodbc`, or"),
     "train: no store": ({TRACKING: NOWHERE}, 1, "'/proc/nothing'); make the folder writable"),
     "train: no cache": ({"PETSEG_CACHE": "/proc/nothing", "data": "synthetic"}, 1, "/proc/nothing"),
+    "train: shares": ({"processes": "5", "batch_size": "4"}, 2, "with batch_size=4 there are 4 at"),
+    "train: processors": ({"processes": MANY, "batch_size": MANY}, 2, "processors; start fewer"),
+    "train: before two": ({"processes": "2", "data": "nowhere"}, 1, "nowhere: expected a folder"),
+    "train: group": (
+        {"MASTER_ADDR": "a", "MASTER_PORT": "1", "WORLD_SIZE": "two", "RANK": "0"},
+        2,
+        "WORLD_SIZE=two, RANK=0",
+    ),
     "tune: no range": ({"width": "8..x"}, 2, "width=8..x: expected a whole number"),
     "tune: no space": ({"width": "4", "lr": "1e-3"}, 2, "nothing to search"),
     "tune: corner": ({"depth": "3..7"}, 2, "depth=7: at image_size=32"),

@@ -108,3 +108,21 @@ def test_a_run_that_was_deleted_refuses_its_entries(
     client.delete_run(run_id)
     with pytest.raises(Exception, match="the tracking store has refused 1 entries"):
         Uploader(outbox, MlflowSink(run_id)).finish(60)
+
+
+def test_what_a_person_says_of_a_run_stays_and_what_we_have_said_is_replaced(
+    client: mlflow.MlflowClient,
+) -> None:
+    run_id = client.create_run("0").info.run_id  # MLflow gives it a name that nobody has said
+    for text in ("first", "second"):  # each as another process, as after a kill
+        run = RunLogger(run_id, MlflowSink(run_id))
+        run.describe(text)
+        run.rename(text)
+        said = client.get_run(run_id)
+        assert (said.info.run_name, said.data.tags["mlflow.note.content"]) == (text, text)
+    client.update_run(run_id, name="mine")
+    client.set_tag(run_id, "mlflow.note.content", "my note")
+    run.describe("third")
+    run.rename("third")
+    said = client.get_run(run_id)
+    assert (said.info.run_name, said.data.tags["mlflow.note.content"]) == ("mine", "my note")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from segmentation.tracking.registry.loading import load
 from tests.helpers.drawing import broken_drawing
-from tests.helpers.programs import PROJECT, Program, good
+from tests.helpers.programs import PROJECT, Program, good, opened_by_launcher
 from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
 
 OPTIONS = {**TINY_SEARCH, "workers": "1"}
@@ -39,7 +39,7 @@ def test_both_stores_hold_each_trial_once_and_the_same_command_again_adds_none(
     assert ids == {tuned.parent().data.tags["study.id"]}
     assert len(tuned.runs(study="small")) == 1 + 4 + 4
     # As under MLflow's launcher, which opens a run for every command.
-    opened = tuned.client.create_run("0").info.run_id
+    opened = opened_by_launcher(tuned.client)
     again = good(tuned.program.entry_with("tune", {"MLFLOW_RUN_ID": opened}, **OPTIONS, data=pets))
     assert "Going on with study small: 4 trials are done" in again.stdout
     assert tuned.out.splitlines()[-5:] == again.stdout.splitlines()[-5:]

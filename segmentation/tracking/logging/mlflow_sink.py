@@ -23,6 +23,7 @@ from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
 
 from segmentation.tracking.artifacts import remove_at
+from segmentation.tracking.logging.authorship import SAID, unless_said
 from segmentation.tracking.logging.outbox import Entry, Files, RefusedError, write_files
 
 _MAX_METRICS = 900  # MLflow takes 1,000 at a time
@@ -107,8 +108,7 @@ class MlflowSink:
             case "params":
                 self._send_params(first)
             case "tags":
-                tags = [RunTag(key, value) for key, value in first.metadata.items()]
-                self._client.log_batch(self._run_id, tags=tags)
+                self._send_tags(first.metadata)
             case "inputs":
                 self._send_inputs(first)
             case "picture":
@@ -178,6 +178,12 @@ class MlflowSink:
         params = [Param(key, value) for key, value in entry.metadata.items() if key not in there]
         if params:
             self._client.log_batch(self._run_id, params=params)
+
+    def _send_tags(self, new: Mapping[str, str]) -> None:
+        if new.keys() & SAID:
+            new = unless_said(new, self._client.get_run(self._run_id).data.tags)
+        tags = [RunTag(key, value) for key, value in new.items()]
+        self._client.log_batch(self._run_id, tags=tags)
 
     def _send_inputs(self, entry: Entry) -> None:
         datasets = [

@@ -9,8 +9,8 @@ import dataclasses
 import json
 import os
 import shutil
-import tempfile
 import threading
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,8 @@ class Outbox:
         Raises:
             OSError: it cannot be written.
         """
-        stage = Path(tempfile.mkdtemp(prefix=_NEW, dir=self.folder))
+        stage = self.folder / f"{_NEW}{uuid.uuid4().hex}"
+        stage.mkdir()
         try:
             write_files(stage, files or {})
             (stage / _ENTRY).write_text(json.dumps({"kind": kind, "facts": dict(metadata)}))

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
 from segmentation.errors import full
 from segmentation.evaluation.promotion_rule import Decision
 from segmentation.tracking.experiment_page import introduce_experiment
 from segmentation.tracking.logging.mlflow_sink import MlflowSink
 from segmentation.tracking.logging.run_logger import Destination, RunLogger
+from segmentation.tracking.project_run import VARIABLE, keep_said
 from segmentation.tracking.runs.heartbeat import Heartbeat, first_sign
 from segmentation.tracking.store import release_reserve
 
@@ -82,12 +84,15 @@ def open_run(
     system_metrics: bool = False,
 ) -> tuple[str, str]:
     """Open a run, or attach to one; return its id and its experiment's; see `tracked_run`."""
-    begun = {**tags, **first_sign(), "mlflow.runName": name, "git.dirty": has_uncommitted_changes()}
+    begun = {**tags, MLFLOW_RUN_NAME: name, "git.dirty": has_uncommitted_changes()}
     where: dict[str, Any] = {"run_id": resume}
     if parent is not None:
         # What `mlflow run` opened is the parent's, though every process of its inherits the name.
-        os.environ.pop("MLFLOW_RUN_ID", None)
+        os.environ.pop(VARIABLE, None)
         where = {"experiment_id": parent.experiment, "parent_run_id": parent.id, "nested": True}
+    else:
+        begun = keep_said(begun, resume or os.environ.get(VARIABLE))
+    begun |= first_sign()
     run = mlflow.start_run(**where, log_system_metrics=system_metrics, tags=begun)
     with ending_badly():
         if parent is None:  # the parent has done it for its trials
@@ -111,24 +116,6 @@ def ending_badly() -> Iterator[None]:
         with contextlib.suppress(Exception):
             mlflow.end_run(status_of(error))
         raise
-
-
-def leave_launchers_run(known: str, name: str, text: str) -> None:
-    """Point from the run that `mlflow run` opened for this process to the one that goes on.
-
-    Args:
-        known: the id of the run that goes on.
-        name: of the other one, from now on.
-        text: its description.
-    """
-    opened = os.environ.pop("MLFLOW_RUN_ID", None)
-    if opened in (None, known):
-        return
-    client = mlflow.MlflowClient()
-    client.set_tag(opened, "mlflow.runName", name)
-    client.set_tag(opened, "mlflow.parentRunId", known)
-    client.set_tag(opened, "mlflow.note.content", text)
-    client.set_terminated(opened)
 
 
 def status_of(error: BaseException) -> str:

@@ -17,13 +17,13 @@ from segmentation.tracking.logging.mlflow_sink import MlflowSink
 from segmentation.tracking.logging.outbox import Outbox
 from segmentation.tracking.logging.system_metrics import MachineWatch
 from segmentation.tracking.logging.uploader import Uploader
+from segmentation.tracking.project_run import leave_run
 from segmentation.tracking.registry.publish import publish
 from segmentation.tracking.runs.heartbeat import Heartbeat
 from segmentation.tracking.runs.run import (
     FAILURE,
     Run,
     ending_badly,
-    leave_launchers_run,
     open_run,
     reason_of,
     status_of,
@@ -138,7 +138,7 @@ def training_run(
         if resume is not None:
             opened.enter_context(RunFolder(resume).lock())
             # `mlflow run` opens a run of its own each time.
-            leave_launchers_run(resume, f"{name} (went on)", f"Went on in run `{resume}`.")
+            leave_run(resume, f"{name} (went on)", f"Went on in run `{resume}`.")
         run_id, experiment = open_run(name, tags, parent, resume)
         with ending_badly():
             if resume is None:

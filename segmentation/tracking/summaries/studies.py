@@ -12,7 +12,8 @@ from mlflow.exceptions import MlflowException
 from segmentation.errors import TrackingError
 from segmentation.tracking.addresses import in_this_store, require_own
 from segmentation.tracking.artifacts import size_at, versions_of
-from segmentation.tracking.runs.run import Run, leave_launchers_run, tracked_run
+from segmentation.tracking.project_run import leave_run
+from segmentation.tracking.runs.run import Run, tracked_run
 from segmentation.tracking.store import find_runs, paginate
 from segmentation.tuning.study import Trial
 
@@ -44,7 +45,7 @@ def parent_run(name: str, tags: Mapping[str, str], study: str, known: str | None
     if known := known or next(iter(parents), None):
         require_own(parents[known].info.artifact_uri)
         # `mlflow run` opens a run of its own each time; the study's parent stays the one it has.
-        leave_launchers_run(known, f"{name} (went on)", f"Went on with the study of run `{known}`.")
+        leave_run(known, f"{name} (went on)", f"Went on with the study of run `{known}`.")
         with contextlib.suppress(MlflowException):  # it never failed
             mlflow.MlflowClient().delete_tag(known, "failure")
     tags = {**tags, "study.id": study, "stage": PARENT}

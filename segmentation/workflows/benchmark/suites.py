@@ -12,8 +12,8 @@ from segmentation.config.training import Config
 from segmentation.data.sources import resolve_source
 from segmentation.runtime.device import choose_compute
 from segmentation.tracking.commands import view_run
+from segmentation.tracking.project_run import open_store
 from segmentation.tracking.runs.run import tracked_run
-from segmentation.tracking.store import connect
 from segmentation.tracking.summaries.benchmarks import SuiteSummary, findings
 from segmentation.workflows.benchmark.loop import measure_loop
 from segmentation.workflows.benchmark.step import measure_step
@@ -43,14 +43,15 @@ def run(own: BenchmarkConfig, config: Config) -> None:
         own: what to measure.
         config: a training's settings, at their defaults but for data and device.
     """
-    compute, source = choose_compute(config.training), resolve_source(config.data.source)
+    compute = choose_compute(config.training)
+    open_store()
+    source = resolve_source(config.data.source)
     _log.info(source.summary)
     tags = _machine(compute.device)
     processor, threads, torch_version, device = tags.values()
     _log.info(
         f"Machine: {processor}, {device}, {threads} threads, PyTorch {torch_version}, {compute.amp}"
     )
-    connect()
     tags |= {"precision": compute.precision, "data.source": source.name}
     lines: list[str] = []
     with tracked_run("benchmark", tags, system_metrics=False) as parent:

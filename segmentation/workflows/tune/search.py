@@ -1,7 +1,6 @@
 """A search from start to end: study, parent run, workers, comparison, winner, report."""
 
 import logging
-import os
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -10,10 +9,10 @@ from segmentation.config.search import SearchConfig
 from segmentation.config.training import Config
 from segmentation.runtime.worker_pool import WorkerPool
 from segmentation.tracking.commands import mlflow_run
+from segmentation.tracking.project_run import open_store
 from segmentation.tracking.registry import versions
 from segmentation.tracking.runs.inputs import log_datasets
 from segmentation.tracking.runs.run import Run
-from segmentation.tracking.store import connect
 from segmentation.tracking.summaries import studies
 from segmentation.tuning.report import (
     DEFAULTS,
@@ -25,7 +24,7 @@ from segmentation.tuning.report import (
 )
 from segmentation.tuning.space import Space, notation
 from segmentation.tuning.study import COMMAND, Study
-from segmentation.utils.concurrency import Progress
+from segmentation.utils.concurrency import CORES, Progress
 from segmentation.workflows.session import TrainingSession
 from segmentation.workflows.tune.finish import finish_search
 from segmentation.workflows.tune.job import (
@@ -66,7 +65,7 @@ def search(
         TrackingError: a store cannot be used, or holds another study.
         TrainingError: no trial came to its end.
     """
-    connect()
+    open_store()
     usual = Config.from_options(options)
     session = TrainingSession.load(usual, model_name, progress, with_gate=config.confirm > 0)
     job = SearchJob.plan(config, space, options, session)
@@ -100,9 +99,9 @@ class _Search:
 
     def __init__(self, job: SearchJob, session: TrainingSession, study: Study, parent: Run) -> None:
         self._job, self._study, self._parent = job, study, parent
-        device, cores = session.compute.device.type, _cores()
-        workers = job.search.workers or (2 if device == "cpu" and cores > 1 else 1)
-        self._pool = WorkerPool(workers, max(1, cores // workers), work, job, parent)
+        device = session.compute.device.type
+        workers = job.search.workers or (2 if device == "cpu" and CORES > 1 else 1)
+        self._pool = WorkerPool(workers, max(1, CORES // workers), work, job, parent)
         sizes = ", ".join(f"{len(part)} {name}" for name, part in session.data.items())
         space = ", ".join(f"{name} {text}" for name, text in notation(job.space).items())
         _log.info(
@@ -188,8 +187,3 @@ class _Search:
         """Bring the parent run's curves and description up to date."""
         with self._study.lock():
             studies.log_progress(self._parent, self._study.trials(), self.report().markdown())
-
-
-def _cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

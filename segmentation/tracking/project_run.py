@@ -1,0 +1,118 @@
+"""The run that `mlflow run`, the launcher of MLflow Projects, opens for a command."""
+
+import contextlib
+import os
+from collections.abc import Mapping
+
+import mlflow
+import psutil
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_PROJECT_ENTRY_POINT,
+    MLFLOW_RUN_NAME,
+    MLFLOW_RUN_NOTE,
+)
+
+from segmentation.errors import ConfigError
+from segmentation.tracking.logging.authorship import SAID, unless_said
+from segmentation.tracking.logging.mlflow_sink import MlflowSink
+from segmentation.tracking.runs.heartbeat import ProcessInfo
+from segmentation.tracking.store import connect
+
+#: The environment variable by which the launcher tells its run.
+VARIABLE = "MLFLOW_RUN_ID"
+
+
+def open_store(*, writes: bool = True) -> str:
+    """Reach the tracking store for a command, see `connect`; return its address.
+
+    Raises:
+        TrackingError: as `connect` says.
+        ConfigError: the environment names a run that is not this command's.
+    """
+    store = connect(writes=writes)
+    require_own_run()
+    return store
+
+
+def require_own_run(known: str | None = None) -> None:
+    """Refuse the run that the environment names, unless the launcher has just opened it.
+
+    Left in a shell, the variable would have a finished run written once more.
+
+    Args:
+        known: the id of the run that this command goes on in, which may be named.
+
+    Raises:
+        ConfigError: it is another run.
+    """
+    run_id = os.environ.get(VARIABLE)
+    if not run_id or run_id == known or _is_asked_for(run_id):
+        return
+    if trouble := _trouble(run_id):
+        raise ConfigError(
+            f"{VARIABLE}={run_id}: {trouble}; a command takes no run but one that `mlflow run` has "
+            f"just opened for it: `unset {VARIABLE}`, then run again"
+        )
+
+
+def keep_said(tags: Mapping[str, str], run_id: str | None) -> dict[str, str]:
+    """Return the tags with which a run begins, or goes on, but for what a user has said of it.
+
+    Args:
+        tags: ours.
+        run_id: of the run that is there already; None or empty: a new one.
+    """
+    there = mlflow.MlflowClient().get_run(run_id).data.tags if run_id else {}
+    begun = unless_said(tags, there)
+    if not ProcessInfo.of(there):  # it is new, and all that it has was given to it
+        begun = {name: text for name, text in begun.items() if name in SAID or name not in there}
+    if MLFLOW_RUN_NAME in begun and (name := os.environ.get("MLFLOW_RUN_NAME")):
+        begun[MLFLOW_RUN_NAME] = name
+    return begun
+
+
+def leave_run(known: str, name: str, text: str) -> None:
+    """Point from the run that the launcher opened for this process to the one that goes on.
+
+    Args:
+        known: the id of the run that goes on.
+        name: of the other one, from now on, unless the user has named it.
+        text: its description.
+    """
+    opened = os.environ.pop(VARIABLE, None)
+    if opened in (None, known):
+        return
+    tags = {MLFLOW_RUN_NAME: name, MLFLOW_PARENT_RUN_ID: known, MLFLOW_RUN_NOTE: text}
+    MlflowSink(opened).put("tags", tags)
+    mlflow.MlflowClient().set_terminated(opened)
+
+
+def _is_asked_for(run_id: str) -> bool:
+    """Tell whether the launcher was told by `--run-id` to go on in that very run."""
+    with contextlib.suppress(psutil.Error):
+        for process in psutil.Process().parents():
+            words = " ".join(process.cmdline()).replace("=", " ")
+            if f"--run-id {run_id}" in words:
+                return True
+    return False
+
+
+def _trouble(run_id: str) -> str:
+    """Say why a run is not the launcher's fresh one; empty: it is."""
+    try:
+        run: Run = mlflow.MlflowClient().get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        return "the tracking store has no such run"
+    if run.info.lifecycle_stage != "active":
+        return f"the run {run.info.run_name} was deleted"
+    if run.info.status != "RUNNING":
+        return f"the run {run.info.run_name} has ended ({run.info.status})"
+    tags = run.data.tags
+    if MLFLOW_PROJECT_ENTRY_POINT not in tags or ProcessInfo.of(tags) or run.data.metrics:
+        return f"the run {run.info.run_name} is that of another program"
+    return ""

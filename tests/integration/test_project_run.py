@@ -1,0 +1,91 @@
+"""The run that `mlflow run` opens: taken where it is new, with what its user has said of it."""
+
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from segmentation.tracking.runs.heartbeat import first_sign
+from segmentation.tracking.store import connect
+from tests.helpers.programs import PROJECT, Program, good, opened_by_launcher
+
+ENTRIES = [path.stem for path in PROJECT.glob("experiments/*.py") if "main(" in path.read_text()]
+OPENED = {"mlflow.project.entryPoint": "main"}
+#: Runs that are not new, each with a word of what is said of them: tags, metrics, status.
+OLD: dict[str, tuple[dict[str, str], dict[str, float], str]] = {
+    "has ended (FINISHED)": (OPENED, {}, "FINISHED"),
+    "has ended (FAILED)": ({}, {"val/dice": 0.5}, "FAILED"),
+    "has ended (KILLED)": ({"mlflow.parentRunId": "f" * 32}, {}, "KILLED"),
+    "of another program": (OPENED | first_sign(), {}, ""),
+    "that of another program": ({"mlflow.user": "me"}, {}, ""),
+    "is that of another program": (OPENED, {"loss": 1.0}, ""),
+    "was deleted": (OPENED, {}, "deleted"),
+}
+
+
+@pytest.fixture
+def client(program: Program, monkeypatch: pytest.MonkeyPatch) -> mlflow.MlflowClient:
+    program.folder.mkdir()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", program.store)
+    connect()
+    return mlflow.MlflowClient(program.store)
+
+
+def make_old(client: mlflow.MlflowClient, kind: str) -> str:
+    tags, metrics, status = OLD[kind]
+    run_id = str(client.create_run("0", tags=tags, run_name="mine").info.run_id)
+    for name, value in metrics.items():
+        client.log_metric(run_id, name, value)
+    if status == "deleted":
+        client.delete_run(run_id)
+    elif status:
+        client.set_terminated(run_id, status)
+    return run_id
+
+
+@pytest.mark.parametrize("kind", [*OLD, "no such run"])
+def test_no_entry_point_takes_a_run_that_the_shell_still_names(
+    program: Program, client: mlflow.MlflowClient, pets: Path, kind: str
+) -> None:
+    run_id = make_old(client, kind) if kind in OLD else "0" * 32
+    before = client.get_run(run_id).to_dictionary() if kind in OLD else {}
+    photos = {"images": str(pets / "images"), "output": str(program.folder / "out")}
+    options: dict[str, str]
+    for entry in ENTRIES:
+        options = photos if entry == "predict" else {"data": str(pets)}
+        options = {} if entry in ("recover", "shrink") else options
+        done = program.entry_with(entry, {"MLFLOW_RUN_ID": run_id}, **options)
+        assert done.returncode == 2, (entry, done.stderr)
+        line = done.stderr.splitlines()[-1]
+        assert line.startswith(f"Error: MLFLOW_RUN_ID={run_id}: ")
+        assert kind in line
+        assert "`unset MLFLOW_RUN_ID`" in line
+        assert "Reading" not in done.stdout
+    assert kind not in OLD or client.get_run(run_id).to_dictionary() == before
+    assert len(client.search_runs(["0"])) == (kind in OLD and kind != "was deleted")
+
+
+@pytest.mark.parametrize(
+    ("said", "variables"),
+    [
+        ({"mlflow.runName": "my-own-name", "mlflow.note.content": "mine", "data.source": "x"}, {}),
+        ({}, {"MLFLOW_RUN_NAME": "my-own-name"}),
+        ({}, {}),
+    ],
+)
+def test_a_new_run_is_taken_and_keeps_what_its_user_has_said(
+    program: Program,
+    client: mlflow.MlflowClient,
+    pets: Path,
+    said: dict[str, str],
+    variables: dict[str, str],
+) -> None:
+    opened = opened_by_launcher(client, **said)
+    good(program.entry_with("prepare", {"MLFLOW_RUN_ID": opened, **variables}, data=pets))
+    (run,) = client.search_runs(["0"])
+    assert (run.info.run_id, run.info.status) == (opened, "FINISHED")
+    named = "my-own-name" if said or variables else f"prepare {pets.name}"
+    assert run.info.run_name == named
+    ours = run.data.tags["mlflow.note.content"].startswith("What lies in")
+    assert ours is not bool(said)
+    assert run.data.tags["data.source"] == said.get("data.source", str(pets))

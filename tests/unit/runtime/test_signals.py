@@ -1,0 +1,40 @@
+"""What ends a program: Ctrl-C, SIGTERM, a closed terminal unless `nohup` was said."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from segmentation.runtime.signals import StopSignal, end_like_ctrl_c
+
+KINDS = (signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    before = {kind: signal.getsignal(kind) for kind in KINDS}
+    yield
+    for kind, handler in before.items():
+        signal.signal(kind, handler)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_ends_the_program_or_is_noted_while_it_must_not(kind: signal.Signals) -> None:
+    end_like_ctrl_c()
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), kind)
+    stop = StopSignal()
+    with stop.defer():
+        os.kill(os.getpid(), kind)
+    assert stop.requested
+
+
+def test_a_program_under_nohup_outlives_its_terminal() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    end_like_ctrl_c()
+    stop = StopSignal()
+    with stop.defer():
+        os.kill(os.getpid(), signal.SIGHUP)
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert not stop.requested
