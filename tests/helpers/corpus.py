@@ -1,4 +1,4 @@
-"""Broken and odd files, one of each kind: what lies there, and the answer that README.md promises.
+"""Broken and odd files, one of each kind, and the answer that docs/reference/files.md promises.
 
 Each case is an example of a data set in the layout of Oxford-IIIT Pet, of which at most one file is
 odd. The answer is: used, with these very pixels, or refused by name.

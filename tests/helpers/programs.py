@@ -16,7 +16,7 @@ import psutil
 from tests.helpers.in_process import run_entry
 
 PROJECT = Path(__file__).parent.parent.parent
-README = PROJECT / "README.md"
+DOCS, README = PROJECT / "docs", PROJECT / "README.md"
 #: A training that takes seconds.
 TINY = {
     "train_images": "12",
@@ -114,9 +114,10 @@ def opened_by_launcher(client: mlflow.MlflowClient, **tags: str) -> str:
     return str(client.create_run("0", tags=tags).info.run_id)
 
 
-def readme_code(containing: str) -> str:
-    """Return the one block of code of the README that contains a text."""
-    blocks = re.findall(r"^```(?:python|bash)\n(.*?)^```", README.read_text(), re.DOTALL | re.M)
+def documented(page: str, containing: str) -> str:
+    """Return the one block of code of a page of docs/ that contains a text."""
+    text = (DOCS / page).read_text()
+    blocks = re.findall(r"^```(?:python|bash)\n(.*?)^```", text, re.DOTALL | re.M)
     (block,) = [block for block in blocks if containing in block]
     return str(block)
 

@@ -16,13 +16,13 @@ from segmentation.errors import ModelError
 from segmentation.tracking.registry.loading import load
 from tests.helpers.home import Home
 from tests.helpers.in_process import isolated
-from tests.helpers.programs import readme_code
+from tests.helpers.programs import documented
 
 
-def test_the_readmes_lines_turn_a_photo_into_a_mask(home: Home, tmp_path: Path) -> None:
+def test_the_documented_lines_turn_a_photo_into_a_mask(home: Home, tmp_path: Path) -> None:
     photo = sorted((home.data / "images").iterdir())[0]
     shutil.copy(photo, tmp_path / "photo.jpg")
-    code = readme_code("mlflow.pytorch.load_model")
+    code = documented("predicting.md", "mlflow.pytorch.load_model")
     with isolated(tmp_path, home.environment(MLFLOW_TRACKING_URI=home.store)):
         exec(code, {})  # noqa: S102
     with Image.open(tmp_path / "mask.png") as mask, Image.open(photo) as image:

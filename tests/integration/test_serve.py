@@ -18,7 +18,7 @@ from PIL import Image
 
 from tests.helpers.home import Home
 from tests.helpers.png import MAGIC, RGB, chunk, header
-from tests.helpers.programs import Program, good, readme_code
+from tests.helpers.programs import Program, documented, good
 from tests.helpers.serving import Server, served
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # as errors they would be answers of the server
@@ -84,7 +84,7 @@ def test_a_photo_is_answered_with_the_mask_that_the_model_gives_from_tensors(
     assert two[0] == two[1]
 
 
-def test_the_readmes_clients_get_the_mask_that_predict_writes(
+def test_the_documented_clients_get_the_mask_that_predict_writes(
     home: Home, server: Server, photo: bytes, tmp_path: Path
 ) -> None:
     (tmp_path / "photo.jpg").write_bytes(photo)
@@ -92,7 +92,8 @@ def test_the_readmes_clients_get_the_mask_that_predict_writes(
     shells = {"curl -s": ["bash", "-euo", "pipefail", "-c"], "urllib.request": ["python", "-c"]}
     outputs = []
     for code, shell in shells.items():
-        here = readme_code(code).replace("127.0.0.1:5001", f"127.0.0.1:{server.port}")
+        said = documented("predicting.md", code)
+        here = said.replace("127.0.0.1:5001", f"127.0.0.1:{server.port}")
         outputs.append(good(client.run(*shell, here)).stdout)
     good(home.entry("predict", images=tmp_path / "photo.jpg", output=tmp_path / "predicted"))
     names = ("mask.png", "predicted/masks/photo.png")

@@ -11,7 +11,7 @@ import mlflow
 import pytest
 
 from tests.helpers.hosts import Host, hosts
-from tests.helpers.programs import TINY, Program, entry_command, read_until, readme_code
+from tests.helpers.programs import TINY, Program, documented, entry_command, read_until
 from tests.helpers.stopped import OFTEN, SHORT
 from tests.system.test_process_group import FP32, curve, wait_for_epoch
 
@@ -29,9 +29,9 @@ def two() -> Iterator[list[Host]]:
 def start(
     program: Program, here: Host, first: Host, options: dict[str, object], name: str
 ) -> "subprocess.Popen[str]":
-    """Start one machine's part of a training by the README's command."""
+    """Start one machine's part of a training by the documented command."""
     arguments = shlex.join(entry_command("train", **options)[1:])
-    code = readme_code("--rdzv-endpoint=")
+    code = documented("several-machines.md", "--rdzv-endpoint=")
     for said, own in {
         "FIRST=10.0.0.1": f"FIRST={first.address}",
         "OWN=10.0.0.1": f"OWN={here.address}",

@@ -1,4 +1,4 @@
-"""Broken and odd files: used rightly or refused by name, as README.md says of each kind."""
+"""Broken and odd files: used rightly or refused by name, as docs/reference/files.md says."""
 
 import contextlib
 import os
