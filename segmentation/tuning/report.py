@@ -187,8 +187,9 @@ def trial_json(trial: Trial) -> dict[str, Any]:
     }
 
 
-def trial_line(trial: Trial, done: int, total: int, trials: Sequence[Trial]) -> str:
-    """Return the line of a trial that has ended, one of `trials`."""
+def trial_line(trial: Trial, trials: Sequence[Trial], total: int) -> str:
+    """Return the line of a trial that has ended, one of `trials`, of which `total` are wanted."""
+    done = sum(one.finished and one.ended <= trial.ended for one in trials)
     best = [f"best {one.value:.3f}: trial {one.number}" for one in best_trials(trials)]
     return (
         f"Trial {trial.number}: {format_params(trial.params)}: {_end(trial, 'Dice')}  "
@@ -196,10 +197,16 @@ def trial_line(trial: Trial, done: int, total: int, trials: Sequence[Trial]) -> 
     )
 
 
-def confirmation_line(trial: Trial, done: int, total: int) -> str:
-    """Return the line of a confirmation that has ended."""
+def confirmation_line(trial: Trial, trials: Sequence[Trial]) -> str:
+    """Return the line of a confirmation that has ended, one of `trials`."""
     label, seed = trial.user_attrs["plan"]["label"], trial.params["seed"]
-    return f"Confirming {label}, seed {seed}: {_end(trial, 'gate Dice')}  [{done}/{total}]"
+    done = f"{sum(one.finished for one in trials)}/{num_enqueued(trials)}"
+    return f"Confirming {label}, seed {seed}: {_end(trial, 'gate Dice')}  [{done}]"
+
+
+def num_enqueued(confirmations: Sequence[Trial]) -> int:
+    """Return how many different trainings were enqueued in a study of confirmations."""
+    return sum("retry_of" not in trial.user_attrs for trial in confirmations)
 
 
 def _end(trial: Trial, score: str) -> str:

@@ -148,11 +148,6 @@ def enqueue_confirmations(job: SearchJob, study: Study) -> None:
     )
 
 
-def num_enqueued(study: Study) -> int:
-    """Return how many different trainings were enqueued in a study of confirmations."""
-    return sum("retry_of" not in trial.user_attrs for trial in study.trials())
-
-
 def requeue_lost_trials(study: Study) -> None:
     """Have lost trials tried again, and end in MLflow the runs that they have left open."""
     both = {"search": study, "confirmation": study.confirmations}

@@ -18,9 +18,8 @@ from segmentation.tuning.report import (
     DEFAULTS,
     StudyReport,
     best_trials,
-    confirmation_line,
     finalists,
-    trial_line,
+    num_enqueued,
 )
 from segmentation.tuning.space import Space, notation
 from segmentation.tuning.study import COMMAND, Study
@@ -31,7 +30,6 @@ from segmentation.workflows.tune.job import (
     CONFIRMATIONS,
     SearchJob,
     enqueue_confirmations,
-    num_enqueued,
     register_trial,
     requeue_lost_trials,
 )
@@ -155,22 +153,12 @@ class _Search:
         if not self._job.search.confirm:
             return True
         enqueue_confirmations(self._job, self._study)
-        confirmed = self._study.confirmations
-        done = sum(trial.finished for trial in confirmed.trials())
-        return done >= num_enqueued(confirmed)
+        confirmed = self._study.confirmations.trials()
+        return sum(trial.finished for trial in confirmed) >= num_enqueued(confirmed)
 
-    def _on_message(self, message: tuple[str, int]) -> None:
+    def _on_message(self, line: str) -> None:
         """Tell of a trial that has ended."""
-        stage, number = message
-        if stage == "search":
-            trials = self._study.trials()
-            done = sum(t.finished and t.ended <= trials[number].ended for t in trials)
-            _log.info(trial_line(trials[number], done, self._job.search.trials, trials))
-        else:
-            confirmed = self._study.confirmations
-            trials = confirmed.trials()
-            done = sum(trial.finished for trial in trials)
-            _log.info(confirmation_line(trials[number], done, num_enqueued(confirmed)))
+        _log.info(line)
         with suppress(Exception):  # it is logged again; no trial is to end for its sake
             self._log_progress()
 

@@ -22,13 +22,13 @@ from segmentation.tracking.store import connect
 from segmentation.tracking.summaries.images import log_images
 from segmentation.training.callbacks import Callback
 from segmentation.training.trainer import Trainer
+from segmentation.tuning.report import confirmation_line, num_enqueued, trial_line
 from segmentation.tuning.space import format_params
 from segmentation.tuning.study import RunningTrial, Study, Trial
 from segmentation.workflows.session import TrainingSession
 from segmentation.workflows.tune.job import (
     SearchJob,
     enqueue_confirmations,
-    num_enqueued,
     register_trial,
 )
 
@@ -41,7 +41,7 @@ _PATIENCE = 600.0
 def work(send: Callable[[Any], None], job: SearchJob, parent: Run) -> None:
     """Run trials until there are enough, then confirmations until they are done.
 
-    Their runs are nested in `parent`. `send` is called with (stage, number) of each that has ended.
+    Their runs are nested in `parent`. `send` is called with a line about each that has ended.
     """
     connect(writes=False)
     worker = _Worker(job, parent, send)
@@ -79,14 +79,14 @@ class _Worker:
         ):
             if trial.state == "complete":
                 register_trial(self._study, trial, self._job.model_name)
-            self._send(("search", trial.number))
+            self._send(trial_line(trial, self._study.trials(), self._job.search.trials))
 
     def confirm(self) -> None:
         """Train the finalists and train's defaults again."""
         enqueue_confirmations(self._job, self._study)
         study = self._study.confirmations
-        for trial in self._run_all(study, lambda: num_enqueued(study), self._confirmation):
-            self._send(("confirmation", trial.number))
+        for trial in self._run_all(study, lambda: num_enqueued(study.trials()), self._confirmation):
+            self._send(confirmation_line(trial, study.trials()))
 
     def _run_all(
         self,

@@ -96,9 +96,9 @@ def test_the_report_tells_of_every_trial_and_what_the_search_cost() -> None:
 
 
 def test_a_line_says_how_a_trial_ended() -> None:
-    assert trial_line(TRIALS[1], 2, 7, []) == (
+    assert trial_line(TRIALS[1], TRIALS[1:2], 7) == (
         "Trial 2: width 16, lr 0.00123: pruned after epoch 2 at 0.500, 60 s  "
-        "[2/7; none complete yet]"
+        "[1/7; none complete yet]"
     )
-    assert "failed: the loss became nan" in trial_line(TRIALS[2], 3, 7, TRIALS)
-    assert "lost with its process; tried again" in trial_line(TRIALS[4], 3, 7, TRIALS)
+    assert "failed: the loss became nan" in trial_line(TRIALS[2], TRIALS, 7)
+    assert "lost with its process; tried again" in trial_line(TRIALS[4], TRIALS, 7)
