@@ -21,7 +21,7 @@ from segmentation.tracking.commands import mlflow_run, view_run
 from segmentation.tracking.project_run import open_store
 from segmentation.tracking.registry.champion import champion_of, record_decision, recorded_decision
 from segmentation.tracking.registry.loading import default_model, load
-from segmentation.tracking.registry.versions import VersionRef, version_info
+from segmentation.tracking.registry.versions import VersionRef
 from segmentation.tracking.runs.inputs import seen_images
 from segmentation.tracking.runs.run import Run, tracked_run
 from segmentation.tracking.store import StoreError
@@ -181,7 +181,7 @@ def decide_champion(
 
 
 def _candidate(ref: VersionRef, gate: GateEvaluator, model: Model | None = None) -> _Candidate:
-    known, scores, trouble = version_info(ref.name, ref.version), None, ""
+    known, scores, trouble = ref.look_up(), None, ""
     try:
         scores = gate.evaluate(model or load(ref.uri, gate.device).model)
     except ModelError as error:

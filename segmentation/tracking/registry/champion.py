@@ -3,7 +3,7 @@
 import mlflow
 
 from segmentation.evaluation.promotion_rule import Decision
-from segmentation.tracking.registry.versions import VersionRef, read_note, version_info, write_note
+from segmentation.tracking.registry.versions import VersionRef, read_note, write_note
 from segmentation.tracking.runs.run import Run
 from segmentation.tracking.store import store_lock
 
@@ -64,7 +64,7 @@ def record_decision(
 
 def recorded_decision(ref: VersionRef) -> str | None:
     """Return the decision on a version in words; None where `record_decision` did not end."""
-    known = version_info(ref.name, ref.version)
+    known = ref.look_up()
     word = known.tags.get("promotion")
     if word is None or (word == _CHAMPION and _CHAMPION not in known.aliases):
         return None

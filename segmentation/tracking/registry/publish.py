@@ -1,7 +1,6 @@
 """A trained model on its way to MLflow: exported, logged, registered, each but once."""
 
 import shutil
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -56,7 +55,7 @@ def publish(run_id: str, entry: Mapping[str, Any], folder: Path) -> None:
     """
     run = mlflow.MlflowClient().get_run(run_id)
     model = _whole_model(run) or _log_packed(run, folder / "model", entry["step"])
-    _log_metrics(run, model.model_id, entry)
+    _log_metrics(run, model, entry)
     if (registration := entry["registration"]) is not None:
         challenge_if_newest(register(model.model_id, **registration))
 
@@ -79,29 +78,25 @@ def _log_packed(run: Run, packed: Path, step: int) -> LoggedModel:
     return client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
 
-def _log_metrics(run: Run, model_id: str, entry: Mapping[str, Any]) -> None:
+def _log_metrics(run: Run, model: LoggedModel, entry: Mapping[str, Any]) -> None:
     """Log a model's figures as the run's and as its own, unless that was done."""
     client, run_id, metrics = mlflow.MlflowClient(), run.info.run_id, entry["metrics"]
-    linked = client.get_logged_model(model_id).metrics or []
+    linked = client.get_logged_model(model.model_id).metrics or []
     if metrics.keys() & {metric.key for metric in linked}:
         return
-    now = int(time.time() * 1000)
-    # MLflow writes the run's points before the model's. A killed process may have written the
-    # former: of a point with the same time and value MLflow keeps one.
-    times = {
-        key: client.get_metric_history(run_id, key)[0].timestamp
-        for key in metrics.keys() & run.data.metrics.keys()
-    }
     links = {
-        "model_id": model_id,
+        "model_id": model.model_id,
         "dataset_name": entry["dataset"]["name"],
         "dataset_digest": entry["dataset"]["digest"],
         "run_id": run_id,
     }
+    # MLflow writes the run's points before the model's. A killed process may have written the
+    # former: of a point with the same time and value MLflow keeps one.
+    time = model.creation_timestamp
     # At step 0: the UI then compares runs by bars, not by lines of a single point.
-    points = [Metric(key, value, times.get(key, now), 0, **links) for key, value in metrics.items()]
+    points = [Metric(key, value, time, 0, **links) for key, value in metrics.items()]
     points += [
-        Metric(key, one.value, one.timestamp, one.step, model_id=model_id, run_id=run_id)
+        Metric(key, one.value, one.timestamp, one.step, model_id=model.model_id, run_id=run_id)
         for key in run.data.metrics
         for one in client.get_metric_history(run_id, key)
         if one.step == entry["step"] and one.model_id is None

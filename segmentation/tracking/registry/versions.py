@@ -5,11 +5,10 @@ from collections.abc import Mapping
 
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 from mlflow.utils import logging_utils
 
 from segmentation.errors import TrackingError
-from segmentation.tracking.store import paginate, store_lock
+from segmentation.tracking.store import store_lock
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,23 +27,15 @@ class VersionRef:
         """Return the address for MLflow's `load_model`."""
         return f"models:/{self.name}/{self.version}"
 
+    def look_up(self) -> ModelVersion:
+        """Return what the registry knows of it by now."""
+        return mlflow.MlflowClient().get_model_version(self.name, self.version)
+
     def how_to_load(self) -> str:
         """Return the call that loads it, with the aliases that it has by now."""
-        aliases = sorted(version_info(self.name, self.version).aliases)
+        aliases = sorted(self.look_up().aliases)
         named = " and ".join(f"@{alias}" for alias in aliases) or "a version"
         return f'mlflow.pytorch.load_model("{self.uri}")  ({named} of {self.name})'
-
-
-def version_info(name: str, version: str) -> ModelVersion:
-    """Return what the registry knows of a version.
-
-    Raises:
-        TrackingError: there is no such version.
-    """
-    try:
-        return mlflow.MlflowClient().get_model_version(name, version)
-    except MlflowException as error:
-        raise TrackingError(f"models:/{name}/{version}: {error.message}") from error
 
 
 def register(
@@ -83,11 +74,10 @@ def registered_from(run_id: str, name: str) -> VersionRef:
 
 def registered_runs(name: str, study: str) -> set[str]:
     """Return the ids of the runs of whose trials a whole version is there, given a study's id."""
-    client = mlflow.MlflowClient()
     wanted = f"name='{name}' AND tags.`study.id` = '{study}'"
     return {
         str(version.run_id)
-        for version in paginate(lambda page: client.search_model_versions(wanted, page_token=page))
+        for version in mlflow.search_model_versions(filter_string=wanted)
         if version.tags.get("purpose") == "trial" and version.description
     }
 
@@ -103,8 +93,7 @@ def _find(name: str, run_id: str, purpose: str | None) -> ModelVersion | None:
 
 def read_note(ref: VersionRef, head: str) -> str:
     """Return the paragraph of a version's description that begins with `head`, without that."""
-    version = mlflow.MlflowClient().get_model_version(ref.name, ref.version)
-    paragraphs = (version.description or "").split("\n\n")
+    paragraphs = (ref.look_up().description or "").split("\n\n")
     found = [text for text in paragraphs if text.startswith(head)]
     return found[0].removeprefix(head).strip() if found else ""
 
@@ -113,8 +102,7 @@ def write_note(ref: VersionRef, head: str, text: str) -> None:
     """Put a paragraph into a version's description, in place of one with the same head."""
     client = mlflow.MlflowClient()
     with store_lock(mlflow.get_tracking_uri()):
-        version = client.get_model_version(ref.name, ref.version)
-        paragraphs = (version.description or "").split("\n\n")
+        paragraphs = (ref.look_up().description or "").split("\n\n")
         others = [part.strip() for part in paragraphs if not part.startswith(head)]
         description = "\n\n".join([*others, f"{head} {' '.join(text.split())}"]) + "\n"
         client.update_model_version(ref.name, ref.version, description)

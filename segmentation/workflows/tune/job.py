@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -39,7 +40,7 @@ class SearchJob:
         settings: what must not change under the study's name.
         digests: of the splits that the study was begun with, by name.
         model_name: of the registered model.
-        deadline: seconds since 1970 after which no trial begins; None: never.
+        deadline: seconds since 1970 after which no trial begins.
         started: when this command began, in seconds since 1970.
     """
 
@@ -50,7 +51,7 @@ class SearchJob:
     settings: Mapping[str, Any]
     digests: Mapping[str, str]
     model_name: str
-    deadline: float | None
+    deadline: float
     started: float = dataclasses.field(default_factory=time.time)
 
     @classmethod
@@ -91,7 +92,7 @@ class SearchJob:
             settings=settings,
             digests=digests,
             model_name=session.model_name,
-            deadline=None if search.seconds is None else time.time() + search.seconds,
+            deadline=math.inf if search.seconds is None else time.time() + search.seconds,
         )
 
     def open_study(self) -> Study:

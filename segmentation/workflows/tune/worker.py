@@ -2,7 +2,6 @@
 
 import contextlib
 import gc
-import math
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -71,10 +70,9 @@ class _Worker:
 
     def search(self) -> None:
         """Run trials until there are enough."""
-        deadline = self._job.deadline or math.inf
         for trial in self._run_all(
             self._study,
-            lambda: self._job.search.trials if time.time() < deadline else 0,
+            lambda: self._job.search.trials if time.time() < self._job.deadline else 0,
             self._trial,
         ):
             if trial.state == "complete":
