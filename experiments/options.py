@@ -17,8 +17,6 @@ from segmentation.config.training import declared, searchable, typed
 
 Command = Callable[..., Any]
 
-_KINDS = {bool: "BOOLEAN", int: "INTEGER", float: "FLOAT", str: "TEXT"}
-
 
 def duration(context: click.Context, parameter: click.Parameter, value: str) -> float | None:
     """Read a time, such as `90s`, `5m`, `1.5h` or a number of seconds, 0 or more; empty: None."""
@@ -32,25 +30,21 @@ def config_options(*names: str) -> Callable[[Command], Command]:
     return _adding(one for one in declared() if not names or one.option in names)
 
 
-def pickle_option(command: Command) -> Command:
-    """Add the option by which a user trusts what a model brings."""
-    return click.option(
-        "--allow-pickle",
-        type=click.BOOL,
-        default=False,
-        help="Take a model that must be unpickled or brings code of its own: either runs whatever "
-        "code it holds.",
-    )(command)
-
-
-def model_name_option(command: Command) -> Command:
-    """Add the option that names the registered model."""
-    return click.option(
-        "--model-name",
-        default="",
-        help="Registered model to add versions to; empty: pet-unet, or pet-unet-synthetic on drawn "
-        "data.",
-    )(command)
+#: The option by which a user trusts what a model brings.
+pickle_option = click.option(
+    "--allow-pickle",
+    type=click.BOOL,
+    default=False,
+    help="Take a model that must be unpickled or brings code of its own: either runs whatever "
+    "code it holds.",
+)
+#: The option that names the registered model.
+model_name_option = click.option(
+    "--model-name",
+    default="",
+    help="Registered model to add versions to; empty: pet-unet, or pet-unet-synthetic on drawn "
+    "data.",
+)
 
 
 def own_options(group: Any) -> Callable[[Command], Command]:
@@ -98,7 +92,9 @@ def _adding(
                 one.option,
                 default="",
                 show_default=False,
-                metavar=metavar or "|".join(one.choices) or _KINDS[one.kind],
+                metavar=metavar
+                or "|".join(one.choices)
+                or click.types.convert_type(one.kind).name.upper(),
                 help=f"{one.text}  [default: {default}]",
             )(command)
         return command

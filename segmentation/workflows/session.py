@@ -65,7 +65,6 @@ class TrainingSession:
         source: where the data is from.
         data: the splits `train` and `val`, by name.
         model_name: of the registered model.
-        like: the id of the run that is trained again; empty for none.
         group: the processes that train together.
         budget: keeps training to a time, if it is to be kept.
         run: of this training in the tracking store.
@@ -80,7 +79,6 @@ class TrainingSession:
     source: Source
     data: dict[str, SplitDataset]
     model_name: str
-    like: str = ""
     group: ProcessGroup = SINGLE_PROCESS
     budget: TimeBudget | None = None
     run: TrainingRun = dataclasses.field(init=False)
@@ -96,7 +94,6 @@ class TrainingSession:
         model_name: str = "",
         progress: Progress = ignore_progress,
         *,
-        like: str = "",
         group: ProcessGroup = SINGLE_PROCESS,
         with_gate: bool = False,
     ) -> "TrainingSession":
@@ -106,7 +103,6 @@ class TrainingSession:
             config: all settings.
             model_name: of the registered model; empty: the usual one of the data.
             progress: told how many images are decoded.
-            like: the id of the run that is trained again.
             group: the processes that train together.
             with_gate: whether the gate split is decoded too.
 
@@ -128,7 +124,6 @@ class TrainingSession:
             source=source,
             data=data,
             model_name=model_name or source.model_name,
-            like=like,
             group=group,
         )
 
@@ -165,7 +160,6 @@ class TrainingSession:
             "threads": str(torch.get_num_threads()),
             "torch": str(torch.__version__),
             "processes": str(self.group.shard.size),
-            **({"like": self.like} if self.like else {}),
             **({GROUP: self.group.key} if self.group.key else {}),
         }
 

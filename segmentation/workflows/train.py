@@ -207,7 +207,6 @@ def _run(
         Config.from_options(plan.settings),
         plan.settings["model_name"],
         progress if group.is_main_process else ignore_progress,
-        like=plan.settings["like"],
         group=group,
     )
     session.require_same_in_all_processes()
@@ -270,6 +269,8 @@ def _train_and_register(
     if session.budget:
         settings[_BUDGET_STATE] = session.budget.state_dict()
     tags = {resume.SETTINGS: json.dumps(settings)}
+    if like := plan.settings["like"]:
+        tags["like"] = like
     with session.open_run(tags=tags, resume=plan.resume or None, resumable=True) as run:
         export.rehearse()
         session.fit(callbacks, checkpoint=saved, resumable=True)

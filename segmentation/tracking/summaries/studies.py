@@ -14,7 +14,7 @@ from segmentation.tracking.addresses import in_this_store, require_own
 from segmentation.tracking.artifacts import size_at, versions_of
 from segmentation.tracking.project_run import leave_run
 from segmentation.tracking.runs.run import Run, tracked_run
-from segmentation.tracking.store import find_runs, paginate
+from segmentation.tracking.store import find_runs
 from segmentation.tuning.study import Trial
 
 #: The stage of the run in which those of the trials are nested.
@@ -151,8 +151,8 @@ def droppable(
 
 def _models(study: str) -> list[LoggedModel]:
     runs = {run.info.run_id: run.info.experiment_id for run in _trial_runs(study)}
-    client, experiments = mlflow.MlflowClient(), sorted(set(runs.values()))
+    experiments = sorted(set(runs.values()))
     if not experiments:
         return []
-    models = paginate(lambda page: client.search_logged_models(experiments, page_token=page))
+    models = mlflow.search_logged_models(experiments, output_format="list")
     return [model for model in models if model.source_run_id in runs]
