@@ -6,6 +6,7 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from mlflow.models import ModelSignature
@@ -28,6 +29,17 @@ def test_the_documented_lines_turn_a_photo_into_a_mask(home: Home, tmp_path: Pat
     with Image.open(tmp_path / "mask.png") as mask, Image.open(photo) as image:
         assert mask.size == image.size
         assert mask.mode == "1"
+
+
+def test_what_is_loaded_answers_without_gradient_and_says_what_not_to_call(home: Home) -> None:
+    mlflow.set_tracking_uri(home.store)
+    model = mlflow.pytorch.load_model("models:/pet-unet@challenger")
+    assert model(torch.zeros(1, 3, 40, 50, dtype=torch.uint8)).numpy().shape == (1, 1, 40, 50)
+    assert "`.eval()`" in home.client.get_registered_model("pet-unet").description
+    photo = sorted((home.data / "images").iterdir())[0].read_bytes()
+    function = mlflow.pyfunc.load_model("models:/pet-unet@challenger")
+    photos = pd.DataFrame({"image": [photo, bytearray(photo), memoryview(photo)]})
+    assert function.predict(photos, {"threshold": None})["mask"].nunique() == 1
 
 
 def test_it_holds_no_pickle(home: Home, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def export(segmenter: Segmenter, shape: ModelConfig, folder: Path) -> None:
     """Write a model into a new folder.
 
     Args:
-        segmenter: on the CPU, in eval mode.
+        segmenter: on the CPU, in eval mode; its weights require no gradient from here on.
         shape: of its network.
         folder: where to.
     """
@@ -52,7 +52,8 @@ def export(segmenter: Segmenter, shape: ModelConfig, folder: Path) -> None:
     known = {"width": shape.width, "depth": shape.depth, "patch": shape.patch}
     description = Model(metadata={SHAPE: {**known, "image_size": image_size}})
     with tempfile.TemporaryDirectory() as stage:
-        _export_network(segmenter, f"{stage}/network")
+        # What is loaded answers then with tensors that NumPy takes.
+        _export_network(segmenter.requires_grad_(False), f"{stage}/network")
         photo = photo_model.mask_png(np.random.default_rng(0).random((24, 32)) > 0.5)
         mlflow.pyfunc.save_model(
             str(folder),

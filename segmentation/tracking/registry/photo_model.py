@@ -170,7 +170,8 @@ class PhotoModel(PythonModel):
 
 
 def _settings(params: dict[str, Any]) -> tuple[str, float]:
-    form, threshold = params.get("format", "png"), params.get("threshold", 0.5)
+    form, threshold = params.get("format") or "png", params.get("threshold")
+    threshold = 0.5 if threshold is None else threshold
     if form not in ("png", "rle"):
         raise _refused(f"format={form}: expected 'png' or 'rle'")
     if not 0 < threshold < 1:
@@ -184,14 +185,25 @@ def _contents(given: Any) -> list[Any]:
         if "image" not in given:
             raise _refused("expected a column `image`")
         given = given["image"]
-    photos: list[Any] = np.asarray(given, dtype=object).ravel().tolist()
+    photos = _flat(given)
     if not photos:
         raise _refused("expected at least one photo")
     return photos
 
 
+def _flat(given: Any) -> list[Any]:
+    # Not by NumPy, which takes a bytearray apart.
+    if isinstance(given, pd.Series | np.ndarray):
+        given = np.asarray(given).ravel().tolist()
+    if isinstance(given, list | tuple):
+        return [photo for part in given for photo in _flat(part)]
+    return [given]
+
+
 def _bytes(photo: Any) -> bytes:
     """Return a photo's bytes, whether given as such or as base64 text, a data address included."""
+    if isinstance(photo, bytearray | memoryview):
+        photo = bytes(photo)
     if isinstance(photo, bytes):
         if not _TEXT.fullmatch(photo):
             return photo

@@ -1,12 +1,23 @@
 """How the registered model reads a photo, and run-length encoding."""
 
+import base64
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
-from segmentation.tracking.registry.photo_model import PhotoError, read_photo, run_lengths
+from segmentation.tracking.registry.photo_model import (
+    PhotoError,
+    PhotoModel,
+    read_photo,
+    run_lengths,
+)
 from tests.helpers.corpus import saved
 
+PIXELS = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
 FRAMES = [Image.new("L", (3, 2), shade) for shade in (0, 9)]
 
 
@@ -21,6 +32,22 @@ FRAMES = [Image.new("L", (3, 2), shade) for shade in (0, 9)]
 def test_what_is_no_photo_is_refused_with_a_reason(content: bytes, reason: str) -> None:
     with pytest.raises(PhotoError, match=reason):
         read_photo(content)
+
+
+@pytest.mark.parametrize("wrap", [list, np.array, pd.Series, lambda photos: [photos]])
+@pytest.mark.parametrize(
+    "dress", [bytes, bytearray, memoryview, lambda content: base64.b64encode(content).decode()]
+)
+def test_a_photo_is_taken_in_any_dress_and_what_is_none_is_the_default(
+    dress: Callable[[bytes], Any], wrap: Callable[[list[Any]], Any]
+) -> None:
+    photos = [dress(saved(Image.fromarray(PIXELS), "PNG"))] * 2
+    given = np.array([*photos, None], object)[:2] if wrap is np.array else wrap(photos)
+    model: Any = PhotoModel()
+    model._network = lambda image: image[:, :1] / 255
+    usual = model.predict(None, {"image": given}, {"threshold": None, "format": None})
+    assert usual["pet_share"].tolist() == [(PIXELS[..., 0] > 127).mean()] * 2
+    assert usual["mask"][1].startswith(b"\x89PNG")
 
 
 def test_run_lengths_equal_those_written_by_hand() -> None:
