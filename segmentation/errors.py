@@ -72,6 +72,11 @@ def explain(error: Exception) -> str | None:
     text = next(iter(str(told).splitlines()), "") or type(error).__name__
     if isinstance(error, PetsegError):
         return str(error)
+    if "DataLoader worker" in text:  # PyTorch's words
+        return (
+            f"{text.partition('. ')[0]}; memory may have run out, or a container's /dev/shm: lower "
+            "loader_workers, or start the container with --shm-size=1g"
+        )
     if isinstance(error, OSError) and error.errno in _FULL:
         return f"{text}; free some space, then run again"
     if isinstance(error, OSError) and error.errno in _FORBIDDEN:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import BinaryIO, cast
 
 import numpy as np
-import torch
 
 from segmentation.data.cache import DecodedCache
 from segmentation.data.images.examples import (
@@ -47,12 +46,10 @@ class PixelArray:
         self.size = cache.size
         self._cache, self._examples = cache, tuple(examples)
         self._flags = flags_of(border)
-        self._held: tuple[torch.Tensor, torch.Tensor] | None = None
-        if held is not None:
-            # Tensors reach loader processes as shared memory, not as copies.
+        self._held: tuple[Bytes, Bytes] | None = None
+        if held is not None:  # loader processes get copies: containers have little shared memory
             images = np.stack([pixels.image for pixels in held])
-            flags = self._flags[np.stack([pixels.trimap for pixels in held])]
-            self._held = torch.from_numpy(images), torch.from_numpy(flags)
+            self._held = images, self._flags[np.stack([pixels.trimap for pixels in held])]
 
     def __len__(self) -> int:
         return len(self._examples)
@@ -70,7 +67,7 @@ class PixelArray:
         """Return uint8 (K, S, S, 3) and uint8 (K, S, S) of some of them; raises the same."""
         if self._held is not None:
             images, flags = self._held
-            return images.numpy()[positions], flags.numpy()[positions]
+            return images[positions], flags[positions]
         read = [self._read(*self._examples[position]) for position in positions]
         trimaps = np.stack([pixels.trimap for pixels in read])
         return np.stack([pixels.image for pixels in read]), self._flags[trimaps]

@@ -45,6 +45,20 @@ class Batch(NamedTuple):
     def to(self, device: torch.device) -> "Batch":
         return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let loader processes send arrays through a pipe.
+
+        Tensors would go through shared memory: containers have 64 MiB of it, and whoever writes to
+        what is not there is killed.
+        """
+        image = self.image.permute(0, 2, 3, 1).numpy()
+        return _from_arrays, (image, self.mask.numpy(), self.valid.numpy())
+
+
+def _from_arrays(image: Bytes, mask: Bytes, valid: Bytes) -> Batch:
+    images = torch.from_numpy(image).permute(0, 3, 1, 2)
+    return Batch(image=images, mask=torch.from_numpy(mask), valid=torch.from_numpy(valid))
+
 
 def to_batch(images: Bytes, flags: Bytes) -> Batch:
     """Turn uint8 (N, S, S, 3) and flags (N, S, S) into a batch; the image is channels-last."""

@@ -1,5 +1,6 @@
 """Batches that loader processes prepare: the same ones, and errors without a traceback."""
 
+import multiprocessing
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from segmentation.config.training import TrainingConfig
 from segmentation.data.loader import BatchLoader
-from segmentation.errors import DataError
+from segmentation.errors import DataError, explain
 from tests.unit.data.test_loader import assert_same_batches, loaded
 
 
@@ -23,6 +24,8 @@ def test_batches_are_the_same_for_any_number_of_workers(
         for workers in (0, 2)
     )
     assert_same_batches(plain, other)
+    # Containers have little shared memory.
+    assert not any(tensor.is_shared() for tensor in next(other.epoch(3)))  # type: ignore[no-untyped-call]
 
 
 def test_loader_processes_say_without_a_traceback_what_has_gone(
@@ -35,3 +38,18 @@ def test_loader_processes_say_without_a_traceback_what_has_gone(
     config = TrainingConfig(batch_size=5, loader_workers=1)
     with pytest.raises(DataError, match=r"^\S.*\.jpg: No such file .*usable when this began$"):
         list(BatchLoader(parts["train"], parts["val"], config).epoch(1))
+
+
+def test_a_loader_process_that_was_killed_is_told_with_what_helps(pets: Path) -> None:
+    parts = loaded(pets)
+    batches = BatchLoader(
+        parts["train"], parts["val"], TrainingConfig(batch_size=1, loader_workers=1)
+    ).epoch(1)
+    next(batches)
+    for process in multiprocessing.active_children():
+        process.kill()
+    with pytest.raises(RuntimeError) as raised:
+        list(batches)
+    assert "lower loader_workers, or start the container with --shm-size" in str(
+        explain(raised.value)
+    )

@@ -12,17 +12,19 @@ from tests.helpers.programs import PROJECT, TINY, Program, good, mlflow_run
 
 def test_help_and_wrong_parameters_need_neither_torch_nor_mlflow(program: Program) -> None:
     code = (
-        "import sys, runpy\n"
+        "import os, sys, runpy\n"
+        "os.environ.pop('OMP_WAIT_POLICY', None)\n"
         "sys.argv = ['train', {}]\n"
         "try:\n    runpy.run_module('experiments.train', run_name='__main__')\n"
         "except SystemExit as end:\n    print('exit', end.code)\n"
-        "print(sorted({{'torch', 'mlflow', 'numpy', 'albumentations'}} & set(sys.modules)))"
+        "print(sorted({{'torch', 'mlflow', 'numpy', 'albumentations'}} & set(sys.modules)))\n"
+        "print(os.environ.get('OMP_WAIT_POLICY'))"
     )
     shown = program.run(sys.executable, "-c", code.format("'--help'"))
-    assert shown.stdout.endswith("exit 0\n[]\n")
+    assert shown.stdout.endswith("exit 0\n[]\npassive\n")
     assert "--train-images" in shown.stdout
-    refused = program.run(sys.executable, "-c", code.format("'--width=0'"))
-    assert refused.stdout.endswith("exit 2\n[]\n")
+    refused = program.run(sys.executable, "-c", code.format("'--width=0'"), GOMP_SPINCOUNT="9")
+    assert refused.stdout.endswith("exit 2\n[]\nNone\n")
 
 
 def test_mlflow_run_trains_and_logs_what_was_typed_beside_what_it_means(
