@@ -21,9 +21,10 @@ QUICK: dict[str, dict[str, str]] = {
 
 def steps(page: Path) -> Iterator[tuple[str, dict[str, str], str]]:
     """Yield entry point, parameters and listing of each command that has a listing."""
-    pattern = r"^```bash\nmlflow run \. -e (\w+) --env-manager local([^\n]*)\n```\n\n```text\n(.*?)^```"
-    for entry, typed, listing in re.findall(pattern, page.read_text(), re.M | re.DOTALL):
-        words = [word for word in shlex.split(typed) if word != "-P"]
+    typed = r"^```bash\nmlflow run \. -e (\w+) --env-manager local([^\n]*)\n```\n\n"
+    pattern = rf"{typed}```text\n(.*?)^```"
+    for entry, parameters, listing in re.findall(pattern, page.read_text(), re.M | re.DOTALL):
+        words = [word for word in shlex.split(parameters) if word != "-P"]
         yield entry, dict(word.split("=", 1) for word in words), listing
 
 
