@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class Server:
-    """Serves two archives; can break off or dawdle in the middle of one."""
+    """Serves two archives; can dawdle in the middle of one."""
 
     def __init__(self, archives: dict[str, bytes]) -> None:
         self.archives, self.behavior = archives, "good"
@@ -31,8 +31,7 @@ class Server:
                 if server.behavior == "dawdle":
                     self.wfile.flush()
                     time.sleep(60)
-                if server.behavior != "break off":
-                    self.wfile.write(content[half:])
+                self.wfile.write(content[half:])
 
             def log_message(self, *_: object) -> None:
                 """Say nothing."""

@@ -64,27 +64,10 @@ def test_a_bad_archive_is_refused_in_a_sentence_and_leaves_nothing(
     with contextlib.closing(Server(bad)) as server:
         published = good if kind == "wrong byte" else bad
         monkeypatch.setattr(OxfordIIITPet, "_RESOURCES", server.resources(published))
-        with pytest.raises(PetsegError, match=r"^the data set could not be downloaded ") as raised:
+        expected = r"^the data set could not be downloaded .* run the same command again"
+        with pytest.raises(PetsegError, match=expected) as raised:
             download()
     assert "\n" not in str(raised.value)
     assert {path.name for path in cache.iterdir()} <= {"oxford-iiit-pet.lock"}
     assert not Path("/", ESCAPED).exists()
     assert not list(tmp_path.rglob(ESCAPED))
-
-
-def test_a_download_that_breaks_off_leaves_nothing_and_the_next_starts_again(
-    tmp_path: Path, good: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PETSEG_CACHE", str(tmp_path))
-    with contextlib.closing(Server(good)) as server:
-        monkeypatch.setattr(OxfordIIITPet, "_RESOURCES", server.resources())
-        server.behavior = "break off"
-        with pytest.raises(PetsegError, match=r"be downloaded .* run the same command again"):
-            download()
-        assert [path.name for path in tmp_path.iterdir()] == ["oxford-iiit-pet.lock"]
-        server.behavior = "good"
-        for _ in range(2):  # the second time it is there
-            download()
-    assert len(server.asked) == 1 + 2
-    folder = tmp_path / "oxford-iiit-pet"
-    assert {path.name for path in folder.iterdir()} == {"annotations", "images"}

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segmentation.data.oxford_pets import Example
 from segmentation.evaluation.analysis import BORDERS, Analysis
 from segmentation.evaluation.report.plots import plot_all, png
 from segmentation.evaluation.report.report import (
@@ -22,6 +21,7 @@ from segmentation.evaluation.report.report import (
 )
 from segmentation.evaluation.scoring import Evaluation, count_pixels
 from segmentation.metrics.calibration import histogram
+from tests.unit.evaluation.test_analysis import example
 
 HOSTILE = "<b>x</b>"
 PICTURES = {
@@ -34,7 +34,7 @@ UNSEEN = {"train": 0, "val": 0}
 
 
 def analysis(*names: str, split: str = "test", problems: Sequence[str] = ()) -> Analysis:
-    """Images of 64 pixels, half of them pet; their Dice rises. Names in lower case are dogs."""
+    """Images of 64 pixels, half of them pet; their Dice rises."""
     truth = np.repeat(np.array([[1], [0]], np.uint8), 32, axis=1)
     valid = np.ones_like(truth)
     answers = []
@@ -42,16 +42,7 @@ def analysis(*names: str, split: str = "test", problems: Sequence[str] = ()) -> 
         answer = np.full(truth.shape, 0.1, np.float32)
         answer[0, : 8 + 24 * number // len(names)] = 0.8
         answers.append(answer)
-    examples = [
-        Example(
-            id=name,
-            breed=name.rsplit("_", 1)[0],
-            species="cat" if name[0].isupper() else "dog",
-            image=Path("image"),
-            trimap=Path("trimap"),
-        )
-        for name in names
-    ]
+    examples = [example(name, Path()) for name in names]
     counted = [count_pixels(answer > 0.5, truth, valid) for answer in answers]
     evaluation = Evaluation.of(split, list(zip(examples, counted, strict=True)))
     counts = evaluation.counts

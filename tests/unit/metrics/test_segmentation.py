@@ -7,13 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from segmentation.metrics.segmentation import (
-    Counts,
-    bootstrap_interval,
-    count,
-    join,
-    soft_dice_losses,
-)
+from segmentation.metrics.segmentation import Counts, bootstrap_interval, count, soft_dice_losses
 
 
 def images(*rows: str) -> Tensor:
@@ -56,16 +50,6 @@ def test_baselines_are_what_trivial_predictions_score_on_the_same_masks() -> Non
     expected = np.mean([2 * p / (1 + p) for p in (0.5, 0.25, 0.75)])
     assert counts.all_pet().mean().dice == pytest.approx(expected)
     assert counts.all_background().mean().accuracy == pytest.approx(0.5)
-
-
-def test_scores_do_not_depend_on_the_batches_and_some_can_be_taken() -> None:
-    truth = images("xx..", "x...", "xxx.", "x.x.")
-    predicted = images("x...", "....", "xxxx", "x.x.")
-    whole = counted(predicted, truth)
-    parts = join([counted(predicted[a:b], truth[a:b]) for a, b in ((0, 1), (1, 4))])
-    assert parts.mean() == whole.mean()
-    assert parts.pooled() == whole.pooled()
-    assert whole.take(np.array([False, True, False, True])).dice().tolist() == [0, 1]
 
 
 def test_the_interval_holds_the_mean_narrows_with_images_and_repeats() -> None:

@@ -92,10 +92,3 @@ def test_half_written_and_half_removed_entries_do_not_count(tmp_path: Path) -> N
     assert sorted(path.name for path in box.iterdir()) == ["00000002"]
     put(outbox, 3)
     assert [entry.number for entry in outbox.pending()] == [2, 3]
-
-
-def test_an_entry_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
-    outbox = Outbox(tmp_path / "box")
-    with pytest.raises(TypeError):
-        outbox.put("tags", {"no JSON": object()})
-    assert list((tmp_path / "box").iterdir()) == []
