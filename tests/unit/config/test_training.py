@@ -6,13 +6,6 @@ from segmentation.config.training import Config
 from segmentation.errors import ConfigError
 
 
-def test_defaults_are_valid_and_flat_names_are_dotted() -> None:
-    flat = Config().flat()
-    assert flat["model.width"] == 16
-    assert flat["data.source"] == "auto"
-    assert all(name.count(".") == 1 for name in flat)
-
-
 def test_every_impossible_value_is_named_at_once() -> None:
     with pytest.raises(ConfigError) as raised:
         Config.from_options({"border": "half", "train_images": 0, "width": 0, "epochs": "ten"})

@@ -43,12 +43,6 @@ def test_a_budget_is_kept_whatever_the_speed(seconds: float, speed: float, stopp
     assert str(budget).startswith(f"{seconds:g} s")
 
 
-def test_a_budget_for_less_than_an_epoch_is_one_epoch_and_says_what_it_takes() -> None:
-    assert TimeBudget(0.1, COSTS).epochs() == 1
-    assert TimeBudget(0.1, COSTS).seconds(1) == pytest.approx(2)
-    assert TimeBudget(9.0, COSTS, measuring=1.0).seconds(4) == pytest.approx(9)
-
-
 def test_more_time_is_more_epochs_and_measuring_leaves_no_trace(pets: Path) -> None:
     data = loaded(pets)
     batches = BatchLoader(data["train"], data["val"], QUICK)
