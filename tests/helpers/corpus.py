@@ -192,20 +192,20 @@ def _refused_photos() -> Iterator[tuple[str, Found]]:
     rows, end = b"".join(b"\0" + row.tobytes() for row in PHOTO[1:]), chunk(b"IEND", b"")
     pixels = chunk(b"IDAT", zlib.compress(rows))
     frame = JPEG.index(b"\xff\xc0")
-    for kind, content in {
-        "PNG, too few rows": MAGIC + header(32, 32, 8, RGB) + pixels + end,
-        "PNG, no palette": png(PHOTO[..., 0], PALETTE),
-        "PNG, no such depth": MAGIC + header(32, 32, 3, RGB) + pixels + end,
-        "JPEG of a rare process": _patched(JPEG, frame + 1, b"\xc5"),
-    }.items():
-        yield kind, Found(content=content, reason=BROKEN, maybe_taken=True)
+    for kind, content, reason in (
+        ("PNG, too few rows", MAGIC + header(32, 32, 8, RGB) + pixels + end, BROKEN),
+        ("PNG, no palette", png(PHOTO[..., 0], PALETTE), BROKEN),
+        ("PNG, no such depth", MAGIC + header(32, 32, 3, RGB) + pixels + end, NO_PHOTO),
+        ("JPEG of a rare process", _patched(JPEG, frame + 1, b"\xc5"), BROKEN),
+    ):
+        yield kind, Found(content=content, reason=reason, maybe_taken=True)
     webp = saved(PHOTO, "WEBP", lossless=True)
     yield "WebP", Found(content=webp, reason=NO_PHOTO, displayed=PHOTO)
     text = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(3_000_000), 9))
     large = MAGIC + header(9_000, 8_000, 8, RGB) + pixels + end
     for kind, content, reason in (
-        ("JPEG of 12 bits", _patched(JPEG, frame + 4, b"\x0c"), BROKEN),
-        ("GIF without a picture", GIF[:10] + b"\0\0\0;", BROKEN),
+        ("JPEG of 12 bits", _patched(JPEG, frame + 4, b"\x0c"), NO_PHOTO),
+        ("GIF without a picture", GIF[:10] + b"\0\0\0;", NO_PHOTO),
         ("animation, GIF", _animation(PHOTO, "GIF"), "is an animation of 2 frames"),
         ("animation, PNG", _animation(PHOTO, "PNG"), "is an animation of 2 frames"),
         ("16 bits", png(PHOTO.astype(np.uint16) * 257, RGB, 16), "has 16 bits a sample"),

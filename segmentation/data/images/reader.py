@@ -23,8 +23,6 @@ from PIL import Image, UnidentifiedImageError
 #: A larger image is refused before it is decoded; the data set's largest has 12 million pixels.
 MAX_PIXELS = 64_000_000
 
-_GIF = (b"GIF87a", b"GIF89a")
-_MAGIC = {"JPEG": (b"\xff\xd8\xff",), "PNG": (b"\x89PNG\r\n\x1a\n",), "GIF": _GIF}
 _PHOTO_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")
 
 # Our own limit is lower and an error; half-broken metadata does not matter to pixels.
@@ -43,7 +41,7 @@ def read_rgb(content: bytes) -> NDArray[np.uint8]:
         RefusedError: it is refused.
     """
     formats = ("JPEG", "PNG", "GIF")
-    with _refusing(content, formats), _opened(content, formats, _PHOTO_MODES) as image:
+    with _refusing(formats), _opened(content, formats, _PHOTO_MODES) as image:
         if "A" in image.getbands() or "transparency" in image.info:
             layer = image.convert("RGBA")
             image = Image.new("RGBA", layer.size, "white")
@@ -57,31 +55,24 @@ def read_values(content: bytes) -> NDArray[np.uint8]:
     Raises:
         RefusedError: it is no such PNG.
     """
-    with _refusing(content, ("PNG",)), _opened(content, ("PNG",), ("L", "P")) as image:
+    with _refusing(("PNG",)), _opened(content, ("PNG",), ("L", "P")) as image:
         return np.array(image)
 
 
 @contextlib.contextmanager
-def _refusing(content: bytes, formats: tuple[str, ...]) -> Iterator[None]:
+def _refusing(formats: tuple[str, ...]) -> Iterator[None]:
     """Turn whatever Pillow raises into a refusal."""
     try:
         yield
     except (RefusedError, MemoryError):  # short memory is no fault of the file
         raise
     except UnidentifiedImageError as error:
-        raise RefusedError(_unidentified(content, formats)) from error
+        expected = f"is not a {' or '.join(formats)} file, or its head is damaged or of a rare kind"
+        raise RefusedError(expected) from error
     # Pillow's decoders raise almost anything on hostile bytes, and none of it is our defect.
     except Exception as error:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise RefusedError(f"cannot be decoded ({reason})") from error
-
-
-def _unidentified(content: bytes, formats: tuple[str, ...]) -> str:
-    """Say why Pillow does not open a file: it begins wrongly, or goes on so."""
-    for name in formats:
-        if content.startswith(_MAGIC[name]):
-            return f"cannot be decoded (the head of this {name} is damaged, or of a rare kind)"
-    return f"is not a {' or '.join(formats)} file"
 
 
 def _opened(content: bytes, formats: tuple[str, ...], modes: tuple[str, ...]) -> Image.Image:

@@ -1,22 +1,21 @@
 """Images a second of the bare network, and the share of the machine's arithmetic that it uses."""
 
-import copy
 import dataclasses
 import itertools
 import logging
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from segmentation.config.benchmark import BenchmarkConfig
 from segmentation.config.training import Config, ModelConfig, TrainingConfig
+from segmentation.data.sources import Source
 from segmentation.models.unet import build_unet, folded
 from segmentation.runtime.device import Compute, choose_compute
 from segmentation.tracking.summaries.benchmarks import SuiteSummary
 from segmentation.workflows.benchmark.measuring import (
-    Case,
     bare_step,
     interleaved,
     per_second,
@@ -33,7 +32,7 @@ _SIDE, _SIDE_ELSEWHERE = 2048, 8192
 
 
 def measure_step(
-    own: BenchmarkConfig, config: Config, compute: Compute, summary: SuiteSummary
+    own: BenchmarkConfig, config: Config, compute: Compute, _: Source, summary: SuiteSummary
 ) -> None:
     """Measure every size and width, in float32 and in the device's default precision."""
     # By default PyTorch cuts the factors of float32 convolutions to TF32 on a CUDA GPU, and not
@@ -48,14 +47,19 @@ def measure_step(
     shares: dict[str, list[tuple[float, str]]] = {kind: [] for kind in _PASSES}
     for size, width in itertools.product(own.size_list, own.widths_of("step")):
         model = dataclasses.replace(config.model, width=width)
-        cases = [_cases(model, size, one) for one in computes.values()]
+        calls = {name: _calls(model, size, one) for name, one in computes.items()}
         rounds = interleaved(
-            {name: case for some in cases for name, case in some.items()}, own.repeats
+            {
+                f"{kind} {precision}": per_second(call, units)
+                for precision, some in calls.items()
+                for kind, (call, units) in some.items()
+            },
+            own.repeats,
         )
-        flops = dict(zip(_PASSES, count_flops(build_unet(model, 0), size), strict=True))
         for kind, precision in itertools.product(_PASSES, computes):
             speed, product = rounds[f"{kind} {precision}"], rounds[f"product {precision}"]
-            share = float(np.median(flops[kind] * speed / product))
+            flops = count_flops(calls[precision][kind][0]) / _IMAGES
+            share = float(np.median(flops * speed / product))
             shares[kind].append((share, f"width {width}, {size} px, {precision}"))
             name = f"{precision}_width_{width}_size_{size}"
             summary.add(f"{kind}_images_per_second/{name}", speed)
@@ -77,27 +81,17 @@ def measure_step(
         summary.log()
 
 
-def count_flops(network: nn.Module, size: int) -> tuple[float, float]:
-    """Count the operations for one image of convolutions and matrix products, computing none.
-
-    Args:
-        network: maps uint8 (1, 3, size, size) to any floats.
-        size: in pixels.
-
-    Returns:
-        Floating-point operations of forward and backward pass together, and of the forward pass.
-    """
-    hollow = copy.deepcopy(network).to("meta").train()
-    image = torch.empty(1, 3, size, size, dtype=torch.uint8, device="meta")
+def count_flops(call: Callable[[], object]) -> int:
+    """Count the floating-point operations of convolutions and matrix products in a call."""
     with FlopCounterMode(display=False) as counter:
-        answer = hollow(image)
-        forward = counter.get_total_flops()
-        answer.float().mean().backward()
-    return counter.get_total_flops(), forward
+        call()
+    return int(counter.get_total_flops())
 
 
-def _cases(model: ModelConfig, size: int, compute: Compute) -> dict[str, Case]:
-    """Return images a second of both passes, and FLOP/s of matrix products, in one precision."""
+def _calls(
+    model: ModelConfig, size: int, compute: Compute
+) -> dict[str, tuple[Callable[[], object], float]]:
+    """Return both passes with their images, and a matrix product with its operations."""
     image, mask = random_batch(_IMAGES, size, compute.device)
     step = bare_step(build_unet(model, 0), compute)
     network = folded(build_unet(model, 0).eval()).to(compute.device)  # as `predict` folds it
@@ -110,9 +104,8 @@ def _cases(model: ModelConfig, size: int, compute: Compute) -> dict[str, Case]:
         with compute.autocast():
             network(image)
 
-    name = compute.precision
     return {
-        f"training {name}": per_second(lambda: step(image, mask), _IMAGES),
-        f"inference {name}": per_second(infer, _IMAGES),
-        f"product {name}": per_second(lambda: torch.mm(first, second, out=product), 2.0 * side**3),
+        "training": (lambda: step(image, mask), _IMAGES),
+        "inference": (infer, _IMAGES),
+        "product": (lambda: torch.mm(first, second, out=product), 2.0 * side**3),
     }

@@ -21,6 +21,7 @@ from segmentation.workflows.benchmark.step import measure_step
 _log = logging.getLogger(__name__)
 
 _CPUINFO = Path("/proc/cpuinfo")
+_SUITES = {"step": measure_step, "loop": measure_loop}
 
 
 def _machine(device: torch.device) -> dict[str, str]:
@@ -60,10 +61,7 @@ def run(own: BenchmarkConfig, config: Config) -> None:
             with tracked_run(f"benchmark {suite}", tags, parent, system_metrics=False) as nested:
                 summary = SuiteSummary(nested, suite)
                 try:
-                    if suite == "step":
-                        measure_step(own, config, compute, summary)
-                    else:
-                        measure_loop(own, config, compute, source, summary)
+                    _SUITES[suite](own, config, compute, source, summary)
                 finally:  # also of what was interrupted
                     if summary.metrics:
                         summary.log_chart()
