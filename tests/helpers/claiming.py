@@ -1,12 +1,8 @@
 """A process that works on a study as a worker does, with trials that only sleep.
 
 python -m tests.helpers.claiming ADDRESS HEARTBEAT TOTAL SECONDS [NAME]
-
-`die` in place of SECONDS ends it at once.
 """
 
-import os
-import signal
 import sys
 import time
 
@@ -28,7 +24,7 @@ def open_study(address: str, heartbeat: int = 1, seed: int = 0, name: str = "sha
 
 
 def claiming(
-    address: str, total: int, seconds: float | str = 0.4, heartbeat: int = 1, name: str = "shared"
+    address: str, total: int, seconds: float = 0.4, heartbeat: int = 1, name: str = "shared"
 ) -> list[str]:
     options = [address, heartbeat, total, seconds, name]
     return [sys.executable, "-m", "tests.helpers.claiming", *map(str, options)]
@@ -40,8 +36,6 @@ def main() -> None:
     study = open_study(address, int(heartbeat), 0, *name)
 
     def run(trial: RunningTrial) -> float:
-        if seconds == "die":
-            os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(float(seconds))
         return -abs(float(trial.params["lr"]) - 0.01)
 

@@ -35,11 +35,10 @@ for name in ids:
     total = said.sum() + truth.sum()
     scores.append(float(2 * (said & truth).sum() / total) if total else 1.0)
 
-shapes = []
 for number, height, width in ((1, 301, 457), (5, 301, 457), (5, 33, 64), (2, 1000, 17)):
     images = np.random.default_rng(0).integers(0, 256, (number, 3, height, width), dtype=np.uint8)
     with torch.inference_mode():
-        shapes.append(list(model(torch.from_numpy(images)).shape))
+        assert model(torch.from_numpy(images)).shape == (number, 1, height, width)
 
 found = importlib.util.find_spec("segmentation") is not None
-print(json.dumps({"dice": float(np.mean(scores)), "shapes": shapes, "project_is_here": found}))
+print(json.dumps({"dice": float(np.mean(scores)), "project_is_here": found}))

@@ -10,16 +10,12 @@ from typing import Any
 from segmentation.errors import TrainingError
 
 
-def count_to_three(tell: Callable[[Any], None]) -> None:
-    for number in range(3):
-        tell(number)
-
-
-def die_once(tell: Callable[[Any], None], folder: str) -> None:
+def die_once_or_count(tell: Callable[[Any], None], folder: str) -> None:
     try:
         (Path(folder) / "died").mkdir()
     except FileExistsError:
-        tell("done")
+        for number in range(3):
+            tell(number)
     else:
         os.kill(os.getpid(), signal.SIGKILL)
 

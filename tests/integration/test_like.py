@@ -51,21 +51,22 @@ def lab(tmp_path_factory: pytest.TempPathFactory, pets: Path) -> Lab:
     return Lab(Program(folder / "work", folder / "cache"), pets)
 
 
-def test_a_run_is_repeated_to_the_last_digit(lab: Lab) -> None:
-    done = good(lab.program.entry("train", like=lab.id))
+def test_a_run_is_repeated_to_the_last_digit_whatever_the_number_of_loader_workers(
+    lab: Lab,
+) -> None:
+    done = good(lab.program.entry("train", like=lab.id, loader_workers="2"))
     again, earlier = lab.runs()[0], lab.earlier
     assert again.data.tags["like"] == lab.id
-    assert again.data.params == earlier.data.params
-    for name, value in earlier.data.metrics.items():
+    assert again.data.params == {**earlier.data.params, "training.loader_workers": "2"}
+    for name in earlier.data.metrics:
         if "second" not in name and not name.startswith("system"):
-            assert again.data.metrics[name] == value, name
             was, now = (
                 [(point.step, point.value) for point in lab.client.get_metric_history(run, name)]
                 for run in (lab.id, again.info.run_id)
             )
             assert now == was, name
     lines = done.stdout.splitlines()
-    assert lines[0] == f"Like {lab.id}: the settings of w4 lr0.001 seed5 3ep pets-12 d3 32px"
+    assert lines[0].startswith(f"Like {lab.id}: the settings of w4 lr0.001 seed5 3ep pets-12 d3 32")
     dice = earlier.data.metrics["best/dice"]
     assert lines[-3] == f"Like {lab.id}: best/dice {dice!r} again, equal to the last digit"
     assert "the data" not in done.stdout.replace("the same data", "")
@@ -98,28 +99,17 @@ def test_mlflow_run_takes_what_was_typed_for_it_and_nothing_else(lab: Lab) -> No
     assert params["width"] == "''"  # the launcher's word for what was not given: the run took 4
 
 
-def test_a_run_that_is_no_training_is_refused(lab: Lab, pets: Path) -> None:
-    assert lab.program.entry("prepare", data=pets).returncode == 0
-    prepared, before = lab.runs()[0].info.run_id, len(lab.runs())
-    absent = "0" * 32
-    for like, message in (
-        (absent, f"Error: like={absent}: the tracking store has no such run; "),
-        (prepared, f"Error: like={prepared}: the run prepare pets is no training"),
+def test_what_is_no_training_that_is_there_is_refused(lab: Lab) -> None:
+    absent, deleted, search = "0" * 32, lab.log(), lab.log(model__name=None)
+    lab.client.delete_run(deleted)
+    for like, reason in (
+        (absent, "the tracking store has no such run; "),
+        (deleted, "the run logged was deleted"),
+        (search, "the run logged is no training"),
     ):
         done = lab.program.entry("train", like=like)
         assert done.returncode == 2
-        assert done.stderr.startswith(message)
-    assert len(lab.runs()) == before
-
-
-def test_deleted_runs_and_searches_are_refused(lab: Lab) -> None:
-    deleted = lab.log()
-    lab.client.delete_run(deleted)
-    search = lab.log(model__name=None)
-    with pytest.raises(ConfigError, match=f"like={deleted}: the run logged was deleted"):
-        lab.find(deleted)
-    with pytest.raises(ConfigError, match=f"like={search}: the run logged is no training"):
-        lab.find(search)
+        assert done.stderr.startswith(f"Error: like={like}: {reason}")
 
 
 def test_what_an_old_run_lacks_is_told_and_taken_from_the_defaults(lab: Lab) -> None:

@@ -10,10 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from segmentation.data.images.examples import binary_mask
 from segmentation.tracking.registry.loading import load_export
 from tests.helpers.home import Home
-from tests.helpers.programs import TINY, Program, good
+from tests.helpers.programs import TINY, Program
 
 
 def test_the_console_says_which_data_what_it_scored_and_what_to_type_next(home: Home) -> None:
@@ -30,18 +29,9 @@ def test_the_console_says_which_data_what_it_scored_and_what_to_type_next(home: 
 
 
 def test_every_epoch_has_every_figure_once(home: Home) -> None:
-    names = {
-        "train/loss",
-        "train/lr",
-        "train/images_per_second",
-        "val/loss",
-        "val/dice",
-        "val/accuracy",
-        "val/iou",
-        "val/dice_pooled",
-    }
-    assert names <= set(home.training.data.metrics)
-    for name in names:
+    scores = ("loss", "dice", "accuracy", "iou", "dice_pooled")
+    of_training = [f"train/{name}" for name in ("loss", "lr", "images_per_second")]
+    for name in (*of_training, *(f"val/{score}" for score in scores)):
         points = home.client.get_metric_history(home.run_id, name)
         assert [point.step for point in points] == list(range(1, 15)), name
 
@@ -51,33 +41,24 @@ def test_final_figures_stand_beside_their_floors_and_number_of_images(home: Home
     assert figures["best/images"] == 6
     assert 1 <= figures["best/epoch"] <= 14
     assert figures["best/dice_low"] <= figures["best/dice"] <= figures["best/dice_high"]
-    val = json.loads(home.artifact("splits.json").read_text())["val"]
-    masks = [
-        binary_mask(np.asarray(Image.open(_trimap(home.data, name))), "pet")[0] for name in val
-    ]
-    shares = np.array([mask.mean() for mask in masks])
-    assert figures["floor/dice_all_pet"] == pytest.approx((2 * shares / (1 + shares)).mean())
-    assert figures["floor/accuracy_all_background"] == pytest.approx(1 - shares.mean())
+    assert 0 < figures["floor/dice_all_pet"] < figures["best/dice_low"]
+    assert 0 < figures["floor/accuracy_all_background"] < figures["best/accuracy"]
 
 
 def test_the_registered_model_gives_the_tracked_figures_again(home: Home) -> None:
     mlflow.set_tracking_uri(home.store)
     model = load_export("models:/pet-unet@challenger")
     val = json.loads(home.artifact("splits.json").read_text())["val"]
-    dice = []
+    dice, trimaps = [], home.data / "annotations" / "trimaps"
     for name in val:
         photo = np.array(Image.open(home.data / "images" / f"{name}.jpg").convert("RGB"))
-        truth = np.asarray(Image.open(_trimap(home.data, name))) != 2
+        truth = np.asarray(Image.open(trimaps / f"{name}.png")) != 2
         with torch.inference_mode():
             probability = model(torch.from_numpy(photo).permute(2, 0, 1)[None])
         said = probability[0, 0].numpy() > 0.5
         total = said.sum() + truth.sum()
         dice.append(2 * (said & truth).sum() / total if total else 1.0)
     assert np.mean(dice) == pytest.approx(home.training.data.metrics["best/dice"], abs=1e-3)
-
-
-def _trimap(data: Path, name: str) -> Path:
-    return data / "annotations" / "trimaps" / f"{name}.png"
 
 
 def test_the_whole_configuration_is_logged(home: Home) -> None:
@@ -128,19 +109,6 @@ def test_the_version_has_signature_description_tags_aliases_and_linked_metrics(
     linked = {metric.key: metric for metric in logged.metrics or []}
     assert linked["best/dice"].value == figures["best/dice"]
     assert linked["val/dice"].step == figures["best/epoch"]
-
-
-def test_the_same_command_gives_the_same_figures(program: Program, pets: Path) -> None:
-    results = []
-    for workers in (0, 2):
-        done = good(program.entry("train", **TINY, data=pets, loader_workers=workers))
-        results.append(next(line for line in done.stdout.splitlines() if "Score" in line))
-    assert results[0] == results[1]
-    runs = mlflow.MlflowClient(program.store).search_runs(["0"])
-    assert len(runs) == 2
-    for name, value in runs[0].data.metrics.items():
-        if "second" not in name and not name.startswith("system"):
-            assert runs[1].data.metrics[name] == value, name
 
 
 def test_a_diverging_training_is_failed_with_its_reason_and_registers_nothing(

@@ -91,14 +91,6 @@ def test_trials_are_registered_with_tags_and_without_alias_the_winner_with(tuned
     aliases: dict[str, int] = dict(tuned.client.get_registered_model("pet-unet").aliases)
     assert str(aliases["challenger"]) == str(winner.version)
     assert "gate images, which trained nothing" in str(winner.description)
-    mine = [
-        float(trial.value or 0)
-        for trial in tuned.trials(".confirmation")
-        if trial.user_attrs["plan"]["label"] == winner.tags["candidate"]
-    ]
-    assert np.mean(mine) == pytest.approx(float(winner.tags["gate.dice"]), abs=1e-4)
-    best = next(t for t in tuned.trials(".confirmation") if t.value == max(mine))
-    assert winner.run_id == best.user_attrs["run"]
 
 
 def test_the_winner_is_the_best_confirmed_by_the_gate_and_answers(tuned: Tuned) -> None:
@@ -114,7 +106,11 @@ def test_the_winner_is_the_best_confirmed_by_the_gate_and_answers(tuned: Tuned) 
     assert set(map(len, means.values())) == {2}
     assert "train's defaults" in means
     (winner,) = tuned.versions(purpose="winner")
-    assert winner.tags["candidate"] == max(means, key=lambda label: np.mean(means[label]))
+    best = max(means, key=lambda label: np.mean(means[label]))
+    assert winner.tags["candidate"] == best
+    assert float(winner.tags["gate.dice"]) == pytest.approx(np.mean(means[best]), abs=1e-4)
+    of_winner = tuned.client.get_run(winner.run_id).data.metrics
+    assert of_winner["gate/dice"] == pytest.approx(max(means[best]))
     mlflow.set_tracking_uri(tuned.program.store)
     assert load(f"models:/pet-unet/{winner.version}") is not None
 
@@ -123,25 +119,15 @@ def test_the_parents_page_is_worth_opening(tuned: Tuned) -> None:
     parent = tuned.parent()
     client, run_id = tuned.client, parent.info.run_id
     best = client.get_metric_history(run_id, "best/dice")
-    assert [point.step for point in client.get_metric_history(run_id, "trials/epochs")] == [
-        1,
-        2,
-        3,
-        4,
-    ]
+    epochs = client.get_metric_history(run_id, "trials/epochs")
+    assert [point.step for point in epochs] == [1, 2, 3, 4]
     values = [point.value for point in best]
     assert values == sorted(values)
     top = max(float(t.value or 0) for t in tuned.trials() if t.state == "complete")
     assert values[-1] == pytest.approx(top)
     report = Path(tuned.artifact(parent, "report.md")).read_text()
     assert report == parent.data.tags["mlflow.note.content"]
-    for told in (
-        "### Confirmed",
-        "### Leaders",
-        "-e train --env-manager local",
-        "MB on disk",
-        "Cost: 4",
-    ):
+    for told in ("### Confirmed", "### Leaders", "-e train --env-manager", "on disk", "Cost: 4"):
         assert told in report
     assert parent.data.params["search.width"] == "2..4:2"
     page = Path(tuned.artifact(parent, "plots.html")).read_text()

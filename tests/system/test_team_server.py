@@ -9,10 +9,10 @@ import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
 
-from tests.helpers.programs import TINY, Program, good
+from tests.helpers.programs import TINY, Program, documented, good
 from tests.helpers.stopped import OFTEN, SHORT, interrupt
 from tests.helpers.studies import TINY_SEARCH
-from tests.helpers.team import RECIPE, Team, team_server
+from tests.helpers.team import Team, team_server
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ NAME, PASSWORD = "ada", "a password of some length"
 def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     folder = tmp_path_factory.mktemp("team")
     with team_server(folder) as one:
-        code = recipe_code("create_user").replace("http://127.0.0.1:5000", one.uri)
+        code = documented("team-server.md", "create_user").replace("http://127.0.0.1:5000", one.uri)
         code = code.replace("at least twelve characters", PASSWORD)
         admin = Program(folder, folder / "cache")
         good(admin.run(sys.executable, "-c", code, **one.variables()))
@@ -70,7 +70,9 @@ def test_who_may_not_delete_trains_searches_and_loads_what_others_have_trained(
 def test_a_model_moves_there_from_a_store_of_ones_own(
     home: Program, discs: Path, team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code = recipe_code("OLD, NEW").replace("sqlite:////path/to/mlflow.db", home.store)
+    code = documented("team-server.md", "OLD, NEW").replace(
+        "sqlite:////path/to/mlflow.db", home.store
+    )
     code = code.replace("http://127.0.0.1:5000", team.uri)
     for name, value in team.variables(NAME, PASSWORD).items():
         monkeypatch.setenv(name, value)
@@ -84,10 +86,3 @@ def test_a_model_moves_there_from_a_store_of_ones_own(
     found = mlflow.MlflowClient(team.uri).get_model_version("pet-unet", version)
     run = mlflow.MlflowClient(team.uri).get_run(str(found.run_id))
     assert home.store in run.data.tags["mlflow.note.content"]
-
-
-def recipe_code(containing: str) -> str:
-    """Return the block of code of the recipe that contains a text."""
-    blocks = re.findall(r"^```python\n(.*?)^```", RECIPE.read_text(), re.DOTALL | re.M)
-    (block,) = [block for block in blocks if containing in block]
-    return str(block)
