@@ -85,10 +85,6 @@ class Program:
         arguments = entry_command(name, **options)[3:]
         return run_entry(name, arguments, self.folder, self.environment(**variables))
 
-    def process(self, name: str, **options: object) -> "subprocess.CompletedProcess[str]":
-        """Run `python -m experiments.NAME --option value ...`, which takes seconds to begin."""
-        return self.run(*entry_command(name, **options))
-
 
 def good(done: "subprocess.CompletedProcess[str]") -> "subprocess.CompletedProcess[str]":
     """Assert that a program came to a good end; return it."""

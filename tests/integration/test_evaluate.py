@@ -112,7 +112,6 @@ def test_mistakes_are_one_line(evaluated: Evaluated, pets: Path, tmp_path: Path)
     write_discs(others, 170, 20, seed=2)
     for options, code, text in (
         ({"split": "all"}, 2, "'all' is not one of"),
-        ({"model": "models:/pet-unet@best"}, 1, "model=models:/pet-unet@best: cannot be loaded"),
         ({"split": "train", "data": pets}, 2, "give the `data` on which pet-unet version 1"),
         ({"split": "val", "data": others}, 2, "are other pictures than those of the same names"),
         ({"data": "nowhere"}, 1, "nowhere"),

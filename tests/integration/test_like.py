@@ -10,7 +10,7 @@ from mlflow.entities import Run
 from segmentation.errors import ConfigError, DataError
 from segmentation.tracking.runs.differences import differences
 from segmentation.tracking.runs.rerun import LoggedTraining, find
-from tests.helpers.programs import TINY, Program, good, mlflow_run
+from tests.helpers.programs import TINY, Program, good
 
 #: Of the earlier run; none of them is train's default.
 OWN = {"lr": "1e-3", "seed": "5", "ema": "0.9"}
@@ -83,20 +83,6 @@ def test_what_is_given_overrides_even_with_a_default_and_other_data_are_told(
     assert f"Like {lab.id}: the data differ: digest of train " in done.stdout
     dice = lab.earlier.data.metrics["best/dice"], lab.runs()[0].data.metrics["best/dice"]
     assert f"Like {lab.id}: best/dice {dice[0]!r} there, {dice[1]!r} here (" in done.stdout
-
-
-@pytest.mark.slow
-def test_mlflow_run_takes_what_was_typed_for_it_and_nothing_else(lab: Lab) -> None:
-    """MLflow's launcher passes on, and logs, the defaults of what was not typed too."""
-    typed = ("--param-list=seed=0", "--param-list", "ema=0.5")
-    good(lab.program.run(*mlflow_run("train", like=lab.id, lr="0.004"), *typed))
-    params = lab.runs()[0].data.params
-    given = {"training.lr": "0.004", "training.seed": "0", "training.ema": "0.5"}
-    assert {name: params[name] for name in lab.earlier.data.params} == {
-        **lab.earlier.data.params,
-        **given,
-    }
-    assert params["width"] == "''"  # the launcher's word for what was not given: the run took 4
 
 
 def test_what_is_no_training_that_is_there_is_refused(lab: Lab) -> None:

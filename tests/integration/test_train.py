@@ -7,10 +7,8 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from segmentation.tracking.registry.loading import load_export
 from tests.helpers.home import Home
 from tests.helpers.programs import TINY, Program
 
@@ -43,22 +41,6 @@ def test_final_figures_stand_beside_their_floors_and_number_of_images(home: Home
     assert figures["best/dice_low"] <= figures["best/dice"] <= figures["best/dice_high"]
     assert 0 < figures["floor/dice_all_pet"] < figures["best/dice_low"]
     assert 0 < figures["floor/accuracy_all_background"] < figures["best/accuracy"]
-
-
-def test_the_registered_model_gives_the_tracked_figures_again(home: Home) -> None:
-    mlflow.set_tracking_uri(home.store)
-    model = load_export("models:/pet-unet@challenger")
-    val = json.loads(home.artifact("splits.json").read_text())["val"]
-    dice, trimaps = [], home.data / "annotations" / "trimaps"
-    for name in val:
-        photo = np.array(Image.open(home.data / "images" / f"{name}.jpg").convert("RGB"))
-        truth = np.asarray(Image.open(trimaps / f"{name}.png")) != 2
-        with torch.inference_mode():
-            probability = model(torch.from_numpy(photo).permute(2, 0, 1)[None])
-        said = probability[0, 0].numpy() > 0.5
-        total = said.sum() + truth.sum()
-        dice.append(2 * (said & truth).sum() / total if total else 1.0)
-    assert np.mean(dice) == pytest.approx(home.training.data.metrics["best/dice"], abs=1e-3)
 
 
 def test_the_whole_configuration_is_logged(home: Home) -> None:

@@ -27,21 +27,32 @@ def test_help_and_wrong_parameters_need_neither_torch_nor_mlflow(program: Progra
     assert refused.stdout.endswith("exit 2\n[]\nNone\n")
 
 
-def test_mlflow_run_trains_and_logs_what_was_typed_beside_what_it_means(
+def test_mlflow_run_takes_what_was_typed_for_it_and_nothing_else(
     program: Program, pets: Path
 ) -> None:
-    """MLflow hands on a relative address; it means the folder where the command was typed."""
-    command = mlflow_run("train", data=pets, **TINY, lr="1e-3")
-    done = good(program.run(*command, MLFLOW_TRACKING_URI="sqlite:///new/x.db"))
-    lines = done.stderr.splitlines()
-    known = ("mlflow.projects", "mlflow.store.db")
-    assert [line for line in lines if not any(name in line for name in known)] == []
-    assert not (PROJECT / "new").exists()
+    """MLflow's launcher passes on, and logs, the defaults of what was not typed too.
+
+    It hands on a relative address, which means the folder where the command was typed.
+    """
+    store = {"MLFLOW_TRACKING_URI": "sqlite:///new/x.db"}
+    good(program.entry_with("train", store, **TINY, data=pets, lr="2e-3", seed=5))
     client = mlflow.MlflowClient(f"sqlite:///{program.folder}/new/x.db")
-    (run,) = client.search_runs(["0"])
+    (earlier,) = client.search_runs(["0"])
+    typed = ("--param-list=seed=0", "--param-list", "ema=0.5")
+    command = mlflow_run("train", like=earlier.info.run_id, lr="1e-3")
+    done = good(program.run(*command, *typed, **store))
+    assert not (PROJECT / "new").exists()
+    known = ("mlflow.projects", "mlflow.store.db")
+    lines = done.stderr.splitlines()
+    assert [line for line in lines if not any(name in line for name in known)] == []
+    run = client.search_runs(["0"])[0]
     assert run.info.status == "FINISHED"
-    assert (run.data.params["lr"], run.data.params["training.lr"]) == ("1e-3", "0.001")
-    assert client.get_model_version("pet-unet", "1").run_id == run.info.run_id
+    given = {"training.lr": "0.001", "training.seed": "0", "training.ema": "0.5"}
+    expected = {**earlier.data.params, **given}
+    assert {name: run.data.params[name] for name in expected} == expected
+    # As it was typed, and the launcher's word for what was not: the run took 4.
+    assert (run.data.params["lr"], run.data.params["width"]) == ("1e-3", "''")
+    assert client.get_model_version("pet-unet", "2").run_id == run.info.run_id
 
 
 def test_values_stay_values_and_our_sentence_is_the_last_before_mlflows_own(

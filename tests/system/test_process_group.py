@@ -49,6 +49,10 @@ def test_processes_have_the_same_weights_and_a_curve_like_that_of_one(
         assert first[0][name] == pytest.approx(alone[name], abs=TOLERANCE)
 
 
+def by_two(**options: object) -> list[str]:
+    return entry_command("train", **TINY, **options, processes=2)
+
+
 def curve(program: Program, name: str) -> list[tuple[int, float]]:
     """Return a metric of the one run of a program's store."""
     run_id = the_run(program.store).info.run_id
@@ -59,7 +63,7 @@ def curve(program: Program, name: str) -> list[tuple[int, float]]:
 def test_a_training_by_two_processes_is_one_run_within_one_budget(
     program: Program, pets: Path
 ) -> None:
-    done = good(program.process("train", **TINY, data=pets, processes=2, budget="4s"))
+    done = good(program.run(*by_two(data=pets, budget="4s")))
     assert done.stdout.count("Budget: ") == done.stdout.count("Score:") == 1
     assert "images by 2 processes" in done.stdout
     assert "one process with all threads is often faster" in done.stdout
@@ -134,7 +138,7 @@ def test_what_is_wrong_is_said_once_and_nothing_is_tried_again(
     chosen = split(read_trainval(own_pets), DataConfig(train_images=12, val_images=6))
     broken = chosen.train[0].image
     broken.write_bytes(b"no picture")
-    done = program.process("train", **TINY, data=own_pets, processes=2)
+    done = program.run(*by_two(data=own_pets))
     assert done.returncode == 1, done.stderr
     assert done.stderr.count("Error:") == 1, done.stderr
     assert broken.name in done.stderr

@@ -44,9 +44,9 @@ def shown(tmp_path_factory: pytest.TempPathFactory, pets: Path) -> Iterator[Show
     program = Program(folder / "work", folder / "cache")
     with browsing() as browser:  # first: where it is missing, that is told at once
         # The search first: of all runs the charts show the newest ten.
-        client = mlflow.MlflowClient(program.store)
         for entry, options in (("tune", TINY_SEARCH), ("train", TRAINING)):
             assert program.entry(entry, **options, data=pets).returncode == 0
+        client = mlflow.MlflowClient(program.store)
         (training,) = client.search_runs(["0"], "tags.`fit.reason` LIKE '%8 epochs%'")
         with TrackingServer(program.folder) as server:
             search = Searched(program).parent()
