@@ -1,5 +1,6 @@
 """The settings of a search, besides those of the trainings that it is made of."""
 
+import math
 import re
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
@@ -76,9 +77,9 @@ class SearchConfig:
             raise ConfigError("; ".join(found))
 
     @property
-    def seconds(self) -> float | None:
-        """The timeout in seconds, or None."""
-        return seconds_of(self.timeout)
+    def seconds(self) -> float:
+        """The timeout in seconds; infinity for none."""
+        return math.inf if self.timeout == "none" else seconds_of(self.timeout) or 0.0
 
 
 def _address_problems(address: str) -> list[str]:

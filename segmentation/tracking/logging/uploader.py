@@ -1,6 +1,5 @@
 """Brings what waits in an outbox to the store, in the background and for as long as it takes."""
 
-import contextlib
 import logging
 import threading
 import time
@@ -105,20 +104,16 @@ class Uploader:
         if self.trouble:
             self.trouble = ""
             lasted = time.monotonic() - self._since
-            self._log("Tracking: the store answers again, after %.0f s", lasted)
+            _log.info("Tracking: the store answers again, after %.0f s", lasted)
 
     def _note_trouble(self, error: Exception) -> None:
         reason = next(iter(str(error).splitlines()), "")[:300] or type(error).__name__
         if not self.trouble:
             self._since = time.monotonic()
-            self._log(
+            _log.info(
                 "Tracking: the store does not take what is written (%s); training goes on, and "
                 "what is to be tracked waits in %s",
                 reason,
                 self._outbox.folder,
             )
         self.trouble = reason
-
-    def _log(self, message: str, *arguments: object) -> None:
-        with contextlib.suppress(OSError):  # nobody may be reading the output any more
-            _log.info(message, *arguments)

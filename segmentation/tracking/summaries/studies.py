@@ -151,8 +151,7 @@ def droppable(
 
 def _models(study: str) -> list[LoggedModel]:
     runs = {run.info.run_id: run.info.experiment_id for run in _trial_runs(study)}
-    experiments = sorted(set(runs.values()))
-    if not experiments:
+    if not runs:  # MLflow would search its default experiment
         return []
-    models = mlflow.search_logged_models(experiments, output_format="list")
+    models = mlflow.search_logged_models([*set(runs.values())], output_format="list")
     return [model for model in models if model.source_run_id in runs]

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -40,7 +39,6 @@ class SearchJob:
         settings: what must not change under the study's name.
         digests: of the splits that the study was begun with, by name.
         model_name: of the registered model.
-        deadline: seconds since 1970 after which no trial begins.
         started: when this command began, in seconds since 1970.
     """
 
@@ -51,7 +49,6 @@ class SearchJob:
     settings: Mapping[str, Any]
     digests: Mapping[str, str]
     model_name: str
-    deadline: float
     started: float = dataclasses.field(default_factory=time.time)
 
     @classmethod
@@ -92,7 +89,6 @@ class SearchJob:
             settings=settings,
             digests=digests,
             model_name=session.model_name,
-            deadline=math.inf if search.seconds is None else time.time() + search.seconds,
         )
 
     def open_study(self) -> Study:

@@ -70,9 +70,10 @@ class _Worker:
 
     def search(self) -> None:
         """Run trials until there are enough."""
+        deadline = self._job.started + self._job.search.seconds
         for trial in self._run_all(
             self._study,
-            lambda: self._job.search.trials if time.time() < self._job.deadline else 0,
+            lambda: self._job.search.trials if time.time() < deadline else 0,
             self._trial,
         ):
             if trial.state == "complete":
