@@ -13,17 +13,14 @@ _NOTE = "**Promotion.**"
 
 def challenge_if_newest(ref: VersionRef) -> None:
     """Give a version the alias `challenger`, unless a newer one has it: this may come late."""
-    if int(_alias(ref.name, _CHALLENGER) or 0) <= int(ref.version):
-        mlflow.MlflowClient().set_registered_model_alias(ref.name, _CHALLENGER, ref.version)
+    client = mlflow.MlflowClient()
+    if int(client.get_registered_model(ref.name).aliases.get(_CHALLENGER, 0)) <= int(ref.version):
+        client.set_registered_model_alias(ref.name, _CHALLENGER, ref.version)
 
 
 def champion_of(name: str) -> str | None:
     """Return the version that is champion, if any."""
-    return _alias(name, _CHAMPION)
-
-
-def _alias(name: str, alias: str) -> str | None:
-    version = mlflow.MlflowClient().get_registered_model(name).aliases.get(alias)
+    version = mlflow.MlflowClient().get_registered_model(name).aliases.get(_CHAMPION)
     return None if version is None else str(version)
 
 

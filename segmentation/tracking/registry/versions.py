@@ -84,11 +84,9 @@ def registered_runs(name: str, study: str) -> set[str]:
 
 def _find(name: str, run_id: str, purpose: str | None) -> ModelVersion | None:
     """Return the version that was registered from a run for a purpose, if any."""
-    for version in mlflow.MlflowClient().search_model_versions(f"run_id='{run_id}'"):
-        # MLflow cannot filter by a tag and a run at once.
-        if version.name == name and version.tags.get("purpose") == purpose:
-            return version
-    return None
+    found = mlflow.MlflowClient().search_model_versions(f"run_id='{run_id}'")
+    # MLflow cannot filter by a tag and a run at once.
+    return next((v for v in found if v.name == name and v.tags.get("purpose") == purpose), None)
 
 
 def read_note(ref: VersionRef, head: str) -> str:
