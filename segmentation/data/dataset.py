@@ -125,6 +125,7 @@ class SplitDataset:
         digests: SHA-256 of each image file, hexadecimal.
         digest: SHA-256 over ids and files, hexadecimal.
         problems: one line for each example left out.
+        turned: the names of images that EXIF says are to be turned.
     """
 
     name: str
@@ -134,6 +135,7 @@ class SplitDataset:
     digests: tuple[str, ...]
     digest: str
     problems: tuple[str, ...]
+    turned: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.examples)

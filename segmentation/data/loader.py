@@ -7,6 +7,7 @@ prepare them: the sampler's indices carry the epoch along.
 import contextlib
 import hashlib
 import itertools
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from segmentation.config.training import TrainingConfig
 from segmentation.data.augmentation.augmenter import Augmenter
 from segmentation.data.dataset import SplitDataset
 from segmentation.data.images.examples import COUNTS_SHIFT, PET_BIT, Bytes
-from segmentation.errors import DataError
+from segmentation.errors import ConfigError, DataError
 from segmentation.runtime.sharding import FULL, Shard
 from segmentation.utils.concurrency import batched, prefetch
 
@@ -67,6 +68,22 @@ def to_batch(images: Bytes, flags: Bytes) -> Batch:
         mask=torch.from_numpy(flags & PET_BIT).unsqueeze(1),
         valid=torch.from_numpy(flags >> COUNTS_SHIFT).unsqueeze(1),
     )
+
+
+def require_shared_memory(workers: int) -> None:
+    """See that there is room for the locks of so many loader processes.
+
+    Raises:
+        ConfigError: there is not, as in some containers.
+    """
+    needed = (32 + 12 * workers) * 1024 if workers else 0  # a page each
+    with contextlib.suppress(OSError):  # other systems keep them elsewhere
+        free = shutil.disk_usage("/dev/shm").free  # noqa: S108
+        if free < needed:
+            raise ConfigError(
+                f"loader_workers={workers}: takes {needed // 1024} KiB of shared memory, /dev/shm "
+                f"has {free // 1024} left; lower it, or start the container with --shm-size=64m"
+            )
 
 
 class BatchLoader:

@@ -11,12 +11,14 @@ from segmentation.config.training import DataConfig
 from segmentation.data.cache import DecodedCache
 from segmentation.data.dataset import FileBlobs, PixelArray, SplitDataset, fits_in_memory
 from segmentation.data.images.examples import DecodedExample, ExampleError, binary_mask, read_files
+from segmentation.data.images.reader import exif_orientation
 from segmentation.data.oxford_pets import Example, has_test_list, read_list, read_trainval
 from segmentation.data.sources import Source
 from segmentation.data.splits import check_pet_share, find_duplicates, split
 from segmentation.errors import ConfigError, DataError
 from segmentation.utils.concurrency import Progress, in_parallel
 from segmentation.utils.files import read_regular_file
+from segmentation.utils.paths import printable
 
 #: The splits that a run uses, by name.
 Splits = Mapping[str, SplitDataset]
@@ -35,6 +37,7 @@ class _LoadedExample:
     content_digest: str = ""
     pet: int = 0  # pixels of pet, and those that count
     counted: int = 0
+    turned: bool = False
     pixels: DecodedExample | None = None  # None where the split does not fit into memory
 
 
@@ -137,6 +140,7 @@ def _load(
         content_digest=hashlib.sha256(b"".join(content)).hexdigest(),
         pet=int(np.count_nonzero(mask)),
         counted=int(np.count_nonzero(valid)),
+        turned=exif_orientation(content[0]) != 1,
         pixels=pixels,
     )
 
@@ -188,6 +192,7 @@ def _split_dataset(
         digests=tuple(one.image_digest for one in good),
         digest=_digest(good),
         problems=problems,
+        turned=tuple(printable(one.example.image.name) for one in good if one.turned),
     )
 
 

@@ -4,9 +4,11 @@
     FOLDER/annotations/trimaps/NAME.png     1 = pet, 2 = background, 3 = border
     FOLDER/annotations/trainval.txt, test.txt      NAME CLASS SPECIES BREED a line
 
-The lists are the truth; what else lies in the folders is not looked at.
+The lists are the truth; what else lies in the folders is not looked at. A JPEG may have any of its
+endings, and what does not lie there so written is taken if it does in capitals, or without.
 """
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Iterable, Sequence
@@ -17,6 +19,8 @@ from segmentation.utils.files import read_regular_file
 from segmentation.utils.paths import casefold_key
 
 LISTS = ("trainval", "test")
+#: How the names of JPEG files end, also in capitals.
+JPEG_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif")
 
 #: The command that downloads the data set.
 HOW_TO_PREPARE = "mlflow run . -e prepare --env-manager local"
@@ -50,7 +54,7 @@ def find_root(folder: Path) -> Path:
         DataError: it is missing or has not that layout; the message lists what is not there.
     """
     for root in (folder, folder / "oxford-iiit-pet"):
-        if (root / "annotations").is_dir():
+        if _entry(root, "annotations").is_dir():
             break
     else:
         root = folder
@@ -66,7 +70,7 @@ def find_root(folder: Path) -> Path:
 def missing_parts(root: Path) -> list[str]:
     """Return what a data set must have and `root` has not."""
     needed = ("images", "annotations", "annotations/trimaps", "annotations/trainval.txt")
-    return [name for name in needed if not (root / name).exists()]
+    return [name for name in needed if not _entry(root, *name.split("/")).exists()]
 
 
 def read_list(root: Path, name: str) -> list[Example]:
@@ -78,17 +82,19 @@ def read_list(root: Path, name: str) -> list[Example]:
         DataError: the list is missing or empty, or lines are malformed or name an example again:
             all of them are named.
     """
-    path = root / "annotations" / f"{name}.txt"
+    path = _entry(root, "annotations", f"{name}.txt")
     try:
         text = read_regular_file(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: expected a readable UTF-8 list of examples ({error})") from error
+    images = _Files(_entry(root, "images"), JPEG_ENDINGS)
+    trimaps = _Files(_entry(root, "annotations", "trimaps"), (".png",))
     examples: dict[str, Example] = {}
     problems = []
     for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        parsed = _parse(root, line)
+        parsed = _parse(images, trimaps, line)
         if isinstance(parsed, str):
             problems.append(f"{path}:{number}: {parsed}")
         elif first := examples.get(casefold_key(parsed.id)):
@@ -124,7 +130,7 @@ def read_lists(root: Path, names: Sequence[str]) -> dict[str, list[Example]]:
 
 def has_test_list(root: Path) -> bool:
     """Tell whether there is a `test.txt`; a broken link counts, so that reading it says so."""
-    return os.path.lexists(root / "annotations" / "test.txt")
+    return os.path.lexists(_entry(root, "annotations", "test.txt"))
 
 
 def read_trainval(root: Path) -> list[Example]:
@@ -165,7 +171,34 @@ def _listed_again(name: str, first: str) -> str:
     return f"{name!a} is listed twice: some file systems take it for {first!a}"
 
 
-def _parse(root: Path, line: str) -> Example | str:
+def _entry(folder: Path, *names: str) -> Path:
+    """Return the path of what lies in a folder, or in one within, in capitals or not."""
+    for name in names:
+        files = _Files(folder, (Path(name).suffix,))
+        folder = files.path(Path(name).stem)
+    return folder
+
+
+class _Files:
+    """The entries of a folder whose names have one of some endings, looked up without it."""
+
+    def __init__(self, folder: Path, endings: Sequence[str]) -> None:
+        self._folder, self._ending = folder, endings[0]
+        self._names: dict[str, list[str]] = {}
+        with contextlib.suppress(OSError):  # said when something in it is read
+            for name in sorted(os.listdir(folder)):
+                stem, ending = os.path.splitext(name)
+                if ending.lower() in endings:
+                    self._names.setdefault(casefold_key(stem), []).append(name)
+
+    def path(self, stem: str) -> Path:
+        """Return the path that is there, or the one that should be."""
+        usual = f"{stem}{self._ending}"
+        there = self._names.get(casefold_key(stem), [])
+        return self._folder / (usual if usual in there or not there else there[0])
+
+
+def _parse(images: _Files, trimaps: _Files, line: str) -> Example | str:
     """Turn one line into an example, or say what is wrong with it."""
     columns = line.strip().rsplit(maxsplit=3)
     if len(columns) != 4 or not all(
@@ -183,6 +216,6 @@ def _parse(root: Path, line: str) -> Example | str:
         id=name,
         breed=name.rsplit("_", 1)[0],
         species=_SPECIES[species],
-        image=root / "images" / f"{name}.jpg",
-        trimap=root / "annotations" / "trimaps" / f"{name}.png",
+        image=images.path(name),
+        trimap=trimaps.path(name),
     )

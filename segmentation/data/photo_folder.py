@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from segmentation.data.oxford_pets import JPEG_ENDINGS
 from segmentation.errors import ConfigError
 from segmentation.utils.paths import casefold_key
 
 TABLE = "predictions.csv"
 #: What these endings promise is looked at; what a file is, its content tells.
-ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".webp")
+ENDINGS = (*JPEG_ENDINGS, ".png", ".gif", ".webp")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ from segmentation.metrics.calibration import (
 from segmentation.metrics.segmentation import Counts, Floats, Scores, bootstrap_interval
 from segmentation.models.predictor import Model
 from segmentation.utils.concurrency import Progress
+from segmentation.utils.paths import printable
 
 BORDERS = ("pet", "background", "ignore")
 #: Fewer images have no interval: a bootstrap of so few says nothing.
@@ -79,6 +80,7 @@ class ImageAnalysis:
     scores: dict[str, float]
     counts: dict[str, Counts]
     histogram: Histogram
+    turned: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -124,6 +126,7 @@ class Analysis:
         by_border: the scores for each meaning of the border.
         histograms: the pixels of each image by probability.
         problems: a line for each example that cannot be used.
+        turned: the names of images that EXIF says are to be turned.
     """
 
     split: str
@@ -134,6 +137,7 @@ class Analysis:
     by_border: dict[str, Evaluation]
     histograms: tuple[Histogram, ...]
     problems: tuple[str, ...]
+    turned: tuple[str, ...] = ()
 
     @property
     def evaluation(self) -> Evaluation:
@@ -240,6 +244,7 @@ def analyze(
         },
         histograms=tuple(one.histogram for one in images),
         problems=problems,
+        turned=tuple(printable(one.example.image.name) for one in images if one.turned),
     )
 
 
@@ -254,4 +259,5 @@ def _analyze_image(image: ScoredImage) -> ImageAnalysis:
             for border in BORDERS
         },
         histogram=histogram(image.probability, *image.truth),
+        turned=image.pixels.turned,
     )

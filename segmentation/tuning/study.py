@@ -15,6 +15,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,8 @@ class Study:
         Raises:
             TrackingError: the storage cannot be used.
         """
+        if not (location.shared or Path(location.address).exists()):
+            return None
         if location.name not in optuna.get_all_study_names(storage=open_storage(location)):
             return None
         settings = cls(location).user_attrs.get("settings", {})

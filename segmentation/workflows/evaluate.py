@@ -3,6 +3,7 @@
 import logging
 
 from segmentation.config.training import Config
+from segmentation.data.images.examples import note_on_turned
 from segmentation.data.oxford_pets import Example, has_test_list, read_list, read_trainval
 from segmentation.data.sources import Source, resolve_source
 from segmentation.data.splits import gate_of
@@ -71,7 +72,8 @@ def evaluate_model(
         log_analysis(run, analysis, loaded, source)
         note_on_version(loaded, analysis, figures, source, run.id)
         log_report(run, analysis, figures, gallery)
-    for line in [f"Left out: {one}" for one in analysis.problems] + console_lines(figures):
+    left_out = [f"Left out: {one}" for one in analysis.problems]
+    for line in [*left_out, *note_on_turned(analysis.turned), *console_lines(figures)]:
         _log.info(line)
     _log.info("Look:  %s", view_run(run.id))
     _log.info("Mail:  %s/report.html among that run's artifacts: one file, all within", split)

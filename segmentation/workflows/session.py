@@ -10,7 +10,8 @@ import torch
 
 from segmentation.config.training import Config
 from segmentation.data.dataset import SplitDataset
-from segmentation.data.loader import BatchLoader
+from segmentation.data.images.examples import note_on_turned
+from segmentation.data.loader import BatchLoader, require_shared_memory
 from segmentation.data.loading import load_data
 from segmentation.data.sources import Source, resolve_source
 from segmentation.errors import ConfigError
@@ -111,6 +112,7 @@ class TrainingSession:
             DataError: lists or files cannot be used.
         """
         compute = choose_compute(config.training, group.local_rank)
+        require_shared_memory(config.training.loader_workers)
         with group.local_main_process_first():  # the others find the images decoded
             source = resolve_source(config.data.source)
             _log.info(source.summary)
@@ -118,6 +120,8 @@ class TrainingSession:
         for name, part in data.items():
             for problem in part.problems:
                 _log.info("Left out of %s: %s", name, problem)
+        for line in note_on_turned([name for part in data.values() for name in part.turned]):
+            _log.info(line)
         return cls(
             config=config,
             compute=compute,

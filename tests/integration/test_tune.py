@@ -196,3 +196,8 @@ def test_failed_trials_do_not_end_a_study_and_other_settings_are_refused(
     assert "split_seed=1 (there it is 0)" in refused.stderr
     assert "images=" in refused.stderr
     assert_exact(searched, trials=5, confirmations=0)
+    parent = searched.parent().info.run_id
+    searched.client.delete_run(parent)
+    deleted = program.entry("tune", **options)
+    assert f"bring it back with `mlflow runs restore --run-id {parent}`" in deleted.stderr
+    assert "Reading images" not in deleted.stdout

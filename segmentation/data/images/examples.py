@@ -1,14 +1,14 @@
 """How an example's two files become pixels, or are refused by name; and a trimap a mask."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.data.images.reader import RefusedError, read_rgb, read_values
+from segmentation.data.images.reader import RefusedError, exif_orientation, read_rgb, read_values
 from segmentation.data.oxford_pets import Example
 from segmentation.utils.files import read_regular_file
 from segmentation.utils.paths import printable
@@ -21,6 +21,12 @@ PET, BACKGROUND, BORDER = 1, 2, 3
 #: The bits of a pixel's flags, made from a trimap: it is pet; it counts.
 COUNTS_SHIFT = 1
 PET_BIT, COUNTS_BIT = 1, 1 << COUNTS_SHIFT
+
+
+_BY_EXIF = (
+    " as it is stored; it is to be turned by its EXIF: draw the trimap on what is stored, or store "
+    "the photo upright"
+)
 
 
 class ExampleError(Exception):
@@ -37,10 +43,12 @@ class DecodedExample:
     Attributes:
         image: uint8 (H, W, 3), RGB.
         trimap: uint8 (H, W), values in {1, 2, 3}, with at least one 1.
+        turned: whether EXIF says that the image is to be turned, which it was not.
     """
 
     image: Bytes
     trimap: Bytes
+    turned: bool = False
 
 
 def decode_trimap(content: bytes) -> Bytes:
@@ -68,10 +76,23 @@ def decode(example: Example, image: bytes, trimap: bytes) -> DecodedExample:
     """
     contents = {example.image: image, example.trimap: trimap}
     pixels = _each_file(example, lambda path, decoder: decoder(contents[path]))
+    turned = exif_orientation(image) != 1
     if pixels[0].shape[:2] != pixels[1].shape:
         sizes = [f"{p.shape[1]} x {p.shape[0]}" for p in pixels]
-        raise ExampleError(f"{example.trimap}: is {sizes[1]} pixels, but its image is {sizes[0]}")
-    return DecodedExample(image=pixels[0], trimap=pixels[1])
+        text = f"{example.trimap}: is {sizes[1]} pixels, but its image is {sizes[0]}"
+        raise ExampleError(text + _BY_EXIF * turned)
+    return DecodedExample(image=pixels[0], trimap=pixels[1], turned=turned)
+
+
+def note_on_turned(names: Sequence[str]) -> list[str]:
+    """Return a line about images that EXIF says are to be turned; none where there are none."""
+    if not names:
+        return []
+    some = ", ".join(names[:3]) + ", ..." * (len(names) > 3)
+    return [
+        f"Note: photos that EXIF says are to be turned: {len(names)} ({some}); they are taken as "
+        "they are stored, and so must their trimaps be drawn"
+    ]
 
 
 def read_files(example: Example) -> tuple[bytes, bytes]:

@@ -4,8 +4,8 @@ Photos are read by one rule. Used: JPEG, PNG and GIF by their content, whatever 
 gray, palette and CMYK converted to RGB as Pillow does; transparency laid over white; of a camera's
 multi-picture JPEG the first. Refused: other formats, animations, 16-bit samples, more than
 `MAX_PIXELS`, and what is cut off or fails a checksum. Pixels are taken as they are stored: the
-trimaps were drawn on those, so an EXIF orientation is not applied. Damage that Pillow's decoders
-mend without a word, such as wrong bytes in the middle of a JPEG, is not seen.
+trimaps were drawn on those, so an EXIF orientation is told, but not applied. Damage that Pillow's
+decoders mend without a word, such as wrong bytes in the middle of a JPEG, is not seen.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 #: A larger image is refused before it is decoded; the data set's largest has 12 million pixels.
 MAX_PIXELS = 64_000_000
@@ -57,6 +57,16 @@ def read_values(content: bytes) -> NDArray[np.uint8]:
     """
     with _refusing(("PNG",)), _opened(content, ("PNG",), ("L", "P")) as image:
         return np.array(image)
+
+
+def exif_orientation(content: bytes) -> int:
+    """Return how EXIF says that a photograph is to be turned, 2 to 8; 1: it is not."""
+    formats = ("JPEG", "PNG", "GIF")
+    # Broken EXIF says nothing.
+    with contextlib.suppress(Exception), Image.open(io.BytesIO(content), formats=formats) as image:
+        found: int = image.getexif()[ExifTags.Base.Orientation]
+        return found if found in range(2, 9) else 1
+    return 1
 
 
 @contextlib.contextmanager

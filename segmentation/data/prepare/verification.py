@@ -7,7 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from segmentation.data.images.examples import BORDER, PET, ExampleError, decode, read_files
+from segmentation.data.images.examples import (
+    BORDER,
+    PET,
+    ExampleError,
+    decode,
+    note_on_turned,
+    read_files,
+)
 from segmentation.data.oxford_pets import LISTS, Example, listed_twice, read_lists
 from segmentation.data.splits import find_duplicates, in_gate
 from segmentation.utils.concurrency import Progress, in_parallel
@@ -25,6 +32,7 @@ class Report:
         sizes: smallest, median and largest (width, height), by area; pixels.
         pet, border: mean share over the usable images, in [0, 1].
         problems: one line for each example that cannot be used.
+        turned: the names of images that EXIF says are to be turned.
     """
 
     root: Path
@@ -34,6 +42,7 @@ class Report:
     pet: float
     border: float
     problems: tuple[str, ...]
+    turned: tuple[str, ...]
 
     def lines(self) -> list[str]:
         """Return the report for people, a fact a line."""
@@ -47,6 +56,7 @@ class Report:
             small, middle, large = (f"{width} x {height}" for width, height in self.sizes)
             lines.append(f"sizes:     {small} to {large} pixels, median {middle}")
             lines.append(f"pixels:    pet {self.pet:.1%}, border {self.border:.1%}, mean by image")
+        lines += note_on_turned(self.turned)
         lines.append(f"problems:  {len(self.problems) or 'none'}")
         return lines + [f"  {problem}" for problem in self.problems]
 
@@ -69,6 +79,7 @@ class _CheckedExample:
     pet: float = 0.0
     border: float = 0.0
     digest: str = ""
+    turned: bool = False
 
 
 def verify(root: Path, progress: Progress) -> Report:
@@ -101,6 +112,11 @@ def verify(root: Path, progress: Progress) -> Report:
         pet=float(np.mean([one.pet for one in good])) if good else 0.0,
         border=float(np.mean([one.border for one in good])) if good else 0.0,
         problems=tuple(problems),
+        turned=tuple(
+            printable(example.image.name)
+            for (_, example), one in zip(listed, checked, strict=True)
+            if one.turned
+        ),
     )
 
 
@@ -115,6 +131,7 @@ def _check(example: Example) -> _CheckedExample:
         pet=float((pixels.trimap == PET).mean()),
         border=float((pixels.trimap == BORDER).mean()),
         digest=hashlib.sha256(image).hexdigest(),
+        turned=pixels.turned,
     )
 
 

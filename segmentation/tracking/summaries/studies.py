@@ -14,7 +14,7 @@ from segmentation.tracking.addresses import in_this_store, require_own
 from segmentation.tracking.artifacts import size_at, versions_of
 from segmentation.tracking.project_run import leave_run
 from segmentation.tracking.runs.run import Run, tracked_run
-from segmentation.tracking.store import find_runs
+from segmentation.tracking.store import find_runs, restore_command
 from segmentation.tuning.study import Trial
 
 #: The stage of the run in which those of the trials are nested.
@@ -32,18 +32,13 @@ def parent_run(name: str, tags: Mapping[str, str], study: str, known: str | None
         known: the run's id as the study has it, None for a new study.
 
     Raises:
-        TrackingError: the run is not in this tracking store.
+        TrackingError: the run is not in this tracking store, or was deleted.
     """
-    parents = {run.info.run_id: run for run in _runs_of(study) if run.data.tags["stage"] == PARENT}
-    if known and known not in parents:
-        raise TrackingError(
-            f"the runs of {name} are not in the tracking store {mlflow.get_tracking_uri()} (its "
-            f"own run is {known}); set MLFLOW_TRACKING_URI to that of the first command, or give "
-            "another `study`"
-        )
-    # There is one without it being known where a command was killed before it could say so.
-    if known := known or next(iter(parents), None):
-        require_own(parents[known].info.artifact_uri)
+    if known is None:  # there may be one all the same, if a command was killed before it said so
+        parents = (run for run in _runs_of(study) if run.data.tags["stage"] == PARENT)
+        known = next((run.info.run_id for run in parents), None)
+    if known:
+        require_own(require_parent(known, name).info.artifact_uri)
         # `mlflow run` opens a run of its own each time; the study's parent stays the one it has.
         leave_run(known, f"{name} (went on)", f"Went on with the study of run `{known}`.")
         with contextlib.suppress(MlflowException):  # it never failed
@@ -52,6 +47,34 @@ def parent_run(name: str, tags: Mapping[str, str], study: str, known: str | None
     # The machine is watched by the trials' runs.
     with tracked_run(name, tags, resume=known, system_metrics=False) as run:
         yield run
+
+
+def require_parent(known: str, name: str) -> MlflowRun:
+    """Return a study's own run.
+
+    Args:
+        known: its id.
+        name: of the search.
+
+    Raises:
+        TrackingError: it is not in this tracking store, or was deleted.
+    """
+    try:
+        run: MlflowRun = mlflow.MlflowClient().get_run(known)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise TrackingError(
+            f"the runs of {name} are not in the tracking store {mlflow.get_tracking_uri()} (its "
+            f"own run is {known}); set MLFLOW_TRACKING_URI to that of the first command, or give "
+            "another `study`"
+        ) from error
+    if command := restore_command(run):
+        raise TrackingError(
+            f"the run of {name} was deleted; bring it back with `{command}`, or give another "
+            "`study`"
+        )
+    return run
 
 
 def _runs_of(study: str) -> list[MlflowRun]:

@@ -13,6 +13,7 @@ from segmentation.tracking.project_run import open_store
 from segmentation.tracking.registry import versions
 from segmentation.tracking.runs.inputs import log_datasets
 from segmentation.tracking.runs.run import Run
+from segmentation.tracking.store import studies_folder
 from segmentation.tracking.summaries import studies
 from segmentation.tuning.report import (
     DEFAULTS,
@@ -22,6 +23,7 @@ from segmentation.tuning.report import (
     num_enqueued,
 )
 from segmentation.tuning.space import Space, notation
+from segmentation.tuning.storage import study_location
 from segmentation.tuning.study import COMMAND, Study
 from segmentation.utils.concurrency import CORES, Progress
 from segmentation.workflows.session import TrainingSession
@@ -65,6 +67,8 @@ def search(
     """
     open_store()
     usual = Config.from_options(options)
+    if config.study != "auto":
+        _require_parent(config)
     session = TrainingSession.load(usual, model_name, progress, with_gate=config.confirm > 0)
     job = SearchJob.plan(config, space, options, session)
     command = mlflow_run("tune", {**typed, "study": job.location.name})
@@ -73,6 +77,14 @@ def search(
     except KeyboardInterrupt:
         _log.info("Go on: %s", command)
         raise
+
+
+def _require_parent(config: SearchConfig) -> None:
+    """See, before images are read, that the run of a study that goes on is there."""
+    folder = studies_folder()
+    study = Study.find(study_location(config.study, config.storage, folder, config.heartbeat))
+    if study and (known := study.user_attrs.get("parent")):
+        studies.require_parent(known, f"tune {config.study}")
 
 
 def _search(job: SearchJob, session: TrainingSession, command: str) -> None:

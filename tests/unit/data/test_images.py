@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 
 from segmentation.config.training import DataConfig
-from segmentation.data.images.examples import COUNTS_BIT, PET_BIT, decode_trimap
-from segmentation.data.images.reader import RefusedError, read_rgb
+from segmentation.data.images.examples import (
+    COUNTS_BIT,
+    PET_BIT,
+    ExampleError,
+    decode,
+    decode_trimap,
+)
+from segmentation.data.images.reader import RefusedError, exif_orientation, read_rgb
 from segmentation.data.loading import load_splits
 from segmentation.data.oxford_pets import LISTS, Example, read_list
 from segmentation.data.prepare.verification import verify
@@ -21,6 +27,7 @@ from tests.helpers.corpus import GIF, JPEG, PHOTO, TRIMAP, cases, saved, write
 from tests.helpers.png import GRAY, RGB, png
 
 CONFIG = DataConfig(image_size=32)
+SKIP = replace(CONFIG, bad_examples="skip")
 CASES = cases()
 USED = [case for case in CASES if not case.refusals]
 REFUSED = [case for case in CASES if case.refusals]
@@ -41,16 +48,28 @@ def test_a_training_and_the_verification_name_all_offenders_at_once(
     with pytest.raises(DataError, match=expected) as raised:
         load_splits({"train": list(corpus.values())}, {}, CONFIG, ignore_progress)
     report = verify(next(iter(corpus.values())).image.parent.parent, ignore_progress)
+    assert any(line.startswith("Note: photos that EXIF") for line in report.lines())
     for problems in (raised.value.problems, report.problems):
         assert [text for case in CASES if (text := case.misnamed(problems))] == []
         assert len(problems) == len(REFUSED)
+
+
+def test_a_turn_by_exif_is_told_where_all_is_taken_as_stored(corpus: dict[str, Example]) -> None:
+    contents = ((case.id, case.image.content) for case in USED)
+    (name,) = (id_ for id_, it in contents if isinstance(it, bytes) and exif_orientation(it) == 6)
+    parts = load_splits({"train": list(corpus.values())}, {}, SKIP, ignore_progress)
+    assert parts["train"].turned == (f"{name}.jpg",)
+    turned, trimap = corpus[name], saved(TRIMAP[:-1], "PNG")
+    image = turned.image.read_bytes()
+    with pytest.raises(ExampleError, match="is to be turned by its EXIF: draw the trimap on what"):
+        decode(turned, image, trimap)
 
 
 @pytest.mark.parametrize("border", ["pet", "ignore"])
 def test_an_odd_file_is_used_with_exactly_its_own_pixels_and_labels(
     corpus: dict[str, Example], border: Literal["pet", "ignore"]
 ) -> None:
-    config = replace(CONFIG, border=border, bad_examples="skip")
+    config = replace(SKIP, border=border)
     train = load_splits({"train": list(corpus.values())}, {}, config, ignore_progress)["train"]
     used = {case.id: case for case in USED}
     assert {example.id for example in train.examples} == set(used)

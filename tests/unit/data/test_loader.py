@@ -13,11 +13,11 @@ from PIL import Image
 from segmentation.config.training import DataConfig, TrainingConfig
 from segmentation.data.dataset import SplitDataset
 from segmentation.data.images.examples import COUNTS_BIT, PET_BIT
-from segmentation.data.loader import BatchLoader
+from segmentation.data.loader import BatchLoader, require_shared_memory
 from segmentation.data.loading import load_splits
 from segmentation.data.oxford_pets import read_list, read_trainval
 from segmentation.data.splits import split
-from segmentation.errors import DataError
+from segmentation.errors import ConfigError, DataError
 from segmentation.evaluation.scoring import evaluate
 from segmentation.models.predictor import OneByOne
 from segmentation.runtime.sharding import FULL, Shard
@@ -167,3 +167,9 @@ def assert_same_batches(one: BatchLoader, other: BatchLoader) -> None:
         for a, b in pairs:
             for name in ("image", "mask", "valid"):
                 assert torch.equal(getattr(a, name), getattr(b, name))
+
+
+def test_shared_memory_that_is_too_small_is_told_before_anything_begins() -> None:
+    with pytest.raises(ConfigError, match=r"=999999999: takes .*, or start .* --shm-size"):
+        require_shared_memory(999_999_999)
+    require_shared_memory(0)

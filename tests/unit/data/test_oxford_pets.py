@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from segmentation.data.oxford_pets import find_root, read_list, read_trainval
+from segmentation.data.oxford_pets import find_root, has_test_list, read_list, read_trainval
 from segmentation.errors import DataError
 from tests.helpers.corpus import put
 
@@ -57,6 +57,9 @@ NO_LISTS: dict[str, tuple[bytes | Callable[[Path], None], str]] = {
     "missing": (lambda path: None, "No such file"),
     "pipe": (os.mkfifo, "is not a plain file"),
 }
+
+
+ENDINGS = (".JPG", ".Jpg", ".jpeg", ".JPEG", ".jfif", ".jpe")
 
 
 @pytest.fixture
@@ -111,6 +114,24 @@ def test_an_example_in_both_lists_is_refused(trainval: Path) -> None:
     (trainval.parent / "test.txt").write_text("A_1 1 1 1\n")
     with pytest.raises(DataError, match=r"(?s)1 examples stand in .*'a_1' and 'A_1'"):
         read_trainval(trainval.parent.parent)
+
+
+def test_what_lies_there_in_capitals_or_as_another_jpeg_is_found(own_pets: Path) -> None:
+    before = read_trainval(own_pets)
+    for path, ending in zip(sorted((own_pets / "images").iterdir()), ENDINGS, strict=False):
+        path.rename(path.with_suffix(ending))
+    for path in (own_pets / "annotations" / "trimaps").iterdir():
+        path.rename(path.with_suffix(".PNG"))
+    for name in ("trainval", "test"):
+        path = own_pets / "annotations" / f"{name}.txt"
+        path.rename(path.with_name(f"{name.upper()}.TXT"))
+    for name in ("images", "annotations"):
+        (own_pets / name).rename(own_pets / name.capitalize())
+    assert find_root(own_pets) == own_pets
+    assert has_test_list(own_pets)
+    found = read_trainval(own_pets)
+    assert [one.id for one in found] == [one.id for one in before]
+    assert all(one.image.exists() and one.trimap.exists() for one in found)
 
 
 def test_a_folder_of_another_layout_is_refused_with_what_is_missing(tmp_path: Path) -> None:
