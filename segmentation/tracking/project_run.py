@@ -94,8 +94,8 @@ def _is_asked_for(run_id: str) -> bool:
     """Tell whether the launcher was told by `--run-id` to go on in that very run."""
     with contextlib.suppress(psutil.Error):
         for process in psutil.Process().parents():
-            words = " ".join(process.cmdline()).replace("=", " ")
-            if f"--run-id {run_id}" in words:
+            words = "\0".join(process.cmdline())
+            if any(f"--run-id{between}{run_id}" in words for between in "\0="):
                 return True
     return False
 

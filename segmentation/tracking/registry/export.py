@@ -4,6 +4,7 @@ As MLflow's flavor `pytorch` it is an export (pt2: a graph and its weights) that
 as MLflow's flavor `python_function` it is the file photo_model.py, which takes photos.
 """
 
+import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -57,7 +58,8 @@ def export(segmenter: Segmenter, shape: ModelConfig, folder: Path) -> None:
         photo = photo_model.mask_png(np.random.default_rng(0).random((24, 32)) > 0.5)
         mlflow.pyfunc.save_model(
             str(folder),
-            python_model=str(Path(photo_model.__file__)),
+            # Not the file itself, whose permissions MLflow would take over.
+            python_model=shutil.copyfile(photo_model.__file__, f"{stage}/photo_model.py"),
             artifacts={"network": f"{stage}/network"},
             signature=_PHOTOS,
             input_example=pd.DataFrame({"image": [photo]}),
