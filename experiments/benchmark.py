@@ -2,16 +2,14 @@
 
 from typing import Any
 
-import click
-
 from experiments.console import one_line_errors
-from experiments.options import config_options, own_options
+from experiments.options import config_options, entry_point, own_options
 from segmentation.config.benchmark import BenchmarkConfig
 from segmentation.config.fields import from_options
 from segmentation.config.training import Config
 
 
-@click.command(context_settings={"show_default": True})
+@entry_point
 @own_options(BenchmarkConfig)
 @config_options("data", "train_images", "val_images", "image_size", "bad_examples", "device")
 @one_line_errors

@@ -21,8 +21,9 @@ from segmentation.training.callbacks import Callback
 if TYPE_CHECKING:
     from segmentation.training.trainer import Trainer
 
-#: Lines of a long work's progress where there is no terminal to draw a bar on.
-_LINES = 11
+#: Seconds between lines of a long work's progress, where there is no terminal to draw a bar on:
+#: a tenth of what has passed, within these.
+_PERIODS = (10.0, 60.0)
 _AFTER_OTHERS = 5.0  # seconds
 
 
@@ -150,18 +151,28 @@ class ProgressBar:
     def __init__(self, label: str) -> None:
         self._label = label
         self._bar: Any = None
-        self._shown = -1  # the first call is shown, wherever the work begins
-        self._started = time.monotonic()
+        self._begun = time.monotonic()
+        self._first, self._due = (0, self._begun), 0.0
 
     def __call__(self, done: int, total: int, extra: str = "") -> None:
         """Show that `done` of `total` is done; `extra` stands behind it."""
         if sys.stdout.isatty():
             self._draw(done, total, extra)
-        elif done * (_LINES - 1) // total > self._shown or done == total:
-            self._shown = done * (_LINES - 1) // total
-            seconds = time.monotonic() - self._started
-            if done == total or extra:
-                click.echo(f"{self._label} {done}/{total}  {extra}  after {seconds:.0f} s")
+            return
+        now = time.monotonic()
+        if not self._due:  # a work that goes on begins somewhere
+            self._first, self._due = (done, now), now if extra else now + _PERIODS[0]
+        if now >= self._due or done == total:
+            seconds = now - self._begun
+            self._due = now + min(max(seconds / 10, _PERIODS[0]), _PERIODS[1])
+            parts = [f"{self._label} {done}/{total}", extra, f"after {seconds:.0f} s"]
+            first, since = self._first
+            if first < done < total:
+                left = (now - since) / (done - first) * (total - done)
+                parts[-1] += f", about {left:.0f} s left"
+            click.echo("  ".join(part for part in parts if part))
+            if done == total:  # the same may be done once more
+                self._begun, self._due = now, 0.0
 
     def _draw(self, done: int, total: int, extra: str) -> None:
         if self._bar is None:

@@ -17,6 +17,50 @@ from segmentation.config.training import declared, searchable, typed
 
 Command = Callable[..., Any]
 
+#: What parameters of ours are called elsewhere.
+_ELSEWHERE = {
+    "batch": "batch_size",
+    "bs": "batch_size",
+    "channels": "width",
+    "checkpoint": "model",
+    "data_dir": "data",
+    "dataset": "data",
+    "imgsz": "image_size",
+    "img_size": "image_size",
+    "input": "images",
+    "learning_rate": "lr",
+    "n_epochs": "epochs",
+    "n_trials": "trials",
+    "num_epochs": "epochs",
+    "num_workers": "loader_workers",
+    "out": "output",
+    "random_seed": "seed",
+    "weights": "model",
+}
+
+
+class _EntryPoint(click.Command):
+    """A command that knows what its options are called elsewhere."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            ours = _ELSEWHERE.get(error.option_name.lstrip("-").replace("-", "_"))
+            if ours not in [param.name for param in self.params]:
+                raise
+            likely = [f"--{ours.replace('_', '-')}"]
+            raise click.NoSuchOption(error.option_name, possibilities=likely, ctx=ctx) from error
+
+
+def entry_point(function: Command) -> click.Command:
+    """Make a command of a function and its options; their names may have hyphens or underscores."""
+    settings = {
+        "show_default": True,
+        "token_normalize_func": lambda name: name.replace("_", "-"),
+    }
+    return click.command(cls=_EntryPoint, context_settings=settings)(function)
+
 
 def duration(context: click.Context, parameter: click.Parameter, value: str) -> float | None:
     """Read a time, such as `90s`, `5m`, `1.5h` or a number of seconds, 0 or more; empty: None."""

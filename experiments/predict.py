@@ -5,13 +5,13 @@ from typing import Any
 import click
 
 from experiments.console import ProgressBar, one_line_errors
-from experiments.options import config_options, pickle_option
+from experiments.options import config_options, entry_point, pickle_option
 from segmentation.config.training import Config
 from segmentation.data.photo_folder import PredictOptions
 from segmentation.utils.paths import user_path
 
 
-@click.command(context_settings={"show_default": True})
+@entry_point
 @click.option(
     "--images",
     required=True,

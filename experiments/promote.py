@@ -5,11 +5,11 @@ from typing import Any
 import click
 
 from experiments.console import ProgressBar, one_line_errors
-from experiments.options import config_options
+from experiments.options import config_options, entry_point
 from segmentation.config.training import Config
 
 
-@click.command(context_settings={"show_default": True})
+@entry_point
 @click.option(
     "--model",
     default="",

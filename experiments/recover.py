@@ -3,10 +3,11 @@
 import click
 
 from experiments.console import one_line_errors
+from experiments.options import entry_point
 from segmentation.errors import ConfigError
 
 
-@click.command(context_settings={"show_default": True})
+@entry_point
 @click.option(
     "--end",
     type=click.BOOL,

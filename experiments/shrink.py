@@ -5,12 +5,12 @@ from typing import Any
 import click
 
 from experiments.console import ProgressBar, one_line_errors
-from experiments.options import differing, own_options
+from experiments.options import differing, entry_point, own_options
 from segmentation.config.fields import from_options
 from segmentation.config.shrink import ShrinkConfig
 
 
-@click.command(context_settings={"show_default": True})
+@entry_point
 @own_options(ShrinkConfig)
 @click.pass_context
 @one_line_errors

@@ -6,12 +6,12 @@ from typing import Any
 import click
 
 from experiments.console import ConsoleCallback, ProgressBar, one_line_errors
-from experiments.options import config_options, duration, given, model_name_option
+from experiments.options import config_options, duration, entry_point, given, model_name_option
 from segmentation.config.training import Config, require_model_name
 from segmentation.runtime.sharding import FULL, shard_from_env
 
 
-@click.command(context_settings={"show_default": True})
+@entry_point
 @config_options()
 @model_name_option
 @click.option(

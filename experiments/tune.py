@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from experiments.console import ProgressBar, one_line_errors
-from experiments.options import differing, model_name_option, search_options
+from experiments.options import differing, entry_point, model_name_option, search_options
 from segmentation.config.fields import from_options
 from segmentation.config.search import SearchConfig
 from segmentation.config.training import require_model_name, searchable
@@ -13,7 +13,7 @@ from segmentation.config.training import require_model_name, searchable
 _RANGES = [one.option for one in searchable()]
 
 
-@click.command(context_settings={"show_default": True})
+@entry_point
 @search_options
 @model_name_option
 @click.pass_context

@@ -58,6 +58,11 @@ def find_root(folder: Path) -> Path:
             break
     else:
         root = folder
+    if not folder.is_dir():
+        raise DataError(
+            f"data={folder}: there is no such folder; give one that holds images/ and annotations/"
+            f", or let `{HOW_TO_PREPARE}` download the data set"
+        )
     if missing := missing_parts(root):
         raise DataError(
             f"data={folder}: expected a folder in the layout of Oxford-IIIT Pet, but it has no "

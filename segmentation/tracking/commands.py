@@ -7,6 +7,8 @@ from typing import Any
 
 import mlflow
 
+from segmentation.data.oxford_pets import has_test_list
+from segmentation.data.sources import Source
 from segmentation.tracking.addresses import mask_password, sqlite_path
 from segmentation.tracking.store import studies_folder
 
@@ -28,14 +30,28 @@ def resume(run_id: str) -> str:
 
 
 def view_run(run_id: str) -> str:
-    """Return a run's address in MLflow's UI, after the command that starts it where none runs."""
+    """Return a run's page in MLflow's UI, below the command that starts the UI where none runs."""
     uri = str(mlflow.get_tracking_uri())
     experiment = mlflow.MlflowClient().get_run(run_id).info.experiment_id
     # A new browser opens MLflow's pages for language models, unless the address says otherwise.
     page = f"/#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning"
     if uri.startswith(("http:", "https:")):
         return mask_password(uri).rstrip("/") + page
-    return f"mlflow ui --backend-store-uri {_quoted(uri)}  then http://127.0.0.1:5000{page}"
+    return f"mlflow ui --backend-store-uri {_quoted(uri)}\n       http://127.0.0.1:5000{page}"
+
+
+def use_model(uri: str, source: Source) -> str:
+    """Return the commands that judge a model on its data's test images, and predict masks by it."""
+    data = {} if source.is_synthetic else {"data": str(source.root)}
+    split = {} if has_test_list(source.root) else {"split": "gate"}
+    judge = mlflow_run("evaluate", {"model": uri, **data, **split})
+    return f"{judge}\n       {predict_with(uri, source)}"
+
+
+def predict_with(uri: str, source: Source) -> str:
+    """Return the command by which a model writes masks of a data set's photos."""
+    photos = {"images": str(source.root / "images"), "output": "masks"}
+    return mlflow_run("predict", {"model": uri, **photos})
 
 
 def collect_garbage() -> str:

@@ -12,7 +12,7 @@ from segmentation.evaluation.analysis import Analysis, analyze
 from segmentation.evaluation.gallery import Gallery
 from segmentation.evaluation.report.report import console_lines, report_figures
 from segmentation.runtime.device import choose_compute
-from segmentation.tracking.commands import view_run
+from segmentation.tracking.commands import predict_with, view_run
 from segmentation.tracking.project_run import open_store
 from segmentation.tracking.registry.loading import LoadedModel, default_model, load
 from segmentation.tracking.runs.run import tracked_run
@@ -76,7 +76,8 @@ def evaluate_model(
     for line in [*left_out, *note_on_turned(analysis.turned), *console_lines(figures)]:
         _log.info(line)
     _log.info("Look:  %s", view_run(run.id))
-    _log.info("Mail:  %s/report.html among that run's artifacts: one file, all within", split)
+    _log.info("Share: %s/report.html, among that run's artifacts, is the report in one file", split)
+    _log.info("Next:  %s", predict_with(loaded.uri, source))
 
 
 def _examples_of(split: str, source: Source, loaded: LoadedModel) -> list[Example]:

@@ -96,7 +96,8 @@ def predict(
         _log.info("Left out: %s", problem)
     if shares:
         _log.info(
-            f"Wrote {len(shares)} masks to {output}/masks, {len(shares) / seconds:.0f} photos/s; "
+            f"Wrote {len(shares)} mask{'s'[: len(shares) > 1]} to {output}/masks, "
+            f"{len(shares) / seconds:.0f} photos/s; "
             f"on average {np.mean(shares):.1%} is pet"
         )
     _log.info("Table: %s/%s", output, TABLE)

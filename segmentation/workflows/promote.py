@@ -17,7 +17,7 @@ from segmentation.evaluation.scoring import Evaluation, ScoredImage, score_image
 from segmentation.metrics.segmentation import Counts
 from segmentation.models.predictor import Model
 from segmentation.runtime.device import choose_compute
-from segmentation.tracking.commands import mlflow_run, view_run
+from segmentation.tracking.commands import mlflow_run, predict_with, view_run
 from segmentation.tracking.project_run import open_store
 from segmentation.tracking.registry.champion import champion_of, record_decision, recorded_decision
 from segmentation.tracking.registry.loading import default_model, load
@@ -123,6 +123,7 @@ def promote_model(
         _log.info("Left out: %s", problem)
     _log.info(decision.reason)
     _log.info("Look:  %s", view_run(run.id))
+    _log.info("Next:  %s", predict_with(challenger.uri, source))
 
 
 def promote(
@@ -182,6 +183,7 @@ def decide_champion(
 
 def _candidate(ref: VersionRef, gate: GateEvaluator, model: Model | None = None) -> _Candidate:
     known, scores, trouble = ref.look_up(), None, ""
+    _log.info("Judging %s version %s on the gate images", ref.name, ref.version)
     try:
         scores = gate.evaluate(model or load(ref.uri, gate.device).model)
     except ModelError as error:

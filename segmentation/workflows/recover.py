@@ -35,7 +35,8 @@ def recover(storage: str, study: str, *, act: bool) -> None:
             "theirs and recover there",
             others,
         )
-    dead = [_end(run, act=act) for run in stale.find_running(_wait)]
+    running = stale.find_running(_wait)
+    dead = [_end(run, act=act) for run in running]
     folder, heartbeat = studies_folder(), SearchConfig().heartbeat
     names = [path.stem for path in sorted(folder.glob("*.db"))] if storage == "file" else [study]
     locations = [study_location(name, storage, folder, heartbeat) for name in names]
@@ -46,7 +47,8 @@ def recover(storage: str, study: str, *, act: bool) -> None:
             f"{failed} of {found} could not be recovered: see above; what waits is kept"
         )
     if not found:
-        _log.info("Nothing is left to recover")
+        unsure = any(run.verdict == stale.UNKNOWN for run in running)
+        _log.info("Nothing%s is left to recover", " else" if unsure else "")
     elif not act:
         _log.info("Nothing was changed; say end=true to have it done")
 

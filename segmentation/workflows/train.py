@@ -15,7 +15,7 @@ from segmentation.errors import ConfigError, PeerLostError, TrainingError
 from segmentation.models.predictor import Batched
 from segmentation.runtime.device import choose_compute
 from segmentation.runtime.process_group import ProcessGroup, init_process_group
-from segmentation.tracking.commands import view_run
+from segmentation.tracking.commands import use_model, view_run
 from segmentation.tracking.project_run import require_own_run
 from segmentation.tracking.registry import export, model_card
 from segmentation.tracking.registry.versions import VersionRef
@@ -223,14 +223,14 @@ def _run(
     registered, decision = _train_and_register(session, plan, callbacks, saved)
     with contextlib.suppress(PeerLostError):  # all is done
         group.barrier()  # for this the others wait: had this process died, they were needed
-    warning = "" if session.evaluation.above_baselines() else " - NOT above that"
-    score, floor = model_card.score(session.evaluation), model_card.floor(session.evaluation)
-    _log.info("Score: %s; %s%s", score, floor, warning)
+    _log.info("Score: %s", model_card.headline(session.evaluation))
     _log.info(decision)
     if earlier:
         _log.info(earlier.compare(session.evaluation.counts.mean().dice))
+    _log.info("Model: %s", registered.summary())
     _log.info("Look:  %s", view_run(session.run.id))
     _log.info("Load:  %s", registered.how_to_load())
+    _log.info("Next:  %s", use_model(registered.uri, session.source))
 
 
 def _summary(session: TrainingSession) -> str:

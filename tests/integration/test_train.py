@@ -16,14 +16,24 @@ from tests.helpers.programs import TINY, Program
 def test_the_console_says_which_data_what_it_scored_and_what_to_type_next(home: Home) -> None:
     lines = home.out.splitlines()
     assert lines[0] == f"Data: {home.data}"
-    score, champion, look, how_to_load = lines[-4:]
+    score, champion, model, look, page, how_to_load, judge, predict = lines[-8:]
     assert re.match(r"Champion: gate Dice 0\.\d{3} on \d\d images; ", champion)
-    assert score.startswith("Score: Dice 0.")
-    assert "each a mean over 6 validation images" in score
-    assert "answering 'pet' everywhere scores Dice 0." in score
-    assert "NOT above that" not in score
-    assert f"/runs/{home.run_id}" in look
-    assert 'mlflow.pytorch.load_model("models:/pet-unet/1")' in how_to_load
+    assert re.match(
+        r"Score: Dice 0\.\d{3} \(95 % interval 0.* on 6 validation images; 'pet' ", score
+    )
+    assert "NOT above" not in score
+    assert model == "Model: pet-unet version 1, @challenger, @champion"
+    assert look.startswith("Look:  mlflow ui --backend-store-uri ")
+    assert f"/runs/{home.run_id}" in page
+    assert how_to_load == 'Load:  mlflow.pytorch.load_model("models:/pet-unet/1")'
+    assert judge.startswith("Next:  mlflow run ")
+    assert (
+        f"-e evaluate --env-manager local -P model=models:/pet-unet/1 -P data={home.data}" in judge
+    )
+    assert (
+        f"-e predict --env-manager local -P model=models:/pet-unet/1 -P images={home.data}"
+        in predict
+    )
 
 
 def test_every_epoch_has_every_figure_once(home: Home) -> None:

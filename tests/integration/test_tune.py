@@ -42,7 +42,7 @@ def test_both_stores_hold_each_trial_once_and_the_same_command_again_adds_none(
     opened = opened_by_launcher(tuned.client)
     again = good(tuned.program.entry_with("tune", {"MLFLOW_RUN_ID": opened}, **OPTIONS, data=pets))
     assert "Going on with study small: 4 trials are done" in again.stdout
-    assert tuned.out.splitlines()[-5:] == again.stdout.splitlines()[-5:]
+    assert tuned.out.splitlines()[-9:] == again.stdout.splitlines()[-9:]
     tags = tuned.client.get_run(opened).data.tags
     assert tags["mlflow.runName"].endswith("(went on)")
     assert tags["mlflow.parentRunId"] == tuned.parent().info.run_id
@@ -54,11 +54,12 @@ def test_the_console_tells_each_trial_and_what_to_do_next(tuned: Tuned) -> None:
     assert sum(line.startswith("Trial ") for line in lines) == 4
     assert any("[4/4; best 0." in line for line in lines)
     assert sum(line.startswith("Confirming ") for line in lines) == 4
-    verdict, champion, again, look, how_to_load = lines[-5:]
+    verdict, champion, again, _, _, page, how_to_load, judge, _ = lines[-9:]
     assert "hampion: gate Dice" in champion
     assert "gate images, which trained nothing" in verdict
     assert again.startswith(f"Again: mlflow run {PROJECT} -e train --env-manager local -P ")
-    assert tuned.parent().info.run_id in look
+    assert tuned.parent().info.run_id in page
+    assert judge.startswith("Next:  mlflow run ")
     assert how_to_load.startswith('Load:  mlflow.pytorch.load_model("models:/pet-unet/')
     assert [line for line in tuned.err.splitlines() if "mlflow.store.db" not in line] == []
 

@@ -3,6 +3,16 @@
 from segmentation.evaluation.scoring import Evaluation
 
 
+def headline(evaluation: Evaluation) -> str:
+    """Return the Dice of a model beside what a trivial answer scores, in a short line."""
+    counts, (low, high) = evaluation.counts, evaluation.interval
+    warning = "" if evaluation.above_baselines() else " - NOT above the trivial baselines"
+    return (
+        f"Dice {counts.mean().dice:.3f} (95 % interval {low:.3f} to {high:.3f}) on {len(counts)} "
+        f"validation images; 'pet' everywhere scores {counts.all_pet().mean().dice:.3f}{warning}"
+    )
+
+
 def score(evaluation: Evaluation) -> str:
     """Return the figures of a model in one sentence."""
     counts, (low, high) = evaluation.counts, evaluation.interval

@@ -31,11 +31,14 @@ class VersionRef:
         """Return what the registry knows of it by now."""
         return mlflow.MlflowClient().get_model_version(self.name, self.version)
 
+    def summary(self) -> str:
+        """Say in a line what it is called, with the aliases that it has by now."""
+        aliases = "".join(f", @{alias}" for alias in sorted(self.look_up().aliases))
+        return f"{self.name} version {self.version}{aliases}"
+
     def how_to_load(self) -> str:
-        """Return the call that loads it, with the aliases that it has by now."""
-        aliases = sorted(self.look_up().aliases)
-        named = " and ".join(f"@{alias}" for alias in aliases) or "a version"
-        return f'mlflow.pytorch.load_model("{self.uri}")  ({named} of {self.name})'
+        """Return the call that loads it."""
+        return f'mlflow.pytorch.load_model("{self.uri}")'
 
 
 def register(

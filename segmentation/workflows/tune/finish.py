@@ -12,7 +12,7 @@ from segmentation.data.sources import Source
 from segmentation.errors import TrackingError, TrainingError
 from segmentation.evaluation.pictures import try_draw
 from segmentation.tracking.artifacts import discard
-from segmentation.tracking.commands import mlflow_run, view_run
+from segmentation.tracking.commands import mlflow_run, use_model, view_run
 from segmentation.tracking.registry import champion, versions
 from segmentation.tracking.runs.run import Run
 from segmentation.tracking.summaries import studies
@@ -65,8 +65,10 @@ def finish_search(
     _log.info(report.verdict())
     _log.info(decision)
     _log.info("Again: %s", report.command)
+    _log.info("Model: %s", registered.summary())
     _log.info("Look:  %s", view_run(parent.id))
     _log.info("Load:  %s", registered.how_to_load())
+    _log.info("Next:  %s", use_model(registered.uri, source))
 
 
 def _typed(config: Config) -> dict[str, Any]:
