@@ -23,7 +23,13 @@ BAD: dict[str, tuple[dict[str, str], int, str]] = {
     "train: budget": ({"budget": "soon"}, 2, "expected such as 90s, 5m or 1.5h"),
     "train: no budget": ({"budget": "-5s"}, 2, "expected such as 90s, 5m or 1.5h"),
     "train: endless budget": ({"budget": "inf"}, 2, "expected such as 90s, 5m or 1.5h"),
-    "train: no folder": ({"data": "nowhere"}, 1, "nowhere: expected a folder in the layout"),
+    "train: elsewhere": (
+        {"learning_rate": "1"},
+        2,
+        "No such option '--learning-rate'. Did you mean '--lr'",
+    ),
+    "train: no layout": ({"data": "/"}, 1, "/: expected a folder in the layout of Oxford-IIIT Pet"),
+    "train: no folder": ({"data": "nowhere"}, 1, "nowhere: there is no such folder"),
     "train: no server": ({TRACKING: "http://127.0.0.1:9"}, 1, "store http://127.0.0.1:9 cannot be"),
     "train: no http": ({TRACKING: "localhost:9"}, 1, "set MLFLOW_TRACKING_URI=http://localhost:9"),
     "train: no home in it": ({TRACKING: "sqlite:///~/x.db"}, 1, f"=sqlite:///{Path.home()}/x.db"),
@@ -38,7 +44,11 @@ BAD: dict[str, tuple[dict[str, str], int, str]] = {
     "train: no cache": ({"PETSEG_CACHE": "/proc/nothing", "data": "synthetic"}, 1, "/proc/nothing"),
     "train: shares": ({"processes": "5", "batch_size": "4"}, 2, "with batch_size=4 there are 4 at"),
     "train: processors": ({"processes": MANY, "batch_size": MANY}, 2, "processors; start fewer"),
-    "train: before two": ({"processes": "2", "data": "nowhere"}, 1, "nowhere: expected a folder"),
+    "train: before two": (
+        {"processes": "2", "data": "nowhere"},
+        1,
+        "nowhere: there is no such folder",
+    ),
     "train: group": (
         {"MASTER_ADDR": "a", "MASTER_PORT": "1", "WORLD_SIZE": "two", "RANK": "0"},
         2,
