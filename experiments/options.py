@@ -49,8 +49,8 @@ class _EntryPoint(click.Command):
             ours = _ELSEWHERE.get(error.option_name.lstrip("-").replace("-", "_"))
             if ours not in [param.name for param in self.params]:
                 raise
-            likely = [f"--{ours.replace('_', '-')}"]
-            raise click.NoSuchOption(error.option_name, possibilities=likely, ctx=ctx) from error
+            text = f"No such option '{error.option_name}'. Did you mean '--{ours}'?"
+            raise click.NoSuchOption(error.option_name, text.replace("_", "-"), ctx=ctx) from error
 
 
 def entry_point(function: Command) -> click.Command:
