@@ -32,6 +32,7 @@ from segmentation.workflows.tune.job import (
 )
 
 _POLL = 0.5  # seconds
+_SILENCE = 30.0  # seconds
 # For so many seconds a trial waits at its end for a store that does not answer: the next one would
 # need it too.
 _PATIENCE = 600.0
@@ -111,7 +112,7 @@ class _Worker:
         config = self._job.trial_config(trial.params)
         pruning = _Pruning(trial)
         with self._open(trial, config, name, "search") as session:
-            session.fit([pruning])
+            session.fit([pruning, _Telling(self._send, name)])
             evaluation = session.evaluate(thumbnails=False)
             if pruning.reason:
                 session.run.log_metrics(session.final_metrics)
@@ -132,7 +133,7 @@ class _Worker:
         config = self._job.full_config(plan["params"], plan["seed"])
         name = f"confirm {plan['label']}, seed {plan['seed']}: {format_params(plan['params'])}"
         with self._open(trial, config, name, "confirmation", candidate=plan["label"]) as session:
-            session.fit()
+            session.fit([_Telling(self._send, name)])
             val, gallery = session.evaluate(), Gallery()
             model = Batched(session.segmenter, session.compute.device)
             gate, problems = evaluate("gate", model, self._gate, config.data.border, gallery.draw)
@@ -187,6 +188,19 @@ class _Pruning(Callback):
         if not state.finished and self._trial.should_prune():
             self.reason = f"pruned after epoch {state.epoch}: other trials did better by then"
             state.stop_reason = self.reason
+
+
+class _Telling(Callback):
+    """Sends a line about a training every now and then, so that no search is silent for long."""
+
+    def __init__(self, send: Callable[[Any], None], name: str) -> None:
+        self._send, self._name, self._last = send, name, time.monotonic()
+
+    def on_epoch_end(self, trainer: Trainer, metrics: Mapping[str, float]) -> None:
+        if time.monotonic() - self._last > _SILENCE and not trainer.state.finished:
+            self._last = time.monotonic()
+            epoch = f"epoch {trainer.state.epoch}/{trainer.state.schedule.epochs}"
+            self._send(f"  {self._name}: {epoch}, val Dice {metrics['val/dice']:.3f}")
 
 
 @contextlib.contextmanager
