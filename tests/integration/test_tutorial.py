@@ -15,7 +15,7 @@ from tests.helpers.programs import DOCS, Program, good
 #: What makes minutes of the tutorial's trainings seconds.
 QUICK: dict[str, dict[str, str]] = {
     "train": {**SMALL, "epochs": "14"},
-    "tune": {**SMALL, "trials": "3", "trial_epochs": "2", "epochs": "4"},
+    "tune": {**SMALL, "width": "2..4:2", "trials": "4", "trial_epochs": "4", "epochs": "3"},
 }
 
 
@@ -29,8 +29,8 @@ def steps(page: Path) -> Iterator[tuple[str, dict[str, str], str]]:
 
 
 def beginnings(text: str) -> set[str]:
-    """Return the words with which lines begin; whether there is a new champion is left open."""
-    return set(re.findall(r"^\w+", text.replace("Not champion", "Champion"), re.M))
+    """Return the words with which lines begin; who wins is left open."""
+    return set(re.findall(r"^\w+", text, re.M)) - {"Champion", "No", "Not"}
 
 
 @pytest.mark.slow
@@ -45,6 +45,6 @@ def test_the_tutorial_runs_from_the_first_command_to_the_last_and_prints_what_it
         assert beginnings(listing) <= beginnings(done.stdout), done.stdout
         told.append(entry)
     assert told == ["prepare", "train", "tune", "evaluate", "promote", "predict"]
-    client = MlflowClient(program.store)
-    assert client.get_model_version_by_alias("pet-unet", "champion").version == "1"
+    champion = MlflowClient(program.store).get_model_version_by_alias("pet-unet", "champion")
+    assert str(champion.version) == "1"
     assert len(list((program.folder / "masks" / "masks").iterdir())) == 190
