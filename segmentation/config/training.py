@@ -152,6 +152,10 @@ class Config:
                 yield part, one, getattr(getattr(self, part), one.name)
 
 
+#: Parameters that say where and how a training is computed, not what: they may be others when it,
+#: or a search, goes on. That the images are the same is told by their contents.
+FREE = ("data", "bad_examples", "device", "loader_workers")
+
 GROUPS: dict[str, Any] = {"data": DataConfig, "model": ModelConfig, "training": TrainingConfig}
 
 

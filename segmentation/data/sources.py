@@ -81,6 +81,26 @@ def resolve_source(data: str) -> Source:
     return _on_disk(root, shown, f"the folder `{shown}`, in the layout of Oxford-IIIT Pet")
 
 
+def absolute(data: str) -> str:
+    """Return the parameter `data` so that it means the same in another working folder."""
+    return data if data in ("auto", "synthetic") else str(user_path(data, "data"))
+
+
+def require_source(data: str, run: str) -> None:
+    """Check that the data of an earlier run, such as `like=ID`, is still where it was.
+
+    Raises:
+        DataError: it is not.
+    """
+    try:
+        if data != "synthetic":
+            resolve_source(data)
+    except DataError as error:
+        raise DataError(
+            f"{error}; this is the data of {run}: if it lies elsewhere now, give `data`"
+        ) from error
+
+
 def _on_disk(root: Path, summary: str, description: str) -> Source:
     return Source(
         root=root,

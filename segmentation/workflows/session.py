@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from segmentation.config.training import Config
+from segmentation.config.training import FREE, Config
 from segmentation.data.dataset import SplitDataset
 from segmentation.data.images.examples import note_on_turned
 from segmentation.data.loader import BatchLoader, require_shared_memory
@@ -41,16 +41,6 @@ from segmentation.training.trainer import Trainer
 from segmentation.utils.concurrency import Progress, ignore_progress
 
 _log = logging.getLogger(__name__)
-
-#: Settings that may be others when a training goes on: they change no figure, or are told by what
-#: else is compared: files by their contents, precision by what came of it.
-_MAY_DIFFER = (
-    "data.source",
-    "data.bad_examples",
-    "training.device",
-    "training.loader_workers",
-    "training.precision",
-)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -149,10 +139,17 @@ class TrainingSession:
     @property
     def fingerprint(self) -> dict[str, Any]:
         """What must be equal for a checkpoint to be of this training, by name."""
-        flat = self.config.flat()
-        settings = {name: value for name, value in flat.items() if name not in _MAY_DIFFER}
-        digests = {f"{name} images": part.digest for name, part in self.data.items()}
-        return {**settings, "training.precision": self.compute.precision, **digests}
+        settings = {
+            f"{part}.{one.name}": value
+            for part, one, value in self.config.items()
+            if one.option not in FREE
+        }
+        return {**settings, "training.precision": self.compute.precision, **self.digests}
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """What tells the images of each split from others, by a name such as `train images`."""
+        return {f"{name} images": part.digest for name, part in self.data.items()}
 
     def tags(self) -> dict[str, str]:
         """Return what describes a run besides its settings."""
@@ -173,8 +170,7 @@ class TrainingSession:
         Raises:
             ConfigError: in the main process; the others learn that it has gone.
         """
-        own = {f"{name} images": part.digest for name, part in self.data.items()}
-        own["precision"] = self.compute.precision
+        own = {**self.digests, "precision": self.compute.precision}
         main = self.group.broadcast(own)
         others = torch.tensor([int(own[name] != main[name]) for name in own])
         differing = [

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from segmentation.config.training import Config
-from segmentation.data.sources import resolve_source
-from segmentation.errors import ConfigError, PeerLostError, TrainingError
+from segmentation.config.training import FREE, Config
+from segmentation.data.sources import absolute, resolve_source
+from segmentation.errors import ConfigError, DataError, PeerLostError, TrainingError
 from segmentation.models.predictor import Batched
 from segmentation.runtime.device import choose_compute
 from segmentation.runtime.process_group import ProcessGroup, init_process_group
@@ -35,6 +35,7 @@ from segmentation.workflows.session import TrainingSession
 
 _log = logging.getLogger(__name__)
 
+_IMAGES = "images"  # among the settings of a run: the digests of its splits
 _BUDGET_STATE = "pace"  # among the settings of a run: its budget as it was at the beginning
 _CLOSE = 0.1  # a budget is kept within this share of it, or it is said beforehand
 
@@ -154,7 +155,7 @@ def _plan(
     run_id = options["resume"] or (resume.of_group(key) if key else None)
     require_own_run(run_id)
     if run_id:
-        return _plan_to_resume(run_id, given if options["resume"] else None, key), None
+        return _plan_to_resume(run_id, given, key, asked=bool(options["resume"])), None
     own = {name: options[name] for name in ("model_name", "budget", "like")}
     if not options["like"]:
         return TrainingPlan(settings=Config.from_options(options).options() | own), None
@@ -166,26 +167,30 @@ def _plan(
     return TrainingPlan(settings=Config.from_options(settings).options() | own), earlier
 
 
-def _plan_to_resume(run_id: str, given: Mapping[str, Any] | None, key: str) -> TrainingPlan | None:
+def _plan_to_resume(
+    run_id: str, given: Mapping[str, Any], key: str, *, asked: bool
+) -> TrainingPlan | None:
     """Return how a training goes on, and say where it stands; None: it is finished.
 
     Args:
         run_id: of it.
-        given: what the user gave; None where its own processes come back by themselves.
+        given: what the user gave.
         key: of these processes.
+        asked: whether the user asks for it; else its own processes have come back by themselves.
     """
     stopped = resume.find(run_id, key)
     if stopped.finished:
         _log.info("Nothing is left to do: the training %s came to its end", stopped.name)
         return None
-    if given is not None:
-        stopped.require_same(given)
-    elif stopped.trouble:
+    if not asked and stopped.trouble:
         raise TrainingError(
             f"{stopped.trouble} - so ended {stopped.name}; choose another --rdzv-id to train anew"
         )
+    # Of their own command only where the data is, and the like: it may say so for each machine.
+    free = {name: value for name, value in given.items() if name in FREE}
+    settings = stopped.settings(given if asked else free)
     _log.info("Going on with %s: %s", stopped.name, _progress(stopped))
-    return TrainingPlan(settings=stopped.options, resume=run_id)
+    return TrainingPlan(settings=settings, resume=run_id)
 
 
 def _progress(stopped: resume.ResumableRun) -> str:
@@ -215,6 +220,8 @@ def _run(
             _log.info(line)
     _log.info(_summary(session))
     saved = session.load_checkpoint(plan.resume) if plan.resume else None
+    if group.is_main_process:
+        _require_same_images(plan, session)
     _set_budget(plan, session)
     if not group.is_main_process:
         session.fit(checkpoint=saved, resumable=True)
@@ -231,6 +238,16 @@ def _run(
     _log.info("Look:  %s", view_run(session.run.id))
     _log.info("Load:  %s", registered.how_to_load())
     _log.info("Next:  %s", use_model(registered.uri, session.source))
+
+
+def _require_same_images(plan: TrainingPlan, session: TrainingSession) -> None:
+    """Refuse other images where no checkpoint has said so."""
+    begun, here = plan.settings.get(_IMAGES, {}), session.digests
+    if changed := [name for name, digest in begun.items() if here[name] != digest]:
+        raise DataError(
+            f"resume={plan.resume}: the {' and '.join(changed)} are not those with which it was "
+            "begun; give its own `data`, or train anew without resume"
+        )
 
 
 def _summary(session: TrainingSession) -> str:
@@ -265,7 +282,8 @@ def _train_and_register(
     saved: Checkpoint | None,
 ) -> tuple[VersionRef, str]:
     """Return the version in the registry and, in words, whether it became champion, and why."""
-    settings = {**plan.settings, **session.config.options()}
+    settings = {**plan.settings, **session.config.options(), _IMAGES: session.digests}
+    settings["data"] = absolute(settings["data"])
     if session.budget:
         settings[_BUDGET_STATE] = session.budget.state_dict()
     tags = {resume.SETTINGS: json.dumps(settings)}

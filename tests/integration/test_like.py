@@ -136,13 +136,15 @@ def test_a_device_that_is_not_here_gives_way_unless_it_was_given(lab: Lab) -> No
 
 
 def test_settings_that_do_not_fit_and_data_that_are_gone_are_told_with_their_origin(
-    lab: Lab,
+    lab: Lab, tmp_path: Path
 ) -> None:
     gone = lab.find(lab.log(data__source="/nowhere/pets", model__name="pet-unet-synthetic"))
     with pytest.raises(DataError, match=f"/nowhere/pets: .*the data of like={gone.id}"):
         gone.settings({})
     with pytest.raises(ConfigError, match=rf"depth=8: .*taken from like={gone.id}"):
         gone.settings({"depth": 8, "data": "synthetic"})
+    (tmp_path / "link").symlink_to(lab.earlier.data.params["data.source"])
+    assert "but" not in lab.find(lab.id).settings({"data": f"{tmp_path}/link/"})[1][0]
     # The usual name follows the data.
     assert gone.settings({"data": "somewhere"})[0]["model_name"] == ""
     assert lab.find(lab.id).settings({"data": "somewhere"})[0]["model_name"] == "mine"

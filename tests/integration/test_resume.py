@@ -8,7 +8,7 @@ from pathlib import Path
 
 import mlflow
 
-from tests.helpers.programs import PROJECT, Program, good
+from tests.helpers.programs import PROJECT, Program, good, opened_by_launcher
 from tests.helpers.stopped import SHORT, ended, interrupt, kept_epoch
 
 
@@ -46,8 +46,8 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
     ended(program.store).require_same(ended(whole.store))
 
 
-def test_other_images_are_refused_and_the_own_ones_go_on_as_if_nothing_was(
-    program: Program, own_pets: Path
+def test_other_images_are_refused_and_the_own_ones_go_on_wherever_they_are(
+    program: Program, own_pets: Path, tmp_path: Path
 ) -> None:
     run_id, _ = stop(program, own_pets, signal.SIGTERM)
     client = mlflow.MlflowClient(program.store)
@@ -61,10 +61,26 @@ def test_other_images_are_refused_and_the_own_ones_go_on_as_if_nothing_was(
     assert "is of another training: " in refused.stderr
     assert "train images '" in refused.stderr
     assert client.get_run(run_id).info.status == "FAILED"
+    kept = program.cache / "runs" / run_id
+    aside = kept.rename(tmp_path / "kept")  # as where none was kept, and none was sent
+    (Path(str(client.get_run(run_id).info.artifact_uri)) / "checkpoint").rename(tmp_path / "sent")
+    refused = program.entry("train", resume=run_id)
+    assert refused.returncode == 1
+    assert f"resume={run_id}: the val images and train images are not those" in refused.stderr
+    aside.rename(kept)
     for file, content in before.items():
         file.write_bytes(content)
-    opened = client.create_run("0").info.run_id  # as MLflow's launcher does for every command
-    good(program.entry_with("train", {"MLFLOW_RUN_ID": opened}, resume=run_id))
+    moved = own_pets.rename(tmp_path / "moved")
+    gone = program.entry("train", resume=run_id)
+    assert gone.returncode == 1
+    assert f"this is the data of resume={run_id}: if it lies elsewhere now, give" in gone.stderr
+    other = program.entry("train", resume=run_id, data=moved, lr="0.02", width="4")
+    assert other.returncode == 2
+    assert "other settings: lr=0.02 (it was begun with 0.01); leave" in other.stderr
+    (tmp_path / "link").symlink_to(moved)
+    same = {"lr": "0.010", "model_name": "pet-unet", "device": "cpu", "data": f"{tmp_path}/link/"}
+    opened = opened_by_launcher(client)  # as for every command
+    good(program.entry_with("train", {"MLFLOW_RUN_ID": opened}, resume=run_id, **same))
     assert client.get_run(opened).data.tags["mlflow.parentRunId"] == run_id
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"

@@ -32,17 +32,20 @@ def tuned(tmp_path_factory: pytest.TempPathFactory, pets: Path) -> Tuned:
 
 
 def test_both_stores_hold_each_trial_once_and_the_same_command_again_adds_none(
-    tuned: Tuned, pets: Path
+    tuned: Tuned, pets: Path, tmp_path: Path
 ) -> None:
     assert_exact(tuned, trials=4, confirmations=4)
+    (tmp_path / "moved").symlink_to(pets)
     ids = {run.data.tags.get("study.id") for run in tuned.runs(study="small")}
     assert ids == {tuned.parent().data.tags["study.id"]}
     assert len(tuned.runs(study="small")) == 1 + 4 + 4
     # As under MLflow's launcher, which opens a run for every command.
     opened = opened_by_launcher(tuned.client)
-    again = good(tuned.program.entry_with("tune", {"MLFLOW_RUN_ID": opened}, **OPTIONS, data=pets))
+    options = {**OPTIONS, "lr": "0.00030..3.0e-2", "data": f"{tmp_path}/moved"}
+    again = good(tuned.program.entry_with("tune", {"MLFLOW_RUN_ID": opened}, **options))
     assert "Going on with study small: 4 trials are done" in again.stdout
-    assert tuned.out.splitlines()[-9:] == again.stdout.splitlines()[-9:]
+    said = again.stdout.replace(options["data"], str(pets))
+    assert tuned.out.splitlines()[-9:] == said.splitlines()[-9:]
     tags = tuned.client.get_run(opened).data.tags
     assert tags["mlflow.runName"].endswith("(went on)")
     assert tags["mlflow.parentRunId"] == tuned.parent().info.run_id

@@ -1,12 +1,13 @@
 """A logged training as one to repeat: its settings, what overrides them, its result."""
 
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from segmentation.config.training import Config
-from segmentation.data.sources import resolve_source
-from segmentation.errors import ConfigError, DataError
+from segmentation.data.sources import absolute, require_source
+from segmentation.errors import ConfigError
 from segmentation.runtime.device import choose_compute
 from segmentation.tracking.store import get_run_or_fail
 
@@ -52,10 +53,10 @@ class LoggedTraining:
         """
         found: dict[str, Any] = {}
         changed, notes = [], []
-        for option, name, default in _parameters():
+        for option, name, default in logged_parameters():
             logged = self.params.get(name)
             found[option] = given.get(option, default if logged is None else logged)
-            if option in given and str(given[option]) != logged:
+            if option in given and not _is_same(option, given[option], logged):
                 changed.append(f"{option}={given[option]} (it had {logged or 'none'})")
             elif option not in given and logged is None:
                 notes.append(f"it has logged no {option}; train's default is taken: {default}")
@@ -70,7 +71,8 @@ class LoggedTraining:
         if "data" in given and "model_name" not in given and found["model_name"] in _USUAL:
             found["model_name"] = ""  # real pets must not come under the drawn ones' name
         replaced, why = self._computable(found, given)
-        self._require_data(found, given)
+        if "data" not in given:
+            require_source(found["data"], f"like={self.id}")
         return {**found, **replaced}, [self.say(note) for note in [*notes, *why]]
 
     def compare(self, dice: float) -> str:
@@ -101,16 +103,6 @@ class LoggedTraining:
             return replaced, [f"{error}; taken instead: {taken}"]
         return {}, []
 
-    def _require_data(self, settings: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-        if "data" in given or settings["data"] == "synthetic":
-            return
-        try:
-            resolve_source(settings["data"])
-        except DataError as error:
-            raise DataError(
-                f"{error}; this is the data of like={self.id}: give `data` to take other data"
-            ) from error
-
 
 def find(run_id: str) -> LoggedTraining:
     """Look a training up in the tracking store.
@@ -138,7 +130,14 @@ def find(run_id: str) -> LoggedTraining:
     )
 
 
-def _parameters() -> Iterator[tuple[str, str, Any]]:
+def _is_same(option: str, given: Any, logged: str | None) -> bool:
+    """Tell whether two texts mean the same; two paths may lead to one folder."""
+    if option == "data" and logged:
+        return os.path.realpath(absolute(given)) == os.path.realpath(absolute(logged))
+    return str(given) == logged
+
+
+def logged_parameters() -> Iterator[tuple[str, str, Any]]:
     """Yield (parameter, the name under which it is logged, default) of each."""
     for part, one, default in Config().items():
         yield one.option, f"{part}.{one.name}", default

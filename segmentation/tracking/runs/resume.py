@@ -12,10 +12,12 @@ from typing import Any
 
 import mlflow
 
-from segmentation.config.training import Config
+from segmentation.config.training import FREE, Config
+from segmentation.data.sources import require_source
 from segmentation.errors import ConfigError, PeerLostError
 from segmentation.tracking.addresses import require_own
 from segmentation.tracking.runs.heartbeat import GRACE_PERIOD, ProcessInfo
+from segmentation.tracking.runs.rerun import logged_parameters
 from segmentation.tracking.runs.run import FAILURE
 from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.runs.training_run import ARTIFACT
@@ -36,13 +38,14 @@ class ResumableRun:
     Attributes:
         id, name, status: of the run, as MLflow has them.
         options: its parameters, by their names.
-        tags: as they were set.
+        params, tags: as they were logged.
     """
 
     id: str
     name: str
     status: str
     options: dict[str, Any]
+    params: Mapping[str, str]
     tags: Mapping[str, str]
 
     @property
@@ -56,22 +59,29 @@ class ResumableRun:
         final = self.status == "FAILED" and failure != PeerLostError.TEXT
         return failure if final else ""
 
-    def require_same(self, given: Mapping[str, Any]) -> None:
-        """Compare what the user gave with what the training was begun with.
+    def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return its parameters, but where and how it is computed as the user says.
 
         Raises:
-            ConfigError: something differs; all of it is named.
+            ConfigError: something else that was given differs; all of it is named.
+            DataError: the data is no longer where it was.
         """
+        resolved = {option: self.params.get(name) for option, name, _ in logged_parameters()}
         differ = [
             f"{name}={value} (it was begun with {self.options[name]})"
             for name, value in given.items()
-            if name in self.options and str(value) != str(self.options[name])
+            if name in self.options
+            and name not in FREE
+            and str(value) not in (str(self.options[name]), resolved.get(name))
         ]
         if differ:
             raise ConfigError(
                 f"resume={self.id}: that training has other settings: {', '.join(differ)}; leave "
                 "them out to go on with it, or train anew without resume"
             )
+        if "data" not in given:
+            require_source(self.options["data"], f"resume={self.id}")
+        return self.options | {name: given[name] for name in FREE if name in given}
 
     def checkpoint(self) -> Path | None:
         """Return where its checkpoint lies on this machine, fetched from the store if need be."""
@@ -117,7 +127,9 @@ def find(run_id: str, key: str = "") -> ResumableRun:
     if run.info.status == "RUNNING" and sign and not (key and key == tags.get(GROUP)):
         _require_dead(run_id, sign)
     status = str(run.info.status)
-    return ResumableRun(id=run_id, name=name, status=status, options=options, tags=tags)
+    return ResumableRun(
+        id=run_id, name=name, status=status, options=options, params=run.data.params, tags=tags
+    )
 
 
 def _require_dead(run_id: str, sign: ProcessInfo) -> None:

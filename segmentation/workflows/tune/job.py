@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from segmentation.config.search import SearchConfig
-from segmentation.config.training import Config
+from segmentation.config.training import FREE, Config
 from segmentation.tracking.registry import versions
 from segmentation.tracking.store import studies_folder
 from segmentation.tracking.summaries import studies
@@ -22,8 +22,6 @@ from segmentation.workflows.session import TrainingSession
 CONFIRMATIONS = 2
 
 _SEEDS = 2**32
-#: May change while a study goes on: where and how it is computed, not what.
-_FREE = ("data", "bad_examples", "device", "loader_workers")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,7 +64,7 @@ class SearchJob:
         """
         digests = {name: part.digest for name, part in session.data.items()}
         settings = {
-            **{name: value for name, value in options.items() if name not in _FREE},
+            **{name: value for name, value in options.items() if name not in FREE},
             **notation(space),
             "trial_epochs": search.trial_epochs,
             "pruner": search.pruner,
