@@ -34,3 +34,11 @@ def test_every_documented_command_has_an_entry_point_and_its_parameters(page: Pa
         given = [word for before, word in itertools.pairwise(words) if before == "-P"]
         assert {word.partition("=")[0] for word in given} <= known, line
         assert "--env-manager local" in line or "-P" not in line, line
+
+
+def test_every_test_that_is_named_is_there() -> None:
+    there = {path.name for path in (PROJECT / "tests").rglob("test_*.py")}
+    text = "".join(path.read_text() for path in [*PAGES, *PROJECT.glob("*.md")])
+    assert set(re.findall(r"\btest_\w+\.py", text)) <= there
+    paths = re.findall(r"\btests/[\w/]+\.py", text)
+    assert [path for path in paths if not (PROJECT / path).exists()] == []
