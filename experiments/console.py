@@ -1,10 +1,12 @@
 """What all entry points share: log lines, progress, one-line errors, exit codes."""
 
+import contextlib
 import functools
 import gc
 import io
 import logging
 import os
+import re
 import signal
 import sys
 import time
@@ -105,9 +107,12 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt as error:
             text = "stopped by Ctrl-C or SIGTERM or SIGHUP; a run that had begun is marked KILLED"
             _end(text, 1, error)
+        except click.exceptions.Exit:
+            raise
         except Exception as error:
             message = explain(error)
             if message is None:
+                tell_run(f"a defect of this program: {error!r}")
                 raise
             _end(message, 2 if isinstance(error, ConfigError) else 1, error)
         finally:
@@ -132,7 +137,29 @@ def _end(message: str, code: int, error: BaseException) -> None:
         time.sleep(_AFTER_OTHERS if rank else 0.0)
     if rank and isinstance(error, (PeerLostError, TrainingError, KeyboardInterrupt)):
         sys.exit(code)
+    tell_run(message, stopped=isinstance(error, KeyboardInterrupt))
     raise _Failure(f"process {rank}: {message}" if rank else message, code) from error
+
+
+def tell_run(message: str, *, stopped: bool = False) -> None:
+    """Say in the run that `mlflow run` has opened for this command why nothing was begun in it.
+
+    Nothing is raised: what the console says matters more.
+    """
+    if not os.environ.get("MLFLOW_RUN_ID") or _rank():
+        return
+    words = iter(sys.argv[1:])  # the launcher makes pairs of them, empty where nothing was typed
+    typed = {
+        name.strip("-").replace("-", "_"): value
+        for name, value in zip(words, words, strict=False)
+        if value
+    }
+    name = re.sub(r"\.py$", "", sys.argv[0]).rpartition("/")[2].rpartition(".")[2]
+    with contextlib.suppress(Exception, KeyboardInterrupt):
+        # This takes seconds to import, which a command by itself must not.
+        from segmentation.tracking.project_run import close_unused_run
+
+        close_unused_run(name, typed, message, stopped=stopped)
 
 
 def _rank() -> int:

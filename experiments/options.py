@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from experiments.console import tell_run
 from segmentation.config import fields
 from segmentation.config.fields import Setting, seconds_of
 from segmentation.config.search import DEFAULT_SPACE, SearchConfig
@@ -43,6 +44,13 @@ class _EntryPoint(click.Command):
     """A command that knows what its options are called elsewhere."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return self._parse(ctx, args)
+        except click.UsageError as error:
+            tell_run(error.format_message())
+            raise
+
+    def _parse(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:

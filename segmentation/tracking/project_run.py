@@ -16,10 +16,14 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from segmentation.errors import ConfigError
+from segmentation.tracking.addresses import mask_password
+from segmentation.tracking.commands import mlflow_run
 from segmentation.tracking.logging.authorship import SAID, unless_said
 from segmentation.tracking.logging.mlflow_sink import MlflowSink
 from segmentation.tracking.runs.heartbeat import ProcessInfo
-from segmentation.tracking.store import connect
+from segmentation.tracking.store import connect, store_has
+from segmentation.tracking.tags import FAILURE
+from segmentation.tracking.templates import render
 
 #: The environment variable by which the launcher tells its run.
 VARIABLE = "MLFLOW_RUN_ID"
@@ -88,6 +92,31 @@ def leave_run(known: str, name: str, text: str) -> None:
     tags = {MLFLOW_RUN_NAME: name, MLFLOW_PARENT_RUN_ID: known, MLFLOW_RUN_NOTE: text}
     MlflowSink(opened).put("tags", tags)
     mlflow.MlflowClient().set_terminated(opened)
+
+
+def close_unused_run(entry: str, typed: Mapping[str, str], message: str, *, stopped: bool) -> None:
+    """End the run that the launcher has opened for a command that has begun nothing in it.
+
+    A run that is not the launcher's fresh one stays as it is.
+
+    Args:
+        entry: the command's entry point.
+        typed: its parameters.
+        message: why it ended.
+        stopped: whether the user wanted that.
+    """
+    run_id = os.environ[VARIABLE]
+    if not store_has(run_id) or _trouble(run_id):
+        return
+    command = mask_password(mlflow_run(entry, typed))
+    reason = mask_password(message)[:4000]
+    tags = {
+        MLFLOW_RUN_NAME: f"{entry}: {'stopped' if stopped else 'refused'}",
+        MLFLOW_RUN_NOTE: render("ended", command=command, message=reason, go_on=""),
+        FAILURE: reason,
+    }
+    MlflowSink(run_id).put("tags", keep_said(tags, run_id))
+    mlflow.MlflowClient().set_terminated(run_id, "KILLED" if stopped else "FAILED")
 
 
 def _is_asked_for(run_id: str) -> bool:

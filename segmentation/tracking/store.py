@@ -60,11 +60,7 @@ def connect(*, writes: bool = True) -> str:
         TrackingError: one cannot be reached or written, or was copied or moved, or the
             experiment was deleted.
     """
-    for name, level in _LOG_LEVELS.items():
-        logging.getLogger(name).setLevel(level)
-    given = str(mlflow.get_tracking_uri())
-    if (uri := _of_launcher(given)) != given:
-        mlflow.set_tracking_uri(uri)
+    uri = _turn_to_store()
     client = mlflow.MlflowClient
     _reach("tracking store", uri, lambda: client().search_experiments(max_results=1))
     registry = str(mlflow.get_registry_uri())
@@ -73,6 +69,26 @@ def connect(*, writes: bool = True) -> str:
         experiment = require_experiment()
         require_own(experiment.artifact_location, experiment.creation_time or 0)
     return uri
+
+
+def _turn_to_store() -> str:
+    for name, level in _LOG_LEVELS.items():
+        logging.getLogger(name).setLevel(level)
+    given = str(mlflow.get_tracking_uri())
+    if (uri := _of_launcher(given)) != given:
+        mlflow.set_tracking_uri(uri)
+    return uri
+
+
+def store_has(run_id: str) -> bool:
+    """Tell whether the tracking store can have a run; it is not made where it is new.
+
+    Raises:
+        TrackingError: it is in no file of that relative address.
+    """
+    uri = _turn_to_store()
+    path = sqlite_path(uri)
+    return not mistake(uri) and (path is None or _has_run(path, run_id))
 
 
 def _reach(kind: str, uri: str, attempt: Callable[[], object]) -> None:

@@ -26,6 +26,7 @@ OLD: dict[str, tuple[dict[str, str], dict[str, float], str]] = {
 @pytest.fixture
 def client(program: Program, monkeypatch: pytest.MonkeyPatch) -> mlflow.MlflowClient:
     program.folder.mkdir()
+    monkeypatch.chdir(program.folder)  # where MLflow makes the folder for artifacts
     monkeypatch.setenv("MLFLOW_TRACKING_URI", program.store)
     connect()
     return mlflow.MlflowClient(program.store)
@@ -89,3 +90,40 @@ def test_a_new_run_is_taken_and_keeps_what_its_user_has_said(
     ours = run.data.tags["mlflow.note.content"].startswith("What lies in")
     assert ours is not bool(said)
     assert run.data.tags["data.source"] == said.get("data.source", str(pets))
+
+
+#: What is typed for an entry point, and what its run comes to say of it.
+REFUSED: dict[str, tuple[dict[str, str], str, str]] = {
+    "train": (
+        {"epochs": "ten", "lr": ""},
+        "-P epochs=ten",
+        "epochs=ten: expected a whole number, at least",
+    ),
+    "tune": ({"lr": "1", "width": "4"}, "-P lr=1 -P width=4", "there is nothing to search"),
+    "evaluate": ({"batch": "4"}, "-P batch=4", "No such option"),
+    "predict": ({"images": "x"}, "-P images=x", "Missing option '--output'"),
+    "promote": ({"model": "x"}, "-P model=x", "model=x: expected a registered version"),
+    "recover": ({"storage": "postgresql://me:pw@nowhere/x"}, "me:***@nowhere", "give `study`, too"),
+}
+
+
+@pytest.mark.parametrize("entry", REFUSED)
+def test_a_refused_command_leaves_a_run_that_tells_what_was_typed_and_why_it_was_refused(
+    program: Program, client: mlflow.MlflowClient, entry: str
+) -> None:
+    typed, command, said = REFUSED[entry]
+    mine = {"mlflow.runName": "mine"} if entry == "tune" else {}
+    opened = opened_by_launcher(client, **mine)
+    done = program.entry_with(entry, {"MLFLOW_RUN_ID": opened}, **typed)
+    assert done.returncode == 2
+    (run,) = client.search_runs(["0"])
+    tags = run.data.tags
+    named = "mine" if mine else f"{entry}: refused"
+    assert (run.info.run_name, run.info.status) == (named, "FAILED")
+    assert tags["mlflow.note.content"].startswith(f"`mlflow run {PROJECT} -e {entry} --env-manager")
+    assert command in tags["mlflow.note.content"].splitlines()[0]
+    assert "lr=''" not in tags["mlflow.note.content"]
+    assert said in tags["mlflow.note.content"].splitlines()[2]
+    assert said in tags["failure"]
+    assert said in done.stderr
+    assert "pw" not in str(tags)

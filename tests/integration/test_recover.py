@@ -46,8 +46,9 @@ def test_a_dead_training_is_ended_and_a_living_one_is_left_alone(program: Progra
     run = client.get_run(dead)
     assert run.info.status == "FAILED"
     assert f"process {sleeper.pid} of this machine is gone" in run.data.tags["failure"]
-    go_on = f"  Go on: mlflow run {PROJECT} -e train --env-manager local -P resume={dead}"
-    assert go_on in done.stdout.splitlines()
+    go_on = f"mlflow run {PROJECT} -e train --env-manager local -P resume={dead}"
+    assert f"  Go on: {go_on}" in done.stdout.splitlines()
+    assert go_on in run.data.tags["mlflow.note.content"].splitlines()
     assert client.get_run(alive).info.status == "RUNNING"
     assert f"process {os.getpid()} of this machine writes it; left alone" in done.stdout
     again = program.entry("recover")

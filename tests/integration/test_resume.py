@@ -30,9 +30,13 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
 ) -> None:
     run_id, out = stop(program, pets, loader_workers=1)  # which changes nothing
     client = mlflow.MlflowClient(program.store)
-    assert client.get_run(run_id).info.status == "KILLED"
-    line = f"Go on: mlflow run {PROJECT} -e train --env-manager local -P resume={run_id}"
-    assert line in out.splitlines()
+    stopped = client.get_run(run_id)
+    assert stopped.info.status == "KILLED"
+    go_on = f"mlflow run {PROJECT} -e train --env-manager local -P resume={run_id}"
+    assert f"Go on: {go_on}" in out.splitlines()
+    described = stopped.data.tags["mlflow.note.content"]
+    assert described.startswith("stopped by Ctrl-C, SIGTERM or SIGHUP\n")
+    assert go_on in described.splitlines()
     kept = program.cache / "runs" / run_id / "checkpoint"
     assert kept_epoch(kept) >= 1
     sent = Path(client.download_artifacts(run_id, "checkpoint/latest", str(program.folder)))
@@ -43,6 +47,7 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
     assert "checkpoint" not in [item.path for item in client.list_artifacts(run_id)]
     whole = Program(tmp_path / "whole", tmp_path / "cache of it")
     assert whole.entry("train", **SHORT, data=pets).returncode == 0
+    assert client.get_run(run_id).data.tags["mlflow.note.content"].startswith("**Dice")
     ended(program.store).require_same(ended(whole.store))
 
 

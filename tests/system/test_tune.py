@@ -45,7 +45,9 @@ def test_ctrl_c_ends_everything_and_the_same_command_goes_on(
     wait_until_gone([child for child in psutil.Process().children() if _works(child)])
     searched = Searched(program)
     assert {run.info.status for run in searched.runs()} <= {"FINISHED", "KILLED", "FAILED"}
-    assert searched.parent().info.status == "KILLED"
+    parent = searched.parent()
+    assert parent.info.status == "KILLED"
+    assert "-e tune --env-manager local -P " in parent.data.tags["mlflow.note.content"]
     good(program.entry("tune", **options))
     assert_exact(searched, trials=4, confirmations=0)
 

@@ -18,10 +18,10 @@ from segmentation.errors import ConfigError, PeerLostError
 from segmentation.tracking.addresses import require_own
 from segmentation.tracking.runs.heartbeat import GRACE_PERIOD, ProcessInfo
 from segmentation.tracking.runs.rerun import logged_parameters
-from segmentation.tracking.runs.run import FAILURE
 from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.runs.training_run import ARTIFACT
 from segmentation.tracking.store import find_runs, get_run_or_fail
+from segmentation.tracking.tags import FAILURE
 
 #: The tag with the parameters of a training, by their names, as JSON.
 SETTINGS = "settings"

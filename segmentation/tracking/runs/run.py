@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
 from segmentation.errors import full
 from segmentation.evaluation.promotion_rule import Decision
 from segmentation.tracking.experiment_page import introduce_experiment
+from segmentation.tracking.logging.authorship import unless_said
 from segmentation.tracking.logging.mlflow_sink import MlflowSink
 from segmentation.tracking.logging.run_logger import Destination, RunLogger
 from segmentation.tracking.project_run import VARIABLE, keep_said
 from segmentation.tracking.runs.heartbeat import Heartbeat, first_sign
 from segmentation.tracking.store import release_reserve
-
-#: The tag with the reason why a run failed.
-FAILURE = "failure"
+from segmentation.tracking.tags import FAILURE
+from segmentation.tracking.templates import render
 
 
 class Run(RunLogger):
@@ -90,6 +90,7 @@ def open_run(
         # What `mlflow run` opened is the parent's, though every process of its inherits the name.
         os.environ.pop(VARIABLE, None)
         where = {"experiment_id": parent.experiment, "parent_run_id": parent.id, "nested": True}
+        begun = unless_said(begun, {})
     else:
         begun = keep_said(begun, resume or os.environ.get(VARIABLE))
     begun |= first_sign()
@@ -112,7 +113,7 @@ def ending_badly() -> Iterator[None]:
         if full(error):
             release_reserve()
         with contextlib.suppress(Exception):  # the error that ended the run matters more
-            mlflow.set_tag(FAILURE, reason_of(error))
+            _note_end(error)
         with contextlib.suppress(Exception):
             mlflow.end_run(status_of(error))
         raise
@@ -123,9 +124,34 @@ def status_of(error: BaseException) -> str:
     return "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
 
 
+def end_tags(reason: str, go_on: str = "") -> dict[str, str]:
+    """Return the tags of a run that came to no good end.
+
+    Args:
+        reason: why, also as its description.
+        go_on: the command that goes on with it, if one does.
+    """
+    return {FAILURE: reason, MLFLOW_RUN_NOTE: ended(reason, go_on)}
+
+
+def ended(reason: str, go_on: str = "") -> str:
+    """Return in Markdown why a run came to no good end, and how to go on with it."""
+    return render("ended", command="", message=reason, go_on=go_on)
+
+
 def reason_of(error: BaseException) -> str:
     """Return the reason why a run ended, as its tag can hold it."""
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped by Ctrl-C, SIGTERM or SIGHUP"
     return str(error)[:4000] or type(error).__name__
+
+
+def _note_end(error: BaseException) -> None:
+    """Say in the current run why it ends; a description that is there tells more."""
+    if run := mlflow.active_run():
+        there = mlflow.MlflowClient().get_run(run.info.run_id).data.tags
+        tags = end_tags(reason_of(error))
+        mlflow.set_tags(tags if not there.get(MLFLOW_RUN_NOTE) else {FAILURE: tags[FAILURE]})
 
 
 def has_uncommitted_changes() -> str:

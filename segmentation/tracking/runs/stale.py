@@ -7,9 +7,12 @@ from collections.abc import Callable
 
 import mlflow
 from mlflow.entities import Run
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
+from segmentation.tracking.commands import resume
+from segmentation.tracking.logging.mlflow_sink import MlflowSink
 from segmentation.tracking.runs.heartbeat import GRACE_PERIOD, HEARTBEAT_INTERVAL, ProcessInfo
-from segmentation.tracking.runs.run import FAILURE
+from segmentation.tracking.runs.run import end_tags
 from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.store import find_runs
 
@@ -79,7 +82,11 @@ def end(suspect: RunningRun) -> bool:
     now = _judge(run)
     if run.info.status != "RUNNING" or now.verdict == ALIVE or now.sign != suspect.sign:
         return False  # it came to its end, or somebody goes on with it
-    client.set_tag(suspect.id, FAILURE, f"it was left RUNNING: {suspect.why}")
+    go_on = resume(suspect.id) if suspect.training else ""
+    tags = end_tags(f"it was left RUNNING: {suspect.why}", go_on)
+    if not go_on and run.data.tags.get(MLFLOW_RUN_NOTE):  # which tells more
+        del tags[MLFLOW_RUN_NOTE]
+    MlflowSink(suspect.id).put("tags", tags)
     client.set_terminated(suspect.id, "FAILED")
     return True
 

@@ -21,8 +21,8 @@ from segmentation.tracking.project_run import leave_run
 from segmentation.tracking.registry.publish import publish
 from segmentation.tracking.runs.heartbeat import Heartbeat
 from segmentation.tracking.runs.run import (
-    FAILURE,
     Run,
+    end_tags,
     ending_badly,
     open_run,
     reason_of,
@@ -30,6 +30,7 @@ from segmentation.tracking.runs.run import (
 )
 from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.store import release_reserve
+from segmentation.tracking.tags import FAILURE
 from segmentation.utils.environment import environment, seconds_in
 
 #: For so many seconds the end of a training waits for a store that does not answer, unless the
@@ -149,6 +150,8 @@ def training_run(
                 with contextlib.suppress(MlflowException):  # it never failed
                     mlflow.delete_tag(FAILURE)
             run = TrainingRun(run_id, experiment, patience, resumed=resume is not None)
+            if resume is not None:
+                run.describe("")  # there it stood how to go on
             opened.enter_context(run.heartbeat)
             free = run.next_step("system/") if resume is not None else None
             watch = MachineWatch(run_id, run.log_metrics, free)
@@ -161,13 +164,15 @@ def training_run(
         except BaseException as error:
             # A signal must not cut this short: MLflow would call the run FINISHED. One that says
             # once more what has ended it may.
+            on = resumable and not isinstance(error, _NOT_TO_GO_ON_FROM)
+            go_on = commands.resume(run_id) if on else ""
             hears = threading.current_thread() is threading.main_thread()  # else no signals
             asked = isinstance(error, KeyboardInterrupt) or not hears
             with contextlib.nullcontext() if asked else StopSignal().defer():
                 watch.finish()
-                _end_badly(run, error)
-            if resumable and not isinstance(error, _NOT_TO_GO_ON_FROM):
-                _log.info("Go on: %s", commands.resume(run_id))
+                _end_badly(run, error, go_on)
+            if go_on:
+                _log.info("Go on: %s", go_on)
             raise
         run.folder.remove()
 
@@ -187,8 +192,8 @@ def _end_well(run: TrainingRun) -> None:
         ) from error
 
 
-def _end_badly(run: TrainingRun, error: BaseException) -> None:
-    """End a run that an error has ended, now or when the store is back."""
+def _end_badly(run: TrainingRun, error: BaseException, go_on: str) -> None:
+    """End a run that an error has ended, now or when the store is back; say how to go on."""
     arrived = False
     if full(error):
         release_reserve()
@@ -196,7 +201,7 @@ def _end_badly(run: TrainingRun, error: BaseException) -> None:
     status = run.status if undelivered else status_of(error)
     with contextlib.suppress(Exception):  # the error that ended the run matters more
         if not undelivered:
-            run.set_tags({FAILURE: reason_of(error)})
+            run.set_tags(end_tags(reason_of(error), go_on))
             arrived = run.uploader.finish(_SHORT_PATIENCE)
         if not arrived:
             run.outbox.put("end", {"status": status})

@@ -12,7 +12,7 @@ from segmentation.tracking.commands import mlflow_run
 from segmentation.tracking.project_run import open_store
 from segmentation.tracking.registry import versions
 from segmentation.tracking.runs.inputs import log_datasets
-from segmentation.tracking.runs.run import Run
+from segmentation.tracking.runs.run import Run, ended, reason_of
 from segmentation.tracking.store import studies_folder
 from segmentation.tracking.summaries import studies
 from segmentation.tuning.report import (
@@ -134,10 +134,11 @@ class _Search:
                 self._pool.run(
                     self._on_message, lambda death: _log.info(death[0].upper() + death[1:])
                 )
-        except BaseException:
+        except BaseException as error:
             with suppress(Exception):  # what ended the search matters more
                 self._repair()
-                self._log_progress()
+                command = str(self._study.user_attrs[COMMAND])
+                self._log_progress("\n" + ended(reason_of(error), command))
             raise
         self._repair()
         self._log_progress()
@@ -183,7 +184,8 @@ class _Search:
             if trial.state == "complete" and trial.user_attrs["run"] not in registered:
                 register_trial(self._study, trial, name)
 
-    def _log_progress(self) -> None:
-        """Bring the parent run's curves and description up to date."""
+    def _log_progress(self, end: str = "") -> None:
+        """Bring the parent run's curves and description up to date, with what is to follow that."""
         with self._study.lock():
-            studies.log_progress(self._parent, self._study.trials(), self.report().markdown())
+            report = self.report().markdown() + end
+            studies.log_progress(self._parent, self._study.trials(), report)
