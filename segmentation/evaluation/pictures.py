@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,12 +20,12 @@ _log = logging.getLogger(__name__)
 
 # Okabe and Ito's colors, told apart by people with any kind of color vision.
 _HIT = (0, 158, 115)
-_FALSE = (213, 94, 0)
-_MISSED = (86, 180, 233)
+#: What the colors of a prediction mean.
+LEGEND = {_HIT: "pet found", (213, 94, 0): "wrongly called pet", (86, 180, 233): "pet missed"}
 _STRENGTH = 0.55
 _ASPECT = 4.0
 _MOMENTS = 6
-_GAP = 4  # pixels between the pictures of a panel
+_GAP = 4  # pixels between pictures
 
 
 def try_draw(name: str, draw: Callable[[], _Drawing]) -> _Drawing | None:
@@ -38,37 +38,36 @@ def try_draw(name: str, draw: Callable[[], _Drawing]) -> _Drawing | None:
         return None
 
 
-def panel(image: Picture, mask: Mask, prediction: Mask, height: int) -> Picture:
-    """Put photo, truth and prediction side by side.
-
-    In the third picture green is pet found, orange background called pet, blue pet missed.
+def views(image: Picture, mask: Mask, prediction: Mask, height: int) -> list[Picture]:
+    """Return photo, truth and prediction, each of one size, in the colors of `LEGEND`.
 
     Args:
         image: uint8 (H, W, 3), RGB.
         mask: bool (H, W), the truth.
         prediction: bool (H, W).
-        height: of the result, in pixels; the aspect ratio is kept where it is below 4.
+        height: in pixels; the aspect ratio is kept where it is below 4.
 
     Returns:
-        uint8 (height, about 3 W height / H, 3).
+        each uint8 (height, about W height / H, 3).
     """
     aspect = min(max(image.shape[1] / image.shape[0], 1 / _ASPECT), _ASPECT)
-    width = max(1, round(height * aspect))
-    size = (width, height)
+    size = (max(1, round(height * aspect)), height)
     photo = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
     truth, found = (
         np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST), dtype=bool)
         for pixels in (mask, prediction)
     )
     outcome = photo
-    for pixels, color in (
-        (truth & found, _HIT),
-        (~truth & found, _FALSE),
-        (truth & ~found, _MISSED),
-    ):
+    for pixels, color in zip((truth & found, ~truth & found, truth & ~found), LEGEND, strict=True):
         outcome = _tint(outcome, pixels, color)
+    return [photo, _tint(photo, truth, _HIT), outcome]
+
+
+def panel(image: Picture, mask: Mask, prediction: Mask, height: int) -> Picture:
+    """Put the `views` of one image side by side."""
     gap = np.full((height, _GAP, 3), 255, np.uint8)
-    return np.concatenate([photo, gap, _tint(photo, truth, _HIT), gap, outcome], axis=1)
+    photo, truth, outcome = views(image, mask, prediction, height)
+    return np.concatenate([photo, gap, truth, gap, outcome], axis=1)
 
 
 def overlay(image: Picture, prediction: Mask) -> Picture:
@@ -84,45 +83,85 @@ def encode(picture: Picture, form: str, **options: int) -> bytes:
 
 
 def sheet(panels: Sequence[Picture], captions: Sequence[str], columns: int) -> Picture:
-    """Lay out panels of any width in a grid, each under its caption."""
+    """Lay out panels of any width in a grid, each under its caption, all under the legend."""
     tallest = max(panel.shape[0] for panel in panels)
     size = max(13, tallest // 11)  # the sheet will be looked at reduced
+    line = size + 9
     width = max(panel.shape[1] for panel in panels) + 12
-    height = tallest + size + 17
+    height = tallest + line + 8
     rows = -(-len(panels) // columns)
-    page = Image.new("RGB", (width * min(columns, len(panels)), height * rows), "white")
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(size)
+    page, draw = _page(width * min(columns, len(panels)), line + height * rows, size)
     for position, (picture, caption) in enumerate(zip(panels, captions, strict=True)):
-        left, top = width * (position % columns) + 6, height * (position // columns) + 4
-        draw.text((left, top), caption, fill="black", font=font)
-        page.paste(Image.fromarray(picture), (left, top + size + 5))
+        left, top = width * (position % columns) + 6, line + height * (position // columns)
+        draw.text((left, top), caption, fill="black", font_size=size)
+        page.paste(Image.fromarray(picture), (left, top + line))
     return np.asarray(page)
 
 
-def progress(moments: Mapping[int, Sequence[Picture]], names: Sequence[str]) -> Picture:
+def progress(
+    images: Picture,
+    masks: Mask,
+    predictions: Mapping[int, Mask],
+    names: Sequence[str],
+    height: int,
+) -> Picture:
     """Lay out what the network predicted for some images while it was trained, a row an image.
 
     Args:
-        moments: square panels (see `panel`), one of each image, by epoch.
-        names: of the images.
+        images: uint8 (K, S, S, 3), RGB.
+        masks: bool (K, S, S), the truth.
+        predictions: bool (K or more, S, S), by epoch.
+        names: of the K images.
+        height: of each picture, in pixels.
     """
-    epochs = sorted(moments)
+    epochs = sorted(predictions)
     # Of many only some, evenly spread: the sheet is looked at in the width of a page.
     shown = [epochs[round(i)] for i in np.linspace(0, len(epochs) - 1, min(_MOMENTS, len(epochs)))]
-    cells, captions = [], []
-    for row, name in enumerate(names):
-        first = moments[epochs[0]][row]
-        side = first.shape[0]
-        cells += [first[:, :side], first[:, side + _GAP : 2 * side + _GAP]]
-        cells += [moments[epoch][row][:, -side:] for epoch in shown]
-        captions += [name, "truth", *(f"epoch {epoch}" for epoch in shown)]
-    return sheet(cells, captions, 2 + len(shown))
+    rows = {}
+    for position, name in enumerate(names):
+        image, mask = images[position], masks[position]
+        seen = [views(image, mask, predictions[epoch][position], height) for epoch in shown]
+        rows[name] = [*seen[0][:2], *(outcome for *_, outcome in seen)]
+    said = [f"epoch {epoch}" for epoch in shown] if len(shown) > 1 else ["prediction"]
+    return _table(rows, ["photo", "truth", *said])
+
+
+def _table(rows: Mapping[str, Sequence[Picture]], headings: Sequence[str]) -> Picture:
+    """Lay out rows of pictures under the legend and the columns' headings, each under its name.
+
+    Args:
+        rows: pictures of one size, as many as headings, by name.
+        headings: of the columns.
+    """
+    tall, wide = next(iter(rows.values()))[0].shape[:2]
+    size = max(13, tall // 8)
+    line, width = size + 9, wide + _GAP
+    page, draw = _page(width * len(headings) + _GAP, 2 * line + len(rows) * (line + tall), size)
+    for column, heading in enumerate(headings):
+        draw.text((column * width + _GAP, line), heading, fill="dimgray", font_size=size)
+    for row, (name, pictures) in enumerate(rows.items()):
+        top = 2 * line + row * (line + tall)
+        draw.text((_GAP, top), name, fill="black", font_size=size)
+        for column, picture in enumerate(pictures):
+            page.paste(Image.fromarray(picture), (column * width + _GAP, top + line))
+    return np.asarray(page)
+
+
+def _page(width: int, height: int, size: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    """Return a white page with the legend in its first line, and what draws on it."""
+    page = Image.new("RGB", (width, height), "white")
+    draw, left, size = ImageDraw.Draw(page), float(_GAP), min(size, max(9, width // 25))
+    for color, meaning in LEGEND.items():
+        draw.rectangle((left, 5, left + size, 5 + size), fill=color)
+        draw.text((left + 1.3 * size, 3), meaning, fill="black", font_size=size)
+        left += 2.3 * size + draw.textlength(meaning, font_size=size)
+    return page, draw
 
 
 def curves(
     history: Mapping[str, Sequence[float]], best_epoch: int, baseline_dice: float
 ) -> "Figure":
-    """Draw losses and scores over epochs.
+    """Draw scores and, below them, losses over epochs, to be read at half the size, too.
 
     Args:
         history: a figure an epoch for `train/loss`, `val/loss`, `val/dice`, `val/iou` and
@@ -130,28 +169,29 @@ def curves(
         best_epoch: marked, counted from 1.
         baseline_dice: Dice of answering `pet` everywhere, drawn as a line.
     """
-    from segmentation.utils.figures import Figure
+    from segmentation.utils.figures import Figure, matplotlib
 
-    figure = Figure(figsize=(11, 4))
-    # By hand: an automatic layout draws everything twice.
-    losses, scores = figure.subplots(
-        1, 2, gridspec_kw={"left": 0.05, "right": 0.98, "bottom": 0.12, "top": 0.92}
-    )
-    for axes, names in (
-        (losses, ("train/loss", "val/loss")),
-        (scores, ("val/dice", "val/iou", "val/accuracy")),
-    ):
-        for name in names:
-            axes.plot(range(1, len(history[name]) + 1), history[name], label=name)
-        axes.axvline(best_epoch, color="gray", linestyle=":", label=f"best epoch {best_epoch}")
-        axes.set_xlabel("epoch")
-        axes.grid(alpha=0.3)
-    scores.axhline(baseline_dice, color="black", linestyle="--", label="Dice of 'all pet'")
-    scores.set_ylim(0, 1)
-    scores.set_title("validation scores")
-    losses.set_title("loss")
-    for axes in (losses, scores):
-        axes.legend()
+    with matplotlib.rc_context({"font.size": 16, "lines.linewidth": 2.5}):
+        figure = Figure(figsize=(7.4, 7.4))
+        # By hand: an automatic layout draws everything twice.
+        scores, losses = figure.subplots(
+            2, gridspec_kw={"left": 0.1, "right": 0.98, "bottom": 0.09, "top": 0.95, "hspace": 0.3}
+        )
+        for axes, names in (
+            (scores, ("val/dice", "val/iou", "val/accuracy")),
+            (losses, ("train/loss", "val/loss")),
+        ):
+            for name in names:
+                axes.plot(range(1, len(history[name]) + 1), history[name], label=name)
+            axes.axvline(best_epoch, color="gray", linestyle=":", label=f"best epoch {best_epoch}")
+            axes.grid(alpha=0.3)
+        scores.axhline(baseline_dice, color="black", linestyle="--", label="Dice of 'all pet'")
+        scores.set_ylim(0, 1)
+        scores.set_title("validation scores")
+        losses.set_title("loss")
+        losses.set_xlabel("epoch")
+        for axes in (losses, scores):
+            axes.legend(fontsize=14)
     return figure
 
 

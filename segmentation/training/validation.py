@@ -5,7 +5,6 @@ import itertools
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from segmentation.data.loader import BatchLoader
@@ -41,10 +40,6 @@ class Validation:
             "val/accuracy": mean.accuracy,
             "val/dice_pooled": self.counts.pooled().dice,
         }
-
-    def samples(self, number: int) -> NDArray[np.uint8]:
-        """Return the probabilities of the first images, uint8 (K, S, S) in units of 1/255."""
-        return (self.probabilities[:number] * 255).round().byte().numpy()
 
 
 @torch.inference_mode()

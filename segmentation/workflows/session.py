@@ -16,7 +16,7 @@ from segmentation.data.loading import load_data
 from segmentation.data.sources import Source, resolve_source
 from segmentation.errors import ConfigError
 from segmentation.evaluation.gallery import Gallery
-from segmentation.evaluation.pictures import curves
+from segmentation.evaluation.pictures import curves, try_draw
 from segmentation.evaluation.scoring import Evaluation, evaluate
 from segmentation.models.predictor import Batched
 from segmentation.models.unet import Segmenter, build_unet
@@ -24,6 +24,7 @@ from segmentation.runtime.device import Compute, choose_compute
 from segmentation.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from segmentation.runtime.signals import StopSignal
 from segmentation.tracking.logging.callback import TrackingCallback
+from segmentation.tracking.logging.run_logger import png_of_figure
 from segmentation.tracking.registry import model_card, publish, versions
 from segmentation.tracking.runs import inputs
 from segmentation.tracking.runs.checkpoints import run_checkpointer
@@ -345,13 +346,15 @@ class TrainingSession:
         self.run.deliver()
         return versions.registered_from(self.run.id, self.model_name)
 
-    def log_images(self, *, with_curves: bool = True) -> None:
+    def log_images(self) -> None:
         """Log the pictures and the table of the validation images, and a picture of the curves."""
         images.log_images(self.run, self.evaluation, self.gallery)
-        if with_curves:
-            history, best_epoch = self.result.history, self.result.best_epoch
-            floor = self.evaluation.counts.all_pet().mean().dice
-            self.run.log_figure(lambda: curves(history, best_epoch, floor), "curves.png")
+        history, best_epoch = self.result.history, self.result.best_epoch
+        floor = self.evaluation.counts.all_pet().mean().dice
+        name = "curves.png"
+        if png := try_draw(name, lambda: png_of_figure(curves(history, best_epoch, floor))):
+            self.run.log_artifact(png, name)
+            self.run.log_image_step(png, "at a glance/curves", self.result.epoch)
 
     def _log_budget(self, budget: TimeBudget) -> None:
         """Log how the number of epochs was changed, and name the run by how many ran."""

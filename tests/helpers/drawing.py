@@ -16,6 +16,5 @@ def broken_drawing() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("matplotlib.figure.Figure.savefig", fail)
-        for module in ("evaluation.gallery", "tracking.logging.callback"):
-            patch.setattr(f"segmentation.{module}.panel", fail)
+        patch.setattr("segmentation.evaluation.pictures.views", fail)
         yield

@@ -28,7 +28,7 @@ class Recorder(Callback):
     def __init__(self) -> None:
         self.starts, self.ends, self.steps = 0, 0, 0
         self.metrics: list[Mapping[str, float]] = []
-        self.samples: list[NDArray[np.uint8]] = []
+        self.samples: list[NDArray[np.float32]] = []
 
     def on_fit_start(self, trainer: Trainer) -> None:
         self.starts += 1
@@ -38,7 +38,7 @@ class Recorder(Callback):
 
     def on_epoch_end(self, trainer: Trainer, metrics: Mapping[str, float]) -> None:
         self.metrics.append(metrics)
-        self.samples.append(trainer.validation.samples(5))
+        self.samples.append(trainer.validation.probabilities[:5].numpy())
 
     def on_fit_end(self, trainer: Trainer) -> None:
         self.ends += 1

@@ -30,7 +30,7 @@ class Ended:
     steps: dict[str, list[int]]
     weights: dict[str, torch.Tensor]
     versions: int
-    pictures: list[str]
+    pictures: list[tuple[str, bytes]]
     tags: dict[str, str]
 
     def require_same(self, other: "Ended") -> None:
@@ -62,13 +62,17 @@ def ended(store: str) -> Ended:
     (version,) = client.search_model_versions("name='pet-unet'")
     mlflow.set_tracking_uri(store)
     model = load_export(f"models:/pet-unet/{version.version}")
-    images = [item.path for item in client.list_artifacts(run_id, "images")]
+    pictures = [item.path for item in client.list_artifacts(run_id, "images")]
+    pictures.append("val/progress.jpg")
     return Ended(
         figures={name: points for name, points in histories.items() if "second" not in name},
         steps={name: [step for step, _ in points] for name, points in histories.items()},
         weights=dict(model.state_dict()),  # type: ignore[attr-defined]
         versions=len(client.search_model_versions(f"run_id='{run_id}'")),
-        pictures=sorted(path.partition("+")[0] for path in images if path.endswith(".png")),
+        pictures=sorted(
+            (path.partition("+")[0], Path(client.download_artifacts(run_id, path)).read_bytes())
+            for path in pictures
+        ),
         tags={name: run.data.tags[name] for name in ("fit.best_epoch", "fit.reason", "promotion")},
     )
 

@@ -46,7 +46,7 @@ def log_all(run: RunLogger, folder: Path) -> None:
     run.log_inputs([(dataset("train", "f" * 40, folder), "training")])
     for epoch in (1, 2, 3):
         run.log_metrics({"loss": 1 / epoch, "dice": 0.5}, epoch)
-    run.log_image_step(png_of(IMAGE), "val/pet 1", 2)
+    run.log_image_step(png_of(IMAGE), "at a glance/pets", 2)
     run.log_text("text", "notes/a.txt")
     run.log_dict({"train": ["a"]}, "splits.json")
     run.log_image(lambda: IMAGE, "val/worst.jpg")

@@ -72,13 +72,19 @@ def test_the_whole_configuration_is_logged(home: Home) -> None:
 
 def test_pictures_tables_and_system_metrics_are_there(home: Home) -> None:
     run_id = home.run_id
-    sliders = [item.path for item in home.client.list_artifacts(run_id, "images")]
-    assert len([path for path in sliders if path.endswith(".png")]) == 5 * (3 + 1)
+    glances = [item.path for item in home.client.list_artifacts(run_id, "images")]
+    # Each once, so that it stands where MLflow's slider begins; MLflow shows the smaller file.
+    for name in ("pets", "curves"):
+        shown, whole = sorted(
+            path for path in glances if path.startswith(f"images/at a glance~{name}+step+14+")
+        )
+        assert (shown[-5:], whole[-4:]) == (".webp", ".png")
+        assert min(Image.open(home.artifact(shown)).size) > 600
     table = json.loads(home.artifact("val/images.json").read_text())
     assert len(table["data"]) == 6
     dice = [row[table["columns"].index("dice")] for row in table["data"]]
     assert np.mean(dice) == pytest.approx(home.training.data.metrics["best/dice"], abs=1e-3)
-    for name in ("val/worst.jpg", "curves.png"):
+    for name in ("val/worst.jpg", "val/progress.jpg", "curves.png"):
         assert np.asarray(Image.open(home.artifact(name)).convert("L")).std() > 10
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from mlflow.entities import (
     RunTag,
 )
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_IMAGES
 from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -205,24 +206,24 @@ class MlflowSink:
 
     def _send_image(self, entry: Entry) -> None:
         key, step = entry.metadata["key"], entry.metadata["step"]
+        start = f"{key.replace('/', '~')}+step+{step}+"
         if self._careful:
-            start = f"{key.replace('/', '~')}+step+{step}+"
             there = [name for name in self._names_in(_IMAGES) if name.startswith(start)]
             if any(name.endswith(_LAST) for name in there):
                 return
             for name in there:
                 address = self._client.get_run(self._run_id).info.artifact_uri
                 remove_at(address, f"{_IMAGES}/{name}")
-        with Image.open(entry.folder / "picture.png", formats=("PNG",)) as image:
-            # At once: MLflow's queue for images makes the end of a run wait for up to 2 s.
-            self._client.log_image(
-                self._run_id,
-                image,
-                key=key,
-                step=step,
-                timestamp=entry.metadata["timestamp"],
-                synchronous=True,
-            )
+        # Not by MLflow's `log_image`, whose second file, which its pages show, is 256 pixels wide.
+        self._client.set_tag(self._run_id, MLFLOW_LOGGED_IMAGES, True)
+        name = f"{start}timestamp+{entry.metadata['timestamp']}+{uuid.uuid4()}"
+        with (
+            Image.open(entry.folder / "picture.png", formats=("PNG",)) as image,
+            tempfile.TemporaryDirectory() as stage,
+        ):
+            for ending in (".png", _LAST):
+                image.save(f"{stage}/{name}{ending}")
+                self._client.log_artifact(self._run_id, f"{stage}/{name}{ending}", _IMAGES)
 
     def _send_checkpoint(self, entry: Entry) -> None:
         file = Path(entry.metadata.get("file", entry.folder))

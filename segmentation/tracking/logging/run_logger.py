@@ -92,13 +92,7 @@ class RunLogger:
 
     def log_figure(self, draw: Callable[[], "Figure"], path: str) -> None:
         """Log a figure of matplotlib's as the artifact `path`, a PNG; see `try_draw`."""
-
-        def draw_png() -> bytes:
-            stream = io.BytesIO()
-            draw().savefig(stream, format="png")
-            return stream.getvalue()
-
-        self._log_drawing(draw_png, path)
+        self._log_drawing(lambda: png_of_figure(draw()), path)
 
     def _log_drawing(self, draw: Callable[[], bytes], path: str) -> None:
         if content := try_draw(path, draw):
@@ -135,6 +129,13 @@ class RunLogger:
 def png_of(picture: Picture) -> bytes:
     """Encode an image, uint8 (H, W, 3), RGB, quickly: MLflow encodes it again."""
     return encode(picture, "PNG", compress_level=1)
+
+
+def png_of_figure(figure: "Figure") -> bytes:
+    """Draw a figure of matplotlib's."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    return stream.getvalue()
 
 
 def _name(path: str) -> str:

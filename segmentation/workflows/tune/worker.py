@@ -120,8 +120,7 @@ class _Worker:
                 session.run.status = "KILLED"
             else:
                 session.log_model()
-            # MLflow draws the curves of a trial itself; a picture of them is for whole trainings.
-            session.log_images(with_curves=False)
+            session.log_images()
             session.run.deliver()
             if not pruning.reason:
                 self._keep_model(trial, session)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from segmentation.evaluation.pictures import panel, progress, sheet
+from segmentation.evaluation.pictures import LEGEND, panel, progress, sheet
 
 
 def test_colors_tell_hits_from_false_and_missed_pixels() -> None:
@@ -29,13 +29,22 @@ def test_photos_of_any_shape_have_a_panel_of_bounded_size(height: int, width: in
 
 
 def test_progress_shows_the_first_the_last_and_some_moments_between() -> None:
-    image = np.zeros((20, 20, 3), np.uint8)
-    mask = np.ones((20, 20), bool)
-    moments = {}
-    for epoch in range(0, 100, 10):  # right from epoch 50 on
-        moments[epoch] = [panel(image, mask, mask if epoch >= 50 else ~mask, 20)] * 2
-    page = progress(moments, ["a", "b"])
-    cell = 20 + 12
-    assert page.shape[1] == cell * 8
-    outcomes = [page[30, cell * column + 16] for column in range(2, 8)]
+    images, masks = np.zeros((2, 20, 20, 3), np.uint8), np.ones((2, 20, 20), bool)
+    # Right from epoch 50 on.
+    moments = {epoch: masks if epoch >= 50 else ~masks for epoch in range(0, 100, 10)}
+    page = progress(images, masks, moments, ["a", "b"], 20)
+    assert page.shape[1] == 24 * 8 + 4
+    outcomes = [page[-10, 24 * column + 14] for column in range(2, 8)]
     assert [outcome.argmax() for outcome in outcomes] == [2, 2, 2, 1, 1, 1]  # missed, then found
+
+
+@pytest.mark.parametrize("height", [96, 240])
+def test_the_colors_of_a_picture_are_explained_in_it(height: int) -> None:
+    nothing = np.zeros((1, height, height), bool)
+    page = progress(
+        np.zeros((1, height, height, 3), np.uint8), nothing, {3: nothing}, ["a"], height
+    )
+    first_line = page[10].tolist()
+    places = [first_line.index(list(color)) for color in LEGEND]
+    assert places == sorted(places)
+    assert places[-1] < 0.8 * page.shape[1]
