@@ -122,8 +122,7 @@ def progress(
         image, mask = images[position], masks[position]
         seen = [views(image, mask, predictions[epoch][position], height) for epoch in shown]
         rows[name] = [*seen[0][:2], *(outcome for *_, outcome in seen)]
-    said = [f"epoch {epoch}" for epoch in shown] if len(shown) > 1 else ["prediction"]
-    return _table(rows, ["photo", "truth", *said])
+    return _table(rows, ["photo", "truth", *(f"epoch {epoch}" for epoch in shown)])
 
 
 def _table(rows: Mapping[str, Sequence[Picture]], headings: Sequence[str]) -> Picture:

@@ -7,41 +7,55 @@ from typing import Any
 import mlflow
 from mlflow.exceptions import MlflowException
 
+from segmentation.tracking.logging.run_logger import GLANCE
 from segmentation.tracking.templates import render
 
 #: The saved view's name in MLflow's menu *Views*, and its key in addresses.
 VIEW, KEY = "Scores", "petseg"
 
-# Columns of the table of runs, with their widths in pixels; a run's name ends with its seed.
+# Columns of the table of runs, with their widths in pixels: a figure's first four digits are seen.
 _COLUMNS = {
-    "attributes.`Run Name`": 330,
-    "metrics.`best/dice`": 95,
-    "metrics.`best/dice_low`": 95,
-    "metrics.`best/dice_high`": 100,
-    "metrics.`floor/dice_all_pet`": 125,
-    "metrics.`gate/dice`": 95,
-    "metrics.`gate/floor_dice`": 115,
-    "metrics.`test/dice`": 95,
+    "attributes.`Run Name`": 400,
+    "metrics.`best/dice`": 85,
+    "metrics.`test/dice`": 85,
+    "metrics.`gate/dice`": 85,
     "params.`model.width`": 90,
     "params.`training.lr`": 90,
     "params.`training.epochs`": 110,
     "params.`data.train_images`": 125,
+    "metrics.`best/dice_low`": 120,
+    "metrics.`best/dice_high`": 120,
+    "metrics.`floor/dice_all_pet`": 150,
+    "metrics.`gate/floor_dice`": 125,
     "attributes.`Models`": 200,
 }
 # Charts by section: of which kind, of which metrics.
 _CHARTS: dict[str, list[tuple[str, ...]]] = {
-    "Finished models": [
-        ("BAR", name) for name in ("best/dice", "floor/dice_all_pet", "gate/dice", "test/dice")
-    ],
+    "At a glance": [("IMAGE", f"{GLANCE}/pets"), ("IMAGE", f"{GLANCE}/curves")],
     "Trainings, by epoch": [
         ("LINE", "val/dice"),
         ("LINE", "train/loss", "val/loss"),
         ("LINE", "val/accuracy"),
     ],
-    "Pets, by epoch": [("IMAGE", f"val/pet {number}") for number in range(1, 4)],
+    "Finished models": [
+        ("BAR", name) for name in ("best/dice", "floor/dice_all_pet", "gate/dice", "test/dice")
+    ],
     "Searches, by trial": [("LINE", "best/dice"), ("LINE", "trials/dice")],
 }
-_CLOSED = ("best", "confirmed", "floor", "gate", "test", "train", "trials", "val", "System metrics")
+# Cards of pictures are larger.
+_SIZES = {"At a glance": {"columns": 2, "cardHeight": 560}}
+_CLOSED = (
+    GLANCE,
+    "best",
+    "confirmed",
+    "floor",
+    "gate",
+    "test",
+    "train",
+    "trials",
+    "val",
+    "System metrics",
+)
 _LINE = {
     "lineSmoothness": 0,
     "range": {},
@@ -92,10 +106,19 @@ def _saved_view() -> str:
     ]
     # What has no chart here gets one from MLflow, in a section by its prefix: those are closed.
     sections = [
-        {"uuid": name, "name": name, "display": name in _CHARTS, "isReordered": True}
+        {
+            "uuid": name,
+            "name": name,
+            "display": name in _CHARTS,
+            "isReordered": True,
+            **_SIZES.get(name, {}),
+        }
         for name in (*_CHARTS, *_CLOSED)
     ]
     state = {
+        "searchFilter": "attributes.status != 'FAILED'",
+        "orderByKey": "metrics.`best/dice`",
+        "orderByAsc": False,
         "selectedColumns": list(_COLUMNS),
         "columnOrder": list(_COLUMNS),
         "columnWidths": _COLUMNS,

@@ -68,7 +68,8 @@ def evaluate_model(
         seen=_seen(analysis, loaded),
     )
     tags = {"data.source": source.name, "model": loaded.label}
-    with tracked_run(f"evaluate {loaded.label} on {split}", tags, system_metrics=False) as run:
+    name = f"evaluate {analysis.metrics()[f'{split}/dice']:.4f} {loaded.label} on {split}"
+    with tracked_run(name, tags, system_metrics=False) as run:
         log_analysis(run, analysis, loaded, source)
         note_on_version(loaded, analysis, figures, source, run.id)
         log_report(run, analysis, figures, gallery)

@@ -24,7 +24,7 @@ from segmentation.runtime.device import Compute, choose_compute
 from segmentation.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from segmentation.runtime.signals import StopSignal
 from segmentation.tracking.logging.callback import TrackingCallback
-from segmentation.tracking.logging.run_logger import png_of_figure
+from segmentation.tracking.logging.run_logger import GLANCE, png_of_figure
 from segmentation.tracking.registry import model_card, publish, versions
 from segmentation.tracking.runs import inputs
 from segmentation.tracking.runs.checkpoints import run_checkpointer
@@ -78,6 +78,8 @@ class TrainingSession:
     result: TrainingState = dataclasses.field(init=False)
     evaluation: Evaluation = dataclasses.field(init=False)
     gallery: Gallery = dataclasses.field(init=False)
+    _kind: str = dataclasses.field(init=False)
+    _what: str = dataclasses.field(init=False)
 
     @classmethod
     def load(
@@ -126,14 +128,13 @@ class TrainingSession:
         """Return a new session on the same data and device."""
         return dataclasses.replace(self, config=config)
 
-    @property
-    def name(self) -> str:
-        """What the training is, in a few words."""
+    def _summary(self, epochs: int) -> str:
+        """Return what the training is, in a few words."""
         model, training, data = self.config.model, self.config.training, self.config.data
         kind = "synthetic" if self.source.is_synthetic else "pets"
         return (
             # What differs most between runs comes first: MLflow cuts long names.
-            f"w{model.width} lr{training.lr:g} seed{training.seed} {training.epochs}ep "
+            f"w{model.width} lr{training.lr:g} seed{training.seed} {epochs}ep "
             f"{kind}-{data.train_images} d{model.depth} {data.image_size}px"
         )
 
@@ -200,17 +201,24 @@ class TrainingSession:
 
     @contextlib.contextmanager
     def open_run(
-        self, name: str = "", tags: Mapping[str, str] | None = None, **options: Any
+        self,
+        kind: str = "train",
+        what: str = "",
+        tags: Mapping[str, str] | None = None,
+        **options: Any,
     ) -> Iterator[TrainingRun]:
         """Open the run, see `training_run`, and log the settings and the data.
 
         Args:
-            name: of the run; empty: the session's.
+            kind: of training, the first word or words of the run's name.
+            what: the rest of its name, behind the score; empty: the settings that differ most.
             tags: besides the session's.
             options: of `training_run`.
         """
         tags = {**self.tags(), **(tags or {})}
-        with training_run(name or self.name, tags, **options) as self.run:
+        name = f"{kind} {what or self._summary(self.config.training.epochs)}"
+        with training_run(name, tags, **options) as self.run:
+            self._kind, self._what = kind, what
             self.run.log_params(self._resolved_settings())
             inputs.log_splits(self.run, self.data, self.source.root)
             yield self.run
@@ -262,7 +270,7 @@ class TrainingSession:
             raise KeyboardInterrupt
         self.segmenter = Segmenter(network, config.data.image_size).eval()
         if self.budget and main:
-            self._log_budget(self.budget)
+            self.run.set_tags({"budget": str(self.budget)})
         return self.result
 
     def _callbacks(
@@ -279,7 +287,7 @@ class TrainingSession:
         return own
 
     def evaluate(self, *, thumbnails: bool = True) -> Evaluation:
-        """Score the model on the validation images at their own size, and describe the run.
+        """Score the model on the validation images at their own size; name and describe the run.
 
         Args:
             thumbnails: whether the table of images is to have pictures.
@@ -289,6 +297,8 @@ class TrainingSession:
         border, files = self.config.data.border, val.files.__getitem__
         draw, examples = self.gallery.draw, val.examples
         self.evaluation, _ = evaluate(val.name, model, examples, border, draw, files)
+        dice, what = self.evaluation.counts.mean().dice, self._what
+        self.run.rename(f"{self._kind} {dice:.4f} {what or self._summary(self.result.epoch)}")
         self.run.describe(self._page("run"))
         return self.evaluation
 
@@ -354,14 +364,7 @@ class TrainingSession:
         name = "curves.png"
         if png := try_draw(name, lambda: png_of_figure(curves(history, best_epoch, floor))):
             self.run.log_artifact(png, name)
-            self.run.log_image_step(png, "at a glance/curves", self.result.epoch)
-
-    def _log_budget(self, budget: TimeBudget) -> None:
-        """Log how the number of epochs was changed, and name the run by how many ran."""
-        training = dataclasses.replace(self.config.training, epochs=self.result.epoch)
-        ran = self.with_config(dataclasses.replace(self.config, training=training))
-        self.run.set_tags({"budget": str(budget)})
-        self.run.rename(ran.name)
+            self.run.log_image_step(png, f"{GLANCE}/curves")
 
     def _batches(self) -> BatchLoader:
         train, val = self.data["train"], self.data["val"]

@@ -43,7 +43,7 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
     assert sent.read_bytes() == kept.read_bytes()
     kept.unlink()  # another machine has nothing but the store
     done = good(program.entry("train", resume=run_id))
-    assert re.search(r"Going on with w4 .*: epoch \d+ of it is (over|under way)", done.stdout)
+    assert re.search(r"Going on with train w4 .*: epoch \d+ of it is (over|under way)", done.stdout)
     assert "checkpoint" not in [item.path for item in client.list_artifacts(run_id)]
     whole = Program(tmp_path / "whole", tmp_path / "cache of it")
     assert whole.entry("train", **SHORT, data=pets).returncode == 0

@@ -9,7 +9,7 @@ from torch import Tensor
 from segmentation.data.dataset import SplitDataset
 from segmentation.data.images.examples import PET_BIT
 from segmentation.evaluation.pictures import Picture, progress, try_draw
-from segmentation.tracking.logging.run_logger import RunLogger, png_of
+from segmentation.tracking.logging.run_logger import GLANCE, RunLogger, png_of
 from segmentation.training.callbacks import Callback
 from segmentation.training.trainer import Trainer
 
@@ -70,9 +70,9 @@ class TrackingCallback(Callback):
             }
         )
         self._run.log_image(lambda: self._draw(self._said, _SAMPLES, _CELL), "val/progress.jpg")
-        key, last = "at a glance/pets", {state.epoch: self._said[state.epoch]}
+        key, last = f"{GLANCE}/pets", {state.epoch: self._said[state.epoch]}
         if png := try_draw(key, lambda: png_of(self._draw(last, _FEW, _BIG))):
-            self._run.log_image_step(png, key, state.epoch)
+            self._run.log_image_step(png, key)
 
     def _draw(self, said: Mapping[int, Tensor], most: int, height: int) -> Picture:
         names = [example.id for example in self._val.examples[:most]]

@@ -16,6 +16,9 @@ from segmentation.tracking.logging.outbox import Files
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+#: Begins the keys of what is to be seen first among a run's charts: MLflow sorts them.
+GLANCE = "at a glance"
+
 
 class Destination(Protocol):
     """Takes entries: an `Outbox`, which keeps them until they arrive, or an `MlflowSink`."""
@@ -69,8 +72,11 @@ class RunLogger:
         models = [model_id] if model_id else []
         self._destination.put("inputs", {"inputs": inputs, "models": models})
 
-    def log_image_step(self, png: bytes, key: str, step: int) -> None:
-        """Log an image of one step, which MLflow's UI shows behind a slider."""
+    def log_image_step(self, png: bytes, key: str, step: int = 0) -> None:
+        """Log an image that MLflow shows among the charts, those of several steps with a slider.
+
+        Of several runs MLflow shows side by side only images of one step.
+        """
         metadata = {"key": key, "step": step, "timestamp": _now()}
         self._destination.put("picture", metadata, {"picture.png": png})
 

@@ -115,8 +115,8 @@ def _says(run: MlflowRun) -> str:
     return {"RUNNING": "running", "FINISHED": "complete"}.get(run.info.status, "failed")
 
 
-def log_progress(run: Run, trials: Sequence[Trial], report: str) -> None:
-    """Log one point of each curve for each finished trial not logged yet, and the report."""
+def log_progress(run: Run, name: str, trials: Sequence[Trial], report: str) -> None:
+    """Log one point of each curve for each finished trial not logged yet; name and describe."""
     finished = sorted((t for t in trials if t.finished), key=lambda trial: trial.ended)
     history = mlflow.MlflowClient().get_metric_history(run.id, "trials/epochs")
     done = max((point.step for point in history), default=0)
@@ -129,6 +129,8 @@ def log_progress(run: Run, trials: Sequence[Trial], report: str) -> None:
                 best["best/dice"] = max(trial.value, best.get("best/dice", trial.value))
         if step > done:
             run.log_metrics(point | best, step)
+    score = "".join(f" {dice:.4f}" for dice in best.values())
+    run.rename(f"tune{score} {name}")
     run.describe(report)
 
 

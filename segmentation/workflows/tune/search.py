@@ -187,5 +187,5 @@ class _Search:
     def _log_progress(self, end: str = "") -> None:
         """Bring the parent run's curves and description up to date, with what is to follow that."""
         with self._study.lock():
-            report = self.report().markdown() + end
-            studies.log_progress(self._parent, self._study.trials(), report)
+            trials, report = self._study.trials(), self.report()
+            studies.log_progress(self._parent, report.name, trials, report.markdown() + end)

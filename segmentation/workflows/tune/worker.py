@@ -108,11 +108,11 @@ class _Worker:
 
     def _trial(self, trial: RunningTrial) -> float | None:
         """Train as the trial says; return the validation Dice, None where it was pruned."""
-        name = f"trial {trial.number}: {format_params(trial.params)}"
+        kind, what = f"trial {trial.number}", format_params(trial.params)
         config = self._job.trial_config(trial.params)
         pruning = _Pruning(trial)
-        with self._open(trial, config, name, "search") as session:
-            session.fit([pruning, _Telling(self._send, name)])
+        with self._open(trial, config, kind, what, "search") as session:
+            session.fit([pruning, _Telling(self._send, f"{kind}: {what}")])
             evaluation = session.evaluate(thumbnails=False)
             if pruning.reason:
                 session.run.log_metrics(session.final_metrics)
@@ -130,9 +130,10 @@ class _Worker:
         """Train a finalist at full length with another seed; return its Dice on the gate split."""
         plan = trial.user_attrs["plan"]
         config = self._job.full_config(plan["params"], plan["seed"])
-        name = f"confirm {plan['label']}, seed {plan['seed']}: {format_params(plan['params'])}"
-        with self._open(trial, config, name, "confirmation", candidate=plan["label"]) as session:
-            session.fit([_Telling(self._send, name)])
+        kind, label = "confirm", plan["label"]
+        what = f"{label}, seed {plan['seed']}: {format_params(plan['params'])}"
+        with self._open(trial, config, kind, what, "confirmation", candidate=label) as session:
+            session.fit([_Telling(self._send, f"{kind} {what}")])
             val, gallery = session.evaluate(), Gallery()
             model = Batched(session.segmenter, session.compute.device)
             gate, problems = evaluate("gate", model, self._gate, config.data.border, gallery.draw)
@@ -150,7 +151,13 @@ class _Worker:
 
     @contextlib.contextmanager
     def _open(
-        self, trial: RunningTrial, config: Config, name: str, stage: str, **more: str
+        self,
+        trial: RunningTrial,
+        config: Config,
+        kind: str,
+        what: str,
+        stage: str,
+        **more: str,
     ) -> Iterator[TrainingSession]:
         """Open the run of a trial or a confirmation."""
         tags = {
@@ -163,7 +170,7 @@ class _Worker:
         session = self._session.with_config(config)
         with (
             _explaining_memory(),
-            session.open_run(name, tags, parent=self._parent, patience=_PATIENCE) as run,
+            session.open_run(kind, what, tags, parent=self._parent, patience=_PATIENCE) as run,
         ):
             trial.set_user_attr("run", run.id)
             yield session
