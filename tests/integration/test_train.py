@@ -78,7 +78,8 @@ def test_pictures_tables_and_system_metrics_are_there(home: Home) -> None:
         start = f"images/at a glance~{name}+step+0+"
         shown, whole = sorted(path for path in glances if path.startswith(start))
         assert (shown[-5:], whole[-4:]) == (".webp", ".png")
-        assert min(Image.open(home.artifact(shown)).size) > 600  # MLflow shows the first of them
+        with Image.open(home.artifact(shown)) as picture:  # which MLflow shows
+            assert min(picture.size) > 600
     table = json.loads(home.artifact("val/images.json").read_text())
     assert len(table["data"]) == 6
     dice = [row[table["columns"].index("dice")] for row in table["data"]]
