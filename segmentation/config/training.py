@@ -8,6 +8,8 @@ from segmentation.config import fields
 from segmentation.config.fields import MOST, Count, Seed, Setting, Text, setting, settings
 from segmentation.errors import ConfigError
 
+_LONGEST_NAME = 256  # characters of a registered model's, in MLflow's databases
+
 
 @settings
 class DataConfig:
@@ -204,5 +206,9 @@ def require_model_name(name: str) -> None:
     Raises:
         ConfigError: MLflow would refuse it, at the end of the training.
     """
-    if any(mark in name for mark in "/:") or (name and not name.strip()):
-        raise ConfigError(f"model_name={name}: expected a name without '/' and ':'")
+    wrong = any(mark in name for mark in "/:") or name in (".", "..") or len(name) > _LONGEST_NAME
+    if wrong or (name and not name.strip()):
+        raise ConfigError(
+            f"model_name={name}: expected a name without '/' and ':', other than '.' and of at "
+            f"most {_LONGEST_NAME} characters"
+        )

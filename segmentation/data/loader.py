@@ -52,13 +52,8 @@ class Batch(NamedTuple):
         Tensors would go through shared memory: containers have 64 MiB of it, and whoever writes to
         what is not there is killed.
         """
-        image = self.image.permute(0, 2, 3, 1).numpy()
-        return _from_arrays, (image, self.mask.numpy(), self.valid.numpy())
-
-
-def _from_arrays(image: Bytes, mask: Bytes, valid: Bytes) -> Batch:
-    images = torch.from_numpy(image).permute(0, 3, 1, 2)
-    return Batch(image=images, mask=torch.from_numpy(mask), valid=torch.from_numpy(valid))
+        flags = (self.mask | self.valid << COUNTS_SHIFT).squeeze(1)
+        return to_batch, (self.image.permute(0, 2, 3, 1).numpy(), flags.numpy())
 
 
 def to_batch(images: Bytes, flags: Bytes) -> Batch:

@@ -12,6 +12,8 @@ from mlflow.utils.uri import is_local_uri
 
 from segmentation.errors import TrackingError
 
+#: How the names of SQLite databases end.
+ENDINGS = (".db", ".sqlite", ".sqlite3")
 _EXPERIMENT = "SELECT 1 FROM experiments WHERE artifact_location = :address"
 _FILES = (
     "SELECT 1 FROM runs WHERE artifact_uri = :address UNION "
@@ -36,7 +38,7 @@ def in_this_store(address: str) -> bool:
 
     A database that was copied or moved still holds the addresses of the first one's files. Of two
     kinds alone it is known whose they are: what a tracking server serves itself, and what lies in
-    the folder of an SQLite database where no other database there knows it, too.
+    the folder of an SQLite database where no other database near it knows it, too.
     """
     if address.startswith("mlflow-artifacts:"):
         return not address.startswith("mlflow-artifacts://")  # with a host it may be another server
@@ -69,7 +71,8 @@ def require_own(address: str, created: int = 0) -> None:
             f"the tracking store {database} is a copy: what is written would go to {path}, among "
             f"the files of {others[0]}; work in that folder, {remedy}"
         )
-    if not path.exists() and not path.is_relative_to(Path.cwd()):
+    home = path.parents[0 if created else 2]  # its last folders are made when files are written
+    if not home.exists() and not path.is_relative_to(Path.cwd()):
         raise TrackingError(
             f"the tracking store {database} was moved: its files are looked for in {path}, which "
             f"is not there; move it back, let the old folder lead to {database.parent} (`ln -s`), "
@@ -90,14 +93,20 @@ def _local(address: str) -> Path | None:
 
 
 def _others_that_know(path: Path, query: str, address: str) -> list[Path]:
-    """Return the databases in the folders above a path, but for ours, in which a query finds it."""
+    """Return the databases near a path, but for ours, in which a query finds it.
+
+    They are looked for in the folders above the path, and in each folder beside our database.
+    """
     if (own := _database()) is None:
         return []
-    beside = {one for folder in path.parents for one in (*folder.glob("*.db"), folder / own.name)}
-    return sorted(one for one in beside if one.resolve() != own and _finds(one, query, address))
+    folders = [*path.parents, *own.parent.glob("*/")]
+    near = {one for folder in folders for one in folder.glob("*") if one.suffix in ENDINGS}
+    near |= {folder / own.name for folder in folders}
+    return sorted(one for one in near if one.resolve() != own and finds(one, query, address))
 
 
-def _finds(database: Path, query: str, address: str) -> bool:
+def finds(database: Path, query: str, address: str) -> bool:
+    """Tell whether a query about an `:address` finds something in a file, if that is a database."""
     # Without a log beside it, SQLite would make one even to read.
     log = database.with_name(f"{database.name}-wal").exists()
     uri = f"{database.as_uri()}?mode=ro{'' if log else '&immutable=1'}"

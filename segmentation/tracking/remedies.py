@@ -4,11 +4,10 @@ import os
 import re
 from pathlib import Path
 
-from segmentation.tracking.addresses import mask_password
+from segmentation.tracking.addresses import ENDINGS, mask_password
 from segmentation.utils.paths import user_path
 
 _DEFAULT = "sqlite:///mlflow.db"
-_FILE_ENDINGS = (".db", ".sqlite", ".sqlite3")
 #: What pip calls the packages of drivers that Python calls otherwise.
 _PACKAGES = {"MySQLdb": "mysqlclient", "psycopg": "'.[postgres]'"}
 #: What stores say, and what helps.
@@ -35,13 +34,13 @@ def mistake(uri: str) -> tuple[str, str] | None:
     """
     bare = uri.strip(" \t\r\n'\"")
     if bare != uri:
-        return "it stands in quotes or blanks", (mistake(bare) or ("", bare))[1]
+        return "it stands in quotes or blanks", (mistake(bare) or ("", bare or _DEFAULT))[1]
     if match := re.fullmatch(r"(?i)sqlite:(?:///|//)?(.*)", uri):
         return _sqlite_mistake(uri, match[1])
     if match := re.fullmatch(r"(?i)(https?)(?!://[^/])[:/]+(.+)", uri):
         return "its beginning is mistyped", f"{match[1].lower()}://{match[2]}"
     path = re.sub("^file:(//)?", "", uri)
-    if "://" not in path and (path.endswith(_FILE_ENDINGS) or os.path.isfile(path)):
+    if "://" not in path and (path.endswith(ENDINGS) or os.path.isfile(path)):
         return "it names no kind of store", f"sqlite:///{_expanded(path)}"
     if re.fullmatch(r"[\w.-]+:\d+(/.*)?|localhost|[\w-]+(\.[\w-]+)+", uri):
         return "it names no kind of store", f"http://{uri}{':5000' * (uri == 'localhost')}"

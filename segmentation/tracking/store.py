@@ -21,7 +21,7 @@ from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
 from mlflow.tracking.fluent import _get_experiment_id
 
 from segmentation.errors import ConfigError, TrackingError
-from segmentation.tracking.addresses import mask_password, require_own, sqlite_path
+from segmentation.tracking.addresses import finds, mask_password, require_own, sqlite_path
 from segmentation.tracking.remedies import mistake, remedy
 from segmentation.utils.environment import environment
 from segmentation.utils.paths import cache_folder
@@ -42,6 +42,7 @@ _LOG_LEVELS = {
 }
 # A server that does not answer is given up within seconds, not minutes.
 _QUICK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+_RUN = "SELECT 1 FROM runs WHERE run_uuid = :address"
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _ERRORS = (MlflowException, OSError, sqlite3.Error, ImportError, sqlalchemy.exc.SQLAlchemyError)
 
@@ -146,7 +147,7 @@ def _of_launcher(uri: str) -> str:
     name = uri.removeprefix(prefix)
     if not run_id or name == uri or Path(name).is_absolute() or mistake(uri):
         return uri
-    if folder := next((one for one in _folders() if _has_run(one / name, run_id)), None):
+    if folder := next((one for one in _folders() if finds(one / name, _RUN, run_id)), None):
         return uri if folder == Path.cwd() else f"{prefix}{folder / name}"
     raise TrackingError(
         f"the tracking store {uri} cannot be used (no such file has run {run_id} of MLFLOW_RUN_ID)"
@@ -160,15 +161,6 @@ def _folders() -> Iterator[Path]:
     for process in psutil.Process().parents():
         with contextlib.suppress(psutil.Error, OSError):
             yield Path(process.cwd())
-
-
-def _has_run(path: Path, run_id: str) -> bool:
-    with contextlib.suppress(sqlite3.Error):
-        if path.exists():
-            with contextlib.closing(sqlite3.connect(path, timeout=60)) as connection:
-                found = connection.execute("SELECT 1 FROM runs WHERE run_uuid = ?", (run_id,))
-                return found.fetchone() is not None
-    return False
 
 
 def _open_database(path: Path) -> None:

@@ -67,9 +67,8 @@ def pictures(study: optuna.Study) -> dict[str, bytes]:
 
 
 def _visualization() -> Any:
-    from segmentation.utils.figures import matplotlib
+    import segmentation.utils.figures  # noqa: F401  # before Optuna imports matplotlib
 
-    matplotlib.use("Agg")  # no window; Optuna draws by pyplot
     return optuna.visualization
 
 

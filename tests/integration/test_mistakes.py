@@ -18,6 +18,8 @@ BAD: dict[str, tuple[dict[str, str], int, str]] = {
     "train: range": ({"lr": "nan", "width": "0"}, 2, "width=0: expected a whole number"),
     "train: seed": ({"seed": "9" * 20}, 2, f"seed={'9' * 20}: expected"),
     "train: model name": ({"model_name": "a/b"}, 2, "model_name=a/b: expected a name without"),
+    "train: no name": ({"model_name": ".."}, 2, "model_name=..: expected a name without"),
+    "train: long name": ({"model_name": "x" * 257}, 2, "of at most 256 characters"),
     "train: no home": ({"data": "~nobody-of-this-name/x"}, 2, "give an absolute path"),
     "train: images": ({"train_images": "1000"}, 2, "train_images=1000: there are"),
     "train: budget": ({"budget": "soon"}, 2, "expected such as 90s, 5m or 1.5h"),
@@ -67,6 +69,12 @@ BAD: dict[str, tuple[dict[str, str], int, str]] = {
     "benchmark: once": ({"repeats": "1"}, 2, "repeats=1: expected a whole number, at least 2"),
     "shrink: hours": ({"older": "2h", "delete": "true"}, 2, "older=2h: expected a"),
     "shrink: versions": ({"versions": "0", "delete": "true"}, 2, "versions=0: expected a"),
+    "predict: no folder": (
+        {"images": str(README), "output": "o", "model": "pet-unet"},
+        1,
+        "(no such folder; did you mean models:/pet-unet@champion?)",
+    ),
+    "recover: storage": ({"storage": "x.db", "study": "a"}, 2, "storage=x.db: expected postgres"),
     "recover: which": ({"storage": "postgresql://me@127.0.0.1:9/x"}, 2, "give `study`, too"),
 }
 

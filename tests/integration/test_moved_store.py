@@ -66,3 +66,13 @@ def test_a_moved_store_says_where_its_files_are_looked_for(
     assert f"logged to {program.folder}/mlruns/0/models/" in done.stderr
     program.folder.symlink_to(new.folder)
     good(new.entry("train", data=pets, **TINY))
+
+
+def test_artifacts_may_lie_on_another_disk_from_the_beginning(
+    program: Program, pets: Path, tmp_path: Path
+) -> None:
+    for folder in (program.folder, tmp_path / "disk"):
+        folder.mkdir()
+    (program.folder / "mlruns").symlink_to(tmp_path / "disk")
+    good(program.entry("prepare", data=pets))
+    assert list((tmp_path / "disk").glob("0/*/artifacts/report.txt"))

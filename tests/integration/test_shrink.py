@@ -132,7 +132,14 @@ def alone_beside(folder: Path, target: Path) -> Path:
     return Path(shutil.copy(folder / "mlflow.db", folder / "backup.db"))
 
 
-@pytest.mark.parametrize("way", [copied, moved, alone_above, alone_beside])
+def out_of_a_folder(folder: Path, target: Path) -> Path:
+    """The copy of a database that lies in a folder of its own, by another name."""
+    (folder / "db").mkdir()
+    original = (folder / "mlflow.db").rename(folder / "db" / "runs.sqlite3")
+    return Path(shutil.copy(original, folder / "copy.db"))
+
+
+@pytest.mark.parametrize("way", [copied, moved, alone_above, alone_beside, out_of_a_folder])
 def test_nothing_goes_by_a_copied_or_moved_store(
     store: Store,
     tmp_path: Path,

@@ -163,14 +163,14 @@ def _model_error(uri: str, error: Exception) -> ModelError:
             f"model={uri}: needs pickle, which runs whatever code the model holds; say "
             "allow_pickle=true if you trust where it is from"
         )
-    if text.startswith("No such artifact") and (where := _location(uri)):
+    if text.startswith("No such artifact") and ":" in uri and (where := _location(uri)):
         return ModelError(
             f"model={uri}: its files were logged to {where}, and are not there; bring them back, "
             "or set MLFLOW_TRACKING_URI (and MLFLOW_REGISTRY_URI, if used) to a store that has them"
         )
     reason = next(iter(text.splitlines()), "") or type(error).__name__
-    if re.fullmatch(r"[\w .-]+", uri) and not Path(uri).exists():
-        reason = f"no such folder; did you mean models:/{uri}@champion?"
+    if ":" not in uri and not Path(uri).exists():
+        reason = f"no such folder; did you mean models:/{Path(uri).name}@champion?"
     return ModelError(
         f"model={uri}: cannot be loaded ({reason}); expected an address such as "
         f"models:/pet-unet@champion, of a whole model. {_models_there_are()}"

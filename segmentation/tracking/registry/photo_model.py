@@ -192,6 +192,8 @@ def _contents(given: Any) -> list[Any]:
 
 
 def _flat(given: Any) -> list[Any]:
+    if isinstance(given, np.ndarray) and given.dtype == np.uint8:  # such as of `np.fromfile`
+        return [given.tobytes()]
     # Not by NumPy, which takes a bytearray apart.
     if isinstance(given, pd.Series | np.ndarray):
         given = np.asarray(given).ravel().tolist()

@@ -77,11 +77,11 @@ def registered_from(run_id: str, name: str) -> VersionRef:
 
 def registered_runs(name: str, study: str) -> set[str]:
     """Return the ids of the runs of whose trials a whole version is there, given a study's id."""
-    wanted = f"name='{name}' AND tags.`study.id` = '{study}'"
+    found = mlflow.search_model_versions(filter_string=f"tags.`study.id` = '{study}'")
     return {
         str(version.run_id)
-        for version in mlflow.search_model_versions(filter_string=wanted)
-        if version.tags.get("purpose") == "trial" and version.description
+        for version in found  # a filter could not take every name
+        if version.name == name and version.tags.get("purpose") == "trial" and version.description
     }
 
 

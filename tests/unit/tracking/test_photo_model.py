@@ -36,7 +36,14 @@ def test_what_is_no_photo_is_refused_with_a_reason(content: bytes, reason: str) 
 
 @pytest.mark.parametrize("wrap", [list, np.array, pd.Series, lambda photos: [photos]])
 @pytest.mark.parametrize(
-    "dress", [bytes, bytearray, memoryview, lambda content: base64.b64encode(content).decode()]
+    "dress",
+    [
+        bytes,
+        bytearray,
+        memoryview,
+        lambda content: np.frombuffer(content, np.uint8),
+        lambda content: base64.b64encode(content).decode(),
+    ],
 )
 def test_a_photo_is_taken_in_any_dress_and_what_is_none_is_the_default(
     dress: Callable[[bytes], Any], wrap: Callable[[list[Any]], Any]

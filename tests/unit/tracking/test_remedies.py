@@ -24,6 +24,7 @@ TYPED = {
     "sqlite:///$HOME/x.db": f"sqlite:///{Path.home()}/x.db",
     "~/x.db": f"sqlite:///{Path.home()}/x.db",
     "sqlite://": "sqlite:///mlflow.db",
+    " ": "sqlite:///mlflow.db",
     "sqlite:///:memory:": "sqlite:///mlflow.db",
     "sqlite:///file::memory:?uri=true": "sqlite:///mlflow.db",
     "postgres://me@host/runs": "postgresql://me@host/runs",
