@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 import mlflow
 import psutil
-from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import (
     MLFLOW_PARENT_RUN_ID,
     MLFLOW_PROJECT_ENTRY_POINT,
@@ -21,7 +19,7 @@ from segmentation.tracking.commands import mlflow_run
 from segmentation.tracking.logging.authorship import SAID, unless_said
 from segmentation.tracking.logging.mlflow_sink import MlflowSink
 from segmentation.tracking.runs.heartbeat import ProcessInfo
-from segmentation.tracking.store import connect, store_has
+from segmentation.tracking.store import connect, find_run, store_has
 from segmentation.tracking.tags import FAILURE
 from segmentation.tracking.templates import render
 
@@ -131,11 +129,7 @@ def _is_asked_for(run_id: str) -> bool:
 
 def _trouble(run_id: str) -> str:
     """Say why a run is not the launcher's fresh one; empty: it is."""
-    try:
-        run: Run = mlflow.MlflowClient().get_run(run_id)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
+    if (run := find_run(run_id)) is None:
         return "the tracking store has no such run"
     if run.info.lifecycle_stage != "active":
         return f"the run {run.info.run_name} was deleted"

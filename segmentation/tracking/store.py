@@ -89,7 +89,7 @@ def store_has(run_id: str) -> bool:
     """
     uri = _turn_to_store()
     path = sqlite_path(uri)
-    return not mistake(uri) and (path is None or _has_run(path, run_id))
+    return not mistake(uri) and (path is None or finds(path, _RUN, run_id))
 
 
 def _reach(kind: str, uri: str, attempt: Callable[[], object]) -> None:
@@ -235,6 +235,16 @@ def find_runs(wanted: str, view: int = ViewType.ACTIVE_ONLY) -> Iterator[Run]:
     return paginate(lambda page: client.search_runs(ids, wanted, view, page_token=page))
 
 
+def find_run(run_id: str) -> Run | None:
+    """Return a run, though it was deleted in MLflow; None where the store does not know it."""
+    try:
+        return mlflow.MlflowClient().get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in _ABSENT:
+            raise
+    return None
+
+
 def get_run_or_fail(run_id: str, parameter: str, expected: str) -> Run:
     """Look a run up by the id that a user gave.
 
@@ -246,15 +256,11 @@ def get_run_or_fail(run_id: str, parameter: str, expected: str) -> Run:
     Raises:
         ConfigError: there is no such run, or it was deleted.
     """
-    try:
-        run: Run = mlflow.MlflowClient().get_run(run_id)
-    except MlflowException as error:
-        if error.error_code not in _ABSENT:
-            raise
+    if (run := find_run(run_id)) is None:
         raise ConfigError(
             f"{parameter}={run_id}: the tracking store has no such run; {expected}, which `mlflow "
             "ui` shows; train in the folder of that run, or set MLFLOW_TRACKING_URI to its store"
-        ) from error
+        )
     if command := restore_command(run):
         raise ConfigError(
             f"{parameter}={run_id}: the run {run.info.run_name} was deleted; bring it back with "

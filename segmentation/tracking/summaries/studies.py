@@ -14,7 +14,7 @@ from segmentation.tracking.addresses import in_this_store, require_own
 from segmentation.tracking.artifacts import size_at, versions_of
 from segmentation.tracking.project_run import leave_run
 from segmentation.tracking.runs.run import Run, tracked_run
-from segmentation.tracking.store import find_runs, restore_command
+from segmentation.tracking.store import find_run, find_runs, restore_command
 from segmentation.tuning.study import Trial
 
 #: The stage of the run in which those of the trials are nested.
@@ -59,16 +59,12 @@ def require_parent(known: str, name: str) -> MlflowRun:
     Raises:
         TrackingError: it is not in this tracking store, or was deleted.
     """
-    try:
-        run: MlflowRun = mlflow.MlflowClient().get_run(known)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+    if (run := find_run(known)) is None:
         raise TrackingError(
             f"the runs of {name} are not in the tracking store {mlflow.get_tracking_uri()} (its "
             f"own run is {known}); set MLFLOW_TRACKING_URI to that of the first command, or give "
             "another `study`"
-        ) from error
+        )
     if command := restore_command(run):
         raise TrackingError(
             f"the run of {name} was deleted; bring it back with `{command}`, or give another "
