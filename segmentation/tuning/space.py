@@ -125,8 +125,8 @@ def _parse(text: str, kind: Any, *, log: bool) -> Value | Dimension:
     if ".." in text and kind is not str:
         return _parse_range(text, kind, log=log)
     values = [_number(part, kind) if kind is not str else part.strip() for part in text.split(",")]
-    if len(set(values)) != len(values):
-        raise ValueError("expected different choices")
+    if len(set(values)) != len(values) or "" in values:
+        raise ValueError("expected different choices, none of them empty")
     return cast(Value, values[0]) if len(values) == 1 else CategoricalDistribution(values)
 
 

@@ -55,7 +55,7 @@ def test_a_setting_keeps_the_limits_that_it_tells(group: Any, one: Setting) -> N
 @pytest.mark.parametrize("one", [pytest.param(one, id=one.option) for one in searchable()])
 def test_a_search_keeps_the_limits_of_a_setting(one: Setting) -> None:
     inside, beyond = limits(one)
-    texts = [f"{value},{one.default}" for value in beyond]
+    texts = [f"{value},{one.default}" for value in [*beyond, ""]]
     if one.kind is not str:
         texts += [f"{beyond[1]}..{inside[1]}", f"{inside[0]}..{beyond[2]}", f"1..{'9' * 400}"]
     for text in texts:
