@@ -168,9 +168,9 @@ def curves(
         best_epoch: marked, counted from 1.
         baseline_dice: Dice of answering `pet` everywhere, drawn as a line.
     """
-    from segmentation.utils.figures import Figure, matplotlib
+    from segmentation.utils.figures import Figure, rc_context
 
-    with matplotlib.rc_context({"font.size": 16, "lines.linewidth": 2.5}):
+    with rc_context({"font.size": 16, "lines.linewidth": 2.5}):
         figure = Figure(figsize=(7.4, 7.4))
         # By hand: an automatic layout draws everything twice.
         scores, losses = figure.subplots(

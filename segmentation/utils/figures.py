@@ -6,8 +6,9 @@ So there is no global state, no window and nothing to close.
 from segmentation.utils.environment import environment
 
 with environment({"MPLBACKEND": "Agg"}):  # theirs may name what is not installed here
+    from matplotlib import rc_context
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-__all__ = ["Axes", "Figure", "MaxNLocator"]
+__all__ = ["Axes", "Figure", "MaxNLocator", "rc_context"]
