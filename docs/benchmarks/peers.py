@@ -89,7 +89,9 @@ def train_ours(program: Program, seconds: int, options: dict[str, Any]) -> tuple
     (version,) = client.search_model_versions(f"run_id = '{trained.info.run_id}'")
     mlflow.set_tracking_uri(program.store)
     model: nn.Module = mlflow.pytorch.load_model(f"models:/{version.name}/{version.version}")
-    first, last = (float(trained.data.tags[f"time.{step}_step"]) for step in ("first", "last"))
+    first, last = (
+        float(trained.data.tags[f"mlflow.petseg.time.{step}_step"]) for step in ("first", "last")
+    )
     return model, last - first
 
 

@@ -24,7 +24,9 @@ def main() -> None:
                 seconds.setdefault(name, []).append(ended - began)
             began, ended = run_command(program, launched("train", data="synthetic", **TINY))
             tags = newest_run(program).data.tags
-            first, last = (float(tags[f"time.{step}_step"]) for step in ("first", "last"))
+            first, last = (
+                float(tags[f"mlflow.petseg.time.{step}_step"]) for step in ("first", "last")
+            )
             seconds.setdefault("mlflow run to the first step", []).append(first - began)
             seconds.setdefault("the last step to the prompt", []).append(ended - last)
     for name, values in seconds.items():  # the first training draws the sample and makes the store

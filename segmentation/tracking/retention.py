@@ -25,7 +25,8 @@ from segmentation.tracking.addresses import in_this_store
 from segmentation.tracking.artifacts import discard, remove_at, size_at
 from segmentation.tracking.runs.run_folder import BusyError, RunFolder, run_folders
 from segmentation.tracking.runs.training_run import CHECKPOINTS as UPLOADED
-from segmentation.tracking.store import find_runs, paginate, store_lock
+from segmentation.tracking.store import find_runs, find_tagged, paginate, store_lock
+from segmentation.tracking.tags import SETTINGS
 from segmentation.utils.paths import runs_folder
 
 VERSIONS, CHECKPOINTS, DECODED = "versions", "checkpoints", "decoded images"
@@ -157,7 +158,7 @@ def _delete_folder(folder: RunFolder, before: float) -> bool:
 
 
 def _uploaded_checkpoints(before: float) -> Iterator[Item]:
-    for run in find_runs("attributes.status != 'RUNNING' AND tags.settings LIKE '%'"):
+    for run in find_tagged(SETTINGS, "LIKE '%'", " AND attributes.status != 'RUNNING'"):
         if size := size_at(run.info.artifact_uri, UPLOADED):
             can_go = _ended(run, before) and in_this_store(run.info.artifact_uri)
             yield Item(

@@ -5,8 +5,10 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.importance import FanovaImportanceEvaluator
+from optuna.trial import FrozenTrial, TrialState
 
 _FANOVA = FanovaImportanceEvaluator(seed=0)
 _DICE = {"target_name": "validation Dice"}
@@ -19,8 +21,11 @@ _PLOTS: dict[str, tuple[str, dict[str, Any]]] = {
     "parallel": ("parallel_coordinate", _DICE),
     "timeline": ("timeline", {}),
 }
-#: Of fewer complete trials nothing is said about importances.
+#: Of fewer complete trials nothing is said about importances, nor drawn of what lies between them.
 _ENOUGH = 4
+_OF_MANY = ("importances", "contour", "parallel")
+#: Where Optuna leaves pruned trials out: they are marked, at the value that was reported last.
+_MARKED = ("history", "slices")
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
@@ -29,8 +34,7 @@ def importances(study: optuna.Study) -> dict[str, float]:
     F. Hutter, H. Hoos, K. Leyton-Brown, "An Efficient Approach for Assessing Hyperparameter
     Importance", ICML 2014. Empty where too few trials are complete, or all have one value.
     """
-    complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-    if len(complete) < _ENOUGH:
+    if len(_trials(study, TrialState.COMPLETE)) < _ENOUGH:
         return {}
     try:
         return optuna.importance.get_param_importances(study, evaluator=_FANOVA)
@@ -41,10 +45,21 @@ def importances(study: optuna.Study) -> dict[str, float]:
 def html_page(study: optuna.Study, title: str) -> str:
     """Return one HTML page with all plots; it needs no network."""
     parts: list[str] = []
-    for _, figure in _plot(study, _visualization()):
+    for name, figure in _plot(study, _visualization()):
+        for number, axis in enumerate(figure.select_xaxes() if name in _MARKED else ()):
+            which = str(number + 1) if number else ""
+            x, y = _pruned(study, axis.title.text)
+            mark = {"color": "crimson", "symbol": "x"}
+            place = {"xaxis": f"x{which}", "yaxis": f"y{which}", "showlegend": not number}
+            figure.add_scatter(x=x, y=y, mode="markers", marker=mark, name="pruned", **place)
         # The first plot brings the library along, which the others use.
         parts.append(figure.to_html(full_html=False, include_plotlyjs=not parts))
-    body = "\n".join(parts) or "<p>Too few trials for plots.</p>"
+    if (complete := len(_trials(study, TrialState.COMPLETE))) < _ENOUGH:
+        parts.append(
+            f"<p>{complete} trials are complete: importances, and what lies between them, are not "
+            f"drawn, since that takes {_ENOUGH}.</p>"
+        )
+    body = "\n".join(parts)
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
         f"<body>\n{body}\n</body></html>\n"
@@ -57,13 +72,29 @@ def pictures(study: optuna.Study) -> dict[str, bytes]:
     from matplotlib import pyplot
 
     files = {}
-    for name, _ in _plot(study, module):
+    for name, drawn in _plot(study, module):
+        for axes in np.atleast_1d(drawn) if name in _MARKED else ():
+            x, y = _pruned(study, axes.get_xlabel())
+            x = [repr(one) if isinstance(one, str) else one for one in x]  # as Optuna writes them
+            points = axes.scatter(x, y, marker="x", color="crimson", label="pruned")
+            axes.autoscale(axis="x")
+            axes.legend(handles=[*axes.get_lines(), points])
         figure, buffer = pyplot.gcf(), io.BytesIO()
         figure.set_size_inches(9, 5.5)
         figure.savefig(buffer, dpi=110, bbox_inches="tight")
         files[name] = buffer.getvalue()
         pyplot.close("all")
     return files
+
+
+def _pruned(study: optuna.Study, axis: str) -> tuple[list[Any], list[float | None]]:
+    """Return x and y of the pruned trials on the axis of a parameter, or of their numbers."""
+    trials = _trials(study, TrialState.PRUNED)
+    return [t.params.get(axis, t.number) for t in trials], [t.value for t in trials]
+
+
+def _trials(study: optuna.Study, state: TrialState) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=(state,))
 
 
 def _visualization() -> Any:
@@ -74,7 +105,10 @@ def _visualization() -> Any:
 
 def _plot(study: optuna.Study, module: Any) -> Iterator[tuple[str, Any]]:
     """Yield each plot that the study has enough trials for."""
+    many = len(_trials(study, TrialState.COMPLETE)) >= _ENOUGH
     for name, (function, options) in _PLOTS.items():
+        if name in _OF_MANY and not many:
+            continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it is experimental, that trials are few
             try:

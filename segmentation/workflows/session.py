@@ -28,10 +28,10 @@ from segmentation.tracking.logging.run_logger import GLANCE, png_of_figure
 from segmentation.tracking.registry import model_card, publish, versions
 from segmentation.tracking.runs import inputs
 from segmentation.tracking.runs.checkpoints import run_checkpointer
-from segmentation.tracking.runs.resume import GROUP
 from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.runs.training_run import TrainingRun, training_run
 from segmentation.tracking.summaries import images
+from segmentation.tracking.tags import GROUP
 from segmentation.tracking.templates import render
 from segmentation.training.callbacks import Callback, EarlyStopping
 from segmentation.training.checkpoint import Checkpoint, load_matching, parse

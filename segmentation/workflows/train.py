@@ -24,6 +24,7 @@ from segmentation.tracking.runs.differences import differences
 from segmentation.tracking.runs.rerun import LoggedTraining
 from segmentation.tracking.runs.training_run import drop_checkpoints
 from segmentation.tracking.store import connect
+from segmentation.tracking.tags import SETTINGS
 from segmentation.training import checkpoint
 from segmentation.training.callbacks import Callback
 from segmentation.training.checkpoint import Checkpoint
@@ -286,7 +287,7 @@ def _train_and_register(
     settings["data"] = absolute(settings["data"])
     if session.budget:
         settings[_BUDGET_STATE] = session.budget.state_dict()
-    tags = {resume.SETTINGS: json.dumps(settings)}
+    tags = {SETTINGS: json.dumps(settings)}
     if like := plan.settings["like"]:
         tags["like"] = like
     with session.open_run(tags=tags, resume=plan.resume or None, resumable=True) as run:

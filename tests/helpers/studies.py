@@ -75,7 +75,7 @@ def assert_exact(searched: Searched, trials: int, confirmations: int) -> None:
         assert all(trial.state in ("complete", "pruned", "failed", "lost") for trial in found)
         runs = {run.info.run_id: run for run in searched.runs(stage=stage)}
         assert all(run.info.status != "RUNNING" for run in runs.values())
-        ends = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+        ends = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}
         for trial in found:
             if trial.finished and "run" in trial.user_attrs:
                 run = runs[trial.user_attrs["run"]]
@@ -83,8 +83,10 @@ def assert_exact(searched: Searched, trials: int, confirmations: int) -> None:
                 assert run.data.tags["trial"] == str(trial.number)
         pruned = [run for run in runs.values() if "pruned" in run.data.tags]
         assert len(pruned) == sum(trial.state == "pruned" for trial in found)
+        assert all(", pruned: " in str(run.info.run_name) for run in pruned)
         finished = [run for run in runs.values() if run.info.status == "FINISHED"]
-        assert len(finished) == sum(trial.state == "complete" for trial in found)
+        ended_well = ("complete", "pruned")
+        assert len(finished) == sum(trial.state in ended_well for trial in found)
     assert searched.parent().info.status == "FINISHED"
     registered = [version.run_id for version in searched.versions(purpose="trial")]
     complete = [t.user_attrs["run"] for t in searched.trials() if t.state == "complete"]

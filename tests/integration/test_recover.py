@@ -12,6 +12,7 @@ import pytest
 
 from segmentation.tracking.runs import stale
 from segmentation.tracking.runs.heartbeat import ProcessInfo, first_sign, this_host
+from segmentation.tracking.tags import FORMER, PID, SEEN, SETTINGS
 from tests.helpers.programs import PROJECT, Program, good
 
 
@@ -24,20 +25,26 @@ def store(tmp_path: Path) -> mlflow.MlflowClient:
     return client
 
 
-def begun(client: mlflow.MlflowClient, **tags: str) -> str:
-    """Begin a run as a training of this process would, but for some tags."""
-    own = {name.replace("_", "."): value for name, value in tags.items()}
-    return str(client.create_run("0", tags={**first_sign(), "settings": "{}", **own}).info.run_id)
+def begun(client: mlflow.MlflowClient, *, former: bool = False, **process: str) -> str:
+    """Begin a run as a training of this process would, but for some tags, or with former names."""
+    own = {f"mlflow.petseg.process.{name}": value for name, value in process.items()}
+    tags = {**first_sign(), SETTINGS: "{}", **own}
+    if former:
+        tags = {FORMER[name]: value for name, value in tags.items()}
+    return str(client.create_run("0", tags=tags).info.run_id)
 
 
-def test_a_dead_training_is_ended_and_a_living_one_is_left_alone(program: Program) -> None:
+@pytest.mark.parametrize("former", [False, True])
+def test_a_dead_training_is_ended_and_a_living_one_is_left_alone(
+    program: Program, former: bool
+) -> None:
     program.entry("recover")  # makes the store
     client = mlflow.MlflowClient(program.store)
     sleeper = subprocess.Popen(["sleep", "600"])
-    dead = begun(client, process_id=str(sleeper.pid))
+    dead = begun(client, former=former, id=str(sleeper.pid))
     sleeper.kill()
     sleeper.wait()
-    alive = begun(client)
+    alive = begun(client, former=former)
     listed = good(program.entry("recover", end="false"))
     assert "; is to be ended" in listed.stdout
     assert listed.stdout.splitlines()[-1] == "Nothing was changed; say end=true to have it done"
@@ -59,15 +66,14 @@ def test_runs_of_other_machines_are_ended_only_after_long_silence_and_a_second_l
     store: mlflow.MlflowClient,
 ) -> None:
     silent, slow, fresh = (
-        begun(store, process_host="elsewhere", process_seen=f"{time.time() - ago:.0f}")
-        for ago in (3600, 3600, 60)
+        begun(store, host="elsewhere", seen=f"{time.time() - ago:.0f}") for ago in (3600, 3600, 60)
     )
     never = store.create_run("0").info.run_id
     waits: list[float] = []
 
     def wait(seconds: float) -> None:
         waits.append(seconds)
-        store.set_tag(slow, "process.seen", f"{time.time() - 3590:.0f}")  # its clock is behind
+        store.set_tag(slow, SEEN, f"{time.time() - 3590:.0f}")  # its clock is behind
 
     verdicts = {one.id: one.verdict for one in stale.find_running(wait)}
     assert verdicts == {
@@ -89,7 +95,7 @@ def test_a_process_is_known_by_more_than_its_number() -> None:
     another = ProcessInfo(host=sign.host, pid=sign.pid, started=sign.started - 100, seen=sign.seen)
     assert not another.is_alive()
     assert ProcessInfo.of({}) is None
-    assert ProcessInfo.of({**first_sign(), "process.id": "x"}) is None
+    assert ProcessInfo.of({**first_sign(), PID: "x"}) is None
 
 
 def test_a_store_whose_making_was_killed_is_made_anew(program: Program) -> None:

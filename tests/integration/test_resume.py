@@ -100,7 +100,7 @@ def test_a_budget_that_left_no_checkpoint_keeps_its_plan(program: Program, pets:
     run = client.get_run(run_id)
     shutil.rmtree(program.cache / "runs" / run_id)  # as a kill before the first checkpoint
     shutil.rmtree(Path(str(run.info.artifact_uri)) / "checkpoint")
-    planned = str(json.loads(run.data.tags["settings"])["epochs"])
+    planned = str(json.loads(run.data.tags["mlflow.petseg.settings"])["epochs"])
     done = good(program.entry("train", resume=run_id))
     assert "it left no checkpoint, so from its beginning" in done.stdout
     first = re.search(r"^Epoch 1/(\d+) ", done.stdout, re.M)

@@ -16,6 +16,7 @@ from segmentation.config.shrink import ShrinkConfig
 from segmentation.tracking.retention import Item, deleted_runs_are_own, find_items
 from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.summaries.studies import droppable
+from segmentation.tracking.tags import FORMER, SETTINGS
 from tests.helpers.programs import PROJECT, Program, good
 from tests.helpers.servers import TrackingServer
 
@@ -31,8 +32,8 @@ class Store:
         mlflow.set_tracking_uri(uri or program.store)
         self.client = mlflow.MlflowClient()
 
-    def run(self, status: str = "FINISHED") -> str:
-        run_id = str(self.client.create_run("0", tags={"settings": "{}"}).info.run_id)
+    def run(self, status: str = "FINISHED", settings: str = SETTINGS) -> str:
+        run_id = str(self.client.create_run("0", tags={settings: "{}"}).info.run_id)
         if status != "RUNNING":
             self.client.set_terminated(run_id, status)
         return run_id
@@ -195,8 +196,9 @@ def test_a_checkpoint_goes_only_when_nobody_can_want_it(store: Store) -> None:
     assert all((folder / "checkpoint").stat().st_size == 1000 for folder in stay)
 
 
-def test_an_uploaded_checkpoint_goes_with_the_same_rules(store: Store) -> None:
-    ended, alive = store.run("KILLED"), store.run("RUNNING")
+@pytest.mark.parametrize("settings", [SETTINGS, FORMER[SETTINGS]])
+def test_an_uploaded_checkpoint_goes_with_the_same_rules(store: Store, settings: str) -> None:
+    ended, alive = store.run("KILLED", settings), store.run("RUNNING", settings)
     for run_id in (ended, alive):
         store.client.log_text(run_id, "all that it needs", "checkpoint/latest")
     store.client.log_text(ended, "a picture", "val/worst.jpg")

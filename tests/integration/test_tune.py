@@ -36,8 +36,8 @@ def test_both_stores_hold_each_trial_once_and_the_same_command_again_adds_none(
 ) -> None:
     assert_exact(tuned, trials=4, confirmations=4)
     (tmp_path / "moved").symlink_to(pets)
-    ids = {run.data.tags.get("study.id") for run in tuned.runs(study="small")}
-    assert ids == {tuned.parent().data.tags["study.id"]}
+    ids = {run.data.tags.get("mlflow.petseg.study.id") for run in tuned.runs(study="small")}
+    assert ids == {tuned.parent().data.tags["mlflow.petseg.study.id"]}
     assert len(tuned.runs(study="small")) == 1 + 4 + 4
     # As under MLflow's launcher, which opens a run for every command.
     opened = opened_by_launcher(tuned.client)
@@ -81,7 +81,7 @@ def test_every_trial_is_a_whole_nested_run(tuned: Tuned) -> None:
         files = {item.path for item in tuned.client.list_artifacts(run.info.run_id)}
         assert {"images", "val", "splits.json"} <= files
         models = [output.model_id for output in run.outputs.model_outputs] if run.outputs else []
-        assert len(models) == (1 if run.info.status == "FINISHED" else 0)
+        assert len(models) == ("pruned" not in tags)
 
 
 def test_trials_are_registered_with_tags_and_without_alias_the_winner_with(tuned: Tuned) -> None:
@@ -135,9 +135,14 @@ def test_the_parents_page_is_worth_opening(tuned: Tuned) -> None:
         assert told in report
     assert parent.data.params["search.width"] == "2..4:2"
     page = Path(tuned.artifact(parent, "plots.html")).read_text()
-    assert page.count('class="plotly-graph-div"') == 6
+    enough = sum(trial.state == "complete" for trial in tuned.trials()) >= 4
+    of_many = ("importances", "contour", "parallel")
+    names = ("history", "slices", "timeline", *(of_many if enough else ()))
+    assert page.count('class="plotly-graph-div"') == len(names)
+    assert enough is not ("since that takes 4" in page)
+    assert enough is not ("would be chance" in report)
     assert "cdn" not in page.split("</script>")[0][:500]
-    for name in ("history", "importances", "slices", "contour", "parallel", "timeline"):
+    for name in names:
         picture = np.asarray(Image.open(tuned.artifact(parent, f"plots/{name}.png")).convert("L"))
         assert picture.std() > 5, name
     trials = json.loads(Path(tuned.artifact(parent, "trials.json")).read_text())

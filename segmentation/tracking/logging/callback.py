@@ -10,6 +10,7 @@ from segmentation.data.dataset import SplitDataset
 from segmentation.data.images.examples import PET_BIT
 from segmentation.evaluation.pictures import Picture, progress, try_draw
 from segmentation.tracking.logging.run_logger import GLANCE, RunLogger, png_of
+from segmentation.tracking.tags import FIRST_STEP, LAST_STEP
 from segmentation.training.callbacks import Callback
 from segmentation.training.trainer import Trainer
 
@@ -65,8 +66,8 @@ class TrackingCallback(Callback):
             {
                 "fit.reason": state.stop_reason,
                 "fit.best_epoch": str(state.best_epoch),
-                "time.first_step": f"{state.first_step:.3f}",
-                "time.last_step": f"{state.last_step:.3f}",
+                FIRST_STEP: f"{state.first_step:.3f}",
+                LAST_STEP: f"{state.last_step:.3f}",
             }
         )
         self._run.log_image(lambda: self._draw(self._said, _SAMPLES, _CELL), "val/progress.jpg")

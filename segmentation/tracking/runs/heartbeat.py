@@ -17,13 +17,13 @@ from pathlib import Path
 import mlflow
 import psutil
 
+from segmentation.tracking.tags import HOST, PID, SEEN, STARTED, read
+
 #: Seconds between two signs of life.
 HEARTBEAT_INTERVAL = 30.0
 #: After so many seconds without a sign of life a process of another machine may be gone. Ten
 #: intervals, since the store may be away for a while, and clocks differ.
 GRACE_PERIOD = 10 * HEARTBEAT_INTERVAL
-
-_HOST, _PID, _STARTED, _SEEN = "process.host", "process.id", "process.started", "process.seen"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,12 +46,13 @@ class ProcessInfo:
     @classmethod
     def of(cls, tags: Mapping[str, str]) -> "ProcessInfo | None":
         """Read the tags of a run; None where it never gave a sign of life."""
+        tags = read(tags)
         try:
             return cls(
-                host=tags[_HOST],
-                pid=int(tags[_PID]),
-                started=float(tags[_STARTED]),
-                seen=float(tags[_SEEN]),
+                host=tags[HOST],
+                pid=int(tags[PID]),
+                started=float(tags[STARTED]),
+                seen=float(tags[SEEN]),
             )
         except (KeyError, ValueError):
             return None
@@ -93,10 +94,10 @@ def first_sign() -> dict[str, str]:
     """Return the tags with which a run of this process begins."""
     process = psutil.Process()
     return {
-        _HOST: this_host(),
-        _PID: str(process.pid),
-        _STARTED: f"{_start_of(process.pid):.2f}",
-        _SEEN: f"{time.time():.0f}",
+        HOST: this_host(),
+        PID: str(process.pid),
+        STARTED: f"{_start_of(process.pid):.2f}",
+        SEEN: f"{time.time():.0f}",
     }
 
 
@@ -132,5 +133,5 @@ class Heartbeat:
         client = mlflow.MlflowClient()
         while not self._stop.wait(HEARTBEAT_INTERVAL):
             with contextlib.suppress(Exception):  # the next one may arrive
-                client.set_tag(self._run_id, _SEEN, f"{time.time():.0f}")
+                client.set_tag(self._run_id, SEEN, f"{time.time():.0f}")
             self.busy = time.thread_time()

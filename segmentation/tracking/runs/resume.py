@@ -20,13 +20,8 @@ from segmentation.tracking.runs.heartbeat import GRACE_PERIOD, ProcessInfo
 from segmentation.tracking.runs.rerun import logged_parameters
 from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.runs.training_run import ARTIFACT
-from segmentation.tracking.store import find_runs, get_run_or_fail
-from segmentation.tracking.tags import FAILURE
-
-#: The tag with the parameters of a training, by their names, as JSON.
-SETTINGS = "settings"
-#: The tag with the name of a training of several processes, by which they find it again.
-GROUP = "group"
+from segmentation.tracking.store import find_tagged, get_run_or_fail
+from segmentation.tracking.tags import FAILURE, GROUP, SETTINGS, read
 
 _EXPECTED = "expected the id of a run of `train`"
 
@@ -101,7 +96,7 @@ class ResumableRun:
 
 def of_group(key: str) -> str | None:
     """Return the id of the run that several processes had begun, by its name; None: none."""
-    run = next(find_runs(f"tags.`{GROUP}` = '{key}'"), None)
+    run = next(find_tagged(GROUP, f"= '{key}'"), None)
     return str(run.info.run_id) if run else None
 
 
@@ -118,7 +113,7 @@ def find(run_id: str, key: str = "") -> ResumableRun:
     """
     RunFolder(run_id)  # raises where it could be no id
     run = get_run_or_fail(run_id, "resume", _EXPECTED)
-    name, tags = str(run.info.run_name), run.data.tags
+    name, tags = str(run.info.run_name), read(run.data.tags)
     options = _options(tags.get(SETTINGS, ""))
     if not options:
         raise ConfigError(f"resume={run_id}: the run {name} is no training; {_EXPECTED}")

@@ -15,6 +15,7 @@ from segmentation.tracking.runs.heartbeat import GRACE_PERIOD, HEARTBEAT_INTERVA
 from segmentation.tracking.runs.run import end_tags
 from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.store import find_runs
+from segmentation.tracking.tags import SETTINGS, read
 
 ALIVE, DEAD, UNREACHABLE, UNKNOWN = "alive", "gone", "silent", "unknown"
 
@@ -97,7 +98,7 @@ def _judge(run: Run) -> RunningRun:
     return RunningRun(
         id=run.info.run_id,
         name=str(run.info.run_name),
-        training="settings" in run.data.tags,
+        training=SETTINGS in read(run.data.tags),
         verdict=verdict,
         why=why,
         sign=sign,

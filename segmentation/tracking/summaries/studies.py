@@ -8,13 +8,15 @@ from mlflow.entities import LoggedModel, LoggedModelOutput
 from mlflow.entities import Run as MlflowRun
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
 from segmentation.errors import TrackingError
 from segmentation.tracking.addresses import in_this_store, require_own
 from segmentation.tracking.artifacts import size_at, versions_of
 from segmentation.tracking.project_run import leave_run
 from segmentation.tracking.runs.run import Run, tracked_run
-from segmentation.tracking.store import find_run, find_runs, restore_command
+from segmentation.tracking.store import find_run, find_tagged, restore_command
+from segmentation.tracking.tags import FAILURE, PRUNED, STUDY_ID
 from segmentation.tuning.study import Trial
 
 #: The stage of the run in which those of the trials are nested.
@@ -42,8 +44,8 @@ def parent_run(name: str, tags: Mapping[str, str], study: str, known: str | None
         # `mlflow run` opens a run of its own each time; the study's parent stays the one it has.
         leave_run(known, f"{name} (went on)", f"Went on with the study of run `{known}`.")
         with contextlib.suppress(MlflowException):  # it never failed
-            mlflow.MlflowClient().delete_tag(known, "failure")
-    tags = {**tags, "study.id": study, "stage": PARENT}
+            mlflow.MlflowClient().delete_tag(known, FAILURE)
+    tags = {**tags, STUDY_ID: study, "stage": PARENT}
     # The machine is watched by the trials' runs.
     with tracked_run(name, tags, resume=known, system_metrics=False) as run:
         yield run
@@ -75,7 +77,7 @@ def require_parent(known: str, name: str) -> MlflowRun:
 
 def _runs_of(study: str) -> list[MlflowRun]:
     """Return the runs of a study, given its id: its parent, trials and confirmations."""
-    return list(find_runs(f"tags.`study.id` = '{study}'"))
+    return list(find_tagged(STUDY_ID, f"= '{study}'"))
 
 
 def _trial_runs(study: str) -> list[MlflowRun]:
@@ -98,15 +100,16 @@ def reconcile(study: str, states: Callable[[], Mapping[tuple[str, int], str]]) -
         # A run ends before its trial does: looked at again, it says what it will always say.
         if state == "running" or _says(client.get_run(run_id)) in ("failed", state):
             continue
-        if "pruned" in tags:
-            client.delete_tag(run_id, "pruned")
-        client.set_tag(run_id, "failure", "the process ended before the training did")
+        if PRUNED in tags:
+            client.delete_tag(run_id, PRUNED)
+            client.set_tag(run_id, MLFLOW_RUN_NAME, tags[MLFLOW_RUN_NAME].replace(", pruned", ""))
+        client.set_tag(run_id, FAILURE, "the process ended before the training did")
         client.set_terminated(run_id, "FAILED")
 
 
 def _says(run: MlflowRun) -> str:
-    """Return the state of the trial that a run shows."""
-    if "pruned" in run.data.tags:
+    """Return the state of the trial that a run shows; pruned ones once ended as KILLED."""
+    if PRUNED in run.data.tags:
         return "pruned"
     return {"RUNNING": "running", "FINISHED": "complete"}.get(run.info.status, "failed")
 

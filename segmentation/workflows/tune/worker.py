@@ -19,6 +19,7 @@ from segmentation.tracking.registry import publish
 from segmentation.tracking.runs.run import Run
 from segmentation.tracking.store import connect
 from segmentation.tracking.summaries.images import log_images
+from segmentation.tracking.tags import PRUNED, STUDY_ID
 from segmentation.training.callbacks import Callback
 from segmentation.training.trainer import Trainer
 from segmentation.tuning.report import confirmation_line, num_enqueued, trial_line
@@ -116,8 +117,8 @@ class _Worker:
             evaluation = session.evaluate(thumbnails=False)
             if pruning.reason:
                 session.run.log_metrics(session.final_metrics)
-                session.run.set_tags({"pruned": pruning.reason})
-                session.run.status = "KILLED"
+                session.run.set_tags({PRUNED: pruning.reason})
+                session.run.rename(f"trial {trial.number}, pruned: {format_params(trial.params)}")
             else:
                 session.log_model()
             session.log_images()
@@ -162,7 +163,7 @@ class _Worker:
         """Open the run of a trial or a confirmation."""
         tags = {
             "study": self._job.location.name,
-            "study.id": self._study.id,
+            STUDY_ID: self._study.id,
             "stage": stage,
             "trial": str(trial.number),
             **more,
