@@ -83,7 +83,7 @@ def assert_exact(searched: Searched, trials: int, confirmations: int) -> None:
                 assert run.data.tags["trial"] == str(trial.number)
         pruned = [run for run in runs.values() if "pruned" in run.data.tags]
         assert len(pruned) == sum(trial.state == "pruned" for trial in found)
-        assert all(", pruned: " in str(run.info.run_name) for run in pruned)
+        assert all(" pruned 0." in str(run.info.run_name) for run in pruned)
         finished = [run for run in runs.values() if run.info.status == "FINISHED"]
         ended_well = ("complete", "pruned")
         assert len(finished) == sum(trial.state in ended_well for trial in found)

@@ -102,7 +102,7 @@ def reconcile(study: str, states: Callable[[], Mapping[tuple[str, int], str]]) -
             continue
         if PRUNED in tags:
             client.delete_tag(run_id, PRUNED)
-            client.set_tag(run_id, MLFLOW_RUN_NAME, tags[MLFLOW_RUN_NAME].replace(", pruned", ""))
+            client.set_tag(run_id, MLFLOW_RUN_NAME, tags[MLFLOW_RUN_NAME].replace(" pruned", ""))
         client.set_tag(run_id, FAILURE, "the process ended before the training did")
         client.set_terminated(run_id, "FAILED")
 

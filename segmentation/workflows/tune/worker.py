@@ -115,17 +115,18 @@ class _Worker:
         with self._open(trial, config, kind, what, "search") as session:
             session.fit([pruning, _Telling(self._send, f"{kind}: {what}")])
             evaluation = session.evaluate(thumbnails=False)
+            dice = evaluation.counts.mean().dice
             if pruning.reason:
                 session.run.log_metrics(session.final_metrics)
                 session.run.set_tags({PRUNED: pruning.reason})
-                session.run.rename(f"trial {trial.number}, pruned: {format_params(trial.params)}")
+                session.run.rename(f"{kind} pruned {dice:.4f} {what}")
             else:
                 session.log_model()
             session.log_images()
             session.run.deliver()
             if not pruning.reason:
                 self._keep_model(trial, session)
-        return None if pruning.reason else evaluation.counts.mean().dice
+        return None if pruning.reason else dice
 
     def _confirmation(self, trial: RunningTrial) -> float:
         """Train a finalist at full length with another seed; return its Dice on the gate split."""
