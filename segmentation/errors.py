@@ -1,6 +1,7 @@
 """The errors that a user can cause: each is one message, told without a traceback."""
 
 import errno
+import re
 from collections.abc import Sequence
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -77,20 +78,16 @@ def explain(error: Exception) -> str | None:
             f"{text.partition('. ')[0]}; memory may have run out, or a container's /dev/shm: lower "
             "loader_workers, or start the container with --shm-size=1g"
         )
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return f"{text}; free some space, then run again"
-    if isinstance(error, OSError) and error.errno in _FORBIDDEN:
-        return f"{text}; make it writable, then run again"
     if isinstance(error, OSError):
-        return text
+        return text + _remedy(error)
     if out_of_memory(error):
         return "memory ran out; lower batch_size, image_size, width or the number of images"
     if isinstance(error, ModuleNotFoundError) and error.name == "psycopg":
         return "PostgreSQL needs the package psycopg: `pip install '.[postgres]'` gets it"
     if type(error).__module__.partition(".")[0] == "mlflow":
-        return f"the tracking store failed: {text}{_remedy(text)}"
+        return f"the tracking store failed: {text}{_remedy(told or error)}"
     if type(error).__module__.partition(".")[0] in ("sqlalchemy", "psycopg", "optuna"):
-        return f"the study's storage failed: {text}{_remedy(text)}"
+        return f"the study's storage failed: {text}{_remedy(told or error)}"
     return None
 
 
@@ -99,10 +96,11 @@ def full(error: BaseException) -> bool:
     return (isinstance(error, OSError) and error.errno in _FULL) or "disk is full" in str(error)
 
 
-def _remedy(text: str) -> str:
-    """Say what to do about what a database says of its disk; else nothing."""
-    if "disk is full" in text:
+def _remedy(error: BaseException) -> str:
+    """Say what to do about what a system or a database says of its disk; else nothing."""
+    text = str(error)
+    if full(error):
         return "; free some space, then run again"
-    if "readonly database" in text or "read-only" in text:
+    if getattr(error, "errno", 0) in _FORBIDDEN or re.search("readonly database|read-only", text):
         return "; make it writable, then run again"
     return ""

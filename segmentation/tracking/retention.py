@@ -22,7 +22,7 @@ from mlflow.exceptions import MlflowException
 from segmentation.config.shrink import ShrinkConfig
 from segmentation.data.cache import decoded_folder
 from segmentation.tracking.addresses import in_this_store
-from segmentation.tracking.artifacts import discard, remove_at, size_at
+from segmentation.tracking.artifacts import discard, remove_at, size_at, versions_of
 from segmentation.tracking.runs.run_folder import BusyError, RunFolder, run_folders
 from segmentation.tracking.runs.training_run import CHECKPOINTS as UPLOADED
 from segmentation.tracking.store import find_runs, find_tagged, paginate, store_lock
@@ -111,11 +111,9 @@ def _model_of(version: ModelVersion) -> LoggedModel | None:
 
 
 def _delete_version(version: ModelVersion, model: LoggedModel) -> bool:
-    client = mlflow.MlflowClient()
     with store_lock(mlflow.get_tracking_uri()):  # whoever makes a champion holds it, too
-        found = client.search_model_versions(f"run_id='{version.run_id}'")
-        same = [other for other in found if other.source == version.source]
-        if len(same) != 1 or client.get_model_version(version.name, version.version).aliases:
+        same = [one for one in versions_of(version.run_id or "") if one.source == version.source]
+        if len(same) != 1 or same[0].aliases:
             return False
         discard(model, same)
     return True
@@ -137,7 +135,7 @@ def _over(folder: RunFolder, before: float) -> bool:
     # The lock is left out: to ask whether somebody holds it is to write it.
     files = {path: found for path, found in _files_in(folder.path).items() if path.name != "lock"}
     waiting = folder.outbox.is_dir() and any(folder.outbox.iterdir())
-    if waiting or folder.is_locked() or not _old(files, before):
+    if waiting or folder.is_locked() or any(one.st_mtime >= before for one in files.values()):
         return False
     with _unless_gone():  # a run that this store does not know may be another's
         return _ended(mlflow.MlflowClient().get_run(folder.run_id), before)
@@ -204,10 +202,6 @@ def _files_in(folder: Path) -> Files:
             if path.is_symlink() or path.is_file():
                 found[path] = path.lstat()
     return found
-
-
-def _old(files: Files, before: float) -> bool:
-    return all(found.st_mtime < before for found in files.values())
 
 
 def _size_of(files: Files) -> int:
