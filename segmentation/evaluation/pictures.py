@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 _HIT = (0, 158, 115)
 #: What the colors of a prediction mean.
 LEGEND = {_HIT: "pet found", (213, 94, 0): "wrongly called pet", (86, 180, 233): "pet missed"}
+#: The same where no truth is known.
+GREEN = {_HIT: "pet"}
 _STRENGTH = 0.55
 _ASPECT = 4.0
 _MOMENTS = 6
@@ -82,7 +84,12 @@ def encode(picture: Picture, form: str, **options: int) -> bytes:
     return stream.getvalue()
 
 
-def sheet(panels: Sequence[Picture], captions: Sequence[str], columns: int) -> Picture:
+def sheet(
+    panels: Sequence[Picture],
+    captions: Sequence[str],
+    columns: int,
+    legend: Mapping[tuple[int, int, int], str] = LEGEND,
+) -> Picture:
     """Lay out panels of any width in a grid, each under its caption, all under the legend."""
     tallest = max(panel.shape[0] for panel in panels)
     size = max(13, tallest // 11)  # the sheet will be looked at reduced
@@ -90,7 +97,7 @@ def sheet(panels: Sequence[Picture], captions: Sequence[str], columns: int) -> P
     width = max(panel.shape[1] for panel in panels) + 12
     height = tallest + line + 8
     rows = -(-len(panels) // columns)
-    page, draw = _page(width * min(columns, len(panels)), line + height * rows, size)
+    page, draw = _page(width * min(columns, len(panels)), line + height * rows, size, legend)
     for position, (picture, caption) in enumerate(zip(panels, captions, strict=True)):
         left, top = width * (position % columns) + 6, line + height * (position // columns)
         draw.text((left, top), caption, fill="black", font_size=size)
@@ -146,11 +153,13 @@ def _table(rows: Mapping[str, Sequence[Picture]], headings: Sequence[str]) -> Pi
     return np.asarray(page)
 
 
-def _page(width: int, height: int, size: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+def _page(
+    width: int, height: int, size: int, legend: Mapping[tuple[int, int, int], str] = LEGEND
+) -> tuple[Image.Image, ImageDraw.ImageDraw]:
     """Return a white page with the legend in its first line, and what draws on it."""
     page = Image.new("RGB", (width, height), "white")
     draw, left, size = ImageDraw.Draw(page), float(_GAP), min(size, max(9, width // 25))
-    for color, meaning in LEGEND.items():
+    for color, meaning in legend.items():
         draw.rectangle((left, 5, left + size, 5 + size), fill=color)
         draw.text((left + 1.3 * size, 3), meaning, fill="black", font_size=size)
         left += 2.3 * size + draw.textlength(meaning, font_size=size)

@@ -21,7 +21,7 @@ from segmentation.tracking.logging.mlflow_sink import MlflowSink
 from segmentation.tracking.runs.heartbeat import ProcessInfo
 from segmentation.tracking.store import connect, find_run, store_has
 from segmentation.tracking.tags import FAILURE
-from segmentation.tracking.templates import render
+from segmentation.tracking.templates import linked, render
 
 #: The environment variable by which the launcher tells its run.
 VARIABLE = "MLFLOW_RUN_ID"
@@ -87,6 +87,7 @@ def leave_run(known: str, name: str, text: str) -> None:
     opened = os.environ.pop(VARIABLE, None)
     if opened in (None, known):
         return
+    text = linked(text, mlflow.MlflowClient().get_run(known).info.experiment_id)
     tags = {MLFLOW_RUN_NAME: name, MLFLOW_PARENT_RUN_ID: known, MLFLOW_RUN_NOTE: text}
     MlflowSink(opened).put("tags", tags)
     mlflow.MlflowClient().set_terminated(opened)

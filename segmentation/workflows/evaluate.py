@@ -71,7 +71,7 @@ def evaluate_model(
     name = f"evaluate {analysis.metrics()[f'{split}/dice']:.4f} {loaded.label} on {split}"
     with tracked_run(name, tags, system_metrics=False) as run:
         log_analysis(run, analysis, loaded, source)
-        note_on_version(loaded, analysis, figures, source, run.id)
+        note_on_version(loaded, analysis, figures, source, run)
         log_report(run, analysis, figures, gallery)
     left_out = [f"Left out: {one}" for one in analysis.problems]
     for line in [*left_out, *note_on_turned(analysis.turned), *console_lines(figures)]:

@@ -1,5 +1,6 @@
 """Masks for a person's own photos: computed in batches, written as they are done."""
 
+import contextlib
 import csv
 import errno
 import io
@@ -21,7 +22,7 @@ from segmentation.data.photo_folder import (
     require_free,
 )
 from segmentation.errors import DataError
-from segmentation.evaluation.pictures import encode, overlay
+from segmentation.evaluation.pictures import GREEN, Picture, encode, overlay, sheet, views
 from segmentation.models.predictor import BATCH, Model, Photo, one_thread_each, workers_for
 from segmentation.runtime.device import choose_compute
 from segmentation.tracking.commands import view_run
@@ -33,6 +34,8 @@ from segmentation.utils.concurrency import Progress, batched, ignore_progress, p
 from segmentation.utils.files import atomic_write, read_regular_file
 from segmentation.utils.paths import printable
 
+#: The artifact with some of the photos, how many at most, and how high, in pixels.
+_SHEET, _DOZEN, _HEIGHT = "overlays.jpg", 12, 160
 _COLUMNS = ("image", "mask", "width", "height", "pet_share", "problem")
 #: What the table says of a photo, by column: its mask, or the problem.
 _Row = dict[str, Any]
@@ -91,7 +94,13 @@ def predict(
         run.log_artifact(options.output / TABLE, TABLE)
         listed = "".join(f"- {problem}\n" for problem in problems)[:4000]
         could_not = f"Could not be used:\n\n{listed}" if problems else ""
-        run.describe(f"{len(shares)} masks by {loaded.label} in `{output}`.\n\n{could_not}")
+        if shares:
+            run.log_image(lambda: _sheet(tasks, options), _SHEET)
+        some = f"Some of the photos, small, the pets in green: `{_SHEET}`. " if shares else ""
+        run.describe(
+            f"{len(shares)} masks by {loaded.label} in `{output}`.\n\n"
+            f"{some}All are listed in `{TABLE}`.\n\n{could_not}"
+        )
     for problem in problems:
         _log.info("Left out: %s", problem)
     if shares:
@@ -107,6 +116,19 @@ def predict(
             f"{len(problems)} of {len(tasks)} photos could not be used (listed above); "
             "the others are done"
         )
+
+
+def _sheet(tasks: Sequence[PhotoTask], options: PredictOptions) -> Picture:
+    """Draw up to a dozen photos with their masks, small: the photos stay with who owns them."""
+    small: dict[str, Picture] = {}
+    for task in tasks:
+        path = task.targets(options)[0]
+        if len(small) < _DOZEN and path.exists():
+            with contextlib.suppress(PhotoError, OSError):  # it may be there from an earlier photo
+                photo, mask = (read_photo(read_regular_file(one)) for one in (task.photo, path))
+                found = mask[..., 0] > 0
+                small[printable(str(task.name))] = views(photo, found, found, _HEIGHT)[1]
+    return sheet(list(small.values()), [name[-20:] for name in small], 4, GREEN)
 
 
 def _log_results(run: Run, shares: list[float], problems: list[str], seconds: float) -> None:

@@ -25,6 +25,7 @@ from segmentation.tracking.registry.versions import VersionRef
 from segmentation.tracking.runs.inputs import seen_images
 from segmentation.tracking.runs.run import Run, tracked_run
 from segmentation.tracking.store import StoreError
+from segmentation.tracking.templates import version_link
 from segmentation.utils.concurrency import Progress, ignore_progress
 
 _TRIES = 5
@@ -119,11 +120,20 @@ def promote_model(
     tags = {"data.source": source.name, "model": loaded.label}
     with tracked_run(f"promote {loaded.label}", tags, system_metrics=False) as run:
         decision = promote(challenger, gate, loaded.model, run=run, force=force)
+        run.describe(_page(challenger, decision))
     for problem in gate.problems:
         _log.info("Left out: %s", problem)
     _log.info(decision.reason)
     _log.info("Look:  %s", view_run(run.id))
     _log.info("Next:  %s", predict_with(challenger.uri, source))
+
+
+def _page(challenger: VersionRef, decision: Decision) -> str:
+    """Return in Markdown who is champion, and why."""
+    name, champion = challenger.name, champion_of(challenger.name)
+    who = version_link(name, champion) if champion else f"no version of {name}"
+    judged = version_link(name, challenger.version)
+    return f"**Champion is {who}.** Judged was {judged}:\n\n{decision.reason}\n"
 
 
 def promote(

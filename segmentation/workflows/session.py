@@ -32,7 +32,7 @@ from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.runs.training_run import TrainingRun, training_run
 from segmentation.tracking.summaries import images
 from segmentation.tracking.tags import GROUP
-from segmentation.tracking.templates import render
+from segmentation.tracking.templates import linked, render
 from segmentation.training.callbacks import Callback, EarlyStopping
 from segmentation.training.checkpoint import Checkpoint, load_matching, parse
 from segmentation.training.loop import fit
@@ -338,7 +338,7 @@ class TrainingSession:
         """Return what registering the model takes, whoever does it, and whenever."""
         return {
             "name": self.model_name,
-            "description": self._page("version"),
+            "description": linked(self._page("version"), self.run.experiment),
             "tags": {
                 "dice": f"{self.evaluation.counts.mean().dice:.4f}",
                 "data.digest": self.data["train"].digest[:12],

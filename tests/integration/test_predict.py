@@ -90,6 +90,13 @@ def test_each_photo_has_a_mask_of_its_own_size_under_its_own_name(
     assert rows["broken.jpg"]["problem"].startswith("cannot be decoded")
     assert rows["broken.jpg"]["mask"] == ""
     assert "notes.txt" not in rows
+    client = mlflow.MlflowClient(home.store)
+    (run, *_) = client.search_runs(["0"])
+    page, link = run.data.tags["mlflow.note.content"], f"#/experiments/0/runs/{run.info.run_id}"
+    for file in ("overlays.jpg", "predictions.csv"):
+        assert f"[`{file}`]({link}/artifacts/{file})" in page
+    with Image.open(client.download_artifacts(run.info.run_id, "overlays.jpg")) as sheet:
+        assert 2 * 160 < sheet.height < 3 * 160  # six photos, four beside each other, small
 
     again = home.entry("predict", images=album, output=output)
     assert again.returncode == 2

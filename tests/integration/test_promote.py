@@ -66,6 +66,10 @@ def test_of_real_models_the_better_takes_over_and_the_worse_does_not(registry: R
     done = good(registry.program.entry("promote", **force))
     assert "as `force` says" in _decision(done.stdout)
     assert registry.champion() == "3"
+    (promoted, *_) = client.search_runs(["0"])
+    page = promoted.data.tags["mlflow.note.content"]
+    assert page.startswith("**Champion is [version 3 of pet-unet](#/models/pet-unet/versions/3).**")
+    assert _decision(done.stdout) in page.splitlines()
     assert str(client.get_model_version("pet-unet", "3").description).count("**Promotion.**") == 1
 
     for number in (1, 2):

@@ -35,7 +35,10 @@ def test_what_is_loaded_answers_without_gradient_and_says_what_not_to_call(home:
     mlflow.set_tracking_uri(home.store)
     model = mlflow.pytorch.load_model("models:/pet-unet@challenger")
     assert model(torch.zeros(1, 3, 40, 50, dtype=torch.uint8)).numpy().shape == (1, 1, 40, 50)
-    assert "`.eval()`" in home.client.get_registered_model("pet-unet").description
+    with pytest.raises(Exception, match="Guard failed"):
+        model(torch.zeros(40, 50, 3, dtype=torch.uint8))
+    for told in ("`.eval()`", "`Guard failed`", "pet-unet@champion"):
+        assert told in home.client.get_registered_model("pet-unet").description
     photo = sorted((home.data / "images").iterdir())[0].read_bytes()
     function = mlflow.pyfunc.load_model("models:/pet-unet@challenger")
     photos = pd.DataFrame({"image": [photo, bytearray(photo), memoryview(photo)]})

@@ -63,7 +63,9 @@ def test_the_whole_configuration_is_logged(home: Home) -> None:
     assert tags["device"] in ("cpu", "cuda", "mps")
     assert tags["git.dirty"] in ("true", "false")
     assert tags["data.source"] == str(home.data)
-    assert "**Dice 0." in tags["mlflow.note.content"]
+    page = tags["mlflow.note.content"]
+    assert "**Dice 0." in page
+    assert f"[`val/worst.jpg`](#/experiments/0/runs/{home.run_id}/artifacts/val/worst.jpg)" in page
     score = f"{home.training.data.metrics['best/dice']:.4f}"
     assert tags["mlflow.runName"] == f"train {score} w4 lr0.01 seed0 14ep pets-30 d3 32px"
     inputs = {i.tags[0].value: i.dataset for i in home.training.inputs.dataset_inputs}  # type: ignore[union-attr]

@@ -48,7 +48,9 @@ def test_both_stores_hold_each_trial_once_and_the_same_command_again_adds_none(
     assert tuned.out.splitlines()[-9:] == said.splitlines()[-9:]
     tags = tuned.client.get_run(opened).data.tags
     assert tags["mlflow.runName"].endswith("(went on)")
-    assert tags["mlflow.parentRunId"] == tuned.parent().info.run_id
+    parent = tuned.parent().info.run_id
+    assert tags["mlflow.parentRunId"] == parent
+    assert f"[`{parent}`](#/experiments/0/runs/{parent})" in tags["mlflow.note.content"]
     assert len(tuned.runs(study="small")) == 1 + 4 + 4
 
 

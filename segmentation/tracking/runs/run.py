@@ -20,7 +20,7 @@ from segmentation.tracking.project_run import VARIABLE, keep_said
 from segmentation.tracking.runs.heartbeat import Heartbeat, first_sign
 from segmentation.tracking.store import release_reserve
 from segmentation.tracking.tags import FAILURE
-from segmentation.tracking.templates import render
+from segmentation.tracking.templates import linked, render
 
 
 class Run(RunLogger):
@@ -35,6 +35,10 @@ class Run(RunLogger):
     def __init__(self, run_id: str, experiment: str, destination: Destination) -> None:
         super().__init__(run_id, destination)
         self.experiment, self.status = experiment, "FINISHED"
+
+    def describe(self, markdown: str) -> None:
+        """Set the run's description; the files and runs that it names become links."""
+        super().describe(linked(markdown, self.experiment, self.id))
 
     def log_decision(self, decision: Decision) -> None:
         """Log who became champion and the figures that decided it, once."""

@@ -18,7 +18,9 @@ from segmentation.tracking.logging.run_logger import RunLogger
 from segmentation.tracking.registry.loading import LoadedModel
 from segmentation.tracking.registry.versions import VersionRef, write_note
 from segmentation.tracking.runs import inputs
+from segmentation.tracking.runs.run import Run
 from segmentation.tracking.summaries.images import log_images, names
+from segmentation.tracking.templates import linked
 
 
 def log_analysis(run: RunLogger, analysis: Analysis, loaded: LoadedModel, source: Source) -> None:
@@ -79,7 +81,7 @@ def note_on_version(
     analysis: Analysis,
     figures: Mapping[str, Any],
     source: Source,
-    run_id: str,
+    run: Run,
 ) -> None:
     """Put the scores on the version that was evaluated, if it was asked for by name."""
     if not loaded.version:
@@ -92,7 +94,8 @@ def note_on_version(
     client = mlflow.MlflowClient()
     client.set_model_version_tag(loaded.name, loaded.version, f"{split}.dice", short)
     ref = VersionRef(name=loaded.name, version=loaded.version)
-    write_note(ref, f"**On {split}.**", version_note(figures, source.name, run_id))
+    note = linked(version_note(figures, source.name, run.id), run.experiment)
+    write_note(ref, f"**On {split}.**", note)
 
 
 def _table(analysis: Analysis) -> pd.DataFrame:

@@ -1,9 +1,13 @@
 """The pages of experiments, runs, models and versions in MLflow, as Markdown templates."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 from segmentation.utils.templates import environment
+
+_RUN = re.compile(r"`([0-9a-f]{32})`")
+_ARTIFACT = re.compile(r"`((?:[\w-]+/)*[\w*-]+\.(?:csv|html|jpg|json|md|png|txt))`")
 
 _ENVIRONMENT = environment(Path(__file__).parent, {})
 
@@ -11,3 +15,23 @@ _ENVIRONMENT = environment(Path(__file__).parent, {})
 def render(template: str, /, **values: Any) -> str:
     """Return a page as Markdown."""
     return _ENVIRONMENT.get_template(f"{template}.md.jinja").render(values)
+
+
+def linked(markdown: str, experiment: str, run_id: str = "") -> str:
+    """Make links of the runs that a page names in backquotes, and of the files of its own run.
+
+    Args:
+        markdown: the page; of `plots/*.png` the folder is linked.
+        experiment: the id of that of the runs.
+        run_id: of the page's own run; empty where it has none, and names no file.
+    """
+    runs = f"#/experiments/{experiment}/runs"
+    page = _RUN.sub(rf"[`\1`]({runs}/\1)", markdown)
+    return _ARTIFACT.sub(
+        lambda found: f"[{found[0]}]({runs}/{run_id}/artifacts/{found[1].partition('/*')[0]})", page
+    )
+
+
+def version_link(name: str, version: str) -> str:
+    """Return a link to the page of a registered version."""
+    return f"[version {version} of {name}](#/models/{name}/versions/{version})"
