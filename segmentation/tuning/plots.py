@@ -46,7 +46,7 @@ def html_page(study: optuna.Study, title: str) -> str:
     """Return one HTML page with all plots; it needs no network."""
     parts: list[str] = []
     for name, figure in _plot(study, _visualization()):
-        for number, axis in enumerate(figure.select_xaxes() if name in _MARKED else ()):
+        for number, axis in enumerate(figure.select_xaxes() if name in _marked(study) else ()):
             which = str(number + 1) if number else ""
             x, y = _pruned(study, axis.title.text)
             mark = {"color": "crimson", "symbol": "x"}
@@ -73,7 +73,7 @@ def pictures(study: optuna.Study) -> dict[str, bytes]:
 
     files = {}
     for name, drawn in _plot(study, module):
-        for axes in np.atleast_1d(drawn) if name in _MARKED else ():
+        for axes in np.atleast_1d(drawn) if name in _marked(study) else ():
             x, y = _pruned(study, axes.get_xlabel())
             x = [repr(one) if isinstance(one, str) else one for one in x]  # as Optuna writes them
             points = axes.scatter(x, y, marker="x", color="crimson", label="pruned")
@@ -85,6 +85,10 @@ def pictures(study: optuna.Study) -> dict[str, bytes]:
         files[name] = buffer.getvalue()
         pyplot.close("all")
     return files
+
+
+def _marked(study: optuna.Study) -> tuple[str, ...]:
+    return _MARKED if _trials(study, TrialState.PRUNED) else ()
 
 
 def _pruned(study: optuna.Study, axis: str) -> tuple[list[Any], list[float | None]]:

@@ -13,8 +13,9 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 from segmentation.errors import TrackingError
 from segmentation.tracking.addresses import in_this_store, require_own
 from segmentation.tracking.artifacts import size_at, versions_of
+from segmentation.tracking.logging.mlflow_sink import MlflowSink
 from segmentation.tracking.project_run import leave_run
-from segmentation.tracking.runs.run import Run, tracked_run
+from segmentation.tracking.runs.run import Run, end_tags, tracked_run
 from segmentation.tracking.store import find_run, find_tagged, restore_command
 from segmentation.tracking.tags import FAILURE, PRUNED, STUDY_ID
 from segmentation.tuning.study import Trial
@@ -103,7 +104,8 @@ def reconcile(study: str, states: Callable[[], Mapping[tuple[str, int], str]]) -
         if PRUNED in tags:
             client.delete_tag(run_id, PRUNED)
             client.set_tag(run_id, MLFLOW_RUN_NAME, tags[MLFLOW_RUN_NAME].replace(" pruned", ""))
-        client.set_tag(run_id, FAILURE, "the process ended before the training did")
+        reason = "the process ended before the training did"
+        MlflowSink(run_id).put("tags", end_tags(reason))
         client.set_terminated(run_id, "FAILED")
 
 
