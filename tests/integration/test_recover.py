@@ -12,7 +12,8 @@ import pytest
 
 from segmentation.tracking.runs import stale
 from segmentation.tracking.runs.heartbeat import ProcessInfo, first_sign, this_host
-from segmentation.tracking.tags import FORMER, PID, SEEN, SETTINGS
+from segmentation.tracking.summaries.studies import reconcile
+from segmentation.tracking.tags import FORMER, PID, PRUNED, SEEN, SETTINGS, STUDY_ID
 from tests.helpers.programs import PROJECT, Program, good
 
 
@@ -84,6 +85,26 @@ def test_runs_of_other_machines_are_ended_only_after_long_silence_and_a_second_l
     }
     assert len(waits) == 1
     assert waits[0] > 60
+
+
+def test_the_runs_of_a_search_are_held_against_its_trials_by_whichever_names_of_tags(
+    store: mlflow.MlflowClient,
+) -> None:
+    runs = []
+    for number, (tag, end) in enumerate(
+        [(STUDY_ID, "FINISHED"), (FORMER[STUDY_ID], "KILLED"), (STUDY_ID, "FINISHED")]
+    ):
+        tags = {tag: "7", "stage": "search", "trial": str(number), PRUNED: "at epoch 2"}
+        name = f"trial {number} pruned 0.5"
+        runs.append(store.create_run("0", tags=tags, run_name=name).info.run_id)
+        store.set_terminated(runs[-1], end)
+    states = {("search", 0): "pruned", ("search", 1): "pruned", ("search", 2): "lost"}
+    reconcile("7", lambda: states)
+    found = [store.get_run(run_id) for run_id in runs]
+    assert [run.info.status for run in found] == ["FINISHED", "KILLED", "FAILED"]
+    assert [PRUNED in run.data.tags for run in found] == [True, True, False]
+    assert found[2].info.run_name == "trial 2 0.5"
+    assert found[2].data.tags["mlflow.note.content"].startswith("the process ended before")
 
 
 def test_a_process_is_known_by_more_than_its_number() -> None:
