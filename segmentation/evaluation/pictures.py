@@ -28,6 +28,7 @@ _STRENGTH = 0.55
 _ASPECT = 4.0
 _MOMENTS = 6
 _GAP = 4  # pixels between pictures
+_SMALL = 116  # height of a picture among those of `glance`
 
 
 def try_draw(name: str, draw: Callable[[], _Drawing]) -> _Drawing | None:
@@ -84,15 +85,31 @@ def encode(picture: Picture, form: str, **options: int) -> bytes:
     return stream.getvalue()
 
 
+def glance(names: Sequence[str], images: Picture, masks: Mask, predictions: Mask) -> Picture:
+    """Lay out small `views` of some images in a square, to be read in half its size.
+
+    MLflow puts a picture into the middle of a square, and shows as much of its upper part as a
+    run's params leave room for: so the first row is low, and nothing is above it.
+    """
+    each = zip(images, masks, predictions, strict=True)
+    page = sheet([panel(*one, _SMALL) for one in each], names, 2, size=_SMALL // 5)
+    below = max(0, page.shape[1] - page.shape[0])
+    return np.pad(page, ((0, below), (0, 0), (0, 0)), constant_values=255)
+
+
 def sheet(
     panels: Sequence[Picture],
     captions: Sequence[str],
     columns: int,
     legend: Mapping[tuple[int, int, int], str] = LEGEND,
+    size: int = 0,
 ) -> Picture:
-    """Lay out panels of any width in a grid, each under its caption, all under the legend."""
+    """Lay out panels of any width in a grid, each under its caption, all under the legend.
+
+    `size` is that of the text in pixels; 0: to be read where the sheet is shown reduced.
+    """
     tallest = max(panel.shape[0] for panel in panels)
-    size = max(13, tallest // 11)  # the sheet will be looked at reduced
+    size = size or max(13, tallest // 11)
     line = size + 9
     width = max(panel.shape[1] for panel in panels) + 12
     height = tallest + line + 8
@@ -106,19 +123,19 @@ def sheet(
 
 
 def progress(
+    names: Sequence[str],
     images: Picture,
     masks: Mask,
     predictions: Mapping[int, Mask],
-    names: Sequence[str],
     height: int,
 ) -> Picture:
     """Lay out what the network predicted for some images while it was trained, a row an image.
 
     Args:
+        names: of K images.
         images: uint8 (K, S, S, 3), RGB.
         masks: bool (K, S, S), the truth.
         predictions: bool (K or more, S, S), by epoch.
-        names: of the K images.
         height: of each picture, in pixels.
     """
     epochs = sorted(predictions)
@@ -183,7 +200,7 @@ def curves(
         figure = Figure(figsize=(7.4, 7.4))
         # By hand: an automatic layout draws everything twice.
         scores, losses = figure.subplots(
-            2, gridspec_kw={"left": 0.1, "right": 0.98, "bottom": 0.09, "top": 0.95, "hspace": 0.3}
+            2, gridspec_kw={"left": 0.1, "right": 0.98, "bottom": 0.09, "top": 0.98, "hspace": 0.15}
         )
         for axes, names in (
             (scores, ("val/dice", "val/iou", "val/accuracy")),
@@ -195,8 +212,6 @@ def curves(
             axes.grid(alpha=0.3)
         scores.axhline(baseline_dice, color="black", linestyle="--", label="Dice of 'all pet'")
         scores.set_ylim(0, 1)
-        scores.set_title("validation scores")
-        losses.set_title("loss")
         losses.set_xlabel("epoch")
         for axes in (losses, scores):
             axes.legend(fontsize=14)

@@ -8,18 +8,16 @@ from torch import Tensor
 
 from segmentation.data.dataset import SplitDataset
 from segmentation.data.images.examples import PET_BIT
-from segmentation.evaluation.pictures import Picture, progress, try_draw
+from segmentation.evaluation.pictures import Mask, Picture, glance, progress, try_draw
 from segmentation.tracking.logging.run_logger import GLANCE, RunLogger, png_of
 from segmentation.tracking.tags import FIRST_STEP, LAST_STEP
 from segmentation.training.callbacks import Callback
 from segmentation.training.trainer import Trainer
 
 # Of so many validation pets it is kept what the network says, at so many moments of a run at most.
-_SAMPLES, _MOMENTS = 5, 10
-# So many of them are seen at a glance, on the page of a run above all else, in half their size.
-_FEW = 2
-# Of a picture in pixels.
-_CELL, _BIG = 160, 240
+_SAMPLES, _MOMENTS = 8, 10
+# So many of them are rows of the picture of all moments, each cell of so many pixels.
+_ROWS, _CELL = 5, 160
 
 
 class TrackingCallback(Callback):
@@ -70,13 +68,17 @@ class TrackingCallback(Callback):
                 LAST_STEP: f"{state.last_step:.3f}",
             }
         )
-        self._run.log_image(lambda: self._draw(self._said, _SAMPLES, _CELL), "val/progress.jpg")
-        key, last = f"{GLANCE}/pets", {state.epoch: self._said[state.epoch]}
-        if png := try_draw(key, lambda: png_of(self._draw(last, _FEW, _BIG))):
+        self._run.log_image(self._progress, "val/progress.jpg")
+        key, last = f"{GLANCE}/pets", self._said[state.epoch].numpy()
+        if png := try_draw(key, lambda: png_of(glance(*self._samples(len(last)), last))):
             self._run.log_image_step(png, key)
 
-    def _draw(self, said: Mapping[int, Tensor], most: int, height: int) -> Picture:
+    def _progress(self) -> Picture:
+        said = {epoch: masks.numpy() for epoch, masks in self._said.items()}
+        return progress(*self._samples(_ROWS), said, _CELL)
+
+    def _samples(self, most: int) -> tuple[list[str], Picture, Mask]:
+        """Return the samples' names, pixels and masks."""
         names = [example.id for example in self._val.examples[:most]]
         images, flags = self._val.pixels.gather(range(len(names)))
-        masks = {epoch: masks.numpy() for epoch, masks in said.items()}
-        return progress(images, flags & PET_BIT == 1, masks, names, height)
+        return names, images, flags & PET_BIT == 1

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from segmentation.evaluation.pictures import LEGEND, panel, progress, sheet
+from segmentation.evaluation.pictures import LEGEND, glance, panel, progress, sheet
 
 
 def test_colors_tell_hits_from_false_and_missed_pixels() -> None:
@@ -32,19 +32,19 @@ def test_progress_shows_the_first_the_last_and_some_moments_between() -> None:
     images, masks = np.zeros((2, 20, 20, 3), np.uint8), np.ones((2, 20, 20), bool)
     # Right from epoch 50 on.
     moments = {epoch: masks if epoch >= 50 else ~masks for epoch in range(0, 100, 10)}
-    page = progress(images, masks, moments, ["a", "b"], 20)
+    page = progress(["a", "b"], images, masks, moments, 20)
     assert page.shape[1] == 24 * 8 + 4
     outcomes = [page[-10, 24 * column + 14] for column in range(2, 8)]
     assert [outcome.argmax() for outcome in outcomes] == [2, 2, 2, 1, 1, 1]  # missed, then found
 
 
-@pytest.mark.parametrize("height", [96, 240])
-def test_the_colors_of_a_picture_are_explained_in_it(height: int) -> None:
-    nothing = np.zeros((1, height, height), bool)
-    page = progress(
-        np.zeros((1, height, height, 3), np.uint8), nothing, {3: nothing}, ["a"], height
-    )
+@pytest.mark.parametrize("number", [1, 8])
+def test_at_a_glance_pets_are_seen_near_the_top_of_a_square_under_the_legend(number: int) -> None:
+    masks = np.ones((number, 20, 20), bool)
+    page = glance(["a"] * number, np.zeros((number, 20, 20, 3), np.uint8), masks, masks)
+    assert page.shape[0] == page.shape[1]
     first_line = page[10].tolist()
     places = [first_line.index(list(color)) for color in LEGEND]
     assert places == sorted(places)
-    assert places[-1] < 0.8 * page.shape[1]
+    photo = np.flatnonzero((page[:, 30] == 0).all(axis=1))
+    assert (photo[0] < 80, photo[100] < 180) == (True, True)
