@@ -22,6 +22,7 @@ from segmentation.data.dataset import SplitDataset
 from segmentation.data.images.examples import COUNTS_SHIFT, PET_BIT, Bytes
 from segmentation.errors import ConfigError, DataError
 from segmentation.runtime.sharding import FULL, Shard
+from segmentation.runtime.worker_pool import end_with_parent
 from segmentation.utils.concurrency import batched, prefetch
 
 # Bytes of the batches that are prepared in one call. To prepare each just before its step would be
@@ -109,6 +110,8 @@ class BatchLoader:
             persistent_workers=config.loader_workers > 0,
             # Threads run by now, and a forked process would inherit whatever locks they hold.
             multiprocessing_context="spawn" if config.loader_workers else None,
+            # PyTorch's own look at its parent does not help who waits to write to a full pipe.
+            worker_init_fn=end_with_parent,
         )
 
     def __len__(self) -> int:

@@ -150,7 +150,7 @@ def _work(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     end_like_ctrl_c()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     try:
         function(lambda message: connection.send(("message", message)), *arguments)
         connection.send(("end", None))
@@ -165,14 +165,17 @@ def _work(
         connection.send(("error", kind(text)))
 
 
-def _end_with_parent() -> None:
-    """End this process cleanly when its parent is gone, however that ended."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(_GRACE_PERIOD)
-        os._exit(1)
+def end_with_parent(_worker: int = 0) -> None:
+    """Have this process end cleanly when its parent is gone, however that ended."""
+
+    def wait_for_parent() -> None:
+        if (parent := multiprocessing.parent_process()) is not None:
+            wait([parent.sentinel])
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(_GRACE_PERIOD)
+            os._exit(1)
+
+    threading.Thread(target=wait_for_parent, daemon=True).start()
 
 
 def _reason(process: SpawnProcess) -> str:

@@ -66,10 +66,13 @@ def find_items(config: ShrinkConfig, now: float) -> list[Item]:
     ]
 
 
-def deleted_runs_are_own() -> bool:
-    """Tell whether the files of all runs that were deleted in MLflow are of this very store."""
-    deleted = find_runs("", ViewType.DELETED_ONLY)
-    return all(in_this_store(run.info.artifact_uri) for run in deleted)
+def deleted_runs_are_own(newest: str) -> bool:
+    """Tell whether the files of all runs that were deleted in MLflow are of this very store.
+
+    In a copy none may be by now, but those that come to be are not: its newest run tells.
+    """
+    runs = [mlflow.get_run(newest), *find_runs("", ViewType.DELETED_ONLY)]
+    return all(in_this_store(run.info.artifact_uri) for run in runs)
 
 
 def _versions(config: ShrinkConfig, before: float) -> Iterator[Item]:

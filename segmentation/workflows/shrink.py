@@ -65,7 +65,7 @@ def shrink(config: ShrinkConfig, typed: Mapping[str, Any], progress: Progress) -
     _log.info("Look:  %s", commands.view_run(run.id))
     if left:
         _log.info("Next:  %s", commands.mlflow_run("shrink", {**typed, "delete": "true"}))
-    if deleted_runs_are_own():  # else their files are not for this store to remove
+    if deleted_runs_are_own(run.id):  # else their files are not for this store to remove
         _log.info("Runs that were deleted in MLflow go with: %s", commands.collect_garbage())
 
 

@@ -155,14 +155,14 @@ def test_nothing_goes_by_a_copied_or_moved_store(
     store.keep(store.run())
     assert len(store.find(versions=1)) == 4
     assert list(droppable("7", "pet-unet", {trial}, LATER)) == [trial]
-    store.client.delete_run(store.run())
-    assert deleted_runs_are_own()
+    newest = store.run()
+    assert deleted_runs_are_own(newest)
     monkeypatch.chdir(tmp_path)
     database = way(store.program.folder, tmp_path / "other")
     mlflow.set_tracking_uri(f"sqlite:///{database}")
     assert not store.find(versions=1)
     assert not droppable("7", "pet-unet", {trial}, 0)
-    assert not deleted_runs_are_own()
+    assert not deleted_runs_are_own(newest)
 
 
 def test_a_model_that_no_version_is_known_of_is_dropped_by_its_own_search_alone(

@@ -104,6 +104,18 @@ def test_a_killed_training_ends_as_if_it_never_was_and_goes_on_from_its_own_alon
     assert "Nothing is left to do: the training " in again.stdout
 
 
+def test_a_killed_training_leaves_no_loader_process(program: Program, pets: Path) -> None:
+    large = SHORT | {"image_size": 256, "epochs": 10_000, "loader_workers": 1}
+    process = program.start(*entry_command("train", **large, data=pets), **OFTEN)
+    wait_for_checkpoint(program, 1)
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert family
+    time.sleep(1)  # by then it waits for somebody who takes what it has prepared
+    process.kill()
+    wait_until_gone(family)
+    process.communicate()
+
+
 # Moments that no share of the time is sure to meet: what can be seen of each on the disk.
 PLACES = {
     "checkpoint": "cache/runs/*/.partial-*",
