@@ -52,10 +52,9 @@ class _Output(io.FileIO):
 
 def _to_nowhere(number: int) -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
-    if nowhere == number:
-        os.set_inheritable(number, True)
-    else:
-        os.dup2(nowhere, number)
+    os.dup2(nowhere, number)
+    os.set_inheritable(number, True)
+    if nowhere != number:
         os.close(nowhere)
 
 
