@@ -1,6 +1,7 @@
 """What a benchmark measures, besides the settings of the trainings that it is made of."""
 
 import dataclasses
+import itertools
 from typing import Any
 
 from segmentation.config.fields import MOST, Text, setting, settings
@@ -51,8 +52,9 @@ class BenchmarkConfig:
 
     def check(self, config: Config) -> None:
         """Raise a ConfigError where a network cannot work at a size that is asked for."""
-        for width in self.widths_of("step") if "step" in self.suites else ():
-            for size in self.size_list:
+        sizes = {"step": self.size_list, "loop": (config.data.image_size,)}
+        for suite in self.suites:
+            for width, size in itertools.product(self.widths_of(suite), sizes[suite]):
                 data = dataclasses.replace(config.data, image_size=size)
                 Config(data=data, model=ModelConfig(width=width))
 

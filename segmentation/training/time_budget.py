@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from segmentation.config.fields import MOST
 from segmentation.config.training import TrainingConfig
 from segmentation.data.loader import BatchLoader
 from segmentation.runtime.device import Compute
@@ -55,8 +56,8 @@ class TimeBudget(Callback):
         vars(self).update(state)
 
     def epochs(self) -> int:
-        """Return how many fit, at least 1."""
-        return max(1, round((self.asked - self.measuring) / self._mean_cost(0)))
+        """Return how many fit, at least 1 and at most what `epochs` can be."""
+        return min(MOST, max(1, round((self.asked - self.measuring) / self._mean_cost(0))))
 
     def seconds(self, epochs: int) -> float:
         """Return what a training of so many epochs takes, measuring included."""

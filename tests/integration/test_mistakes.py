@@ -65,6 +65,7 @@ BAD: dict[str, tuple[dict[str, str], int, str]] = {
     "tune: storage": ({"storage": "sqlite:///x"}, 2, "storage=sqlite:///x: expected postgresql://"),
     "benchmark: suite": ({"suite": "speed"}, 2, "suite=speed: expected all or some of step, loop"),
     "benchmark: widths": ({"widths": "8,x"}, 2, "widths=8,x: expected whole numbers"),
+    "benchmark: wide": ({"suite": "loop", "widths": "2000"}, 2, "width=2000: expected a whole"),
     "benchmark: sizes": ({"sizes": "8"}, 2, "image_size=8: expected a whole number, at least 16"),
     "benchmark: once": ({"repeats": "1"}, 2, "repeats=1: expected a whole number, at least 2"),
     "shrink: hours": ({"older": "2h", "delete": "true"}, 2, "older=2h: expected a"),
