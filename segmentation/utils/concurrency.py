@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from segmentation.errors import ConfigError
+
 #: Called with the number of things done and of all.
 Progress = Callable[[int, int], None]
 
@@ -14,6 +16,16 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 
 _Input = TypeVar("_Input")
 _Output = TypeVar("_Output")
+
+
+def require_processors(parameter: str, processes: int) -> None:
+    """See that there is a processor for each of some processes that compute.
+
+    Raises:
+        ConfigError: there is not.
+    """
+    if processes > CORES:
+        raise ConfigError(f"{parameter}={processes}: there are {CORES} processors; start fewer")
 
 
 def ignore_progress(done: int, total: int) -> None:

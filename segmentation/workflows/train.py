@@ -30,7 +30,7 @@ from segmentation.training.callbacks import Callback
 from segmentation.training.checkpoint import Checkpoint
 from segmentation.training.state import TrainingState
 from segmentation.training.time_budget import TimeBudget
-from segmentation.utils.concurrency import CORES, Progress, ignore_progress
+from segmentation.utils.concurrency import Progress, ignore_progress, require_processors
 from segmentation.workflows.promote import decide_champion
 from segmentation.workflows.session import TrainingSession
 
@@ -85,8 +85,7 @@ def start_processes(
     config = _config(options, given)
     _require_shares(processes, config)
     if choose_compute(config.training, processes - 1).device.type == "cpu":
-        if processes > CORES:
-            raise ConfigError(f"processes={processes}: there are {CORES} processors; start fewer")
+        require_processors("processes", processes)
         _log.info(
             "Note: on the processors of one machine, one process with all threads is often "
             "faster: several wait for each other at every step"

@@ -56,6 +56,7 @@ BAD: dict[str, tuple[dict[str, str], int, str]] = {
         2,
         "WORLD_SIZE=two, RANK=0",
     ),
+    "tune: processors": ({"workers": "256"}, 2, "workers=256: there are"),
     "tune: no range": ({"width": "8..x"}, 2, "width=8..x: expected a whole number"),
     "tune: no space": ({"width": "4", "lr": "1e-3"}, 2, "nothing to search"),
     "tune: corner": ({"depth": "3..7"}, 2, "depth=7: at image_size=32"),

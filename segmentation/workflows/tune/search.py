@@ -25,7 +25,7 @@ from segmentation.tuning.report import (
 from segmentation.tuning.space import Space, notation
 from segmentation.tuning.storage import study_location
 from segmentation.tuning.study import COMMAND, Study
-from segmentation.utils.concurrency import CORES, Progress
+from segmentation.utils.concurrency import CORES, Progress, require_processors
 from segmentation.workflows.session import TrainingSession
 from segmentation.workflows.tune.finish import finish_search
 from segmentation.workflows.tune.job import (
@@ -60,11 +60,12 @@ def search(
 
     Raises:
         ConfigError: the study was begun with other settings, or by an earlier version of this
-            program, or more images are asked for than there are.
+            program, or more images or workers are asked for than there are images or processors.
         DataError: lists or files cannot be used.
         TrackingError: a store cannot be used, or holds another study.
         TrainingError: no trial came to its end.
     """
+    require_processors("workers", config.workers)
     open_store()
     usual = Config.from_options(options)
     if config.study != "auto":
