@@ -15,6 +15,7 @@ from segmentation.errors import TrackingError
 #: How the names of SQLite databases end.
 ENDINGS = (".db", ".sqlite", ".sqlite3")
 _EXPERIMENT = "SELECT 1 FROM experiments WHERE artifact_location = :address"
+_MODELS = "SELECT 1 FROM logged_models WHERE artifact_location LIKE :address"
 _FILES = (
     "SELECT 1 FROM runs WHERE artifact_uri = :address UNION "
     "SELECT 1 FROM logged_models WHERE artifact_location = :address"
@@ -72,7 +73,8 @@ def require_own(address: str, created: int = 0) -> None:
             f"the files of {others[0]}; work in that folder, {remedy}"
         )
     home = path.parents[0 if created else 2]  # its last folders are made when files are written
-    if not home.exists() and not path.is_relative_to(Path.cwd()):
+    models = f"{address if created else address.rsplit('/', 2)[0]}/models/%"
+    if not home.exists() and finds(database, _MODELS, models):
         raise TrackingError(
             f"the tracking store {database} was moved: its files are looked for in {path}, which "
             f"is not there; move it back, let the old folder lead to {database.parent} (`ln -s`), "

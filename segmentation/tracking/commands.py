@@ -11,6 +11,7 @@ from segmentation.data.oxford_pets import has_test_list
 from segmentation.data.sources import Source
 from segmentation.tracking.addresses import mask_password, sqlite_path
 from segmentation.tracking.store import studies_folder
+from segmentation.utils.paths import printable
 
 #: Uploads later what a training could not.
 RECOVER = "mlflow run . -e recover --env-manager local"
@@ -42,7 +43,7 @@ def view_run(run_id: str) -> str:
 
 def use_model(uri: str, source: Source) -> str:
     """Return the commands that judge a model on its data's test images, and predict masks by it."""
-    data = {} if source.is_synthetic else {"data": str(source.root)}
+    data = {} if source.is_synthetic else {"data": printable(str(source.root))}
     split = {} if has_test_list(source.root) else {"split": "gate"}
     judge = mlflow_run("evaluate", {"model": uri, **data, **split})
     return f"{judge}\n       {predict_with(uri, source)}"
@@ -50,7 +51,7 @@ def use_model(uri: str, source: Source) -> str:
 
 def predict_with(uri: str, source: Source) -> str:
     """Return the command by which a model writes masks of a data set's photos."""
-    photos = {"images": str(source.root / "images"), "output": "masks"}
+    photos = {"images": printable(str(source.root / "images")), "output": "masks"}
     return mlflow_run("predict", {"model": uri, **photos})
 
 

@@ -1,7 +1,6 @@
 """What `prepare` does: a data set downloaded, verified, reported in a run, and exported."""
 
 import logging
-import shlex
 from pathlib import Path
 
 from segmentation.config.training import DataConfig
@@ -12,7 +11,7 @@ from segmentation.data.prepare.verification import verify
 from segmentation.data.sources import Source, prepared_dataset, resolve_source
 from segmentation.data.splits import split
 from segmentation.errors import DataError
-from segmentation.tracking.commands import view_run
+from segmentation.tracking.commands import mlflow_run, view_run
 from segmentation.tracking.project_run import open_store
 from segmentation.tracking.runs.run import tracked_run
 from segmentation.utils.concurrency import Progress
@@ -56,8 +55,7 @@ def prepare(data: str, output: str, config: DataConfig, progress: Progress) -> N
             f"{len(report.problems)} of the listed examples cannot be used (listed above); train "
             "with bad_examples=skip, or mend them"
         )
-    where = "" if data == "download" else f" -P data={shlex.quote(data)}"
-    _log.info("Next:  mlflow run . -e train --env-manager local%s", where)
+    _log.info("Next:  %s", mlflow_run("train", {} if data == "download" else {"data": data}))
 
 
 def _find(data: str) -> Source:
