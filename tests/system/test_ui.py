@@ -122,7 +122,7 @@ def test_the_experiment_tells_what_its_runs_are_and_lists_their_scores(
         expect(page.locator("strong", has_text=told)).to_be_visible()
 
     scores = follow(page, "Scores")
-    expect_columns(scores, "best/dice", "test/dice", "gate/dice", "model.width")
+    expect_columns(scores, "best/dice", "gate/dice", "model.width")
     row = scores.locator(f"[row-id='{shown.training.info.run_id}']")
     score = f"{shown.training.data.metrics['best/dice']}"[:6]
     expect(row.locator("[col-id='metrics.`best/dice`']")).to_contain_text(score)
