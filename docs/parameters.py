@@ -42,6 +42,10 @@ _HEAD = """# Parameters
 `mlflow run` takes a parameter as `-P train_images=50`. `python -m experiments.train`, the same
 program without MLflow's launcher, takes it as `--train-images 50`; `--help` lists all of them. An
 empty value stands for the default.
+
+A run logs each setting once, under its name here: what you typed as you typed it, such as `1e-3`,
+all others as they were used. What `auto` came to is also in the tags `data.source`, `device` and
+`amp`. Runs of earlier versions have longer names, such as `training.lr`; `like` knows both.
 """
 
 

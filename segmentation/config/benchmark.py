@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-from typing import Any
 
 from segmentation.config.fields import MOST, Text, setting, settings
 from segmentation.config.training import Config, ModelConfig
@@ -57,10 +56,6 @@ class BenchmarkConfig:
             for width, size in itertools.product(self.widths_of(suite), sizes[suite]):
                 data = dataclasses.replace(config.data, image_size=size)
                 Config(data=data, model=ModelConfig(width=width))
-
-    def flat(self) -> dict[str, Any]:
-        """Return the parameters under dotted names, such as `benchmark.sizes`."""
-        return {f"benchmark.{name}": value for name, value in dataclasses.asdict(self).items()}
 
 
 def _numbers(name: str, text: str) -> tuple[int, ...]:

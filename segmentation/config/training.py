@@ -139,10 +139,6 @@ class Config:
         """
         return cls(**_parts(options))
 
-    def flat(self) -> dict[str, Any]:
-        """Return the settings under dotted names, such as `model.width`."""
-        return {f"{part}.{one.name}": value for part, one, value in self.items()}
-
     def options(self) -> dict[str, Any]:
         """Return the settings by the parameters' names."""
         return {one.option: value for _, one, value in self.items()}

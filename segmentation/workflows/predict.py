@@ -83,11 +83,10 @@ def predict(
     with tracked_run(name, {"model": loaded.label}, system_metrics=False) as run:
         run.log_params(
             {
-                # With a prefix: the plain names hold what was typed, as MLflow's launcher logs it.
-                "predict.images": printable(str(images)),
-                "predict.output": output,
-                "predict.model": loaded.label,
-                "predict.threshold": options.threshold,
+                "images": printable(str(images)),
+                "output": output,
+                "model": loaded.label,
+                "threshold": options.threshold,
             }
         )
         _log_results(run, shares, problems, seconds)

@@ -153,6 +153,20 @@ class TrainingSession:
         """What tells the images of each split from others, by a name such as `train images`."""
         return {f"{name} images": part.digest for name, part in self.data.items()}
 
+    def settings(self) -> dict[str, Any]:
+        """Return every setting by its parameter's name, `auto` and `all` as what they came to."""
+        return {
+            **self.config.options(),
+            **{
+                f"{name}_images": len(part.examples) + len(part.problems)
+                for name, part in self.data.items()
+            },
+            "data": self.source.name,
+            "device": self.compute.device.type,
+            "precision": self.compute.precision,
+            "model_name": self.model_name,
+        }
+
     def tags(self) -> dict[str, str]:
         """Return what describes a run besides its settings."""
         return {
@@ -219,7 +233,7 @@ class TrainingSession:
         name = f"{kind} {what or self._summary(self.config.training.epochs)}"
         with training_run(name, tags, **options) as self.run:
             self._kind, self._what = kind, what
-            self.run.log_params(self._resolved_settings())
+            self.run.log_params(self.settings())
             inputs.log_splits(self.run, self.data, self.source.root)
             yield self.run
 
@@ -369,17 +383,3 @@ class TrainingSession:
     def _batches(self) -> BatchLoader:
         train, val = self.data["train"], self.data["val"]
         return BatchLoader(train, val, self.config.training, self.group.shard)
-
-    def _resolved_settings(self) -> dict[str, Any]:
-        """Return every setting as it was used, `auto` and `all` replaced by what they came to."""
-        return {
-            **self.config.flat(),
-            **{
-                f"data.{name}_images": len(part.examples) + len(part.problems)
-                for name, part in self.data.items()
-            },
-            "data.source": self.source.name,
-            "training.device": self.compute.device.type,
-            "training.precision": self.compute.precision,
-            "model.name": self.model_name,
-        }

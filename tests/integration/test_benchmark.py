@@ -17,7 +17,7 @@ def test_every_suite_leaves_its_figures_in_a_run_of_its_own(program: Program, pe
     runs = {run.info.run_name: run for run in client.search_runs(["0"])}
     parent, step, loop = (runs[f"benchmark{suite}"] for suite in ("", " step", " loop"))
     assert f"/runs/{parent.info.run_id}" in done.stdout
-    assert parent.data.params["benchmark.sizes"] == "32"
+    assert parent.data.params["sizes"] == "32"
     for suite, run in (("step", step), ("loop", loop)):
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert {"processor", "threads", "precision", "torch"} <= set(run.data.tags)

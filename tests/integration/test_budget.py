@@ -13,7 +13,7 @@ def test_a_training_within_a_budget_logs_its_plan(program: Program, discs: Path)
     done = good(program.entry("train", **SMALL, data=discs, budget="3s"))
     (planned,) = re.findall(r"^Budget: (\d+) epochs in 3 s of training$", done.stdout, re.M)
     (run,) = mlflow.MlflowClient(program.store).search_runs(["0"])
-    assert run.data.params["training.epochs"] == planned
+    assert run.data.params["epochs"] == planned
     asked, *changes = run.data.tags["budget"].split("; ")
     assert asked == "3 s"
     end = changes[-1] if changes else f"to {planned} after"

@@ -84,7 +84,7 @@ def test_figures_stand_on_the_run_the_model_and_its_version(evaluated: Evaluated
     assert version.tags["test.dice"].startswith(f"{metrics['test/dice']:.4f} (")
     assert "20 images" in version.tags["test.dice"]
     assert "**On test.** Dice 0." in str(version.description)
-    assert evaluated.run.data.params["evaluation.model"] == "pet-unet version 1"
+    assert evaluated.run.data.params["model"] == "pet-unet version 1"
 
 
 def test_the_report_is_one_file_and_every_picture_is_there(evaluated: Evaluated) -> None:
@@ -102,7 +102,7 @@ def test_on_the_validation_images_it_finds_what_training_found(evaluated: Evalua
     home = evaluated.home
     done = good(home.entry("evaluate", data=home.data, split="val", model="models:/pet-unet/1"))
     assert "6 chose its epoch" in done.stdout
-    (run, *_) = home.client.search_runs(["0"], "params.`evaluation.split` = 'val'")
+    (run, *_) = home.client.search_runs(["0"], "params.`split` = 'val'")
     best = home.training.data.metrics["best/dice"]
     assert run.data.metrics["val/dice"] == pytest.approx(best, abs=1e-6)
 
@@ -124,7 +124,7 @@ def test_mistakes_are_one_line(evaluated: Evaluated, pets: Path, tmp_path: Path)
 def test_every_bad_file_is_named_and_nothing_is_logged(
     evaluated: Evaluated, own_pets: Path
 ) -> None:
-    home, evaluations = evaluated.home, "params.`evaluation.split` LIKE '%'"
+    home, evaluations = evaluated.home, "params.`split` LIKE '%'"
     before = len(home.client.search_runs(["0"], evaluations))
     names = _test_images(own_pets)
     (own_pets / "images" / f"{names[1]}.jpg").write_bytes(b"")

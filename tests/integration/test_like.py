@@ -1,5 +1,7 @@
 """`train` with `like`: the same training again, what overrides it, what is said of differences."""
 
+import os
+import re
 from pathlib import Path
 
 import mlflow
@@ -9,8 +11,9 @@ from mlflow.entities import Run
 
 from segmentation.errors import ConfigError, DataError
 from segmentation.tracking.runs.differences import differences
+from segmentation.tracking.runs.logged_settings import EARLIER
 from segmentation.tracking.runs.rerun import LoggedTraining, find
-from tests.helpers.programs import TINY, Program, good
+from tests.helpers.programs import TINY, Program, good, opened_by_launcher
 
 #: Of the earlier run; none of them is train's default.
 OWN = {"lr": "1e-3", "seed": "5", "ema": "0.9"}
@@ -32,10 +35,11 @@ class Lab:
         return list(self.client.search_runs(["0"]))
 
     def log(self, **changed: str | None) -> str:
-        """Log a run with the parameters of the finished training, but for some; return its id."""
+        """Log the finished training, but for some settings, as an earlier version did."""
         run_id = self.client.create_run("0", run_name="logged").info.run_id
         changes = {name.replace("__", "."): value for name, value in changed.items()}
-        for name, value in {**self.earlier.data.params, **changes}.items():
+        logged = {old: self.earlier.data.params[name] for name, old in EARLIER.items()}
+        for name, value in {**dict.fromkeys(EARLIER, "''"), **logged, **changes}.items():
             if value is not None:
                 self.client.log_param(run_id, name, value)
         return str(run_id)
@@ -57,7 +61,7 @@ def test_a_run_is_repeated_to_the_last_digit_whatever_the_number_of_loader_worke
     done = good(lab.program.entry("train", like=lab.id, loader_workers="2"))
     again, earlier = lab.runs()[0], lab.earlier
     assert again.data.tags["like"] == lab.id
-    assert again.data.params == {**earlier.data.params, "training.loader_workers": "2"}
+    assert again.data.params == {**earlier.data.params, "loader_workers": "2"}
     for name in earlier.data.metrics:
         if "second" not in name and not name.startswith("system"):
             was, now = (
@@ -78,21 +82,38 @@ def test_what_is_given_overrides_even_with_a_default_and_other_data_are_told(
     lab: Lab, own_pets: Path
 ) -> None:
     done = good(lab.program.entry("train", like=lab.id, data=own_pets, lr="0.004", epochs="2"))
-    params = {**lab.earlier.data.params, "data.source": str(own_pets)}
-    assert lab.runs()[0].data.params == {**params, "training.lr": "0.004", "training.epochs": "2"}
+    params = {**lab.earlier.data.params, "data": str(own_pets)}
+    assert lab.runs()[0].data.params == {**params, "lr": "0.004", "epochs": "2"}
     assert "epochs=2 (it had 3), lr=0.004 (it had 0.001)" in done.stdout.splitlines()[0]
     assert f"Like {lab.id}: the data differ: digest of train " in done.stdout
     dice = lab.earlier.data.metrics["best/dice"], lab.runs()[0].data.metrics["best/dice"]
     assert f"Like {lab.id}: best/dice {dice[0]!r} there, {dice[1]!r} here (" in done.stdout
 
 
+def test_what_the_launcher_logged_as_typed_is_repeated_as_it_was_used(lab: Lab, pets: Path) -> None:
+    opened = opened_by_launcher(lab.client)
+    typed = {"epochs": "9", "budget": "1s", "precision": "auto"}
+    typed |= {"data": os.path.relpath(pets, lab.program.folder), "val_images": "all"}
+    for name, value in typed.items():
+        lab.client.log_param(opened, name, value)
+    done = good(lab.program.entry_with("train", {"MLFLOW_RUN_ID": opened}, **TINY | typed))
+    run = lab.client.get_run(opened)
+    assert run.data.params == {**run.data.params, **typed}
+    assert set(run.data.params) == {*lab.earlier.data.params, "budget"}
+    settings, _ = lab.find(opened).settings({})
+    used = (*re.findall(r"^Budget: (\d+)", done.stdout, re.M), run.data.tags["amp"].split(" ")[0])
+    assert (settings["epochs"], settings["precision"]) == used
+    assert (Path(settings["data"]).resolve(), settings["val_images"]) == (pets, "all")
+
+
 def test_what_is_no_training_that_is_there_is_refused(lab: Lab) -> None:
-    absent, deleted, search = "0" * 32, lab.log(), lab.log(model__name=None)
+    absent, deleted, search = "0" * 32, lab.log(), lab.log(trials="20")
     lab.client.delete_run(deleted)
     for like, reason in (
         (absent, "the tracking store has no such run; "),
         (deleted, "the run logged was deleted"),
         (search, "the run logged is no training"),
+        (lab.log(model__name=None, model_name=None), "the run logged is no training"),
     ):
         done = lab.program.entry("train", like=like)
         assert done.returncode == 2
@@ -102,7 +123,7 @@ def test_what_is_no_training_that_is_there_is_refused(lab: Lab) -> None:
 def test_what_an_old_run_lacks_is_told_and_taken_from_the_defaults(lab: Lab) -> None:
     old = lab.find(lab.log(model__patch=None, training__of_old="7"))
     settings, lines = old.settings({})
-    assert settings["patch"] == 2
+    assert settings == {**lab.find(lab.id).settings({})[0], "patch": 2}
     assert lines[1:] == [f"Like {old.id}: it has logged no patch; train's default is taken: 2"]
     assert len(old.settings({"patch": 1})[1]) == 1
     told = old.compare(0.5)
@@ -111,7 +132,7 @@ def test_what_an_old_run_lacks_is_told_and_taken_from_the_defaults(lab: Lab) -> 
 
 def test_that_a_budget_changed_the_plan_is_told_unless_epochs_are_given(lab: Lab) -> None:
     earlier = find(lab.id)
-    planned = earlier.params["training.epochs"]
+    planned = earlier.params["epochs"]
     changed = {**earlier.tags, "budget": f"90 s; {planned} to 7 after epoch 1"}
     other = LoggedTraining(**{**vars(earlier), "tags": changed})
     settings, lines = other.settings({})
@@ -144,7 +165,7 @@ def test_settings_that_do_not_fit_and_data_that_are_gone_are_told_with_their_ori
         gone.settings({})
     with pytest.raises(ConfigError, match=rf"depth=8: .*taken from like={gone.id}"):
         gone.settings({"depth": 8, "data": "synthetic"})
-    (tmp_path / "link").symlink_to(lab.earlier.data.params["data.source"])
+    (tmp_path / "link").symlink_to(lab.earlier.data.params["data"])
     assert "but" not in lab.find(lab.id).settings({"data": f"{tmp_path}/link/"})[1][0]
     # The usual name follows the data.
     assert gone.settings({"data": "somewhere"})[0]["model_name"] == ""

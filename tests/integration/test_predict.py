@@ -115,7 +115,7 @@ def test_a_single_file_and_mistakes(home: Home, album: Path, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "one" / "masks" / "photo without ending.png").exists()
     client = mlflow.MlflowClient(home.store)
-    (run, *_) = client.search_runs(["0"], "params.`predict.output` LIKE '%/one'")
+    (run, *_) = client.search_runs(["0"], "params.`output` LIKE '%/one'")
     assert run.data.metrics["predict/photos"] == 1
     assert run.info.status == "FINISHED"
     (tmp_path / "none").mkdir()

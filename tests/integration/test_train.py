@@ -55,9 +55,10 @@ def test_final_figures_stand_beside_their_floors_and_number_of_images(home: Home
 
 def test_the_whole_configuration_is_logged(home: Home) -> None:
     params = home.training.data.params
-    assert params["training.lr"] == "0.01"
-    assert params["model.width"] == "4"
-    assert params["data.border"] == "pet"
+    assert params["lr"] == "0.01"
+    assert params["width"] == "4"
+    assert params["border"] == "pet"
+    assert not [name for name in params if "." in name]
     tags = home.training.data.tags
     assert tags["amp"].startswith(("bf16", "fp32"))
     assert tags["device"] in ("cpu", "cuda", "mps")

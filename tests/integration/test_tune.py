@@ -76,7 +76,7 @@ def test_every_trial_is_a_whole_nested_run(tuned: Tuned) -> None:
         tags, figures = run.data.tags, run.data.metrics
         assert tags["mlflow.parentRunId"] == tuned.parent().info.run_id
         assert tags["study"] == "small"
-        assert run.data.params["training.epochs"] == "2"
+        assert run.data.params["epochs"] == "2"
         assert {"best/dice", "best/accuracy", "val/dice", "floor/dice_all_pet"} <= set(figures)
         inputs = run.inputs.dataset_inputs if run.inputs else []
         assert {i.tags[0].value for i in inputs} == {"training", "validation"}
@@ -107,8 +107,8 @@ def test_the_winner_is_the_best_confirmed_by_the_gate_and_answers(tuned: Tuned) 
         assert run.data.metrics["gate/dice"] == pytest.approx(trial.value)
         assert run.data.metrics["gate/images"] == len(trial.user_attrs["gate"])
         assert np.mean(trial.user_attrs["gate"]) == pytest.approx(trial.value, abs=1e-6)
-        assert run.data.params["training.epochs"] == "3"
-        assert run.data.params["training.seed"] in ("1", "2")
+        assert run.data.params["epochs"] == "3"
+        assert run.data.params["seed"] in ("1", "2")
     assert set(map(len, means.values())) == {2}
     assert "train's defaults" in means
     (winner,) = tuned.versions(purpose="winner")
@@ -135,7 +135,7 @@ def test_the_parents_page_is_worth_opening(tuned: Tuned) -> None:
     assert report == parent.data.tags["mlflow.note.content"]
     for told in ("### Confirmed", "### Leaders", "-e train --env-manager", "on disk", "Cost: 4"):
         assert told in report
-    assert parent.data.params["search.width"] == "2..4:2"
+    assert parent.data.params["width"] == "2..4:2"
     page = Path(tuned.artifact(parent, "plots.html")).read_text()
     enough = sum(trial.state == "complete" for trial in tuned.trials()) >= 4
     of_many = ("importances", "contour", "parallel")

@@ -86,7 +86,7 @@ def test_six_that_train_and_two_that_search_leave_exactly_what_each_would_alone(
     runs = client.search_runs(["0"])
     trainings = [run for run in runs if "stage" not in run.data.tags]
     assert [run.info.status for run in trainings] == ["FINISHED"] * 6
-    assert sorted(run.data.params["training.seed"] for run in trainings) == list("012345")
+    assert sorted(run.data.params["seed"] for run in trainings) == list("012345")
     versions = client.search_model_versions("name='pet-unet'")
     numbers = sorted(int(version.version) for version in versions)
     complete = sum(trial.state == "complete" for trial in searched.trials())

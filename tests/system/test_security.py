@@ -1,9 +1,7 @@
 """What SECURITY.md promises, read from the code, and tried on a real shell."""
 
-import itertools
 import json
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -138,15 +136,9 @@ def test_every_parameter_of_an_entry_point_stays_one_value(entry: str, shown: Pa
             check=True,
         )
         words = done.stdout.decode().split("\0")[:-1]
-        expected = [word for name in _options(point.command) for word in (name, value)]
+        expected = [word for name in point.parameters for word in (f"--{name}", value)]
         assert words == ["-m", words[1], *expected, f"--{value or 'x'}", value]
         assert [path.name for path in shown.iterdir()] == ["bin"]
-
-
-def _options(command: str) -> list[str]:
-    """Return the options of a command of MLproject, each of which stands before its parameter."""
-    words = shlex.split(command)
-    return [before for before, word in itertools.pairwise(words) if word[0] == "{"]
 
 
 @pytest.mark.parametrize(

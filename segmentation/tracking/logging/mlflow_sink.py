@@ -174,7 +174,7 @@ class MlflowSink:
         return self._steps[key]
 
     def _send_params(self, entry: Entry) -> None:
-        # MLflow refuses another value of a param, such as the device of a run that goes on.
+        # MLflow refuses another value: the launcher has logged `1e-3` as typed, for one.
         there = self._client.get_run(self._run_id).data.params
         params = [Param(key, value) for key, value in entry.metadata.items() if key not in there]
         if params:

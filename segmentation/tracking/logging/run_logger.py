@@ -51,7 +51,7 @@ class RunLogger:
         self._destination.put("metrics", {"points": points, "links": links})
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log params; in a run that goes on those that are there stay as they are."""
+        """Log params; those that are there, as typed or from before, stay as they are."""
         self._destination.put("params", {name: str(value) for name, value in params.items()})
 
     def set_tags(self, tags: Mapping[str, str]) -> None:

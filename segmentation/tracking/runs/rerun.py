@@ -2,17 +2,16 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from segmentation.config.training import Config
 from segmentation.data.sources import absolute, require_source
 from segmentation.errors import ConfigError
 from segmentation.runtime.device import choose_compute
+from segmentation.tracking.runs.logged_settings import DEFAULTS, is_training, used
 from segmentation.tracking.store import get_run_or_fail
 
-#: Only a training logs all of these; a search's own run has no name of a model.
-_OF_A_TRAINING = ("data.source", "training.epochs", "training.seed", "model.name")
 #: The names that a model has where none is given, by the data.
 _USUAL = ("pet-unet", "pet-unet-synthetic")
 _EXPECTED = "expected the id of a run of `train`, or of a trial or confirmation of `tune`"
@@ -24,7 +23,8 @@ class LoggedTraining:
 
     Attributes:
         id, name, status: of the run, as MLflow has them.
-        params, tags: as they were logged.
+        params: its settings as they were used, by the parameters' names.
+        tags: as they were logged.
         val_digest: of its validation images; empty where it does not tell.
         dice: its `best/dice`, in [0, 1]; None where it has none.
     """
@@ -53,8 +53,8 @@ class LoggedTraining:
         """
         found: dict[str, Any] = {}
         changed, notes = [], []
-        for option, name, default in logged_parameters():
-            logged = self.params.get(name)
+        for option, default in DEFAULTS.items():
+            logged = self.params.get(option)
             found[option] = given.get(option, default if logged is None else logged)
             if option in given and not _is_same(option, given[option], logged):
                 changed.append(f"{option}={given[option]} (it had {logged or 'none'})")
@@ -112,18 +112,15 @@ def find(run_id: str) -> LoggedTraining:
     """
     run = get_run_or_fail(run_id, "like", _EXPECTED)
     name, data = str(run.info.run_name), run.data
-    if lacking := [param for param in _OF_A_TRAINING if param not in data.params]:
-        raise ConfigError(
-            f"like={run_id}: the run {name} is no training, it has no parameter {lacking[0]}; "
-            f"{_EXPECTED}"
-        )
+    if not is_training(data.params):
+        raise ConfigError(f"like={run_id}: the run {name} is no training; {_EXPECTED}")
     inputs = run.inputs.dataset_inputs if run.inputs else []
     digests = {tag.value: one.dataset.digest for one in inputs for tag in one.tags}
     return LoggedTraining(
         id=run_id,
         name=name,
         status=str(run.info.status),
-        params=data.params,
+        params=used(data.params, data.tags),
         tags=data.tags,
         val_digest=digests.get("validation", ""),
         dice=data.metrics.get("best/dice"),
@@ -135,10 +132,3 @@ def _is_same(option: str, given: Any, logged: str | None) -> bool:
     if option == "data" and logged:
         return os.path.realpath(absolute(given)) == os.path.realpath(absolute(logged))
     return str(given) == logged
-
-
-def logged_parameters() -> Iterator[tuple[str, str, Any]]:
-    """Yield (parameter, the name under which it is logged, default) of each."""
-    for part, one, default in Config().items():
-        yield one.option, f"{part}.{one.name}", default
-    yield "model_name", "model.name", ""

@@ -1,7 +1,6 @@
 """A training that was stopped, as one to go on with: its settings, and what it has left."""
 
 import dataclasses
-import json
 import os
 import shutil
 import tempfile
@@ -12,16 +11,16 @@ from typing import Any
 
 import mlflow
 
-from segmentation.config.training import FREE, Config
+from segmentation.config.training import FREE
 from segmentation.data.sources import require_source
 from segmentation.errors import ConfigError, PeerLostError
 from segmentation.tracking.addresses import require_own
 from segmentation.tracking.runs.heartbeat import GRACE_PERIOD, ProcessInfo
-from segmentation.tracking.runs.rerun import logged_parameters
+from segmentation.tracking.runs.logged_settings import kept, used
 from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.runs.training_run import ARTIFACT
 from segmentation.tracking.store import find_tagged, get_run_or_fail
-from segmentation.tracking.tags import FAILURE, GROUP, SETTINGS, read
+from segmentation.tracking.tags import FAILURE, GROUP, read
 
 _EXPECTED = "expected the id of a run of `train`"
 
@@ -61,13 +60,14 @@ class ResumableRun:
             ConfigError: something else that was given differs; all of it is named.
             DataError: the data is no longer where it was.
         """
-        resolved = {option: self.params.get(name) for option, name, _ in logged_parameters()}
+        resolved = used(self.params, self.tags)
         differ = [
             f"{name}={value} (it was begun with {self.options[name]})"
             for name, value in given.items()
             if name in self.options
             and name not in FREE
-            and str(value) not in (str(self.options[name]), resolved.get(name))
+            and str(value)
+            not in (str(self.options[name]), self.params.get(name), resolved.get(name))
         ]
         if differ:
             raise ConfigError(
@@ -114,7 +114,7 @@ def find(run_id: str, key: str = "") -> ResumableRun:
     RunFolder(run_id)  # raises where it could be no id
     run = get_run_or_fail(run_id, "resume", _EXPECTED)
     name, tags = str(run.info.run_name), read(run.data.tags)
-    options = _options(tags.get(SETTINGS, ""))
+    options = kept(tags)
     if not options:
         raise ConfigError(f"resume={run_id}: the run {name} is no training; {_EXPECTED}")
     require_own(run.info.artifact_uri)
@@ -141,12 +141,3 @@ def _require_dead(run_id: str, sign: ProcessInfo) -> None:
             f"({sign.host}), which gave a sign of life {silent:.0f} s ago; if that was its last, "
             f"go on {GRACE_PERIOD - silent:.0f} s from now"
         )
-
-
-def _options(text: str) -> dict[str, Any]:
-    """Read the parameters of a training, or nothing where these are none."""
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) and set(Config().options()) <= set(found) else {}

@@ -27,11 +27,10 @@ def log_analysis(run: RunLogger, analysis: Analysis, loaded: LoadedModel, source
     """Log settings, data set and metrics, linked to the model they are of."""
     run.log_params(
         {
-            # With a prefix: the plain names hold what was typed, as MLflow's launcher logs it.
-            "evaluation.model": loaded.label,
-            "evaluation.split": analysis.split,
-            "evaluation.data": source.name,
-            "evaluation.border": analysis.border,
+            "model": loaded.label,
+            "split": analysis.split,
+            "data": source.name,
+            "border": analysis.border,
         }
     )
     pairs = zip(analysis.examples, analysis.digests, strict=True)

@@ -1,5 +1,6 @@
 """A whole benchmark: its suites one after the other, each as a run."""
 
+import dataclasses
 import logging
 import platform
 import re
@@ -56,7 +57,7 @@ def run(own: BenchmarkConfig, config: Config) -> None:
     tags |= {"precision": compute.precision, "data.source": source.name}
     lines: list[str] = []
     with tracked_run("benchmark", tags, system_metrics=False) as parent:
-        parent.log_params(own.flat() | config.flat())
+        parent.log_params(config.options() | dataclasses.asdict(own))
         for suite in own.suites:
             with tracked_run(f"benchmark {suite}", tags, parent, system_metrics=False) as nested:
                 summary = SuiteSummary(nested, suite)

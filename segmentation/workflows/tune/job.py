@@ -111,12 +111,6 @@ class SearchJob:
         """Return the settings of a whole training."""
         return Config.from_options({**self.options, **params, "seed": seed})
 
-    def flat(self) -> dict[str, Any]:
-        """Return all settings as they are logged."""
-        search = notation(self.space) | dataclasses.asdict(self.search)
-        logged = {f"search.{name}": value for name, value in search.items()}
-        return logged | Config.from_options(self.options).flat()
-
 
 def enqueue_confirmations(job: SearchJob, study: Study) -> None:
     """Have the best trials and train's defaults trained again, each with new seeds.

@@ -1,5 +1,6 @@
 """A search from start to end: study, parent run, workers, comparison, winner, report."""
 
+import dataclasses
 import logging
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -98,7 +99,8 @@ def _search(job: SearchJob, session: TrainingSession, command: str) -> None:
             run = studies.parent_run(f"tune {name}", tags, study.id, known)
             parent = opened.enter_context(run)
             study.optuna.set_user_attr("parent", parent.id)
-            parent.log_params(job.flat())  # a study that goes on keeps those it has
+            own = dataclasses.asdict(job.search) | notation(job.space) | {"study": name}
+            parent.log_params(session.settings() | own)  # a study that goes on keeps what it has
             log_datasets(parent, session.data, session.source.root)
         running = _Search(job, session, study, parent)
         running.run()

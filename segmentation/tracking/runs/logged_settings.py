@@ -1,0 +1,48 @@
+"""The settings of a training as its run has them, whichever version has logged it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from segmentation.config.training import Config
+from segmentation.tracking.tags import SETTINGS, read
+
+#: What runs of earlier versions call each setting, by the parameter's name: there it stands as it
+#: was used, and under the parameter's name stands what was typed, or `''`.
+EARLIER = {one.option: f"{part}.{one.name}" for part, one, _ in Config().items()}
+EARLIER["model_name"] = "model.name"
+#: The settings' defaults, by the parameters' names.
+DEFAULTS = {**Config().options(), "model_name": ""}
+
+# Only a training logs all of these, and not the last.
+_OF_A_TRAINING, _OF_A_SEARCH = {"data", "epochs", "seed", "model_name"}, "trials"
+
+
+def is_training(params: Mapping[str, str]) -> bool:
+    """Tell by a run's params whether it is of `train`, or of a training of `tune`."""
+    logged = {name for name, earlier in EARLIER.items() if name in params or earlier in params}
+    return logged >= _OF_A_TRAINING and _OF_A_SEARCH not in params
+
+
+def kept(tags: Mapping[str, str]) -> dict[str, Any]:
+    """Return the parameters that a run of `train` keeps, by name; nothing of another run."""
+    try:
+        found = json.loads(read(tags).get(SETTINGS, ""))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) and set(Config().options()) <= set(found) else {}
+
+
+def used(params: Mapping[str, str], tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings of a training as they were used, by the parameters' names."""
+    told = {
+        "data": tags.get("data.source"),
+        "device": tags.get("device"),
+        "precision": tags.get("amp", "").partition(" ")[0],  # behind it stands why
+    }
+    earlier = {name: params.get(then) for name, then in EARLIER.items()}
+    found: dict[str, Any] = {}
+    # The launcher logs what was typed, such as `data=auto`, also epochs that a budget overrules.
+    for known in (params, kept(tags), told, earlier):
+        found |= {name: one for name, one in known.items() if one not in ("", "''", None)}
+    return {name: str(found[name]) for name in EARLIER if name in found}
