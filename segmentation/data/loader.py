@@ -7,7 +7,10 @@ prepare them: the sampler's indices carry the epoch along.
 import contextlib
 import hashlib
 import itertools
+import os
 import shutil
+import signal
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -28,6 +31,7 @@ from segmentation.utils.concurrency import batched, prefetch
 # Bytes of the batches that are prepared in one call. To prepare each just before its step would be
 # slower: the network's arithmetic has pushed code and tables out of the processor's caches.
 _AT_ONCE = 8 << 20
+_LAST_STEP = 5.0  # seconds
 _PER_PIXEL = 4  # bytes: red, green, blue and the flags
 
 
@@ -110,8 +114,7 @@ class BatchLoader:
             persistent_workers=config.loader_workers > 0,
             # Threads run by now, and a forked process would inherit whatever locks they hold.
             multiprocessing_context="spawn" if config.loader_workers else None,
-            # PyTorch's own look at its parent does not help who waits to write to a full pipe.
-            worker_init_fn=end_with_parent,
+            worker_init_fn=_heed_parent,
         )
 
     def __len__(self) -> int:
@@ -234,6 +237,19 @@ class _AugmentedDataset(Dataset[Batch | DataError]):
 def _hash(name: str) -> int:
     """Turn an id into 32 bits, so that an image's draws do not depend on which others there are."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
+
+
+def _heed_parent(_worker: int) -> None:
+    """Let a loader process go on for a while when it is asked to end, unless its parent is gone.
+
+    A terminal's Ctrl-C, or its end, and torchrun's SIGTERM reach every process, and the training
+    has a step to finish. PyTorch's own look at the parent is for nothing where that went before the
+    loader had started.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: threading.Timer(_LAST_STEP, os._exit, [0]).start())
+    end_with_parent(0.0)
 
 
 def _as_is(batch: Any) -> Batch:

@@ -81,6 +81,11 @@ def _silence_torch() -> None:
 
 
 def _signals() -> list[signal.Signals]:
-    """Return the signals that end it; a shell has its background jobs ignore SIGINT."""
+    """Return the signals that end it; a shell has its background jobs ignore SIGINT.
+
+    SIGHUP becomes SIGTERM: as it is it would end all that the processes have started, too.
+    """
+    if signal.SIGHUP in end_signals():
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-    return end_signals() if ignored else [signal.SIGINT, *end_signals()]
+    return [signal.SIGTERM] if ignored else [signal.SIGINT, signal.SIGTERM]

@@ -165,14 +165,14 @@ def _work(
         connection.send(("error", kind(text)))
 
 
-def end_with_parent(_worker: int = 0) -> None:
-    """Have this process end cleanly when its parent is gone, however that ended."""
+def end_with_parent(seconds: float = _GRACE_PERIOD) -> None:
+    """Have this process end cleanly, within some time, when its parent is gone."""
 
     def wait_for_parent() -> None:
         if (parent := multiprocessing.parent_process()) is not None:
             wait([parent.sentinel])
             os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(_GRACE_PERIOD)
+            time.sleep(seconds)
             os._exit(1)
 
     threading.Thread(target=wait_for_parent, daemon=True).start()

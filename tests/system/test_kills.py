@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +15,7 @@ import psutil
 import pytest
 
 from tests.helpers.programs import (
+    PROJECT,
     Program,
     entry_command,
     good,
@@ -104,16 +106,25 @@ def test_a_killed_training_ends_as_if_it_never_was_and_goes_on_from_its_own_alon
     assert "Nothing is left to do: the training " in again.stdout
 
 
-def test_a_killed_training_leaves_no_loader_process(program: Program, pets: Path) -> None:
-    large = SHORT | {"image_size": 256, "epochs": 10_000, "loader_workers": 1}
-    process = program.start(*entry_command("train", **large, data=pets), **OFTEN)
-    wait_for_checkpoint(program, 1)
-    family = psutil.Process(process.pid).children(recursive=True)
-    assert family
-    time.sleep(1)  # by then it waits for somebody who takes what it has prepared
-    process.kill()
+def test_a_training_that_is_killed_while_a_loader_process_starts_leaves_none(pets: Path) -> None:
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from segmentation.config.training import TrainingConfig\n"
+        "from segmentation.data.loader import BatchLoader\n"
+        "from tests.unit.data.test_loader import loaded\n"
+        "if __name__ == '__main__':\n"
+        "    parts, config = loaded(Path(sys.argv[1])), TrainingConfig(loader_workers=1)\n"
+        "    list(BatchLoader(parts['train'], parts['val'], config).epoch(1))"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, str(pets)], cwd=PROJECT)
+    family: list[psutil.Process] = []
+    while len(family) < 2:  # the loader, and multiprocessing's own
+        family = psutil.Process(parent.pid).children()
+    time.sleep(1)  # it has what it needs, and imports PyTorch
+    parent.kill()
+    parent.wait()
     wait_until_gone(family)
-    process.communicate()
 
 
 # Moments that no share of the time is sure to meet: what can be seen of each on the disk.

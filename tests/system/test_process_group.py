@@ -98,11 +98,14 @@ def wait_for_epoch(program: Program, least: int) -> None:
     wait_until(lambda: any(step >= least for step, _ in curve(program, "val/dice")))
 
 
-@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.full)])
-def test_one_that_is_killed_comes_back_ctrl_c_ends_all_and_one_process_can_go_on(
-    program: Program, pets: Path, rank: int
+@pytest.mark.parametrize(
+    ("rank", "kind"),
+    [(0, signal.SIGHUP), pytest.param(1, signal.SIGINT, marks=pytest.mark.full)],
+)
+def test_one_that_is_killed_comes_back_a_signal_ends_all_and_one_process_can_go_on(
+    program: Program, pets: Path, rank: int, kind: signal.Signals
 ) -> None:
-    options = {**SHORT, **FP32, "epochs": 100}
+    options = {**SHORT, **FP32, "epochs": 100, "loader_workers": 1}
     command = entry_command("train", **options, data=pets, processes=2)
     process = program.start(*command, **OFTEN)
     children: list[psutil.Process] = []
@@ -114,7 +117,7 @@ def test_one_that_is_killed_comes_back_ctrl_c_ends_all_and_one_process_can_go_on
         read_until(process, "Going on with ")
         read_until(process, "Epoch")
         children += psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(kind)
         _, err = process.communicate(timeout=120)
     finally:
         process.kill()
