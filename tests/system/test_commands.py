@@ -14,17 +14,20 @@ def test_help_and_wrong_parameters_need_neither_torch_nor_mlflow(program: Progra
     code = (
         "import os, sys, runpy\n"
         "os.environ.pop('OMP_WAIT_POLICY', None)\n"
+        "'SAID' in os.environ or os.environ.pop('GOMP_SPINCOUNT', None)\n"
         "sys.argv = ['train', {}]\n"
         "try:\n    runpy.run_module('experiments.train', run_name='__main__')\n"
         "except SystemExit as end:\n    print('exit', end.code)\n"
         "print(sorted({{'torch', 'mlflow', 'numpy', 'albumentations'}} & set(sys.modules)))\n"
-        "print(os.environ.get('OMP_WAIT_POLICY'))"
+        "print(os.environ.get('GOMP_SPINCOUNT'))"
     )
     shown = program.run(sys.executable, "-c", code.format("'--help'"))
-    assert shown.stdout.endswith("exit 0\n[]\npassive\n")
+    assert shown.stdout.endswith("exit 0\n[]\n1000\n")
     assert "--train-images" in shown.stdout
-    refused = program.run(sys.executable, "-c", code.format("'--width=0'"), GOMP_SPINCOUNT="9")
-    assert refused.stdout.endswith("exit 2\n[]\nNone\n")
+    refused = program.run(
+        sys.executable, "-c", code.format("'--width=0'"), GOMP_SPINCOUNT="9", SAID="1"
+    )
+    assert refused.stdout.endswith("exit 2\n[]\n9\n")
 
 
 def test_mlflow_run_takes_what_was_typed_for_it_and_nothing_else(
