@@ -25,7 +25,7 @@ from segmentation.tracking.addresses import in_this_store
 from segmentation.tracking.artifacts import discard, remove_at, size_at, versions_of
 from segmentation.tracking.runs.run_folder import BusyError, RunFolder, run_folders
 from segmentation.tracking.runs.training_run import CHECKPOINTS as UPLOADED
-from segmentation.tracking.store import find_runs, find_tagged, paginate, store_lock
+from segmentation.tracking.store import find_runs, find_tagged, store_lock
 from segmentation.tracking.tags import SETTINGS
 from segmentation.utils.paths import runs_folder
 
@@ -76,10 +76,9 @@ def deleted_runs_are_own(newest: str) -> bool:
 
 
 def _versions(config: ShrinkConfig, before: float) -> Iterator[Item]:
-    client = mlflow.MlflowClient()
-    models = paginate(lambda page: client.search_registered_models(page_token=page))
+    models = mlflow.search_registered_models()
     aliased = {(model.name, str(v)) for model in models for v in model.aliases.values()}
-    found = list(paginate(lambda page: client.search_model_versions("", page_token=page)))
+    found = mlflow.search_model_versions()
     uses = Counter(version.source for version in found)
     # Other programs' versions have no such tag. Those of a search can be needed when it goes on.
     own = [v for v in found if v.tags.get("run") == v.run_id and "study.id" not in v.tags]

@@ -9,7 +9,6 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import psutil
@@ -215,25 +214,12 @@ def _reserve(path: Path) -> Path:
     return path.with_name(f"{path.name}-reserve")
 
 
-def paginate(search: Callable[[str | None], Any]) -> Iterator[Any]:
-    """Yield all that a search finds.
-
-    Args:
-        search: returns a page, given what the page before it says of the next.
-    """
-    token: str | None = None
-    while token != "":
-        page = search(token)
-        yield from page
-        token = page.token or ""
-
-
-def find_runs(wanted: str, view: int = ViewType.ACTIVE_ONLY) -> Iterator[Run]:
-    """Yield the runs of all experiments that fit an MLflow filter; by default no deleted ones."""
-    client = mlflow.MlflowClient()
-    experiments = paginate(lambda page: client.search_experiments(page_token=page))
-    ids = [experiment.experiment_id for experiment in experiments]
-    return paginate(lambda page: client.search_runs(ids, wanted, view, page_token=page))
+def find_runs(wanted: str, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
+    """Return the runs of all experiments that fit an MLflow filter; by default no deleted ones."""
+    found: list[Run] = mlflow.search_runs(
+        search_all_experiments=True, filter_string=wanted, run_view_type=view, output_format="list"
+    )
+    return found
 
 
 def find_run(run_id: str) -> Run | None:
