@@ -1,6 +1,8 @@
 """A store that was copied or moved: what it still says, and what it does not touch."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import mlflow
@@ -17,7 +19,12 @@ def contents(folder: Path) -> dict[Path, bytes]:
 @pytest.fixture
 def copy(home: Home, tmp_path: Path) -> Program:
     """A copy of a store, of which the original is there."""
-    shutil.copytree(home.folder, tmp_path / "copy")
+    shutil.copytree(home.folder / "mlruns", tmp_path / "copy" / "mlruns")
+    # Other tests use the store. To read its file by other means than SQLite's would give up the
+    # locks that this process has on it, and then it can be damaged.
+    copied = sqlite3.connect(tmp_path / "copy" / "mlflow.db")
+    with closing(sqlite3.connect(home.folder / "mlflow.db")) as original, closing(copied):
+        original.backup(copied)
     return Program(tmp_path / "copy", tmp_path / "cache")
 
 
