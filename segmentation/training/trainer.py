@@ -16,6 +16,7 @@ from segmentation.data.loader import Batch, BatchLoader
 from segmentation.errors import CheckpointError
 from segmentation.runtime.device import Compute
 from segmentation.runtime.process_group import SINGLE_PROCESS, ProcessGroup
+from segmentation.runtime.turns import Turns
 from segmentation.training.callbacks import Callback
 from segmentation.training.ema import EMA
 from segmentation.training.loss import SegmentationLoss
@@ -59,6 +60,9 @@ class Trainer:
         self.batches, self.group, self.callbacks = batches, group, callbacks
         self.state = TrainingState(Schedule(config.epochs, len(batches)))
         self._config, self._compute = config, compute
+        # Several processes of one training wait for each other at every step, a GPU has its own.
+        alone = compute.device.type == "cpu" and group.shard.size == 1
+        self._turns = Turns(torch.get_num_threads() if alone else 0)
         # Convolutions run fastest where the channels of a pixel lie side by side.
         self._given = model.to(compute.device).to(memory_format=torch.channels_last)
         self._model, self._network = group.wrap_model(self._given)
@@ -121,7 +125,7 @@ class Trainer:
         size = size or self.image_size(epoch)
         for step, batch in enumerate(self.batches.epoch(epoch, size, skip), skip):
             self.state.lr = self._config.lr * one_cycle(self.state.schedule.progress(epoch, step))
-            with self.group.translate_peer_errors():
+            with self.group.translate_peer_errors(), self._turns.turn():
                 loss = self._step(batch.to(self._compute.device))
             self._update_ema(step)
             yield loss, self.batches.global_batch_size(step)
