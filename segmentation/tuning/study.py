@@ -8,6 +8,7 @@ reason in its attribute `failure`, and counts.
 """
 
 import contextlib
+import copy
 import dataclasses
 import datetime
 import functools
@@ -296,10 +297,32 @@ def choose_pruner(name: str, epochs: int) -> optuna.pruners.BasePruner | None:
     if name == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=max(1, epochs // 4))
     if name == "halving":
-        return optuna.pruners.SuccessiveHalvingPruner(
-            min_resource=-(-epochs // 4), reduction_factor=2
-        )
+        return _HalvingPruner(min_resource=-(-epochs // 4), reduction_factor=2)
     return None
+
+
+class _HalvingPruner(optuna.pruners.SuccessiveHalvingPruner):
+    """Optuna's, for which failed trials and lost ones would compete.
+
+    Who tries the parameters of a lost trial again goes on where that one had gone on: by then
+    others have been pruned for it.
+    """
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        others = copy.copy(study)
+        states = (TrialState.RUNNING, TrialState.PRUNED, TrialState.COMPLETE)
+        others.get_trials = functools.partial(study.get_trials, states=states)  # type: ignore[method-assign]
+        return super().prune(others, trial) and not _went_on(study, trial)
+
+
+def _went_on(study: optuna.Study, trial: FrozenTrial) -> bool:
+    """Tell whether a lost trial had come further with the parameters of this one."""
+    trials, step, one = study.get_trials(deepcopy=False), trial.last_step or 0, trial
+    while (number := one.user_attrs.get("retry_of")) is not None:
+        one = trials[number]
+        if (one.last_step or 0) > step:
+            return True
+    return False
 
 
 def _tries(user_attrs: Mapping[str, Any]) -> int:

@@ -65,10 +65,12 @@ def test_a_failed_trial_keeps_its_reason_counts_and_does_not_end_the_study(addre
     assert states(study) == ["failed", "complete"]
 
 
-def test_a_pruned_trial_keeps_what_it_reported(address: str) -> None:
+def test_a_trial_that_is_behind_is_pruned_and_a_lost_one_neither_competes_nor_loses_its_lead(
+    address: str,
+) -> None:
     location = StudyLocation(name="shared", address=address, heartbeat=10)
     study = Study(location, SPACE, 0, choose_pruner("halving", 8))
-    levels = iter([0.8, 0.2, 0.9, 0.1])
+    levels = iter([0.9, 0.2, 0.1, 0.3, 0.15])
 
     def train(trial: RunningTrial) -> float | None:
         level = next(levels)
@@ -76,12 +78,17 @@ def test_a_pruned_trial_keeps_what_it_reported(address: str) -> None:
             trial.report(level + epoch / 1000, epoch)
             if trial.should_prune():
                 return None
+        if level == 0.9:  # it is stopped when another was pruned for it
+            study.run_next(4, train)
+            interrupt(trial)
         return level
 
+    with pytest.raises(KeyboardInterrupt):
+        study.run_next(4, train)
     while study.run_next(4, train):
         pass
-    assert states(study) == ["complete", "pruned", "complete", "pruned"]
-    assert [trial.reports for trial in study.trials()] == [8, 2, 8, 2]
+    assert states(study) == ["lost", "pruned", "complete", "complete", "pruned"]
+    assert [trial.reports for trial in study.trials()] == [8, 2, 8, 8, 2]
     assert study.trials()[1].value == pytest.approx(0.202)
 
 

@@ -36,7 +36,6 @@ def test_ctrl_c_ends_everything_and_the_same_command_goes_on(
     program: Program, pets: Path, kind: signal.Signals
 ) -> None:
     options = {**TINY_SEARCH, "trial_epochs": "6", "confirm": "0", "data": pets}
-    options["pruner"] = "none"  # what is stopped sets a mark that may prune all that come after it
     done = interrupt(program, "tune", program.folder / "mlruns/0/models/*", options, kind)
     assert done.returncode == 1
     assert done.stderr.startswith("Error: stopped by Ctrl-C or SIGTERM")
