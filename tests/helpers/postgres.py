@@ -15,13 +15,8 @@ from tests.helpers.servers import free_port
 
 
 @contextlib.contextmanager
-def running(address: str = "127.0.0.1", password: str = "") -> Iterator[str]:
-    """Start a server with an empty database; yield its URL, which has no password.
-
-    Args:
-        address: on which it listens; hosts of the tests' own reach it on that of their bridge.
-        password: which it asks for; empty: none.
-    """
+def running(password: str = "") -> Iterator[str]:
+    """Start a server with an empty database; yield its URL, which has no password."""
     binaries = _binaries()
     folder = Path(tempfile.mkdtemp(prefix="petseg-postgres-"))
     # PostgreSQL refuses to run as root.
@@ -29,20 +24,17 @@ def running(address: str = "127.0.0.1", password: str = "") -> Iterator[str]:
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres", "postgres")
         own |= {"user": "postgres", "group": "postgres", "extra_groups": []}
-    data, port = str(folder / "data"), free_port(address)
+    data, port = str(folder / "data"), free_port()
     make = [str(binaries / "initdb"), "-D", data, "-U", "petseg", "--no-sync"]
     make += ["--auth=scram-sha-256", "--pwfile=password"] if password else ["--auth=trust"]
     (folder / "password").write_text(password)  # in a folder that is its user's alone
     subprocess.run(make, check=True, capture_output=True, **own)
-    if address != "127.0.0.1":
-        with (folder / "data" / "pg_hba.conf").open("a") as rules:
-            rules.write("host all petseg samenet trust\n")
     control = [str(binaries / "pg_ctl"), "-D", data, "-w"]
-    options = f"-h {address} -p {port} -k {folder}"
+    options = f"-h 127.0.0.1 -p {port} -k {folder}"
     start = [*control, "-l", str(folder / "log"), "-o", options, "start"]
     try:
         subprocess.run(start, check=True, stdout=subprocess.DEVNULL, **own)
-        yield f"postgresql://petseg@{address}:{port}/postgres"
+        yield f"postgresql://petseg@127.0.0.1:{port}/postgres"
     finally:
         stop = [*control, "-m", "immediate", "stop"]
         subprocess.run(stop, check=False, capture_output=True, **own)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Self
 
 
-def free_port(address: str = "127.0.0.1") -> int:
+def free_port() -> int:
     with socket.socket() as one:
-        one.bind((address, 0))
+        one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
 
 
@@ -26,7 +26,7 @@ class ServerProcess:
         command: what starts it.
         folder: where it runs, and writes its log.
         environment: all its variables.
-        address: its host and port.
+        port: on which it answers.
     """
 
     def __init__(
@@ -34,9 +34,9 @@ class ServerProcess:
         command: list[str],
         folder: Path,
         environment: Mapping[str, str],
-        address: tuple[str, int],
+        port: int,
     ) -> None:
-        self.folder, self.address = folder, address
+        self.folder, self._port = folder, port
         self._command, self._environment = command, environment
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -60,7 +60,7 @@ class ServerProcess:
             time.sleep(0.1)
 
     def _answers(self) -> bool:
-        connection = http.client.HTTPConnection(*self.address, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
         refused = (OSError, http.client.HTTPException)
         with contextlib.closing(connection), contextlib.suppress(*refused):
             connection.request("GET", "/health")
@@ -85,11 +85,11 @@ class ServerProcess:
 class TrackingServer(ServerProcess):
     """A real `mlflow server` with a store in a folder."""
 
-    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
-        port = free_port(host)
-        self.uri = f"http://{host}:{port}"
-        command = [sys.executable, "-m", "mlflow", "server", f"--host={host}", f"--port={port}"]
+    def __init__(self, folder: Path) -> None:
+        port = free_port()
+        self.uri = f"http://127.0.0.1:{port}"
+        command = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={port}"]
         command += ["--workers=1", f"--backend-store-uri=sqlite:///{folder}/mlflow.db"]
         command += [f"--artifacts-destination={folder / 'artifacts'}"]
         environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        super().__init__(command, folder, environment, (host, port))
+        super().__init__(command, folder, environment, port)

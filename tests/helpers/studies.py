@@ -24,28 +24,18 @@ TINY_SEARCH = {
 
 @dataclasses.dataclass
 class Searched:
-    """A study and its runs.
-
-    Attributes:
-        program: whose working folder has both, unless it is said otherwise.
-        name: the study's.
-        address: of the study's storage.
-        store: the address of the tracking store.
-    """
+    """A study and its runs, both in the working folder of a program."""
 
     program: Program
-    name: str = "small"
-    address: str = ""
-    store: str = ""
 
     @property
     def client(self) -> mlflow.MlflowClient:
-        return mlflow.MlflowClient(self.store or self.program.store)
+        return mlflow.MlflowClient(self.program.store)
 
     def trials(self, part: str = "") -> list[Trial]:
         """Return the trials of the search, or of the part `.confirmation`."""
-        address = self.address or str(self.program.folder / "studies" / f"{self.name}.db")
-        location = StudyLocation(name=f"{self.name}{part}", address=address, heartbeat=10)
+        address = str(self.program.folder / "studies" / "small.db")
+        location = StudyLocation(name=f"small{part}", address=address, heartbeat=10)
         return Study(location).trials()
 
     def runs(self, **tags: str) -> list[Run]:

@@ -37,7 +37,7 @@ def test_a_training_an_evaluation_and_a_benchmark_end_well_without_pictures(
     assert "step.csv" in artifacts_without_pictures("benchmark", **SHORT)
 
 
-@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "x", "TkAgg", ""])
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", ""])
 def test_a_notebooks_variable_does_not_matter_and_stays(program: Program, backend: str) -> None:
     code = (
         "from segmentation.utils.figures import Figure\n"

@@ -10,7 +10,6 @@ import torch
 from mlflow.entities import Run
 
 from segmentation.errors import ConfigError, DataError
-from segmentation.tracking.runs.differences import differences
 from segmentation.tracking.runs.logged_settings import EARLIER
 from segmentation.tracking.runs.rerun import LoggedTraining, find
 from tests.helpers.programs import TINY, Program, good, opened_by_launcher
@@ -81,6 +80,8 @@ def test_a_run_is_repeated_to_the_last_digit_whatever_the_number_of_loader_worke
 def test_what_is_given_overrides_even_with_a_default_and_other_data_are_told(
     lab: Lab, own_pets: Path
 ) -> None:
+    names = own_pets / "annotations" / "trainval.txt"
+    names.write_text("".join(names.read_text().splitlines(keepends=True)[5:]))
     done = good(lab.program.entry("train", like=lab.id, data=own_pets, lr="0.004", epochs="2"))
     params = {**lab.earlier.data.params, "data": str(own_pets)}
     assert lab.runs()[0].data.params == {**params, "lr": "0.004", "epochs": "2"}
@@ -130,20 +131,6 @@ def test_what_an_old_run_lacks_is_told_and_taken_from_the_defaults(lab: Lab) -> 
     assert told == f"Like {old.id}: it has no best/dice to compare with (it is RUNNING)"
 
 
-def test_that_a_budget_changed_the_plan_is_told_unless_epochs_are_given(lab: Lab) -> None:
-    earlier = find(lab.id)
-    planned = earlier.params["epochs"]
-    changed = {**earlier.tags, "budget": f"90 s; {planned} to 7 after epoch 1"}
-    other = LoggedTraining(**{**vars(earlier), "tags": changed})
-    settings, lines = other.settings({})
-    assert str(settings["epochs"]) == planned
-    assert f"{planned} to 7 after epoch 1" in lines[1]
-    assert f"here {planned} are run" in lines[1]
-    assert not any("budget" in line for line in other.settings({"epochs": 3})[1])
-    kept = LoggedTraining(**{**vars(earlier), "tags": {**earlier.tags, "budget": "90 s"}})
-    assert not any("budget" in line for line in kept.settings({})[1])
-
-
 def test_a_device_that_is_not_here_gives_way_unless_it_was_given(lab: Lab) -> None:
     device = "mps" if torch.cuda.is_available() else "cuda"
     other = lab.find(lab.log(training__device=device, training__precision="fp16"))
@@ -151,10 +138,6 @@ def test_a_device_that_is_not_here_gives_way_unless_it_was_given(lab: Lab) -> No
     assert (settings["device"], settings["precision"]) == ("auto", "auto")
     assert f"device={device}: PyTorch finds none here" in lines[-1]
     assert lines[-1].endswith("; taken instead: device=auto, precision=auto")
-    settings, lines = other.settings({"device": "cpu"})
-    assert (settings["device"], settings["precision"]) == ("cpu", "auto")
-    with pytest.raises(ConfigError, match="precision=fp16: needs a CUDA GPU"):
-        other.settings({"device": "cpu", "precision": "fp16"})
 
 
 def test_settings_that_do_not_fit_and_data_that_are_gone_are_told_with_their_origin(
@@ -170,22 +153,3 @@ def test_settings_that_do_not_fit_and_data_that_are_gone_are_told_with_their_ori
     # The usual name follows the data.
     assert gone.settings({"data": "somewhere"})[0]["model_name"] == ""
     assert lab.find(lab.id).settings({"data": "somewhere"})[0]["model_name"] == "mine"
-
-
-def test_each_thing_that_differs_has_a_line(lab: Lab) -> None:
-    earlier = lab.find(lab.id)
-    tags = dict(earlier.tags)
-    digest = earlier.val_digest
-    moved = {**tags, "threads": "99", "torch": "1.0", "amp": "fp32 (as asked)"}
-    told = differences(earlier, moved, digest)[-1]
-    assert told.startswith(f"Like {lab.id}: the surroundings differ: PyTorch {tags['torch']} there")
-    assert "fp32 here; threads" in told
-    (data,) = [line for line in differences(earlier, tags, "f" * 36) if "the data" in line]
-    assert (
-        data == f"Like {lab.id}: the data differ: digest of val {digest[:8]} there, ffffffff here"
-    )
-    commit = "mlflow.source.git.commit"
-    for there, text in (({commit: "a" * 40}, "differs: commit aaaaaaaa there"), ({}, "cannot be")):
-        elsewhere = {**{name: tags[name] for name in tags if name != commit}, **there}
-        other = LoggedTraining(**{**vars(earlier), "tags": elsewhere})
-        assert f"the code {text}" in differences(other, tags, digest)[0]

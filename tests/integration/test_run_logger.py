@@ -99,17 +99,6 @@ def test_nothing_arrives_twice_where_every_answer_is_lost(
     require_all_once(client, run_id)
 
 
-def test_a_run_that_was_deleted_refuses_its_entries(
-    client: mlflow.MlflowClient, tmp_path: Path
-) -> None:
-    run_id = client.create_run("0").info.run_id
-    outbox = Outbox(tmp_path / "outbox")
-    RunLogger(run_id, outbox).set_tags({"device": "cpu"})
-    client.delete_run(run_id)
-    with pytest.raises(Exception, match="the tracking store has refused 1 entries"):
-        Uploader(outbox, MlflowSink(run_id)).finish(60)
-
-
 def test_what_a_person_says_of_a_run_stays_and_what_we_have_said_is_replaced(
     client: mlflow.MlflowClient,
 ) -> None:

@@ -110,8 +110,6 @@ def test_a_photo_is_answered_with_the_mask_that_the_model_gives_from_tensors(
     mask = expected(home, photo)
     forms = (
         {"inputs": [text(photo)]},
-        {"inputs": {"image": [text(photo)]}},
-        {"inputs": [{"image": text(photo)}]},
         {"instances": [text(photo)]},
         {"dataframe_split": {"columns": ["image"], "data": [[text(photo)]]}},
         {"dataframe_records": [{"image": text(photo)}]},
@@ -125,9 +123,6 @@ def test_a_photo_is_answered_with_the_mask_that_the_model_gives_from_tensors(
         assert one["pet_share"] == pytest.approx(mask.mean())
     csv = server.post(f"image\n{text(photo)}\n".encode(), {"Content-Type": "text/csv"})
     assert csv.status == 200, csv.sentence()
-    two = server.ask({"inputs": [text(photo)] * 2}).json()["predictions"]
-    assert len(two) == 2
-    assert two[0] == two[1]
 
 
 def test_the_documented_clients_get_the_mask_that_predict_writes(
@@ -170,18 +165,11 @@ def bomb(side: int = 100_000) -> bytes:
 NAMED: dict[str, tuple[bytes, dict[str, str], str]] = {
     "empty body": (b"", JSON, "valid JSON"),
     "no content type": (b"{}", {}, "say the content type"),
-    "photo itself": (b"\xff\xd8\xff", {"Content-Type": "image/jpeg"}, "content types"),
     "no photo": (b'{"inputs": []}', JSON, "at least one photo"),
     "not base64": (b'{"inputs": ["?!"]}', JSON, "photo 1 of 1 is not base64"),
     "no picture": (json.dumps({"inputs": [text(b"hello")]}).encode(), JSON, "is not a JPEG"),
     "a bomb": (json.dumps({"inputs": [text(bomb())]}).encode(), JSON, "bomb"),
-    "a large one": (json.dumps({"inputs": [text(bomb(9000))]}).encode(), JSON, "9000 x 9000 pix"),
     "deep JSON": (b"[" * 100_000, JSON, "cannot be read"),
-    "strange format": (
-        b'{"inputs": [""], "params": {"format": "gif"}}',
-        JSON,
-        "expected 'png' or 'rle'",
-    ),
     "strange threshold": (b'{"inputs": [""], "params": {"threshold": 2}}', JSON, "threshold=2"),
 }
 
@@ -222,11 +210,6 @@ def requests(photo: bytes) -> st.SearchStrategy[tuple[bytes, dict[str, str]]]:
         st.builds(lambda key, value: json.dumps({key: value}).encode(), keys, plain),
         st.builds(lambda p, v: json.dumps({"inputs": p, "params": v}).encode(), photos, plain),
         photos.map(lambda p: json.dumps({"inputs": p}).encode()),
-        photos.map(
-            lambda p: json.dumps(
-                {"dataframe_split": {"columns": ["image"], "data": [[one] for one in p]}}
-            ).encode()
-        ),
         st.integers(1, 60_000).map(lambda depth: b'{"inputs":' + b"[" * depth),
     ]
     with_type = types.map(lambda kind: {"Content-Type": kind} if kind else {})

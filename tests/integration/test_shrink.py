@@ -18,7 +18,6 @@ from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.summaries.studies import droppable
 from segmentation.tracking.tags import FORMER, SETTINGS
 from tests.helpers.programs import PROJECT, Program, good
-from tests.helpers.servers import TrackingServer
 
 DAY = 86400.0
 LATER = 40 * DAY  # by then all that a test has made is old
@@ -27,9 +26,9 @@ LATER = 40 * DAY  # by then all that a test has made is old
 class Store:
     """A store and a cache of their own, with runs, versions and checkpoints as trainings leave."""
 
-    def __init__(self, program: Program, uri: str = "") -> None:
+    def __init__(self, program: Program) -> None:
         self.program, self.runs_folder = program, program.cache / "runs"
-        mlflow.set_tracking_uri(uri or program.store)
+        mlflow.set_tracking_uri(program.store)
         self.client = mlflow.MlflowClient()
 
     def run(self, status: str = "FINISHED", settings: str = SETTINGS) -> str:
@@ -116,31 +115,15 @@ def test_versions_beyond_the_newest_go_but_for_those_that_somebody_needs(store: 
     assert len(list(folder.parents[1].rglob("weights"))) == 7
 
 
-def copied(folder: Path, target: Path) -> Path:
-    return shutil.copytree(folder, target) / "mlflow.db"
+#: How a store comes from one folder into another: where its database is then.
+WAYS: dict[str, Callable[[Path, Path], Path]] = {
+    "copied": lambda folder, target: shutil.copytree(folder, target) / "mlflow.db",
+    "moved": lambda folder, target: folder.rename(target) / "mlflow.db",
+    "database alone": lambda folder, _: Path(shutil.copy(folder / "mlflow.db", folder / "a.db")),
+}
 
 
-def moved(folder: Path, target: Path) -> Path:
-    return folder.rename(target) / "mlflow.db"
-
-
-def alone_above(folder: Path, target: Path) -> Path:
-    """The copy of a database whose folder holds the original's."""
-    return Path(shutil.copy(folder / "mlflow.db", folder.parent))
-
-
-def alone_beside(folder: Path, target: Path) -> Path:
-    return Path(shutil.copy(folder / "mlflow.db", folder / "backup.db"))
-
-
-def out_of_a_folder(folder: Path, target: Path) -> Path:
-    """The copy of a database that lies in a folder of its own, by another name."""
-    (folder / "db").mkdir()
-    original = (folder / "mlflow.db").rename(folder / "db" / "runs.sqlite3")
-    return Path(shutil.copy(original, folder / "copy.db"))
-
-
-@pytest.mark.parametrize("way", [copied, moved, alone_above, alone_beside, out_of_a_folder])
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_nothing_goes_by_a_copied_or_moved_store(
     store: Store,
     tmp_path: Path,
@@ -244,12 +227,6 @@ def test_links_are_never_followed(store: Store, tmp_path: Path) -> None:
     decoded.symlink_to(outside)
     found = store.find()
     assert delete(found) == [f"checkpoint of run {other.name}"]
-    decoded.unlink()
-    decoded.mkdir()
-    (decoded / "32").symlink_to(outside / "32")
-    store.program.cache.joinpath("runs").rename(tmp_path / "runs")
-    store.program.cache.joinpath("runs").symlink_to(tmp_path / "runs")
-    assert not store.find()
     assert len(list(outside.rglob("*"))) == 4
 
 
@@ -284,14 +261,3 @@ def test_it_says_what_can_go_and_deletes_it_when_asked(store: Store) -> None:
     (command,) = [line for line in done.stdout.splitlines() if line.startswith(told)]
     collected = store.program.run("bash", "-c", command.removeprefix(told))
     assert f"Run with ID {run} has been permanently deleted" in collected.stdout
-
-
-@pytest.mark.slow
-def test_what_lies_on_a_tracking_server_goes_there(program: Program, tmp_path: Path) -> None:
-    with TrackingServer(tmp_path / "server") as server:
-        store = Store(program, server.uri)
-        for _ in range(3):
-            store.version()
-        assert set(delete(store.find(versions="1", caches="false"))) == pet(1, 2)
-        assert store.versions() == pet(3)
-        assert len(list(server.folder.rglob("weights"))) == 1

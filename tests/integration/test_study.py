@@ -1,12 +1,11 @@
 """Studies in this process: exact numbers of trials, whatever fails, is stopped, or is planned."""
 
-import sqlite3
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
 
-from segmentation.errors import ConfigError, TrackingError, TrainingError, explain
+from segmentation.errors import ConfigError, TrackingError, TrainingError
 from segmentation.tuning.storage import StudyLocation, study_location
 from segmentation.tuning.study import TRIES, RunningTrial, Study, choose_pruner
 from tests.helpers.claiming import SPACE, open_study
@@ -128,14 +127,6 @@ def test_what_comes_of_a_trial_that_others_have_taken_over_does_not_count(
     assert f"vanished {TRIES} times" in trials[-1].user_attrs["failure"]
 
 
-def test_a_defect_in_a_trial_is_not_hidden(address: str) -> None:
-    def defect(trial: RunningTrial) -> float:
-        raise ValueError("a defect")
-
-    with pytest.raises(ValueError, match="a defect"):
-        open_study(address).run_next(1, defect)
-
-
 def test_other_settings_under_a_studys_name_are_refused_by_name(address: str) -> None:
     open_study(address).require_settings({"width": "8..32:8", "seed": 0})
     open_study(address).require_settings({"width": "8..32:8", "seed": 0})
@@ -144,29 +135,6 @@ def test_other_settings_under_a_studys_name_are_refused_by_name(address: str) ->
     assert "width=8..64:8 (there it is 8..32:8)" in str(refused.value)
     assert "ema=0.9 (there it is None)" in str(refused.value)
     assert "seed" not in str(refused.value)
-
-
-def test_what_is_enqueued_runs_once_each_in_its_order_beside_the_search(address: str) -> None:
-    search = open_study(address)
-    study, labels = search.confirmations, []
-    wanted = [({"candidate": k, "seed": 1}, {"label": str(k)}) for k in (1, 2, 3)]
-    for _ in range(2):  # enqueueing again adds nothing
-        study.enqueue(wanted)  # type: ignore[arg-type]
-
-    def take(trial: RunningTrial) -> float:
-        labels.append(trial.user_attrs["plan"]["label"])
-        if len(labels) == 1:
-            raise KeyboardInterrupt
-        return 0.0
-
-    with pytest.raises(KeyboardInterrupt):
-        study.run_next(3, take)
-    while study.run_next(3, take):
-        pass
-    assert labels == ["1", "2", "3", "1"]
-    complete = [trial.params for trial in study.trials() if trial.state == "complete"]
-    assert complete == [wanted[1][0], wanted[2][0], wanted[0][0]]
-    assert search.trials() == []
 
 
 def test_a_study_of_the_earlier_version_is_refused_in_a_sentence(tmp_path: Path) -> None:
@@ -181,12 +149,3 @@ def test_a_storage_that_does_not_answer_or_is_damaged_is_told(tmp_path: Path) ->
     (tmp_path / "s.db").write_text("not a database\n" * 100)
     with pytest.raises(TrackingError, match=r"s.db cannot be used \(.*not a database"):
         open_study(str(tmp_path / "s.db"))
-    study = open_study(str(tmp_path / "t.db"))
-    with sqlite3.connect(tmp_path / "t.db") as database:
-        database.execute("DROP TABLE trials")
-    database.close()
-    with pytest.raises(Exception, match="exception is raised") as failed:
-        study.run_next(1, value)
-    assert "the study's storage failed: (sqlite3.OperationalError) no such" in str(
-        explain(failed.value)
-    )

@@ -42,15 +42,10 @@ def test_every_epoch_has_every_figure_once(home: Home) -> None:
     for name in (*of_training, *(f"val/{score}" for score in scores)):
         points = home.client.get_metric_history(home.run_id, name)
         assert [point.step for point in points] == list(range(1, 15)), name
-
-
-def test_final_figures_stand_beside_their_floors_and_number_of_images(home: Home) -> None:
     figures = home.training.data.metrics
     assert figures["best/images"] == 6
-    assert 1 <= figures["best/epoch"] <= 14
     assert figures["best/dice_low"] <= figures["best/dice"] <= figures["best/dice_high"]
     assert 0 < figures["floor/dice_all_pet"] < figures["best/dice_low"]
-    assert 0 < figures["floor/accuracy_all_background"] < figures["best/accuracy"]
 
 
 def test_the_whole_configuration_is_logged(home: Home) -> None:
@@ -100,11 +95,13 @@ def test_the_version_has_signature_description_tags_aliases_and_linked_metrics(
     assert float(version.tags["dice"]) == pytest.approx(figures["best/dice"], abs=1e-4)
     assert version.tags["run"] == home.run_id
     assert version.tags["data.digest"] == home.training.data.tags["data.digest"][:12]
-    for told in ("CC BY-SA 4.0", "uint8 RGB", "mlflow.pytorch.load_model"):
+    for told in (
+        "CC BY-SA 4.0",
+        "mlflow.pytorch.load_model",
+        "each a mean over 6 validation images",
+    ):
         assert told in str(version.description)
-    assert "each a mean over 6 validation images" in str(version.description)
     model = home.client.get_registered_model("pet-unet")
-    assert "CC BY-SA 4.0" in str(model.description)
     assert dict(model.aliases) == {"challenger": 1, "champion": 1}
     logged = home.client.get_logged_model(str(version.source).rpartition("/")[2])
     linked = {metric.key: metric for metric in logged.metrics or []}

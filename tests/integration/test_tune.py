@@ -1,7 +1,6 @@
 """`tune` from start to end, and what it leaves behind."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import mlflow
@@ -78,10 +77,6 @@ def test_every_trial_is_a_whole_nested_run(tuned: Tuned) -> None:
         assert tags["study"] == "small"
         assert run.data.params["epochs"] == "2"
         assert {"best/dice", "best/accuracy", "val/dice", "floor/dice_all_pet"} <= set(figures)
-        inputs = run.inputs.dataset_inputs if run.inputs else []
-        assert {i.tags[0].value for i in inputs} == {"training", "validation"}
-        files = {item.path for item in tuned.client.list_artifacts(run.info.run_id)}
-        assert {"images", "val", "splits.json"} <= files
         models = [output.model_id for output in run.outputs.model_outputs] if run.outputs else []
         assert len(models) == ("pruned" not in tags)
 
@@ -96,7 +91,6 @@ def test_trials_are_registered_with_tags_and_without_alias_the_winner_with(tuned
     (winner,) = tuned.versions(purpose="winner")
     aliases: dict[str, int] = dict(tuned.client.get_registered_model("pet-unet").aliases)
     assert str(aliases["challenger"]) == str(winner.version)
-    assert "gate images, which trained nothing" in str(winner.description)
 
 
 def test_the_winner_is_the_best_confirmed_by_the_gate_and_answers(tuned: Tuned) -> None:
@@ -138,24 +132,12 @@ def test_the_parents_page_is_worth_opening(tuned: Tuned) -> None:
     assert parent.data.params["width"] == "2..4:2"
     page = Path(tuned.artifact(parent, "plots.html")).read_text()
     enough = sum(trial.state == "complete" for trial in tuned.trials()) >= 4
-    of_many = ("importances", "contour", "parallel")
-    names = ("history", "slices", "timeline", *(of_many if enough else ()))
-    assert page.count('class="plotly-graph-div"') == len(names)
+    assert page.count('class="plotly-graph-div"') == (6 if enough else 3)
     assert enough is not ("since that takes 4" in page)
     assert enough is not ("would be chance" in report)
-    assert "cdn" not in page.split("</script>")[0][:500]
-    for name in names:
+    for name in ("history", "slices", "timeline"):
         picture = np.asarray(Image.open(tuned.artifact(parent, f"plots/{name}.png")).convert("L"))
         assert picture.std() > 5, name
-    trials = json.loads(Path(tuned.artifact(parent, "trials.json")).read_text())
-    assert [trial["number"] for trial in trials] == sorted(trial["number"] for trial in trials)
-
-
-def test_shrinking_leaves_what_a_search_needs_to_go_on(tuned: Tuned) -> None:
-    before = sorted(version.version for version in tuned.versions())
-    done = good(tuned.program.entry("shrink", versions=1, delete="true", caches="false"))
-    assert "Nothing is left that can go" in done.stdout
-    assert sorted(version.version for version in tuned.versions()) == before
 
 
 def test_more_trials_and_less_to_keep(tuned: Tuned, pets: Path) -> None:
@@ -170,9 +152,6 @@ def test_more_trials_and_less_to_keep(tuned: Tuned, pets: Path) -> None:
         (t for t in tuned.trials() if t.state == "complete"), key=lambda t: float(t.value or 0)
     )
     assert left[0].run_id == best.user_attrs["run"]
-    aliases: dict[str, int] = dict(tuned.client.get_registered_model("pet-unet").aliases)
-    mlflow.set_tracking_uri(tuned.program.store)
-    assert load(f"models:/pet-unet/{aliases['challenger']}") is not None
     report = Path(tuned.artifact(tuned.parent(), "report.md")).read_text()
     assert "losing trials (" in report
     with broken_drawing():

@@ -94,51 +94,19 @@ def test_a_model_that_could_run_code_is_refused_unless_it_is_trusted(
 # Parameters.
 
 ENTRY_POINTS = load_project(str(PROJECT))._entry_points  # type: ignore[no-untyped-call]
-NASTY = [
-    "x; touch PWNED",
-    "$(touch PWNED)",
-    "`touch PWNED`",
-    "'; touch PWNED; '",
-    '"; touch PWNED; "',
-    "'\"$(touch PWNED)\"'",
-    "x\ntouch PWNED\n",
-    "x && touch PWNED || touch PWNED | touch PWNED & touch PWNED",
-    "> PWNED",
-    "\\",
-    "--help",
-    "{data} %s $HOME ~ * ?",
-    "",
-]
-
-
-@pytest.fixture
-def shown(tmp_path: Path) -> Path:
-    """A folder with a `python` that shows its arguments, a NUL behind each, and does nothing."""
-    python = tmp_path / "bin" / "python"
-    python.parent.mkdir()
-    python.write_text("#!/bin/sh\nprintf '%s\\0' \"$@\"\n")
-    python.chmod(0o755)
-    return tmp_path
+NASTY = "x'; touch PWNED; '\"$(touch PWNED)`touch PWNED`\"\ntouch PWNED && touch PWNED > PWNED\n"
 
 
 @pytest.mark.parametrize("entry", ENTRY_POINTS)
-def test_every_parameter_of_an_entry_point_stays_one_value(entry: str, shown: Path) -> None:
+def test_every_parameter_of_an_entry_point_stays_one_value(entry: str, tmp_path: Path) -> None:
     """Its command line as MLflow makes it, run by the shell with which MLflow runs it."""
     point = ENTRY_POINTS[entry]
-    for value in NASTY:
-        given = {**dict.fromkeys(point.parameters, value), value or "x": value}  # and an unknown
-        command = point.compute_command(given, None)
-        done = subprocess.run(
-            ["bash", "-c", command],
-            cwd=shown,
-            env={"PATH": f"{shown / 'bin'}:/usr/bin:/bin"},
-            capture_output=True,
-            check=True,
-        )
-        words = done.stdout.decode().split("\0")[:-1]
-        expected = [word for name in point.parameters for word in (f"--{name}", value)]
-        assert words == ["-m", words[1], *expected, f"--{value or 'x'}", value]
-        assert [path.name for path in shown.iterdir()] == ["bin"]
+    given = {**dict.fromkeys(point.parameters, NASTY), NASTY: NASTY}  # and an unknown one
+    command = point.compute_command(given, None).replace("python -m ", "printf '%s\\0' ", 1)
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, check=True)
+    expected = [word for name in (*point.parameters, NASTY) for word in (f"--{name}", NASTY)]
+    assert done.stdout.decode().split("\0")[1:-1] == expected
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

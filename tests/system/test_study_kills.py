@@ -8,24 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from segmentation.tuning.storage import StudyLocation
 from segmentation.tuning.study import TRIES, Study
 from tests.helpers import postgres
 from tests.helpers.claiming import claiming, open_study
-from tests.helpers.hosts import hosts
 from tests.helpers.programs import (
     Program,
-    entry_command,
     good,
-    read_until,
     wait_until,
-    wait_until_gone,
 )
-from tests.helpers.servers import TrackingServer
-from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
 
 
 @pytest.fixture(scope="module")
@@ -117,34 +110,3 @@ def test_recover_gives_back_what_a_dead_process_held_and_nothing_else(
     assert typo.returncode == 2
     assert f"study=helt: there is no such study in {server}" in typo.stderr
     assert Study.find(StudyLocation(name="helt", address=server, heartbeat=1)) is None
-
-
-@pytest.mark.slow
-def test_three_machines_share_a_study_and_one_is_killed(
-    program: Program, pets: Path, tmp_path: Path
-) -> None:
-    """Each with a network and a cache of its own, on one study and one tracking server."""
-    with contextlib.ExitStack() as running:
-        made = running.enter_context(hosts(3))
-        outside = made[0].outside
-        address = running.enter_context(postgres.running(outside))
-        store = running.enter_context(TrackingServer(tmp_path / "server", outside)).uri
-        options = {**TINY_SEARCH, "trials": "9", "heartbeat": "1", "workers": "1"}
-        command = entry_command("tune", **options, storage=address, data=pets)
-        processes = []
-        for host in made:
-            own = {"PETSEG_CACHE": str(tmp_path / host.name), "MLFLOW_TRACKING_URI": store}
-            processes.append(program.start(*host.command(*command), **own))
-            running.callback(processes[-1].kill)
-        victim = processes.pop()
-        read_until(victim, "Trial ")
-        family = [psutil.Process(victim.pid), *psutil.Process(victim.pid).children(recursive=True)]
-        for process in family:
-            process.kill()
-        victim.communicate()
-        wait_until_gone(family)
-        for survivor in processes:
-            _, err = survivor.communicate(timeout=600)
-            assert survivor.returncode == 0, err
-        searched = Searched(program, address=address, store=store)
-        assert_exact(searched, trials=9, confirmations=4)

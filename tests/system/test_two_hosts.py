@@ -1,6 +1,9 @@
 """One training on two machines with a network between them, which fails for a while."""
 
+import dataclasses
+import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -10,7 +13,6 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from tests.helpers.hosts import Host, hosts
 from tests.helpers.programs import TINY, Program, documented, entry_command, read_until
 from tests.helpers.stopped import OFTEN, SHORT
 from tests.system.test_process_group import FP32, curve, wait_for_epoch
@@ -20,10 +22,63 @@ pytestmark = pytest.mark.slow
 _PORT = 29411
 
 
+@dataclasses.dataclass(frozen=True)
+class Host:
+    """One machine.
+
+    Attributes:
+        name: of its namespace.
+        address: by which the others know it.
+    """
+
+    name: str
+    address: str
+
+    def command(self, *words: str) -> list[str]:
+        return ["ip", "netns", "exec", self.name, *words]
+
+    def cut_off(self) -> None:
+        _ip("link", "set", f"{self.name}v", "down")
+
+    def join(self) -> None:
+        _ip("link", "set", f"{self.name}v", "up")
+
+
 @pytest.fixture
 def two() -> Iterator[list[Host]]:
-    with hosts(2) as made:
+    """Network namespaces on one bridge, which reach each other."""
+    # Of the test process's own, since several run at once.
+    bridge, network = f"pt{os.getpid() % 100000}", f"10.213.{os.getpid() % 250}"
+    made = [Host(f"{bridge}n{i}", f"{network}.{i + 1}") for i in range(2)]
+    if os.geteuid() != 0 or not shutil.which("ip") or not _permitted(bridge):
+        pytest.skip("two machines need root, iproute2 and the right to make networks")
+    try:
+        _ip("link", "set", bridge, "up")
+        for host in made:
+            inside = ("-n", host.name)
+            _ip("netns", "add", host.name)
+            peer = ("peer", "name", "eth0", "netns", host.name)
+            _ip("link", "add", f"{host.name}v", "type", "veth", *peer)
+            _ip("link", "set", f"{host.name}v", "master", bridge)
+            _ip("link", "set", f"{host.name}v", "up")
+            _ip(*inside, "addr", "add", f"{host.address}/24", "dev", "eth0")
+            _ip(*inside, "link", "set", "eth0", "up")
+            _ip(*inside, "link", "set", "lo", "up")
         yield made
+    finally:
+        for host in made:
+            subprocess.run(["ip", "netns", "del", host.name], check=False, capture_output=True)
+        subprocess.run(["ip", "link", "del", bridge], check=False, capture_output=True)
+
+
+def _permitted(bridge: str) -> bool:
+    """Make the bridge; tell whether that was allowed."""
+    make = ["ip", "link", "add", bridge, "type", "bridge"]
+    return subprocess.run(make, check=False, capture_output=True).returncode == 0
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True)
 
 
 def start(

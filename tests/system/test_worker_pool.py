@@ -1,11 +1,7 @@
 """Processes that work side by side: real ones, really killed."""
 
-import contextlib
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -58,16 +54,6 @@ def test_a_parent_that_stops_or_is_killed_leaves_no_process_behind() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         WorkerPool(2, 1, pool_jobs.wait).run(hear, print)
-    assert not any(psutil.pid_exists(pid) for pid in pids)
-
-    def lose(pid: int) -> None:
-        pids.append(pid)
-        with contextlib.suppress(KeyboardInterrupt):  # as Python does in an object's `__del__`
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.1)
-
-    with pytest.raises(KeyboardInterrupt):
-        WorkerPool(1, 1, pool_jobs.wait).run(lose, print)
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
     code = (

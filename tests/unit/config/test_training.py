@@ -22,12 +22,3 @@ def test_a_path_need_not_be_utf8_but_not_be_empty() -> None:
     assert Config.from_options({"data": "caf\udce9"}).data.source == "caf\udce9"
     with pytest.raises(ConfigError, match="data= : expected a text that is not empty"):
         Config.from_options({"data": " "})
-
-
-def test_options_use_the_names_that_users_type() -> None:
-    texts = {"data": "synthetic", "val_images": "all", "seed": "3", "width": "", "lr": "1e-3"}
-    config = Config.from_options(texts)
-    assert config.data.source == "synthetic"
-    assert config.data.val_images == "all"
-    assert (config.training.seed, config.training.lr) == (3, 1e-3)
-    assert config.model.width == 16  # an empty text stands for the default

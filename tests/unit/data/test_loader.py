@@ -1,6 +1,5 @@
 """Decoding, verification and the batches that training sees."""
 
-import contextlib
 import dataclasses
 import shutil
 from pathlib import Path
@@ -12,7 +11,6 @@ from PIL import Image
 
 from segmentation.config.training import DataConfig, TrainingConfig
 from segmentation.data.dataset import SplitDataset
-from segmentation.data.images.examples import COUNTS_BIT, PET_BIT
 from segmentation.data.loader import BatchLoader, require_shared_memory
 from segmentation.data.loading import load_splits
 from segmentation.data.oxford_pets import read_list, read_trainval
@@ -30,27 +28,6 @@ def loaded(folder: Path, **changes: object) -> dict[str, SplitDataset]:
     parts = split(read_trainval(folder), config)
     apart = {"gate": parts.gate, "test": read_list(folder, "test")}
     return load_splits({"val": parts.val, "train": parts.train}, apart, config, lambda *_: None)
-
-
-def test_pixels_are_decoded_to_the_working_size(pets: Path) -> None:
-    train = loaded(pets)["train"]
-    images, flags = train.pixels.gather(range(12))
-    assert images.shape == (12, 32, 32, 3)
-    assert flags.shape == (12, 32, 32)
-    assert set(np.unique(flags)) == {COUNTS_BIT, COUNTS_BIT | PET_BIT}
-    for example, own in zip(train.examples, flags, strict=True):
-        trimap = np.asarray(Image.open(example.trimap))
-        assert (own & PET_BIT == 1).mean() == pytest.approx((trimap != 2).mean(), abs=0.05)
-
-
-def test_the_digest_follows_the_content(own_pets: Path) -> None:
-    before = loaded(own_pets)["train"]
-    assert loaded(own_pets)["train"].digest == before.digest
-    changed = before.examples[0].trimap
-    pixels = np.array(Image.open(changed))
-    pixels[0, 0] = 3 if pixels[0, 0] != 3 else 2
-    Image.fromarray(pixels).save(changed)
-    assert loaded(own_pets)["train"].digest != before.digest
 
 
 def test_nothing_but_bad_examples_is_an_error_even_when_skipping(own_pets: Path) -> None:
@@ -74,19 +51,6 @@ def test_a_photo_of_another_split_may_not_train(own_pets: Path, apart: str) -> N
     left = loaded(own_pets, bad_examples="skip")
     assert twin not in left["train"].examples
     assert left["val"].examples == parts["val"].examples
-
-
-def test_an_images_variants_do_not_depend_on_which_others_there_are(own_pets: Path) -> None:
-    config = TrainingConfig(batch_size=50)
-    whole = loaded(own_pets)
-    left_out = whole["train"].examples[0]
-    left_out.image.write_bytes(b"")
-    fewer = loaded(own_pets, bad_examples="skip")
-    variants = []
-    for parts in (whole, fewer):
-        (batch,) = BatchLoader(parts["train"], parts["val"], config).epoch(1)
-        variants.append({image.numpy().tobytes() for image in batch.image})
-    assert variants[1] < variants[0]
 
 
 def test_the_model_is_judged_on_what_was_verified_whatever_became_of_the_files(
@@ -134,17 +98,6 @@ def test_an_epoch_shows_each_image_once_and_the_next_in_another_order(pets: Path
     sizes = [len(batch.image) for batch in batches.epoch(3)]
     assert sizes == [5, 5, 2]
     assert len(batches) == 3
-
-
-@pytest.mark.parametrize("how", ["ahead", "one at a time"])
-def test_batches_do_not_depend_on_how_they_are_prepared(pets: Path, how: str) -> None:
-    parts = loaded(pets)
-    plain, other = (
-        BatchLoader(parts["train"], parts["val"], TrainingConfig(batch_size=5)) for _ in range(2)
-    )
-    other.ahead = how == "ahead"
-    with other.one_at_a_time() if "time" in how else contextlib.nullcontext():
-        assert_same_batches(plain, other)
 
 
 def test_processes_see_each_image_once_varied_alike_whoever_has_it(pets: Path) -> None:

@@ -29,16 +29,12 @@ _LONG = "is longer than a file's name can be (251 bytes)"
 #: A line that is refused, and what the refusal says of it besides the list and the line's number.
 BAD_LINES = (
     ("three 1 1", _COLUMNS + "'three 1 1'"),
-    ("minus_1 1 -1 1", _COLUMNS),
     ("arabic_1 1 \u0661 1", _COLUMNS),
     ("bird_1 1 3 1", "bird_1: species is 3, expected 1 (cat) or 2 (dog)"),
     (f"many_1 1 {'9' * 5000} 1", "many_1: species is 999"),
     ("/etc/passwd 1 1 1", f"'/etc/passwd' {_PLAIN}"),
     ("..\\up_1 1 1 1", _PLAIN),
-    (".hidden_1 1 1 1", f"'.hidden_1' {_PLAIN}"),
-    ("nul\0_1 1 1 1", f"'nul\\x00_1' {_PLAIN}"),
     ("\x1b[31mred_1 1 1 1", f"'\\x1b[31mred_1' {_PLAIN}"),
-    ("gpj.\u202etac_1 1 1 1", f"'gpj.\\u202etac_1' {_PLAIN}"),
     ("d_4 1 1 1\u2028e_5 1 1 1", f"'d_4 1 1 1\\u2028e_5' {_PLAIN}"),
     ("\u732b" * 84 + " 1 1 1", _LONG),
     ("z" * 3_000_000, _COLUMNS),

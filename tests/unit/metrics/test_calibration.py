@@ -53,10 +53,3 @@ def test_the_calibration_error_by_hand() -> None:
     assert [one.probability for one in bins] == pytest.approx([0.1, 0.9])
     # 0.3 off for 10 of 40 pixels, right for the others
     assert calibration_error(bins) == pytest.approx(0.3 * 10 / 40)
-
-
-def test_the_error_spans_0_to_1_and_weighs_pixels_not_images() -> None:
-    assert calibration_error(reliability([sorted_in([1.0, 0.0], [0, 1])])) == 1
-    assert calibration_error(reliability([sorted_in([1.0, 0.0], [1, 0])])) == 0
-    large, small = sorted_in([1.0] * 9, [1] * 9), sorted_in([1.0], [0])
-    assert calibration_error(reliability([large, small])) == pytest.approx(0.1)

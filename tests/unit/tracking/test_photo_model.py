@@ -10,28 +10,12 @@ import pytest
 from PIL import Image
 
 from segmentation.tracking.registry.photo_model import (
-    PhotoError,
     PhotoModel,
-    read_photo,
     run_lengths,
 )
 from tests.helpers.corpus import saved
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
-FRAMES = [Image.new("L", (3, 2), shade) for shade in (0, 9)]
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"", "is empty"),
-        (saved(Image.new("I;16", (3, 2)), "PNG"), "expected 8 bits a sample"),
-        (saved(FRAMES[0], "PNG", save_all=True, append_images=FRAMES[1:]), "is an animation"),
-    ],
-)
-def test_what_is_no_photo_is_refused_with_a_reason(content: bytes, reason: str) -> None:
-    with pytest.raises(PhotoError, match=reason):
-        read_photo(content)
 
 
 @pytest.mark.parametrize("wrap", [list, np.array, pd.Series, lambda photos: [photos]])

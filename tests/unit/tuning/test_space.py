@@ -5,7 +5,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from segmentation.config.training import searchable
 from segmentation.errors import ConfigError
-from segmentation.tuning.space import notation, parse
+from segmentation.tuning.space import parse
 
 ALL = {one.option: str(one.default) for one in searchable()}
 
@@ -23,12 +23,6 @@ def test_values_ranges_and_choices_are_told_apart() -> None:
     assert fixed["augment"] == "strong"
     assert fixed["batch_size"] == 8
     assert set(fixed) | set(space) == set(ALL)
-
-
-def test_the_notation_of_a_dimension_reads_as_it_was_typed() -> None:
-    typed = {"width": "8..32:8", "lr": "0.0003..0.03", "depth": "3..5", "augment": "none,light"}
-    _, space = parse(ALL | typed)
-    assert notation(space) == typed
 
 
 @pytest.mark.parametrize(
