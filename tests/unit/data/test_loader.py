@@ -113,15 +113,6 @@ def test_processes_see_each_image_once_varied_alike_whoever_has_it(pets: Path) -
     assert sorted(several) == sorted(seen(FULL))
 
 
-def assert_same_batches(one: BatchLoader, other: BatchLoader) -> None:
-    for epoch in (1, 2):
-        pairs = list(zip(one.epoch(epoch), other.epoch(epoch), strict=True))
-        assert len(pairs) == len(one)
-        for a, b in pairs:
-            for name in ("image", "mask", "valid"):
-                assert torch.equal(getattr(a, name), getattr(b, name))
-
-
 def test_shared_memory_that_is_too_small_is_told_before_anything_begins() -> None:
     with pytest.raises(ConfigError, match=r"=999999999: takes .*, or start .* --shm-size"):
         require_shared_memory(999_999_999)

@@ -39,7 +39,6 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         {"WORLD_SIZE": "2", "RANK": "0"},
         {"WORLD_SIZE": ""},
         {"RANK": "x", "LOCAL_RANK": "-", "WORLD_SIZE": "y"},
-        {"MASTER_ADDR": "a", "WORLD_SIZE": "2"},
         {"MASTER_ADDR": "", "WORLD_SIZE": "2", "RANK": "1"},
         {**GROUP, "WORLD_SIZE": "1", "RANK": "0"},
     ],
@@ -58,9 +57,7 @@ def test_variables_that_tell_no_place_to_meet_mean_nothing(
         {"WORLD_SIZE": "two"},
         {"WORLD_SIZE": "0"},
         {"RANK": "3"},
-        {"RANK": "-1"},
         {"LOCAL_RANK": ""},
-        {"MASTER_PORT": "http"},
         {"MASTER_PORT": "99999"},
     ],
 )

@@ -1,4 +1,4 @@
-"""How the registered model reads a photo, and run-length encoding."""
+"""How the registered model reads a photo."""
 
 import base64
 from collections.abc import Callable
@@ -11,7 +11,6 @@ from PIL import Image
 
 from segmentation.tracking.registry.photo_model import (
     PhotoModel,
-    run_lengths,
 )
 from tests.helpers.corpus import saved
 
@@ -39,11 +38,3 @@ def test_a_photo_is_taken_in_any_dress_and_what_is_none_is_the_default(
     usual = model.predict(None, {"image": given}, {"threshold": None, "format": None})
     assert usual["pet_share"].tolist() == [(PIXELS[..., 0] > 127).mean()] * 2
     assert usual["mask"][1].startswith(b"\x89PNG")
-
-
-def test_run_lengths_equal_those_written_by_hand() -> None:
-    # Down the columns: 0 1 | 1 1 | 0 0.
-    lengths = run_lengths(np.array([[0, 1, 0], [1, 1, 0]], bool))
-    assert lengths == {"size": [2, 3], "counts": [1, 3, 2]}
-    assert run_lengths(np.ones((2, 2), bool))["counts"] == [0, 4]
-    assert run_lengths(np.zeros((2, 2), bool))["counts"] == [4]
