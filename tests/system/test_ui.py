@@ -1,41 +1,27 @@
 """`mlflow ui` as a person sees it who opens it for the first time: the face of this project."""
 
-import contextlib
 import dataclasses
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlflow
 import pytest
 from mlflow.entities import Run
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.helpers.programs import TINY, Program
 from tests.helpers.servers import TrackingServer
 from tests.helpers.studies import TINY_SEARCH, Searched
+from tests.helpers.ui import PATIENCE, browsing
 
 pytestmark = pytest.mark.slow
 
 TRAINING = {**TINY, "width": "8", "epochs": "8", "lr": "1e-2", "ema": "0"}
 RUNS = "/#/experiments/0/runs"
-#: So long may a page take to show something, in milliseconds: one worker answers all requests.
-PATIENCE = 60_000
 #: What MLflow calls a chart.
 CARD = "experiment-view-compare-runs-card"
 Visit = Callable[[str], Page]
-
-
-@contextlib.contextmanager
-def browsing() -> Iterator[Browser]:
-    """Start Debian's Chromium, without a window."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.fail("these tests need Chromium: apt-get install chromium")
-    expect.set_options(timeout=PATIENCE)
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=chromium)
 
 
 @dataclasses.dataclass(frozen=True)
