@@ -6,7 +6,6 @@ import mlflow
 import pytest
 
 from tests.helpers.programs import Program, good
-from tests.helpers.stopped import interrupt
 
 SMALL = {"train_images": "12", "val_images": "6", "image_size": "64", "repeats": "2", "widths": "4"}
 
@@ -33,9 +32,7 @@ def test_every_suite_leaves_its_figures_in_a_run_of_its_own(program: Program, pe
     figures = loop.data.metrics
     tracked = runs["benchmark: a tracked training"]
     assert tracked.data.tags["mlflow.parentRunId"] == loop.info.run_id
-    assert "val/dice" in tracked.data.metrics
     assert 0 < figures["tracked_loop_share_of_tracking"] < 1
-    assert figures["tracked_epochs"] == 200
     shares = {name: figures[name] for name in figures if name.startswith("share_")}
     parts = {"bare_step", "rest_of_the_loop", "data", "augmentation", "validation", "tracking"}
     assert set(shares) == {f"share_{part}/width_4" for part in (*parts, "checkpoints")}
@@ -43,16 +40,3 @@ def test_every_suite_leaves_its_figures_in_a_run_of_its_own(program: Program, pe
     for where in ("whole_training", "side_32", "side_48", "side_64"):  # images still grow
         for ratio in ("loop_over_bare_step", "loop_over_bare_step_default_adamw"):
             assert figures[f"{ratio}/width_4_{where}"] > 0
-
-
-def test_what_was_measured_before_ctrl_c_is_kept(program: Program, pets: Path) -> None:
-    options = {**SMALL, "suite": "step", "sizes": "32,48,64,96", "data": str(pets)}
-    measured = program.folder / "mlruns" / "0" / "*" / "artifacts" / "step.csv"
-    done = interrupt(program, "benchmark", measured, options)
-    assert done.returncode == 1
-    assert "stopped by Ctrl-C" in done.stderr
-    client = mlflow.MlflowClient(program.store)
-    run, parent = client.search_runs(["0"])
-    assert run.info.status == parent.info.status == "KILLED"
-    assert run.data.metrics["training_images_per_second/fp32_width_4_size_32"] > 0
-    assert "step.png" in {file.path for file in client.list_artifacts(run.info.run_id)}

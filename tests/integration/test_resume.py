@@ -1,8 +1,6 @@
 """A training that was stopped, and what it takes to go on with it."""
 
-import json
 import re
-import shutil
 import signal
 from pathlib import Path
 
@@ -92,18 +90,3 @@ def test_other_images_are_refused_and_the_own_ones_go_on_wherever_they_are(
     assert "failure" not in run.data.tags  # what was said of an end that was none
     (version,) = client.search_model_versions("name='pet-unet'")
     assert version.run_id == run_id
-
-
-def test_a_budget_that_left_no_checkpoint_keeps_its_plan(program: Program, pets: Path) -> None:
-    run_id, _ = stop(program, pets, budget="12s")
-    client = mlflow.MlflowClient(program.store)
-    run = client.get_run(run_id)
-    shutil.rmtree(program.cache / "runs" / run_id)  # as a kill before the first checkpoint
-    shutil.rmtree(Path(str(run.info.artifact_uri)) / "checkpoint")
-    planned = str(json.loads(run.data.tags["mlflow.petseg.settings"])["epochs"])
-    done = good(program.entry("train", resume=run_id))
-    assert "it left no checkpoint, so from its beginning" in done.stdout
-    first = re.search(r"^Epoch 1/(\d+) ", done.stdout, re.M)
-    assert first is not None
-    assert first.group(1) == planned
-    assert client.get_run(run_id).info.status == "FINISHED"

@@ -20,15 +20,6 @@ def sorted_in(probabilities: Sequence[float], pet: Sequence[int]) -> Histogram:
     return histogram(np.array([probabilities], np.float32), mask, np.ones_like(mask))
 
 
-def test_a_bin_holds_its_upper_end_and_zero_is_in_the_first() -> None:
-    above = float(np.nextafter(np.float32(0.5), np.float32(1)))
-    found = sorted_in([0.0, 0.01, 0.011, 0.5, above, 1.0], [0, 1, 0, 1, 0, 1])
-    pet, background, total = found
-    assert np.flatnonzero(pet).tolist() == [0, 49, 99]
-    assert np.flatnonzero(background).tolist() == [0, 1, 50]
-    assert total[[0, 49, 99]].tolist() == pytest.approx([0.01, 0.5, 1.0])
-
-
 def test_the_curve_is_what_plain_counts_give_at_every_threshold() -> None:
     random = np.random.default_rng(0)
     images = []
