@@ -31,8 +31,8 @@ from segmentation.utils.paths import user_path
 @click.option(
     "--threshold",
     type=click.FLOAT,
-    default=0.5,
-    help="A pixel is pet where its probability is above this, between 0 and 1.",
+    help="A pixel is pet where its probability is above this, between 0 and 1.  "
+    "[default: the model's own]",
 )
 @click.option("--overlays", type=click.BOOL, default=False, help="Also the photo, pets in green.")
 @click.option(

@@ -21,20 +21,20 @@ class PredictOptions:
 
     Attributes:
         output: the folder.
-        threshold: the probability above which a pixel is pet, in (0, 1).
+        threshold: the probability above which a pixel is pet, in (0, 1); None: the model's own.
         overlays: whether the photo with the mask over it is written too.
         probabilities: whether gray pictures of the probability, 0 to 255, are written too.
         overwrite: whether files that are there are replaced.
     """
 
     output: Path
-    threshold: float = 0.5
+    threshold: float | None = None
     overlays: bool = False
     probabilities: bool = False
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.threshold < 1:
+        if self.threshold is not None and not 0 < self.threshold < 1:
             raise ConfigError(f"threshold={self.threshold}: expected more than 0 and less than 1")
 
 

@@ -10,22 +10,21 @@ from segmentation.data.images.examples import binary_mask
 from segmentation.data.oxford_pets import Example
 from segmentation.errors import DataError
 from segmentation.evaluation.scoring import (
-    THRESHOLD,
     Evaluation,
     ScoredImage,
     count_pixels,
     score_images,
 )
+from segmentation.evaluation.threshold import best_threshold
 from segmentation.metrics.boundary import TOLERANCE, boundary_f
 from segmentation.metrics.calibration import (
     Bin,
     Histogram,
     calibration_error,
-    histogram,
     reliability,
     threshold_curve,
 )
-from segmentation.metrics.segmentation import Counts, Floats, Scores, bootstrap_interval
+from segmentation.metrics.segmentation import Counts, Floats, Scores, bootstrap_interval, join
 from segmentation.models.predictor import Model
 from segmentation.utils.concurrency import Progress
 from segmentation.utils.paths import printable
@@ -161,8 +160,7 @@ class Analysis:
 
     @cached_property
     def best_threshold(self) -> float:
-        """The threshold with the highest mean Dice; of equals the one nearest to 0.5."""
-        return max(self.curve, key=lambda one: (self.curve[one], -abs(one - THRESHOLD)))
+        return best_threshold(self.curve)
 
     @cached_property
     def bins(self) -> list[Bin]:
@@ -232,15 +230,17 @@ def analyze(
     images, problems = score_images(model, examples, border, measure, progress=progress)
     if not images:
         raise DataError(f"no image of the {split} split can be used:", problems)
+    examples = tuple(one.example for one in images)
+    counts = {border: join([one.counts[border] for one in images]) for border in BORDERS}
     return Analysis(
         split=split,
         border=border,
-        examples=tuple(one.example for one in images),
+        examples=examples,
         digests=tuple(one.digest for one in images),
         scores={name: np.array([one.scores[name] for one in images]) for name in IMAGE_SCORES},
         by_border={
-            border: Evaluation.of(split, [(one.example, one.counts[border]) for one in images])
-            for border in BORDERS
+            border: Evaluation(split=split, examples=examples, counts=of)
+            for border, of in counts.items()
         },
         histograms=tuple(one.histogram for one in images),
         problems=problems,
@@ -258,6 +258,6 @@ def _analyze_image(image: ScoredImage) -> ImageAnalysis:
             border: count_pixels(image.prediction, *binary_mask(trimap, border))
             for border in BORDERS
         },
-        histogram=histogram(image.probability, *image.truth),
+        histogram=image.result.histogram,
         turned=image.pixels.turned,
     )

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -19,17 +19,27 @@ from segmentation.data.images.examples import (
 )
 from segmentation.data.oxford_pets import Example
 from segmentation.errors import DataError
+from segmentation.metrics.calibration import Histogram, histogram
 from segmentation.metrics.segmentation import Counts, Scores, bootstrap_interval, count, join
 from segmentation.models.predictor import BATCH, Model, one_thread_each, workers_for
 from segmentation.utils.concurrency import Progress, batched, ignore_progress, prefetch
 
-#: A pixel is called pet where its probability is above this.
+#: In every score a pixel is called pet where its probability is above this. Predictions use the
+#: model's own, see `threshold`.
 THRESHOLD = 0.5
 
 #: Returns the contents of image and trimap of an example; may raise `ExampleError`.
 Reader = Callable[[Example], tuple[bytes, bytes]]
 
 _Measured = TypeVar("_Measured")
+
+
+class ImageResult(NamedTuple):
+    """What is kept of a scored image; the histogram is of its probabilities."""
+
+    example: Example
+    counts: Counts
+    histogram: Histogram
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +73,11 @@ class ScoredImage:
     @functools.cached_property
     def counts(self) -> Counts:
         return count_pixels(self.prediction, *self.truth)
+
+    @property
+    def result(self) -> ImageResult:
+        pixels = histogram(self.probability, *self.truth)
+        return ImageResult(self.example, self.counts, pixels)
 
 
 def count_pixels(
@@ -137,17 +152,19 @@ class Evaluation:
         split: which images.
         examples: N of them, in the order of `counts`.
         counts: pixel counts at each photo's own size.
+        histograms: the pixels of each image by probability, where they are kept.
     """
 
     split: str
     examples: tuple[Example, ...]
     counts: Counts
+    histograms: tuple[Histogram, ...] = ()
 
     @classmethod
-    def of(cls, split: str, scored: Sequence[tuple[Example, Counts]]) -> "Evaluation":
-        """Put the counts of some images together."""
-        examples, counts = zip(*scored, strict=True)
-        return cls(split=split, examples=examples, counts=join(counts))
+    def of(cls, split: str, results: Sequence[ImageResult]) -> "Evaluation":
+        """Put the results of some images together."""
+        examples, counts, histograms = zip(*results, strict=True)
+        return cls(split=split, examples=examples, counts=join(counts), histograms=histograms)
 
     @functools.cached_property
     def interval(self) -> tuple[float, float]:
@@ -220,9 +237,9 @@ def evaluate(
         DataError: none can be used.
     """
 
-    def measure(image: ScoredImage) -> tuple[Example, Counts]:
+    def measure(image: ScoredImage) -> ImageResult:
         draw(image)
-        return image.example, image.counts
+        return image.result
 
     scored, problems = score_images(model, examples, border, measure, read=read)
     if not scored:

@@ -50,19 +50,22 @@ def histogram(
     return np.stack([np.bincount(bins, weights=one, minlength=_FINE) for one in weights])
 
 
+def dice_at(threshold: float, histograms: Sequence[Histogram]) -> Floats:
+    """Return Dice of each image, the pixels above a threshold, in whole hundredths, called pet."""
+    pet, background, _ = np.stack(histograms, axis=1).astype(np.int64)
+    step = round(threshold * _FINE)
+    return Counts(
+        tp=pet[:, step:].sum(axis=1),
+        fp=background[:, step:].sum(axis=1),
+        fn=pet[:, :step].sum(axis=1),
+        tn=background[:, :step].sum(axis=1),
+    ).dice()
+
+
 def threshold_curve(histograms: Sequence[Histogram]) -> dict[float, float]:
     """Return the mean Dice over images for the thresholds 0.05, 0.10, ..., 0.95."""
-    pet, background, _ = np.stack(histograms, axis=1).astype(np.int64)
-    curve = {}
-    for step in range(5, _FINE, 5):
-        counts = Counts(
-            tp=pet[:, step:].sum(axis=1),
-            fp=background[:, step:].sum(axis=1),
-            fn=pet[:, :step].sum(axis=1),
-            tn=background[:, :step].sum(axis=1),
-        )
-        curve[step / _FINE] = counts.mean().dice
-    return curve
+    steps = [step / _FINE for step in range(5, _FINE, 5)]
+    return {one: float(dice_at(one, histograms).mean()) for one in steps}
 
 
 def reliability(histograms: Sequence[Histogram]) -> list[Bin]:

@@ -66,6 +66,7 @@ def evaluate_model(
         uri=loaded.uri,
         data=source.description,
         seen=_seen(analysis, loaded),
+        own_threshold=loaded.threshold,
     )
     tags = {"data.source": source.name, "model": loaded.label}
     name = f"evaluate {analysis.metrics()[f'{split}/dice']:.4f} {loaded.label} on {split}"

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import errno
 import io
 import logging
@@ -23,6 +24,7 @@ from segmentation.data.photo_folder import (
 )
 from segmentation.errors import DataError
 from segmentation.evaluation.pictures import GREEN, Picture, encode, overlay, sheet, views
+from segmentation.evaluation.scoring import THRESHOLD
 from segmentation.models.predictor import BATCH, Model, Photo, one_thread_each, workers_for
 from segmentation.runtime.device import choose_compute
 from segmentation.tracking.commands import view_run
@@ -74,6 +76,10 @@ def predict(
     compute = choose_compute(config.training)
     loaded = load(uri or default_model("champion"), compute.device, allow_pickle=allow_pickle)
     _log.info("Model: %s, on %s", loaded.label, loaded.model.device.type)
+    if options.threshold is None:
+        options = dataclasses.replace(options, threshold=loaded.threshold)
+        if loaded.threshold != THRESHOLD:
+            _log.info("Threshold: %g, the model's own", loaded.threshold)
     for ending, count in sorted(others.items()):
         _log.info("Not looked at: %d file(s), ending: %s", count, ending)
     started = time.perf_counter()
@@ -224,7 +230,7 @@ def _rows(model: Model, batch: Sequence[PhotoTask], options: PredictOptions) -> 
 def _write(
     task: PhotoTask, probability: NDArray[np.float32], content: bytes, options: PredictOptions
 ) -> _Row:
-    mask = probability > options.threshold
+    mask = probability > (options.threshold or THRESHOLD)
     contents = [mask_png(mask)]
     if options.overlays:  # decoded once more: kept, a batch of large photos would take gigabytes
         contents.append(encode(overlay(read_photo(content), mask), "JPEG", quality=90))

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 import torch
 
 from segmentation.config.training import Config
-from segmentation.data.oxford_pets import Example, read_trainval
+from segmentation.data.oxford_pets import read_trainval
 from segmentation.data.sources import Source, resolve_source
 from segmentation.data.splits import gate_of
 from segmentation.errors import ConfigError, DataError, ModelError
 from segmentation.evaluation.promotion_rule import Contest, Decision, decide
-from segmentation.evaluation.scoring import Evaluation, ScoredImage, score_images
-from segmentation.metrics.segmentation import Counts
+from segmentation.evaluation.scoring import Evaluation, ImageResult, ScoredImage, score_images
 from segmentation.models.predictor import Model
 from segmentation.runtime.device import choose_compute
 from segmentation.tracking.commands import mlflow_run, predict_with, view_run
@@ -29,12 +28,15 @@ from segmentation.tracking.templates import version_link
 from segmentation.utils.concurrency import Progress, ignore_progress
 
 _TRIES = 5
+_JUDGING = "Judging %s on the gate images"
 _log = logging.getLogger(__name__)
 
 
 #: What is the same of an image for both models, unless a file was changed between their turns: its
 #: id, its file's digest, and how many of its pixels are pet and background.
 _Key = tuple[str, str, int, int]
+#: What a model does on the gate images that can be used.
+GateResults = dict[_Key, ImageResult]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,14 +48,14 @@ class _Candidate:
         tags: the registry's.
         seen: SHA-256 of the images that it was trained on, or that chose its epoch; None if that is
             not known.
-        scores: on the gate images; None if it cannot be scored.
+        results: None if it cannot be scored.
         trouble: why not.
     """
 
     version: str
     tags: dict[str, str]
     seen: frozenset[str] | None
-    scores: dict[_Key, tuple[Example, Counts]] | None
+    results: GateResults | None
     trouble: str = ""
 
 
@@ -76,18 +78,18 @@ class GateEvaluator:
         self._border, self._progress, self.device = border, progress, device
         self.problems: tuple[str, ...] = ()
 
-    def evaluate(self, model: Model) -> dict[_Key, tuple[Example, Counts]]:
+    def evaluate(self, model: Model) -> GateResults:
         """Score a model on all images that can be used."""
 
-        def measure(image: ScoredImage) -> tuple[_Key, tuple[Example, Counts]]:
+        def measure(image: ScoredImage) -> tuple[_Key, ImageResult]:
             counts = image.counts
             pixels = int((counts.tp + counts.fn).sum()), int((counts.fp + counts.tn).sum())
-            return (image.example.id, image.digest, *pixels), (image.example, counts)
+            return (image.example.id, image.digest, *pixels), image.result
 
-        scores, self.problems = score_images(
+        results, self.problems = score_images(
             model, self._examples, self._border, measure, progress=self._progress
         )
-        return dict(scores)
+        return dict(results)
 
 
 def promote_model(
@@ -119,7 +121,9 @@ def promote_model(
     gate = GateEvaluator(source, config.data.border, progress, compute.device)
     tags = {"data.source": source.name, "model": loaded.label}
     with tracked_run(f"promote {loaded.label}", tags, system_metrics=False) as run:
-        decision = promote(challenger, gate, loaded.model, run=run, force=force)
+        _log.info(_JUDGING, loaded.label)
+        results = gate.evaluate(loaded.model)
+        decision = promote(challenger, gate, results, run=run, force=force)
         run.describe(_page(challenger, decision))
     for problem in gate.problems:
         _log.info("Left out: %s", problem)
@@ -139,7 +143,7 @@ def _page(challenger: VersionRef, decision: Decision) -> str:
 def promote(
     ref: VersionRef,
     gate: GateEvaluator,
-    model: Model | None = None,
+    results: GateResults | None = None,
     *,
     run: Run,
     force: bool = False,
@@ -152,7 +156,7 @@ def promote(
     Args:
         ref: the challenger.
         gate: scores both.
-        model: the challenger, if it is at hand; else it is loaded.
+        results: the challenger's, if it was scored; else it is loaded.
         run: in which that is done.
         force: whether it takes over even if it is not shown to be better.
 
@@ -160,7 +164,7 @@ def promote(
         ModelError: the challenger cannot be loaded.
         DataError: the champion changed again and again.
     """
-    challenger = _candidate(ref, gate, model)
+    challenger = _candidate(ref, gate, results)
     if challenger.trouble:
         raise ModelError(challenger.trouble)
     for _ in range(_TRIES):
@@ -176,7 +180,7 @@ def promote(
 
 
 def decide_champion(
-    ref: VersionRef, source: Source, border: str, run: Run, model: Model | None = None
+    ref: VersionRef, gate: GateEvaluator, run: Run, results: GateResults | None = None
 ) -> str:
     """Compare a new version with the champion, see `promote`; return the decision in words.
 
@@ -185,24 +189,27 @@ def decide_champion(
     if (decided := recorded_decision(ref)) is not None:  # by a process that was stopped since
         return decided
     try:
-        return promote(ref, GateEvaluator(source, border), model, run=run).reason
+        return promote(ref, gate, results, run=run).reason
     except StoreError as error:
         again = mlflow_run("promote", {"model": ref.uri})
         return f"Champion: not decided, since the tracking store failed ({error}); later: {again}"
 
 
-def _candidate(ref: VersionRef, gate: GateEvaluator, model: Model | None = None) -> _Candidate:
-    known, scores, trouble = ref.look_up(), None, ""
-    _log.info("Judging %s version %s on the gate images", ref.name, ref.version)
-    try:
-        scores = gate.evaluate(model or load(ref.uri, gate.device).model)
-    except ModelError as error:
-        trouble = str(error)
+def _candidate(
+    ref: VersionRef, gate: GateEvaluator, results: GateResults | None = None
+) -> _Candidate:
+    known, trouble = ref.look_up(), ""
+    if results is None:
+        _log.info(_JUDGING, f"{ref.name} version {ref.version}")
+        try:
+            results = gate.evaluate(load(ref.uri, gate.device).model)
+        except ModelError as error:
+            trouble = str(error)
     return _Candidate(
         version=ref.version,
         tags=known.tags,
         seen=seen_images(known.run_id),
-        scores=scores,
+        results=results,
         trouble=trouble,
     )
 
@@ -211,8 +218,8 @@ def _contest(
     challenger: _Candidate, champion: _Candidate | None, problems: Sequence[str]
 ) -> Contest:
     """Find the images that count: those that neither was trained on, unchanged in between."""
-    mine = challenger.scores or {}
-    theirs = champion.scores if champion else None
+    mine = challenger.results or {}
+    theirs = champion.results if champion else None
     seen = (challenger.seen or frozenset()) | ((champion and champion.seen) or frozenset())
     keys = [key for key in mine if key[1] not in seen and (theirs is None or key in theirs)]
     notes = [f"{len(problems)} gate images cannot be used and are left out."] if problems else []

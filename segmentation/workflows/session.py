@@ -18,6 +18,7 @@ from segmentation.errors import ConfigError
 from segmentation.evaluation.gallery import Gallery
 from segmentation.evaluation.pictures import curves, try_draw
 from segmentation.evaluation.scoring import Evaluation, evaluate
+from segmentation.evaluation.threshold import OwnThreshold, choose_threshold
 from segmentation.models.predictor import Batched
 from segmentation.models.unet import Segmenter, build_unet
 from segmentation.runtime.device import Compute, choose_compute
@@ -48,8 +49,9 @@ _log = logging.getLogger(__name__)
 class TrainingSession:
     """One training, from its settings to the model that is registered.
 
-    `open_run`, `fit`, `evaluate`, then `log_model` and `log_images`, in this order. Of several
-    processes only the main one does more than `fit`.
+    `open_run`, `fit`, `evaluate`, `choose_threshold` where it is judged on the gate, then
+    `log_model` and `log_images`, in this order. Of several processes only the main one does more
+    than `fit`.
 
     Attributes:
         config: all settings.
@@ -64,6 +66,7 @@ class TrainingSession:
         result: how training went.
         evaluation: the model on the validation images, at their own size.
         gallery: pictures of those images.
+        threshold: that the model brings along.
     """
 
     config: Config
@@ -78,6 +81,7 @@ class TrainingSession:
     result: TrainingState = dataclasses.field(init=False)
     evaluation: Evaluation = dataclasses.field(init=False)
     gallery: Gallery = dataclasses.field(init=False)
+    threshold: OwnThreshold = dataclasses.field(init=False)
     _kind: str = dataclasses.field(init=False)
     _what: str = dataclasses.field(init=False)
 
@@ -301,7 +305,7 @@ class TrainingSession:
         return own
 
     def evaluate(self, *, thumbnails: bool = True) -> Evaluation:
-        """Score the model on the validation images at their own size; name and describe the run.
+        """Score the model on the validation images at their own size, and name the run.
 
         Args:
             thumbnails: whether the table of images is to have pictures.
@@ -313,8 +317,13 @@ class TrainingSession:
         self.evaluation, _ = evaluate(val.name, model, examples, border, draw, files)
         dice, what = self.evaluation.counts.mean().dice, self._what
         self.run.rename(f"{self._kind} {dice:.4f} {what or self._summary(self.result.epoch)}")
-        self.run.describe(self._page("run"))
+        self.choose_threshold(None)
         return self.evaluation
+
+    def choose_threshold(self, gate: Evaluation | None) -> None:
+        """Choose the model's own threshold, see there, and describe the run."""
+        self.threshold = choose_threshold(self.evaluation, gate)
+        self.run.describe(self._page("run"))
 
     def _page(self, template: str) -> str:
         """Return what a colleague reads of the evaluated model, in Markdown."""
@@ -339,7 +348,7 @@ class TrainingSession:
         """
         folder, val = self.run.folder.path / "model", self.data["val"]
         dataset = inputs.dataset(val.name, val.digest, self.source.root)
-        publish.pack(self.segmenter, self.config.model, folder)
+        publish.pack(self.segmenter, self.config.model, self.threshold.value, folder)
         entry = {
             "metrics": self.final_metrics,
             "dataset": {"name": dataset.name, "digest": dataset.digest},

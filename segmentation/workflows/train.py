@@ -12,6 +12,7 @@ import torch
 from segmentation.config.training import FREE, Config
 from segmentation.data.sources import absolute, resolve_source
 from segmentation.errors import ConfigError, DataError, PeerLostError, TrainingError
+from segmentation.evaluation.scoring import Evaluation
 from segmentation.models.predictor import Batched
 from segmentation.runtime.device import choose_compute
 from segmentation.runtime.process_group import ProcessGroup, init_process_group
@@ -31,7 +32,7 @@ from segmentation.training.checkpoint import Checkpoint
 from segmentation.training.state import TrainingState
 from segmentation.training.time_budget import TimeBudget
 from segmentation.utils.concurrency import Progress, ignore_progress, require_processors
-from segmentation.workflows.promote import decide_champion
+from segmentation.workflows.promote import GateEvaluator, decide_champion
 from segmentation.workflows.session import TrainingSession
 
 _log = logging.getLogger(__name__)
@@ -293,12 +294,14 @@ def _train_and_register(
         export.rehearse()
         session.fit(callbacks, checkpoint=saved, resumable=True)
         session.evaluate()
+        gate = GateEvaluator(session.source, session.config.data.border)
+        _log.info("Judging the model on the gate images")
+        results = gate.evaluate(Batched(session.segmenter, torch.device("cpu")))
+        session.choose_threshold(Evaluation.of("gate", [*results.values()]) if results else None)
         # The model first: should a picture fail, what took minutes to train is safe.
         session.log_model(register=True)
         session.log_images()
         registered = session.register()
-        model = Batched(session.segmenter, torch.device("cpu"))
-        border = session.config.data.border
-        decision = decide_champion(registered, session.source, border, run, model)
+        decision = decide_champion(registered, gate, run, results)
         drop_checkpoints(run.id)
     return registered, decision

@@ -1,6 +1,7 @@
 """A store with one finished training, which all tests of a test run share."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import mlflow
@@ -46,6 +47,13 @@ class Home(Program):
     @property
     def training(self) -> Run:
         return self.client.get_run(self.run_id)
+
+    @property
+    def threshold(self) -> float:
+        """The model's own, as its version's page tells it; another than that of the scores."""
+        page = str(self.client.get_model_version("pet-unet", "1").description)
+        (told,) = re.findall(r"where none is given: (\S+) \(best on validation, and better", page)
+        return float(told)
 
     def artifact(self, path: str) -> Path:
         return Path(self.client.download_artifacts(self.run_id, path))

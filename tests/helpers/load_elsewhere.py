@@ -1,6 +1,8 @@
 """Loads a registered model where this project is not, and prints what it answers, as JSON.
 
-python load_elsewhere.py MODEL_URI DATA_FOLDER ID,ID,...     (needs mlflow, torch, numpy, pillow)
+python load_elsewhere.py MODEL_URI DATA_FOLDER ID,ID,... OWN_THRESHOLD
+
+It needs mlflow, torch, numpy and pillow.
 """
 
 import importlib.util
@@ -16,6 +18,7 @@ import torch
 from PIL import Image
 
 uri, data, ids = sys.argv[1], Path(sys.argv[2]), sys.argv[3].split(",")
+own = float(sys.argv[4])
 model = mlflow.pytorch.load_model(uri)
 function = mlflow.pyfunc.load_model(uri)
 
@@ -27,10 +30,14 @@ for name in ids:
     with torch.inference_mode():
         probability = model(torch.from_numpy(batch)).numpy()
     said = probability[0, 0] > 0.5
-    answer = function.predict(pd.DataFrame({"image": [content]}))
-    mask = np.array(Image.open(io.BytesIO(answer["mask"][0])))
-    assert np.array_equal(mask, said * np.uint8(255))
-    assert answer["pet_share"][0] == said.mean()
+    for params, threshold in ({}, own), ({"threshold": None}, own), ({"threshold": 0.5}, 0.5):
+        answer = function.predict(pd.DataFrame({"image": [content]}), params)
+        mask, pet = (
+            np.array(Image.open(io.BytesIO(answer["mask"][0]))),
+            probability[0, 0] > threshold,
+        )
+        assert np.array_equal(mask, pet * np.uint8(255))
+        assert answer["pet_share"][0] == pet.mean()
     truth = np.asarray(Image.open(data / "annotations" / "trimaps" / f"{name}.png")) != 2
     total = said.sum() + truth.sum()
     scores.append(float(2 * (said & truth).sum() / total) if total else 1.0)

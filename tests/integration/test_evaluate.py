@@ -43,21 +43,30 @@ def _test_images(data: Path) -> list[str]:
     return [line.split()[0] for line in lines]
 
 
-def test_its_figures_equal_scikit_learns_over_the_masks_that_predict_writes(
-    evaluated: Evaluated, tmp_path: Path
-) -> None:
-    data = evaluated.home.data
-    names = _test_images(data)
-    good(evaluated.home.entry("predict", images=data / "images", output=tmp_path))
+def scikit_learns(home: Home, output: Path, **options: float) -> dict[str, list[float]]:
+    """Let `predict` write masks of the test images, and score them."""
+    data = home.data
+    good(home.entry("predict", images=data / "images", output=output, **options))
     scores: dict[str, list[float]] = {"dice": [], "iou": [], "accuracy": []}
-    for name in names:
-        with Image.open(tmp_path / "masks" / f"{name}.png") as mask:
+    for name in _test_images(data):
+        with Image.open(output / "masks" / f"{name}.png") as mask:
             predicted = np.array(mask).ravel() == 255
         with Image.open(data / "annotations" / "trimaps" / f"{name}.png") as trimap:
             truth = np.array(trimap).ravel() != 2
         scores["dice"].append(f1_score(truth, predicted))
         scores["iou"].append(jaccard_score(truth, predicted))
         scores["accuracy"].append(accuracy_score(truth, predicted))
+    return scores
+
+
+def test_its_figures_equal_scikit_learns_over_the_masks_that_predict_writes(
+    evaluated: Evaluated, tmp_path: Path
+) -> None:
+    home, names = evaluated.home, _test_images(evaluated.home.data)
+    own = np.mean(scikit_learns(home, tmp_path / "own")["dice"])
+    told = f"at {home.threshold:g}, the model's own, which predictions use, it is {own:.3f}"
+    assert told in evaluated.out
+    scores = scikit_learns(home, tmp_path / "usual", threshold=0.5)
     metrics = evaluated.run.data.metrics
     assert metrics["test/images"] == len(names) == 20
     for name, values in scores.items():

@@ -83,13 +83,14 @@ def test_each_photo_has_a_mask_of_its_own_size_under_its_own_name(
         assert set(np.unique(pixels)) == {0, 255}
         assert float(row["pet_share"]) == pytest.approx((pixels == 255).mean(), abs=1e-6)
         gray = mask(output / row["mask"].replace("masks", "probabilities", 1))
-        sure = np.abs(gray.astype(int) - 127.5) > 1
-        assert np.array_equal(pixels[sure] == 255, gray[sure] > 127)
+        sure = np.abs(gray - 255 * home.threshold) > 1
+        assert np.array_equal(pixels[sure] == 255, gray[sure] > 255 * home.threshold)
     assert rows["broken.jpg"]["problem"].startswith("cannot be decoded")
     assert rows["broken.jpg"]["mask"] == ""
     assert "notes.txt" not in rows
     client = mlflow.MlflowClient(home.store)
     (run, *_) = client.search_runs(["0"])
+    assert float(run.data.params["threshold"]) == home.threshold
     left = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert {"overlays.jpg", "predictions.csv"} <= left
 

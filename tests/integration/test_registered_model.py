@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from mlflow.models import ModelSignature
-from mlflow.types import Schema, TensorSpec
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 from PIL import Image
 
 from segmentation.errors import ModelError
 from segmentation.tracking.registry.loading import load
 from tests.helpers.home import Home
 from tests.helpers.in_process import isolated
-from tests.helpers.programs import documented
+from tests.helpers.programs import documented, good
 
 
 def test_the_documented_lines_turn_a_photo_into_a_mask(home: Home, tmp_path: Path) -> None:
@@ -43,6 +43,35 @@ def test_what_is_loaded_answers_without_gradient_and_says_what_not_to_call(home:
     function = mlflow.pyfunc.load_model("models:/pet-unet@challenger")
     photos = pd.DataFrame({"image": [photo, bytearray(photo), memoryview(photo)]})
     assert function.predict(photos, {"threshold": None})["mask"].nunique() == 1
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_where_no_threshold_is_given_it_uses_its_own_and_an_old_model_0_5(
+    home: Home, tmp_path: Path, old: bool
+) -> None:
+    mlflow.set_tracking_uri(home.store)
+    model = Path(mlflow.artifacts.download_artifacts("models:/pet-unet/1", dst_path=str(tmp_path)))
+    if old:
+        described = Model.load(str(model))
+        del described.flavors["python_function"]["config"]
+        described.signature.params = ParamSchema([ParamSpec("threshold", "double", 0.5)])
+        described.save(str(model / "MLmodel"))
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/elsewhere.db")
+    photo = sorted((home.data / "images").iterdir())[0]
+    with Image.open(photo) as image:
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        probability = mlflow.pytorch.load_model(str(model))(pixels)
+    share = float((probability > (0.5 if old else home.threshold)).float().mean())
+    photos, function = (
+        pd.DataFrame({"image": [photo.read_bytes()]}),
+        mlflow.pyfunc.load_model(model),
+    )
+    for params in ({}, {"threshold": None}):
+        assert function.predict(photos, params)["pet_share"][0] == pytest.approx(share)
+    done = good(home.entry("predict", images=photo, output=tmp_path / "o", model=model))
+    assert f"on average {share:.1%} is pet" in done.stdout
+    assert ("Threshold: " in done.stdout) != old
 
 
 def test_it_holds_no_pickle(home: Home, tmp_path: Path) -> None:

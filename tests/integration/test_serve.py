@@ -101,7 +101,7 @@ def expected(home: Home, photo: bytes) -> NDArray[np.bool_]:
     with Image.open(io.BytesIO(photo)) as image:
         pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None]
     with torch.inference_mode():
-        return np.asarray(model(pixels)[0, 0].numpy() > 0.5)
+        return np.asarray(model(pixels)[0, 0].numpy() > home.threshold)
 
 
 def test_a_photo_is_answered_with_the_mask_that_the_model_gives_from_tensors(

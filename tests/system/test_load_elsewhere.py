@@ -28,6 +28,7 @@ def answers(home: Home, python: Path, folder: Path) -> None:
         "models:/pet-unet@challenger",
         home.data,
         ",".join(splits["val"]),
+        str(home.threshold),
     ]
     own = environment | {"HOME": str(folder)}
     done = good(

@@ -39,7 +39,7 @@ def plot_thresholds(analysis: Analysis) -> Figure:
     curve, best = analysis.curve, analysis.best_threshold
     baseline = analysis.evaluation.counts.all_pet().mean().dice
     axes.plot(list(curve), list(curve.values()), color=_BLUE, marker="o", markersize=4)
-    label = f"{THRESHOLD:g}, which is used: Dice {curve[THRESHOLD]:.3f}"
+    label = f"{THRESHOLD:g}, which scores use: Dice {curve[THRESHOLD]:.3f}"
     axes.axvline(THRESHOLD, color=_GRAY, linestyle=":", label=label)
     if best != THRESHOLD:
         label = f"{best:g}, the highest on these images: Dice {curve[best]:.3f}"

@@ -37,7 +37,13 @@ def counted(number: int) -> str:
 
 
 def report_figures(
-    analysis: Analysis, *, model: str, uri: str, data: str, seen: Mapping[str, int] | None
+    analysis: Analysis,
+    *,
+    model: str,
+    uri: str,
+    data: str,
+    seen: Mapping[str, int] | None,
+    own_threshold: float = THRESHOLD,
 ) -> dict[str, Any]:
     """Return what the templates show, by the names they use.
 
@@ -48,11 +54,13 @@ def report_figures(
         data: what the images are and under which licence, in Markdown.
         seen: how many of the images the model has seen before: those that `train`ed it, and those
             of `val` that chose its epoch; None if that is not known.
+        own_threshold: that predictions of the model use.
     """
     counts = analysis.evaluation.counts
     worst = np.argsort(counts.dice(), kind="stable")[:_MOST_ROWS]
     baseline = counts.all_pet().dice()
-    thresholds = {0.1, 0.3, THRESHOLD, 0.7, 0.9, analysis.best_threshold}
+    own = own_threshold if own_threshold in analysis.curve else THRESHOLD
+    thresholds = {0.1, 0.3, THRESHOLD, 0.7, 0.9, analysis.best_threshold, own}
     return {
         "analysis": analysis,
         "model": model,
@@ -61,6 +69,7 @@ def report_figures(
         "seen": seen,
         "image_scores": IMAGE_SCORES,
         "threshold": THRESHOLD,
+        "own_threshold": own,
         "border_names": _BORDER_NAMES,
         "images": split_images(analysis),
         "all_images": split_images(analysis, len(analysis.examples) + len(analysis.problems)),

@@ -28,25 +28,19 @@ TENSORS = ModelSignature(
     inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 3, -1, -1))]),
     outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, 1, -1, -1))]),
 )
-_PHOTOS = ModelSignature(
-    inputs=Schema([ColSpec("binary", "image")]),
-    outputs=Schema([ColSpec("binary", "mask"), ColSpec("double", "pet_share")]),
-    params=ParamSchema(
-        [ParamSpec("format", "string", "png"), ParamSpec("threshold", "double", 0.5)]
-    ),
-)
 #: Where the export lies within the model.
 NETWORK = "artifacts/network"
 #: The name under which MLflow keeps the shape of the network beside the model.
 SHAPE = "petseg"
 
 
-def export(segmenter: Segmenter, shape: ModelConfig, folder: Path) -> None:
+def export(segmenter: Segmenter, shape: ModelConfig, threshold: float, folder: Path) -> None:
     """Write a model into a new folder.
 
     Args:
         segmenter: on the CPU, in eval mode; its weights require no gradient from here on.
         shape: of its network.
+        threshold: what photos are told pet from background by where no other is given.
         folder: where to.
     """
     image_size = segmenter.image_size
@@ -61,7 +55,8 @@ def export(segmenter: Segmenter, shape: ModelConfig, folder: Path) -> None:
             # Not the file itself, whose permissions MLflow would take over.
             python_model=shutil.copyfile(photo_model.__file__, f"{stage}/photo_model.py"),
             artifacts={"network": f"{stage}/network"},
-            signature=_PHOTOS,
+            model_config={photo_model.THRESHOLD: threshold},
+            signature=_photos(threshold),
             input_example=pd.DataFrame({"image": [photo]}),
             mlflow_model=description,
             pip_requirements=_requirements(),
@@ -69,6 +64,21 @@ def export(segmenter: Segmenter, shape: ModelConfig, folder: Path) -> None:
     network = Model.load(str(folder / NETWORK)).flavors["pytorch"]
     description.add_flavor("pytorch", **{**network, "model_data": f"{NETWORK}/data"})
     description.save(str(folder / "MLmodel"))
+
+
+def _photos(threshold: float) -> ModelSignature:
+    """Return what a model takes and gives as a function of photos."""
+    return ModelSignature(
+        inputs=Schema([ColSpec("binary", "image")]),
+        outputs=Schema([ColSpec("binary", "mask"), ColSpec("double", "pet_share")]),
+        params=ParamSchema(
+            [
+                ParamSpec("format", "string", "png"),
+                # MLflow fills this in where a caller gives none.
+                ParamSpec(photo_model.THRESHOLD, "double", threshold),
+            ]
+        ),
+    )
 
 
 def rehearse() -> None:

@@ -22,9 +22,11 @@ from torch import Tensor
 
 from segmentation.data.sources import Source
 from segmentation.errors import ModelError
+from segmentation.evaluation.scoring import THRESHOLD
 from segmentation.models.predictor import Batched, Model, OneByOne, same_answers
 from segmentation.models.unet import Segmenter, UNet
 from segmentation.tracking.addresses import mask_password
+from segmentation.tracking.registry import photo_model
 from segmentation.tracking.registry.export import NETWORK, SHAPE, TENSORS
 from segmentation.tracking.runs.inputs import Splits, training_splits
 from segmentation.utils.environment import environment
@@ -48,6 +50,7 @@ class LoadedModel:
         model: what answers.
         name, version: in the registry; empty if it is not there, or was not asked for by name.
         run_id, model_id: MLflow's, of the training and of the logged model; empty if unknown.
+        threshold: that it brings along for predictions, else the one of all scores.
     """
 
     uri: str
@@ -56,6 +59,7 @@ class LoadedModel:
     version: str
     run_id: str
     model_id: str
+    threshold: float
 
     @property
     def label(self) -> str:
@@ -100,6 +104,7 @@ def load(
         version=str(version.version) if version else "",
         run_id=(version.run_id if version else "") or description.run_id or "",
         model_id=description.model_id or "",
+        threshold=_threshold(description),
     )
 
 
@@ -257,6 +262,12 @@ def _rebuild(
     if not same_answers(Batched(segmenter, cpu), OneByOne(export, "the export")):
         return None
     return Batched(segmenter, device or cpu)
+
+
+def _threshold(description: Description) -> float:
+    config = description.flavors.get("python_function", {}).get("config")
+    own = config.get(photo_model.THRESHOLD) if isinstance(config, dict) else None
+    return own if isinstance(own, float) and 0 < own < 1 else THRESHOLD
 
 
 def _tensors(signature: ModelSignature | None) -> list[list[tuple[str, tuple[int, ...]]]]:

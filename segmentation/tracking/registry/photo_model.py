@@ -26,6 +26,8 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+#: The parameter above which a probability is pet; under this name a model keeps its own, too.
+THRESHOLD = "threshold"
 #: A larger photo is refused before it is decoded: it would take gigabytes.
 MAX_PIXELS = 64_000_000
 
@@ -125,7 +127,10 @@ def _upright(image: Image.Image) -> Image.Image:
 class PhotoModel(PythonModel):
     """The registered network behind the reading of photos."""
 
+    _threshold = 0.5
+
     def load_context(self, context: PythonModelContext) -> None:
+        self._threshold = (context.model_config or {}).get(THRESHOLD, self._threshold)
         self._network = mlflow.pytorch.load_model(context.artifacts["network"])
         if server := sys.modules.get("mlflow.pyfunc.scoring_server"):
             _answer_without_500(server)
@@ -142,12 +147,13 @@ class PhotoModel(PythonModel):
             context: not used.
             model_input: a column `image` of bytes or base64 text; a plain list of them will do.
             params: `format`, `png` (bytes of a PNG with 0 and 255; base64 in JSON) or `rle` (see
-                `run_lengths`); `threshold`, the probability above which a pixel is pet.
+                `run_lengths`); `threshold`, the probability above which a pixel is pet
+                (the model's own where it is not given).
 
         Raises:
             MlflowException: a photo or a parameter cannot be used; the server answers with 400.
         """
-        form, threshold = _settings(params or {})
+        form, threshold = _settings(params or {}, self._threshold)
         photos = _contents(model_input)
         rows = []
         for number, photo in enumerate(photos, 1):
@@ -169,9 +175,9 @@ class PhotoModel(PythonModel):
         return probability
 
 
-def _settings(params: dict[str, Any]) -> tuple[str, float]:
-    form, threshold = params.get("format") or "png", params.get("threshold")
-    threshold = 0.5 if threshold is None else threshold
+def _settings(params: dict[str, Any], own: float) -> tuple[str, float]:
+    form, threshold = params.get("format") or "png", params.get(THRESHOLD)
+    threshold = own if threshold is None else threshold
     if form not in ("png", "rle"):
         raise _refused(f"format={form}: expected 'png' or 'rle'")
     if not 0 < threshold < 1:

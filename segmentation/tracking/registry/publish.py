@@ -21,12 +21,13 @@ from segmentation.tracking.registry.versions import register
 _TOLERANCE = 1e-3
 
 
-def pack(segmenter: Segmenter, shape: ModelConfig, folder: Path) -> None:
+def pack(segmenter: Segmenter, shape: ModelConfig, threshold: float, folder: Path) -> None:
     """Export the model into a folder, and make sure that what lies there is the same model.
 
     Args:
         segmenter: the trained model; left on the CPU in eval mode.
         shape: of its network.
+        threshold: of its own.
         folder: made anew, what lies there is removed.
 
     Raises:
@@ -34,7 +35,7 @@ def pack(segmenter: Segmenter, shape: ModelConfig, folder: Path) -> None:
     """
     segmenter = segmenter.cpu().eval()
     shutil.rmtree(folder, ignore_errors=True)
-    export(segmenter, shape, folder)
+    export(segmenter, shape, threshold, folder)
     exported = OneByOne(load_export(str(folder)), "the exported model")
     if not same_answers(OneByOne(segmenter, "the trained model"), exported, _TOLERANCE):
         raise TrackingError(

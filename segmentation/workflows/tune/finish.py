@@ -19,7 +19,7 @@ from segmentation.tracking.summaries import studies
 from segmentation.tuning import plots
 from segmentation.tuning.report import DEFAULTS, StudyReport, best_trials, trial_json
 from segmentation.tuning.study import Study, Trial
-from segmentation.workflows.promote import decide_champion
+from segmentation.workflows.promote import GateEvaluator, decide_champion
 from segmentation.workflows.tune.job import (
     SearchJob,
     dropped,
@@ -49,7 +49,7 @@ def finish_search(
         config = job.trial_config(winner.params)
     registered = _register(job, study, report, winner)
     champion.challenge_if_newest(registered)
-    decision = decide_champion(registered, source, config.data.border, parent)
+    decision = decide_champion(registered, GateEvaluator(source, config.data.border), parent)
     _drop_losers(job, study, report)
     report = dataclasses.replace(
         report,

@@ -142,6 +142,7 @@ class _Worker:
             if problems:
                 raise DataError("images of the gate split cannot be used:", problems)
             session.run.log_metrics(gate.metrics())
+            session.choose_threshold(gate)
             session.log_model()
             log_images(session.run, gate, gallery)
             session.log_images()

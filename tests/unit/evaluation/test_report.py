@@ -20,6 +20,7 @@ from segmentation.evaluation.report.report import (
 )
 from segmentation.evaluation.scoring import Evaluation, count_pixels
 from segmentation.metrics.calibration import histogram
+from segmentation.metrics.segmentation import join
 from tests.unit.evaluation.test_analysis import example
 
 HOSTILE = "<b>x</b>"
@@ -43,7 +44,7 @@ def analysis(*names: str, split: str = "test", problems: Sequence[str] = ()) -> 
         answers.append(answer)
     examples = [example(name, Path()) for name in names]
     counted = [count_pixels(answer > 0.5, truth, valid) for answer in answers]
-    evaluation = Evaluation.of(split, list(zip(examples, counted, strict=True)))
+    evaluation = Evaluation(split=split, examples=tuple(examples), counts=join(counted))
     counts = evaluation.counts
     return Analysis(
         split=split,

@@ -1,0 +1,50 @@
+"""The threshold that a model brings along, of probabilities made by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segmentation.evaluation.scoring import Evaluation, ImageResult, count_pixels
+from segmentation.evaluation.threshold import choose_threshold
+from segmentation.metrics.calibration import histogram
+from tests.unit.evaluation.test_analysis import example
+
+#: Pet, pet, background, background, by their probabilities of pet. Dice is 2/3 above 0.5. Above
+#: 0.4, 0.35 and 0.3 it is 1 where one is unsure of pet, and 4/5 where one is unsure of background.
+UNSURE_OF_PET, UNSURE_OF_BACKGROUND = [0.9, 0.42, 0.3, 0.2], [0.9, 0.6, 0.42, 0.2]
+SURE = [0.96, 0.96, 0.04, 0.04]
+
+
+def judged(*images: list[float]) -> Evaluation:
+    mask = np.array([[1, 1, 0, 0]], np.uint8)
+    valid, answers = np.ones_like(mask), [np.array([image], np.float32) for image in images]
+    results = [
+        ImageResult(
+            example("pug_1", Path()),
+            count_pixels(answer > 0.5, mask, valid),
+            histogram(answer, mask, valid),
+        )
+        for answer in answers
+    ]
+    return Evaluation.of("val", results)
+
+
+@pytest.mark.parametrize(
+    ("val", "gate", "value", "text"),
+    [
+        ([UNSURE_OF_PET, SURE], [UNSURE_OF_PET] * 9, 0.4, "0.6667 at 0.5 on 9 images, p = 0.00"),
+        ([UNSURE_OF_PET, SURE], [UNSURE_OF_PET] * 3, 0.5, "0.4, best on validation, is not shown"),
+        ([UNSURE_OF_PET, SURE], [UNSURE_OF_BACKGROUND] * 9, 0.5, "0.8000 against 1.0000 at 0.5"),
+        ([UNSURE_OF_PET, SURE], [SURE] * 9, 0.5, "1.0000 against 1.0000 at 0.5 on 9 images, p = 1"),
+        ([UNSURE_OF_PET, SURE], None, 0.5, "0.4, best on validation, met no gate image"),
+        ([UNSURE_OF_BACKGROUND, SURE], [UNSURE_OF_PET] * 9, 0.5, "no other is better"),
+        ([SURE], [UNSURE_OF_PET] * 9, 0.5, "no other is better"),
+    ],
+)
+def test_what_is_best_on_validation_is_taken_if_the_gate_shows_it_to_be_better(
+    val: list[list[float]], gate: list[list[float]] | None, value: float, text: str
+) -> None:
+    chosen = choose_threshold(judged(*val), judged(*gate) if gate else None)
+    assert chosen.value == value
+    assert text in chosen.reason
