@@ -81,6 +81,7 @@ _TRIALS: list[list[Settings]] = [
     [{"image_size": 128}, {"image_size": 224}],
     [{"ema": 0.0}, {"ema": 0.98}],
     [{"precision": "fp32"}, {"precision": "bf16"}],
+    [{"image_size": 128}, {"image_size": 224}],  # again: another precision has other costs
 ]
 _JUDGES = 1000  # images, at most
 
