@@ -100,6 +100,14 @@ def test_an_epoch_shows_each_image_once_and_the_next_in_another_order(pets: Path
     assert len(batches) == 3
 
 
+def test_batches_that_are_prepared_ahead_as_for_a_gpu_are_the_same(pets: Path) -> None:
+    parts, config = loaded(pets), TrainingConfig(batch_size=5)
+    plain, ahead = (BatchLoader(parts["train"], parts["val"], config) for _ in range(2))
+    ahead.ahead = True
+    for one, other in zip(plain.epoch(1), ahead.epoch(1), strict=True):
+        assert all(map(torch.equal, one, other))
+
+
 def test_processes_see_each_image_once_varied_alike_whoever_has_it(pets: Path) -> None:
     """The last batch of 12 by 5 has two images: one of three processes has none."""
     parts, config = loaded(pets), TrainingConfig(batch_size=5)
