@@ -14,11 +14,11 @@ from segmentation.config.training import Config
 @config_options("data", "train_images", "val_images", "image_size", "bad_examples", "device")
 @one_line_errors
 def main(**options: Any) -> None:
-    """Measure speed; each suite is a run with its figures, a table and a chart.
+    """Measure speed; each suite is a run with its figures and a table.
 
     \b
     step    images/s over width, size and precision, as a share of matrix products
-    loop    training steps against bare ones; what data, validation and MLflow take
+    loop    training steps against bare ones
     """  # noqa: D301 - \b keeps click from filling the lines that follow
     own = from_options(BenchmarkConfig, options)
     config = Config.from_options(options)

@@ -6,7 +6,6 @@ import gc
 import io
 import logging
 import os
-import re
 import signal
 import sys
 import time
@@ -76,14 +75,6 @@ def _secure_streams() -> None:
             setattr(sys, name, text)
 
 
-class _Failure(click.ClickException):
-    """Ends the program with `Error: ...` and an exit code of our choice."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code  # type: ignore[misc]  # click itself assigns it so
-
-
 def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
     """End with exit code 2 on impossible parameters and 1 on other failures, never a traceback.
 
@@ -137,7 +128,9 @@ def _end(message: str, code: int, error: BaseException) -> None:
     if rank and isinstance(error, (PeerLostError, TrainingError, KeyboardInterrupt)):
         sys.exit(code)
     tell_run(message, stopped=isinstance(error, KeyboardInterrupt))
-    raise _Failure(f"process {rank}: {message}" if rank else message, code) from error
+    failure = click.ClickException(f"process {rank}: {message}" if rank else message)
+    failure.exit_code = code  # type: ignore[misc]  # click itself assigns it so
+    raise failure from error
 
 
 def tell_run(message: str, *, stopped: bool = False) -> None:
@@ -147,18 +140,11 @@ def tell_run(message: str, *, stopped: bool = False) -> None:
     """
     if not os.environ.get("MLFLOW_RUN_ID") or _rank():
         return
-    words = iter(sys.argv[1:])  # the launcher makes pairs of them, empty where nothing was typed
-    typed = {
-        name.strip("-").replace("-", "_"): value
-        for name, value in zip(words, words, strict=False)
-        if value
-    }
-    name = re.sub(r"\.py$", "", sys.argv[0]).rpartition("/")[2].rpartition(".")[2]
     with contextlib.suppress(Exception, KeyboardInterrupt):
         # This takes seconds to import, which a command by itself must not.
         from segmentation.tracking.project_run import close_unused_run
 
-        close_unused_run(name, typed, message, stopped=stopped)
+        close_unused_run(message, stopped=stopped)
 
 
 def _rank() -> int:

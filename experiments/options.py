@@ -13,8 +13,7 @@ from experiments.console import tell_run
 from segmentation.config import fields
 from segmentation.config.fields import Setting, seconds_of
 from segmentation.config.search import DEFAULT_SPACE, SearchConfig
-from segmentation.config.shrink import ShrinkConfig
-from segmentation.config.training import declared, searchable, typed
+from segmentation.config.training import declared, searchable
 
 Command = Callable[..., Any]
 
@@ -113,21 +112,8 @@ def search_options(command: Command) -> Command:
 
 
 def given(context: click.Context) -> dict[str, Any]:
-    """Return the parameters that the user gave, by name; those of a training as their type."""
-    return typed({name: value for name, value in context.params.items() if value not in ("", None)})
-
-
-def differing(context: click.Context) -> dict[str, Any]:
-    """Return the parameters that the user gave and that differ from their defaults, by name."""
-    groups = (SearchConfig, ShrinkConfig)
-    usual = {one.option: one.default for one in (*declared(), *fields.declared(*groups))}
-    usual |= DEFAULT_SPACE
-    usual |= {str(param.name): param.default for param in context.command.params if param.default}
-    return {
-        name: value
-        for name, value in context.params.items()
-        if value not in ("", None) and str(value) != str(usual.get(name))
-    }
+    """Return the parameters that the user gave, by name."""
+    return {name: value for name, value in context.params.items() if value not in ("", None)}
 
 
 def _adding(

@@ -4,6 +4,7 @@ import click
 
 from experiments.console import one_line_errors
 from experiments.options import entry_point
+from segmentation.config.search import SearchConfig
 from segmentation.errors import ConfigError
 
 
@@ -28,8 +29,7 @@ def main(end: bool, storage: str, study: str) -> None:
     """
     if storage != "file" and not study:
         raise ConfigError(f"storage={storage}: give `study`, too: the name of the study there")
-    if not (storage == "file" or storage.startswith("postgresql:")):
-        raise ConfigError(f"storage={storage}: expected postgresql://USER@HOST/DATABASE, or 'file'")
+    SearchConfig(storage=storage, study=study or "auto")  # what is wrong is said at once
     # What follows takes seconds to import; --help and wrong parameters need none of it.
     from segmentation.workflows.recover import recover
 

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from experiments.console import ProgressBar, one_line_errors
-from experiments.options import differing, entry_point, own_options
+from experiments.options import entry_point, given, own_options
 from segmentation.config.fields import from_options
 from segmentation.config.shrink import ShrinkConfig
 
@@ -20,7 +20,7 @@ def main(context: click.Context, **options: Any) -> None:
     # What follows takes seconds to import; --help and wrong parameters need none of it.
     from segmentation.workflows.shrink import shrink
 
-    shrink(config, differing(context), ProgressBar("Deleting"))
+    shrink(config, given(context), ProgressBar("Deleting"))
 
 
 if __name__ == "__main__":

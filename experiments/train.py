@@ -7,7 +7,7 @@ import click
 
 from experiments.console import ConsoleCallback, ProgressBar, one_line_errors
 from experiments.options import config_options, duration, entry_point, given, model_name_option
-from segmentation.config.training import Config, require_model_name
+from segmentation.config.training import Config, require_model_name, typed
 from segmentation.runtime.sharding import FULL, shard_from_env
 
 
@@ -52,9 +52,10 @@ def main(context: click.Context, processes: int, **options: Any) -> None:
     # What follows takes seconds to import; --help and wrong parameters need none of it.
     from segmentation.workflows.train import start_processes, train
 
+    asked = typed(given(context))
     if processes > 1 and shard_from_env() == FULL:
-        context.exit(start_processes(options, given(context), processes, sys.argv[1:]))
-    train(options, given(context), [ConsoleCallback()], ProgressBar("Reading images"))
+        context.exit(start_processes(options, asked, processes, sys.argv[1:]))
+    train(options, asked, [ConsoleCallback()], ProgressBar("Reading images"))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from experiments.console import ProgressBar, one_line_errors
-from experiments.options import differing, entry_point, model_name_option, search_options
+from experiments.options import entry_point, given, model_name_option, search_options
 from segmentation.config.fields import from_options
 from segmentation.config.search import SearchConfig
 from segmentation.config.training import require_model_name, searchable
@@ -37,7 +37,7 @@ def main(context: click.Context, model_name: str, **options: Any) -> None:
     from segmentation.workflows.tune.search import search
 
     progress = ProgressBar("Reading images")
-    search(config, space, settings, model_name, differing(context), progress)
+    search(config, space, settings, model_name, given(context), progress)
 
 
 if __name__ == "__main__":

@@ -91,16 +91,11 @@ def explain(error: Exception) -> str | None:
     return None
 
 
-def full(error: BaseException) -> bool:
-    """Tell whether a disk had no room left."""
-    return (isinstance(error, OSError) and error.errno in _FULL) or "disk is full" in str(error)
-
-
 def _remedy(error: BaseException) -> str:
     """Say what to do about what a system or a database says of its disk; else nothing."""
-    text = str(error)
-    if full(error):
+    text, number = str(error), getattr(error, "errno", 0)
+    if number in _FULL or "disk is full" in text:
         return "; free some space, then run again"
-    if getattr(error, "errno", 0) in _FORBIDDEN or re.search("readonly database|read-only", text):
+    if number in _FORBIDDEN or re.search("readonly database|read-only", text):
         return "; make it writable, then run again"
     return ""

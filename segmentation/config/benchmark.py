@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from typing import Literal
 
 from segmentation.config.fields import MOST, Text, setting, settings
 from segmentation.config.training import Config, ModelConfig
@@ -16,9 +17,7 @@ _WIDTHS = {"step": (8, 16, 32, 64), "loop": (16, 32, 64)}
 class BenchmarkConfig:
     """The parameters that a benchmark has besides data and device; valid once it exists."""
 
-    suite: Text = setting(
-        "all", "Suites to run, separated by commas: all, or some of step and loop."
-    )
+    suite: Literal["all", "step", "loop"] = setting("all", "Suites to run: one, or all.")
     widths: Text = setting(
         "auto", "Widths of the U-Net; auto: 8,16,32,64 of `step`, 16,32,64 of `loop`."
     )
@@ -28,17 +27,12 @@ class BenchmarkConfig:
     )
 
     def __post_init__(self) -> None:
-        _ = self.suites, self.widths_of("step"), self.size_list
+        _ = self.widths_of("step"), self.size_list
 
     @property
     def suites(self) -> tuple[str, ...]:
-        """The suites asked for, in the order of `SUITES`."""
-        if self.suite == "all":
-            return SUITES
-        names = [name.strip() for name in self.suite.split(",")]
-        if not set(names) <= set(SUITES):
-            raise ConfigError(f"suite={self.suite}: expected all or some of {', '.join(SUITES)}")
-        return tuple(suite for suite in SUITES if suite in names)
+        """The suites asked for."""
+        return SUITES if self.suite == "all" else (self.suite,)
 
     @property
     def size_list(self) -> tuple[int, ...]:

@@ -1,11 +1,7 @@
 """A split after decoding: who is in it, and its pixels, which need not fit into memory."""
 
 import dataclasses
-import tempfile
-import threading
-import weakref
 from collections.abc import Sequence
-from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -54,17 +50,12 @@ class PixelArray:
     def __len__(self) -> int:
         return len(self._examples)
 
-    def __getitem__(self, position: int) -> tuple[Bytes, Bytes]:
-        """Return an image, uint8 (S, S, 3) RGB, and its flags, uint8 (S, S).
+    def gather(self, positions: Sequence[int]) -> tuple[Bytes, Bytes]:
+        """Return images, uint8 (K, S, S, 3) RGB, and their flags, uint8 (K, S, S).
 
         Raises:
-            DataError: it is not in memory or cache any more, and its files were changed.
+            DataError: one is not in memory or cache any more, and its files were changed.
         """
-        images, flags = self.gather([position])
-        return images[0], flags[0]
-
-    def gather(self, positions: Sequence[int]) -> tuple[Bytes, Bytes]:
-        """Return uint8 (K, S, S, 3) and uint8 (K, S, S) of some of them; raises the same."""
         if self._held is not None:
             images, flags = self._held
             return images[positions], flags[positions]
@@ -87,31 +78,6 @@ class PixelArray:
         return pixels
 
 
-class FileBlobs:
-    """The contents of files, N pairs: in memory while they are small, else in a nameless file."""
-
-    def __init__(self) -> None:
-        spooled = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - see below
-        self._file = cast(BinaryIO, spooled)
-        weakref.finalize(self, spooled.close)
-        self._places: dict[Example, tuple[int, int, int]] = {}
-        self._lock = threading.Lock()
-
-    def add(self, example: Example, pair: tuple[bytes, bytes]) -> None:
-        """Keep image and trimap of an example."""
-        with self._lock:
-            start = self._file.seek(0, 2)
-            self._file.writelines(pair)
-            self._places[example] = (start, len(pair[0]), len(pair[1]))
-
-    def __getitem__(self, example: Example) -> tuple[bytes, bytes]:
-        """Return the contents of image and trimap."""
-        start, image, trimap = self._places[example]
-        with self._lock:
-            self._file.seek(start)
-            return self._file.read(image), self._file.read(trimap)
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SplitDataset:
     """One split.
@@ -120,8 +86,6 @@ class SplitDataset:
         name: `train`, `val`, ...
         examples: N of them, in the order of the pixels.
         pixels: of each.
-        files: of `val` alone the contents of image and trimap: the finished model is judged on
-            these very bytes, whatever has become of the files by then.
         digests: SHA-256 of each image file, hexadecimal.
         digest: SHA-256 over ids and files, hexadecimal.
         problems: one line for each example left out.
@@ -131,7 +95,6 @@ class SplitDataset:
     name: str
     examples: tuple[Example, ...]
     pixels: PixelArray
-    files: FileBlobs
     digests: tuple[str, ...]
     digest: str
     problems: tuple[str, ...]

@@ -9,7 +9,7 @@ import numpy as np
 
 from segmentation.config.training import DataConfig
 from segmentation.data.cache import DecodedCache
-from segmentation.data.dataset import FileBlobs, PixelArray, SplitDataset, fits_in_memory
+from segmentation.data.dataset import PixelArray, SplitDataset, fits_in_memory
 from segmentation.data.images.examples import DecodedExample, ExampleError, binary_mask, read_files
 from segmentation.data.images.reader import exif_orientation
 from segmentation.data.oxford_pets import Example, has_test_list, read_list, read_trainval
@@ -89,7 +89,7 @@ def load_splits(
         DataError: files cannot be used, or a picture stands in two splits (all are named), and
             `bad_examples` is `stop`; or nothing is left; or the masks cannot be pets.
     """
-    cache, files = DecodedCache(config.image_size), FileBlobs()
+    cache = DecodedCache(config.image_size)
     pairs = [(name, example) for name, examples in parts.items() for example in examples]
     in_memory = {
         name for name, examples in parts.items() if fits_in_memory(len(examples), cache.size)
@@ -97,7 +97,7 @@ def load_splits(
 
     def load(pair: tuple[str, Example]) -> _LoadedExample:
         name, example = pair
-        one = _load(name, example, cache, config.border, files if name == "val" else None)
+        one = _load(name, example, cache, config.border)
         return one if name in in_memory else dataclasses.replace(one, pixels=None)
 
     loaded = in_parallel(load, pairs, progress)
@@ -114,22 +114,18 @@ def load_splits(
             problems,
         )
     return {
-        name: _split_dataset([one for one in loaded if one.split == name], cache, files, config)
+        name: _split_dataset([one for one in loaded if one.split == name], cache, config)
         for name in parts
     }
 
 
-def _load(
-    name: str, example: Example, cache: DecodedCache, border: str, files: FileBlobs | None
-) -> _LoadedExample:
-    """Read and verify one example; add the contents of its files to `files`."""
+def _load(name: str, example: Example, cache: DecodedCache, border: str) -> _LoadedExample:
+    """Read and verify one example."""
     try:
         content = read_files(example)
         key, pixels = cache.load(example, content)
     except ExampleError as error:
         return _LoadedExample(split=name, example=example, problem=str(error))
-    if files is not None:
-        files.add(example, content)
     mask, valid = binary_mask(pixels.trimap, border)
     return _LoadedExample(
         split=name,
@@ -166,7 +162,7 @@ def _duplicates(
 
 
 def _split_dataset(
-    loaded: Sequence[_LoadedExample], cache: DecodedCache, files: FileBlobs, config: DataConfig
+    loaded: Sequence[_LoadedExample], cache: DecodedCache, config: DataConfig
 ) -> SplitDataset:
     """Put the usable examples of one split together."""
     name = loaded[0].split
@@ -188,7 +184,6 @@ def _split_dataset(
             config.border,
             held if len(held) == len(good) else None,
         ),
-        files=files,
         digests=tuple(one.image_digest for one in good),
         digest=_digest(good),
         problems=problems,

@@ -103,7 +103,8 @@ def read_list(root: Path, name: str) -> list[Example]:
         if isinstance(parsed, str):
             problems.append(f"{path}:{number}: {parsed}")
         elif first := examples.get(casefold_key(parsed.id)):
-            problems.append(f"{path}:{number}: {_listed_again(parsed.id, first.id)}")
+            again = f": some file systems take it for {first.id!a}" * (first.id != parsed.id)
+            problems.append(f"{path}:{number}: {parsed.id!a} is listed twice{again}")
         else:
             examples[casefold_key(parsed.id)] = parsed
     if problems:
@@ -114,22 +115,15 @@ def read_list(root: Path, name: str) -> list[Example]:
 
 
 def read_lists(root: Path, names: Sequence[str]) -> dict[str, list[Example]]:
-    """Read several lists.
-
-    Raises:
-        DataError: some cannot be used; names what is wrong with all of them.
-    """
+    """Read several lists; raises a DataError that names what is wrong with all of them."""
     lists, refusals = {}, []
     for name in names:
         try:
             lists[name] = read_list(root, name)
         except DataError as error:
-            refusals.append(error)
-    if len(refusals) > 1:
-        lines = [line for refusal in refusals for line in str(refusal).splitlines()]
-        raise DataError(f"the lists in {root / 'annotations'} cannot be used:", lines)
+            refusals.append(str(error))
     if refusals:
-        raise refusals[0]
+        raise DataError("\n".join(refusals))
     return lists
 
 
@@ -168,12 +162,6 @@ def listed_twice(trainval: Iterable[Example], test: Iterable[Example]) -> dict[s
             same = example.id == other
             twice[other] = twice[example.id] = other if same else f"{example.id!a} and {other!a}"
     return twice
-
-
-def _listed_again(name: str, first: str) -> str:
-    if name == first:
-        return f"{name!r} is listed twice"
-    return f"{name!a} is listed twice: some file systems take it for {first!a}"
 
 
 def _entry(folder: Path, *names: str) -> Path:

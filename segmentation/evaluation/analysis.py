@@ -27,7 +27,6 @@ from segmentation.metrics.calibration import (
 from segmentation.metrics.segmentation import Counts, Floats, Scores, bootstrap_interval, join
 from segmentation.models.predictor import Model
 from segmentation.utils.concurrency import Progress
-from segmentation.utils.paths import printable
 
 BORDERS = ("pet", "background", "ignore")
 #: Fewer images have no interval: a bootstrap of so few says nothing.
@@ -79,7 +78,6 @@ class ImageAnalysis:
     scores: dict[str, float]
     counts: dict[str, Counts]
     histogram: Histogram
-    turned: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -125,7 +123,6 @@ class Analysis:
         by_border: the scores for each meaning of the border.
         histograms: the pixels of each image by probability.
         problems: a line for each example that cannot be used.
-        turned: the names of images that EXIF says are to be turned.
     """
 
     split: str
@@ -136,7 +133,6 @@ class Analysis:
     by_border: dict[str, Evaluation]
     histograms: tuple[Histogram, ...]
     problems: tuple[str, ...]
-    turned: tuple[str, ...] = ()
 
     @property
     def evaluation(self) -> Evaluation:
@@ -244,7 +240,6 @@ def analyze(
         },
         histograms=tuple(one.histogram for one in images),
         problems=problems,
-        turned=tuple(printable(one.example.image.name) for one in images if one.turned),
     )
 
 
@@ -259,5 +254,4 @@ def _analyze_image(image: ScoredImage) -> ImageAnalysis:
             for border in BORDERS
         },
         histogram=image.result.histogram,
-        turned=image.pixels.turned,
     )

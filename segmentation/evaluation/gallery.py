@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from segmentation.data.oxford_pets import Example
-from segmentation.evaluation.pictures import Picture, panel, sheet
+from segmentation.evaluation.pictures import Picture, encode, panel, sheet
 from segmentation.evaluation.scoring import ScoredImage
 
 _THUMBNAIL_HEIGHT, _PANEL_HEIGHT = 96, 224
@@ -84,6 +84,11 @@ class Gallery:
     def random(self) -> Picture:
         """Return the random dozen as one picture."""
         return _sheet(self._all_of(self._random))
+
+    def files(self) -> dict[str, bytes]:
+        """Return both dozens as JPEG files by their names."""
+        drawn = {"worst.jpg": self.worst(), "random.jpg": self.random()}
+        return {name: encode(one, "JPEG", quality=88) for name, one in drawn.items()}
 
     def _all_of(self, drawings: list[_Drawing]) -> list[_Drawing]:
         if self._trouble:

@@ -26,7 +26,7 @@ LEGEND = {_HIT: "pet found", (213, 94, 0): "wrongly called pet", (86, 180, 233):
 GREEN = {_HIT: "pet"}
 _STRENGTH = 0.55
 _ASPECT = 4.0
-_MOMENTS = 6
+_LONGEST = 20  # letters of a name above a small picture
 _GAP = 4  # pixels between pictures
 _SMALL = 116  # height of a picture among those of `glance`
 
@@ -85,6 +85,13 @@ def encode(picture: Picture, form: str, **options: int) -> bytes:
     return stream.getvalue()
 
 
+def encode_figure(figure: "Figure", dpi: int = 100) -> bytes:
+    """Return a figure of matplotlib's as a PNG file."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=dpi)
+    return stream.getvalue()
+
+
 def glance(names: Sequence[str], images: Picture, masks: Mask, predictions: Mask) -> Picture:
     """Lay out small `views` of some images in a square, to be read in half its size.
 
@@ -138,36 +145,16 @@ def progress(
         predictions: bool (K or more, S, S), by epoch.
         height: of each picture, in pixels.
     """
-    epochs = sorted(predictions)
-    # Of many only some, evenly spread: the sheet is looked at in the width of a page.
-    shown = [epochs[round(i)] for i in np.linspace(0, len(epochs) - 1, min(_MOMENTS, len(epochs)))]
-    rows = {}
+    shown = sorted(predictions)
+    cells: list[tuple[Picture, str]] = []
     for position, name in enumerate(names):
         image, mask = images[position], masks[position]
         seen = [views(image, mask, predictions[epoch][position], height) for epoch in shown]
-        rows[name] = [*seen[0][:2], *(outcome for *_, outcome in seen)]
-    return _table(rows, ["photo", "truth", *(f"epoch {epoch}" for epoch in shown)])
-
-
-def _table(rows: Mapping[str, Sequence[Picture]], headings: Sequence[str]) -> Picture:
-    """Lay out rows of pictures under the legend and the columns' headings, each under its name.
-
-    Args:
-        rows: pictures of one size, as many as headings, by name.
-        headings: of the columns.
-    """
-    tall, wide = next(iter(rows.values()))[0].shape[:2]
-    size = max(13, tall // 8)
-    line, width = size + 9, wide + _GAP
-    page, draw = _page(width * len(headings) + _GAP, 2 * line + len(rows) * (line + tall), size)
-    for column, heading in enumerate(headings):
-        draw.text((column * width + _GAP, line), heading, fill="dimgray", font_size=size)
-    for row, (name, pictures) in enumerate(rows.items()):
-        top = 2 * line + row * (line + tall)
-        draw.text((_GAP, top), name, fill="black", font_size=size)
-        for column, picture in enumerate(pictures):
-            page.paste(Image.fromarray(picture), (column * width + _GAP, top + line))
-    return np.asarray(page)
+        photo, truth, _ = seen[0]
+        cells += [(photo, name[-_LONGEST:]), (truth, "truth")]
+        cells += [(now, f"epoch {epoch}") for epoch, (*_, now) in zip(shown, seen, strict=True)]
+    pictures, captions = zip(*cells, strict=True)
+    return sheet(pictures, captions, len(shown) + 2)
 
 
 def _page(

@@ -28,9 +28,6 @@ from segmentation.utils.concurrency import Progress, batched, ignore_progress, p
 #: model's own, see `threshold`.
 THRESHOLD = 0.5
 
-#: Returns the contents of image and trimap of an example; may raise `ExampleError`.
-Reader = Callable[[Example], tuple[bytes, bytes]]
-
 _Measured = TypeVar("_Measured")
 
 
@@ -94,7 +91,6 @@ def score_images(
     measure: Callable[[ScoredImage], _Measured],
     *,
     progress: Progress = ignore_progress,
-    read: Reader = read_files,
 ) -> tuple[list[_Measured], tuple[str, ...]]:
     """Score examples at their own size; few images are in memory at a time.
 
@@ -104,7 +100,6 @@ def score_images(
         border: what the trimap's border counts as.
         measure: takes from a scored image what is kept; called in any thread.
         progress: called with how many are done.
-        read: gives the files' contents.
 
     Returns:
         What `measure` returned for each example that can be used, in order, and a line for each
@@ -112,7 +107,7 @@ def score_images(
     """
 
     def work(batch: Sequence[Example]) -> list[_Measured | str]:
-        loaded = [_load(example, read) for example in batch]
+        loaded = [_load(example) for example in batch]
         probabilities = model(one[0].image for one in loaded if not isinstance(one, str))
         return [
             one
@@ -135,10 +130,10 @@ def score_images(
     return good, tuple(problems)
 
 
-def _load(example: Example, read: Reader) -> tuple[DecodedExample, str] | str:
+def _load(example: Example) -> tuple[DecodedExample, str] | str:
     """Return the pixels of an example and its image file's digest, or why it cannot be used."""
     try:
-        image, trimap = read(example)
+        image, trimap = read_files(example)
         return decode(example, image, trimap), hashlib.sha256(image).hexdigest()
     except ExampleError as error:
         return str(error)
@@ -226,22 +221,18 @@ def evaluate(
     examples: Sequence[Example],
     border: str,
     draw: Callable[[ScoredImage], None],
-    read: Reader = read_files,
-) -> tuple[Evaluation, tuple[str, ...]]:
+) -> Evaluation:
     """Score the images of a split, see `score_images`; `draw` is called with each.
 
-    Returns:
-        The evaluation of those that can be used, and a line for each that cannot.
-
     Raises:
-        DataError: none can be used.
+        DataError: some cannot be used any more.
     """
 
     def measure(image: ScoredImage) -> ImageResult:
         draw(image)
         return image.result
 
-    scored, problems = score_images(model, examples, border, measure, read=read)
-    if not scored:
-        raise DataError(f"no image of the {split} split can be used:", problems)
-    return Evaluation.of(split, scored), problems
+    scored, problems = score_images(model, examples, border, measure)
+    if problems:
+        raise DataError(f"images of the {split} split cannot be used:", problems)
+    return Evaluation.of(split, scored)

@@ -40,12 +40,11 @@ class WorkerPool:
         self._returned: set[SpawnProcess] = set()
         self._deaths = 0  # since the last message
 
-    def run(self, on_message: Callable[[Any], None], on_death: Callable[[str], None]) -> None:
+    def run(self, on_message: Callable[[Any], None]) -> None:
         """Run until every process has returned; those that die are replaced.
 
         Args:
-            on_message: called with what the processes send.
-            on_death: called with a clause when one has died.
+            on_message: called with what the processes send, and with a sentence when one has died.
 
         Raises:
             PetsegError: one of them ended with it, or they die again and again.
@@ -58,20 +57,15 @@ class WorkerPool:
                 for _ in range(self._number):
                     self._start()
                 while self._connections:
-                    self._attend_all(on_message, on_death)
+                    sentinels = [process.sentinel for process in self._connections]
+                    ready = wait([*self._connections.values(), *sentinels], _POLL)
+                    for process, connection in list(self._connections.items()):
+                        if connection in ready or process.sentinel in ready:
+                            self._attend(process, connection, on_message)
                     if stop.requested:
                         raise KeyboardInterrupt
             finally:
                 self._end_all()
-
-    def _attend_all(
-        self, on_message: Callable[[Any], None], on_death: Callable[[str], None]
-    ) -> None:
-        sentinels = [process.sentinel for process in self._connections]
-        ready = wait([*self._connections.values(), *sentinels], _POLL)
-        for process, connection in list(self._connections.items()):
-            if connection in ready or process.sentinel in ready:
-                self._attend(process, connection, on_message, on_death)
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -84,11 +78,7 @@ class WorkerPool:
         self._connections[process] = ours
 
     def _attend(
-        self,
-        process: SpawnProcess,
-        connection: Connection,
-        on_message: Callable[[Any], None],
-        on_death: Callable[[str], None],
+        self, process: SpawnProcess, connection: Connection, on_message: Callable[[Any], None]
     ) -> None:
         """Take in what a process has sent; replace it if it has died."""
         messages, alive = _receive(connection)
@@ -108,7 +98,7 @@ class WorkerPool:
         if process in self._returned:
             return
         self._deaths += 1
-        on_death(f"a worker died ({_reason(process)}); another takes its place")
+        on_message(f"A worker died ({_reason(process)}); another takes its place")
         if self._deaths >= _MAX_DEATHS:
             raise TrainingError(
                 f"workers died {self._deaths} times in a row without finishing anything, the last "

@@ -55,14 +55,6 @@ def predict_with(uri: str, source: Source) -> str:
     return mlflow_run("predict", {"model": uri, **photos})
 
 
-def collect_garbage() -> str:
-    """Return the command by which MLflow removes for good what was deleted in it."""
-    uri = str(mlflow.get_tracking_uri())
-    if uri.startswith(("http:", "https:")):
-        return "`mlflow gc`, where the server runs"
-    return f"MLFLOW_TRACKING_URI={_quoted(uri)} mlflow gc --backend-store-uri {_quoted(uri)}"
-
-
 def _quoted(uri: str) -> str:
     """Return a database's address so that it holds in any folder."""
     path = sqlite_path(uri)

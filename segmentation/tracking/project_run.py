@@ -1,11 +1,9 @@
 """The run that `mlflow run`, the launcher of MLflow Projects, opens for a command."""
 
-import contextlib
 import os
 from collections.abc import Mapping
 
 import mlflow
-import psutil
 from mlflow.utils.mlflow_tags import (
     MLFLOW_PARENT_RUN_ID,
     MLFLOW_PROJECT_ENTRY_POINT,
@@ -51,7 +49,7 @@ def require_own_run(known: str | None = None) -> None:
         ConfigError: it is another run.
     """
     run_id = os.environ.get(VARIABLE)
-    if not run_id or run_id == known or _is_asked_for(run_id):
+    if not run_id or run_id == known:
         return
     if trouble := _trouble(run_id):
         raise ConfigError(
@@ -93,21 +91,21 @@ def leave_run(known: str, name: str, text: str) -> None:
     mlflow.MlflowClient().set_terminated(opened)
 
 
-def close_unused_run(entry: str, typed: Mapping[str, str], message: str, *, stopped: bool) -> None:
+def close_unused_run(message: str, *, stopped: bool) -> None:
     """End the run that the launcher has opened for a command that has begun nothing in it.
 
     A run that is not the launcher's fresh one stays as it is.
 
     Args:
-        entry: the command's entry point.
-        typed: its parameters.
-        message: why it ended.
+        message: why the command ended.
         stopped: whether the user wanted that.
     """
     run_id = os.environ[VARIABLE]
     if not store_has(run_id) or _trouble(run_id):
         return
-    command = mask_password(mlflow_run(entry, typed))
+    known = mlflow.MlflowClient().get_run(run_id).data  # what was typed, as the launcher logs it
+    entry = known.tags[MLFLOW_PROJECT_ENTRY_POINT]
+    command = mask_password(mlflow_run(entry, known.params))
     reason = mask_password(message)[:4000]
     tags = {
         MLFLOW_RUN_NAME: f"{entry}: {'stopped' if stopped else 'refused'}",
@@ -116,16 +114,6 @@ def close_unused_run(entry: str, typed: Mapping[str, str], message: str, *, stop
     }
     MlflowSink(run_id).put("tags", keep_said(tags, run_id))
     mlflow.MlflowClient().set_terminated(run_id, "KILLED" if stopped else "FAILED")
-
-
-def _is_asked_for(run_id: str) -> bool:
-    """Tell whether the launcher was told by `--run-id` to go on in that very run."""
-    with contextlib.suppress(psutil.Error):
-        for process in psutil.Process().parents():
-            words = "\0".join(process.cmdline())
-            if any(f"--run-id{between}{run_id}" in words for between in "\0="):
-                return True
-    return False
 
 
 def _trouble(run_id: str) -> str:

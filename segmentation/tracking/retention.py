@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import mlflow
-from mlflow.entities import LoggedModel, ViewType
+from mlflow.entities import LoggedModel
 from mlflow.entities import Run as MlflowRun
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
@@ -25,9 +25,8 @@ from segmentation.tracking.addresses import in_this_store
 from segmentation.tracking.artifacts import discard, remove_at, size_at, versions_of
 from segmentation.tracking.runs.run_folder import BusyError, RunFolder, run_folders
 from segmentation.tracking.runs.training_run import CHECKPOINTS as UPLOADED
-from segmentation.tracking.store import find_runs, find_tagged, store_lock
+from segmentation.tracking.store import find_run, find_tagged, store_lock
 from segmentation.tracking.tags import SETTINGS
-from segmentation.utils.paths import runs_folder
 
 VERSIONS, CHECKPOINTS, DECODED = "versions", "checkpoints", "decoded images"
 #: All that the decoded cache writes, also in its layout of earlier versions of this program.
@@ -66,15 +65,6 @@ def find_items(config: ShrinkConfig, now: float) -> list[Item]:
     ]
 
 
-def deleted_runs_are_own(newest: str) -> bool:
-    """Tell whether the files of all runs that were deleted in MLflow are of this very store.
-
-    In a copy none may be by now, but those that come to be are not: its newest run tells.
-    """
-    runs = [mlflow.get_run(newest), *find_runs("", ViewType.DELETED_ONLY)]
-    return all(in_this_store(run.info.artifact_uri) for run in runs)
-
-
 def _versions(config: ShrinkConfig, before: float) -> Iterator[Item]:
     models = mlflow.search_registered_models()
     aliased = {(model.name, str(v)) for model in models for v in model.aliases.values()}
@@ -107,7 +97,7 @@ def _versions(config: ShrinkConfig, before: float) -> Iterator[Item]:
 def _model_of(version: ModelVersion) -> LoggedModel | None:
     """Return the model that a version stands for, where the store has logged it."""
     match = re.fullmatch(r"models:/(m-\w+)", version.source or "")
-    with _unless_gone():
+    with contextlib.suppress(MlflowException):  # it does not know it
         return mlflow.MlflowClient().get_logged_model(match[1]) if match else None
     return None
 
@@ -122,26 +112,21 @@ def _delete_version(version: ModelVersion, model: LoggedModel) -> bool:
 
 
 def _local_checkpoints(before: float) -> Iterator[Item]:
-    for folder in [] if runs_folder().is_symlink() else run_folders():
-        if folder.is_of_this_store() and not folder.path.is_symlink():
+    for folder in run_folders():
+        if folder.is_of_this_store():
             yield Item(
                 kind=CHECKPOINTS,
                 name=f"checkpoint of run {folder.run_id}",
                 size=_size_of(_files_in(folder.path)),
-                delete=partial(_delete_folder, folder, before) if _over(folder, before) else None,
+                delete=partial(_delete_folder, folder) if _over(folder, before) else None,
             )
 
 
 def _over(folder: RunFolder, before: float) -> bool:
-    """Tell whether nothing of a run has happened since, and nothing of it waits."""
-    # The lock is left out: to ask whether somebody holds it is to write it.
-    files = {path: found for path, found in _files_in(folder.path).items() if path.name != "lock"}
+    """Tell whether a run has ended by then, and nothing of it waits."""
     waiting = folder.outbox.is_dir() and any(folder.outbox.iterdir())
-    if waiting or folder.is_locked() or any(one.st_mtime >= before for one in files.values()):
-        return False
-    with _unless_gone():  # a run that this store does not know may be another's
-        return _ended(mlflow.MlflowClient().get_run(folder.run_id), before)
-    return False
+    run = None if waiting or folder.is_locked() else find_run(folder.run_id)
+    return run is not None and _ended(run, before)
 
 
 def _ended(run: MlflowRun, before: float) -> bool:
@@ -149,9 +134,7 @@ def _ended(run: MlflowRun, before: float) -> bool:
     return bool(run.info.status != "RUNNING" and ended and ended < 1000 * before)
 
 
-def _delete_folder(folder: RunFolder, before: float) -> bool:
-    if not (folder.is_of_this_store() and _over(folder, before)):
-        return False
+def _delete_folder(folder: RunFolder) -> bool:
     with contextlib.suppress(BusyError), folder.lock():
         folder.remove()
     return not folder.path.exists()
@@ -165,15 +148,12 @@ def _uploaded_checkpoints(before: float) -> Iterator[Item]:
                 kind=CHECKPOINTS,
                 name=f"uploaded checkpoint of run {run.info.run_id}",
                 size=size,
-                delete=partial(_delete_uploaded, run.info.run_id, before) if can_go else None,
+                delete=partial(_delete_uploaded, run.info.artifact_uri) if can_go else None,
             )
 
 
-def _delete_uploaded(run_id: str, before: float) -> bool:
-    run = mlflow.MlflowClient().get_run(run_id)
-    if not _ended(run, before) or not size_at(run.info.artifact_uri, UPLOADED):
-        return False  # somebody goes on with it, or has removed it
-    remove_at(run.info.artifact_uri, UPLOADED)
+def _delete_uploaded(address: str) -> bool:
+    remove_at(address, UPLOADED)
     return True
 
 
@@ -197,9 +177,9 @@ def _delete_files(files: Iterable[Path]) -> bool:
 
 
 def _files_in(folder: Path) -> Files:
-    """Return the files in a folder, without following a link: what is one counts as a file."""
+    """Return the files in a folder, without following a link in it: that counts as a file."""
     found = {}
-    for path in [] if folder.is_symlink() else folder.rglob("*"):
+    for path in folder.rglob("*"):
         with contextlib.suppress(FileNotFoundError):  # others may be removing it
             if path.is_symlink() or path.is_file():
                 found[path] = path.lstat()
@@ -208,13 +188,3 @@ def _files_in(folder: Path) -> Files:
 
 def _size_of(files: Files) -> int:
     return sum(found.st_size for found in files.values())
-
-
-@contextlib.contextmanager
-def _unless_gone() -> Iterator[None]:
-    """Go on behind the block where the store does not know what is asked for."""
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise

@@ -14,7 +14,7 @@ import mlflow
 import psutil
 import sqlalchemy
 from filelock import FileLock
-from mlflow.entities import Experiment, Run, ViewType
+from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
 from mlflow.tracking.fluent import _get_experiment_id
@@ -28,8 +28,6 @@ from segmentation.utils.paths import cache_folder
 
 #: Raised where the store cannot be reached, or cannot do what is asked.
 StoreError = MlflowException
-
-_RESERVE_SIZE = 2 * 2**20  # bytes; the end of a run takes some pages of the database and its log
 
 _LOG_LEVELS = {
     "alembic": logging.WARNING,
@@ -179,7 +177,7 @@ def _open_database(path: Path) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
     with contextlib.suppress(OSError):
         if not _reserve(path).exists():
-            _reserve(path).write_bytes(os.urandom(_RESERVE_SIZE))  # zeros may take no space
+            _reserve(path).write_bytes(os.urandom(2 * 2**20))  # zeros may take no space
 
 
 def _create_database(path: Path) -> None:
@@ -203,7 +201,7 @@ def release_reserve() -> None:
     """Give back some space, so that a full disk still takes how a run ended.
 
     SQLite can write nothing at all to a full disk, and the run would stay RUNNING. So a file of
-    random bytes lies beside the database, which is deleted then.
+    random bytes lies beside the database, which is deleted then, and made again.
     """
     if path := sqlite_path(str(mlflow.get_tracking_uri())):
         with contextlib.suppress(OSError):
@@ -214,10 +212,10 @@ def _reserve(path: Path) -> Path:
     return path.with_name(f"{path.name}-reserve")
 
 
-def find_runs(wanted: str, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
-    """Return the runs of all experiments that fit an MLflow filter; by default no deleted ones."""
+def find_runs(wanted: str) -> list[Run]:
+    """Return the runs of all experiments that fit an MLflow filter, but for deleted ones."""
     found: list[Run] = mlflow.search_runs(
-        search_all_experiments=True, filter_string=wanted, run_view_type=view, output_format="list"
+        search_all_experiments=True, filter_string=wanted, output_format="list"
     )
     return found
 
@@ -246,38 +244,33 @@ def find_tagged(tag: str, test: str, also: str = "") -> Iterator[Run]:
                 yield run
 
 
-def get_run_or_fail(run_id: str, parameter: str, expected: str) -> Run:
-    """Look a run up by the id that a user gave.
+def get_run_or_fail(run_id: str, asked: str, expected: str) -> Run:
+    """Look up a run that a command needs.
 
     Args:
-        run_id: as it was given.
-        parameter: the one that it was given for.
-        expected: a clause that says what was.
+        run_id: of it.
+        asked: the parameter that asks for it, as a user types it.
+        expected: a clause that says what is wanted.
 
     Raises:
         ConfigError: there is no such run, or it was deleted.
     """
     if (run := find_run(run_id)) is None:
         raise ConfigError(
-            f"{parameter}={run_id}: the tracking store has no such run; {expected}, which `mlflow "
-            "ui` shows; train in the folder of that run, or set MLFLOW_TRACKING_URI to its store"
+            f"{asked}: the tracking store has no such run; {expected}; set MLFLOW_TRACKING_URI to "
+            "the store that has it, or work in its folder"
         )
-    if command := restore_command(run):
+    experiment, command = mlflow.MlflowClient().get_experiment(run.info.experiment_id), ""
+    if experiment.lifecycle_stage != "active":  # its runs were deleted with it
+        command = _restore(experiment)
+    elif run.info.lifecycle_stage != "active":
+        command = f"mlflow runs restore --run-id {run_id}"
+    if command:
         raise ConfigError(
-            f"{parameter}={run_id}: the run {run.info.run_name} was deleted; bring it back with "
-            f"`{command}`, or give another"
+            f"{asked}: the run {run.info.run_name} was deleted; bring it back with `{command}`, or "
+            "give another"
         )
     return run
-
-
-def restore_command(run: Run) -> str | None:
-    """Return the command that brings a deleted run back; None: it was not deleted."""
-    experiment = mlflow.MlflowClient().get_experiment(run.info.experiment_id)
-    if experiment.lifecycle_stage != "active":  # its runs were deleted with it
-        return _restore(experiment)
-    if run.info.lifecycle_stage != "active":
-        return f"mlflow runs restore --run-id {run.info.run_id}"
-    return None
 
 
 def _restore(experiment: Experiment) -> str:

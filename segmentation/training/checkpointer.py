@@ -27,9 +27,6 @@ class Checkpointer(Callback):
         stop_signal: tells whether the user wants to stop.
         on_save: called with the file, and whether training ends here, after each writing.
         interval: seconds between two writings at the least.
-
-    Attributes:
-        seconds: how long writing has taken so far.
     """
 
     def __init__(
@@ -40,7 +37,7 @@ class Checkpointer(Callback):
         on_save: Callable[[Path, bool], None] = lambda path, urgent: None,
         interval: float = INTERVAL,
     ) -> None:
-        self.path, self.stop_signal, self.seconds = path, stop_signal, 0.0
+        self.path, self.stop_signal = path, stop_signal
         self._fingerprint, self._on_save, self._interval = dict(fingerprint), on_save, interval
         self._last, self._took, self._epochs = time.monotonic(), 0.0, 0
 
@@ -68,5 +65,4 @@ class Checkpointer(Callback):
         checkpoint.save(self.path, content)
         self._last = time.monotonic()
         self._took = self._last - started
-        self.seconds += self._took
         self._on_save(self.path, urgent)

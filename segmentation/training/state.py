@@ -42,12 +42,6 @@ class TrainingState:
         """Whether no further epoch is to be trained."""
         return bool(self.stop_reason) or self.epoch >= self.schedule.epochs
 
-    def position(self) -> str:
-        """Say how far it has come."""
-        if self.step:
-            return f"epoch {self.epoch + 1} of it is under way"
-        return f"epoch {self.epoch} of it is over"
-
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainingState":
         """Return what `dataclasses.asdict` was given."""

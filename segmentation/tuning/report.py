@@ -95,7 +95,6 @@ class StudyReport:
         command: trains the winner again; empty before there is one.
         winner: the address of its model, empty before there is one.
         importances: share of the variance that each parameter explains.
-        disk: bytes of all artifacts, None while unknown.
         dropped: how many trials' models `keep` has deleted.
     """
 
@@ -108,7 +107,6 @@ class StudyReport:
     command: str = ""
     winner: str = ""
     importances: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    disk: int | None = None
     dropped: int = 0
 
     @property
@@ -125,12 +123,8 @@ class StudyReport:
 
     @functools.cached_property
     def comparisons(self) -> dict[int, Comparison]:
-        """Of each finalist with train's defaults, all intervals together at 95 % (Bonferroni).
-
-        Empty where one of them has one training alone: the noise of the seeds is then not known.
-        """
-        defaults = self.defaults
-        if defaults is None or min(len(one.gate) for one in self.finalists) < 2:
+        """Of each finalist with train's defaults, all intervals together at 95 % (Bonferroni)."""
+        if (defaults := self.defaults) is None:
             return {}
         others = [one for one in self.finalists if one is not defaults]
         spread = seed_spread([one.gate for one in [defaults, *others]])
@@ -171,20 +165,6 @@ def best_trials(trials: Iterable[Trial], number: int = 1) -> list[Trial]:
         if len(best) < number and trial.params not in [other.params for other in best]:
             best.append(trial)
     return best
-
-
-def trial_json(trial: Trial) -> dict[str, Any]:
-    """Return a trial as JSON takes it."""
-    return {
-        "number": trial.number,
-        "state": trial.state,
-        "params": trial.params,
-        "value": trial.value,
-        "epochs": trial.reports,
-        "seconds": trial.seconds,
-        "run": trial.user_attrs.get("run"),
-        "failure": trial.user_attrs.get("failure"),
-    }
 
 
 def trial_line(trial: Trial, trials: Sequence[Trial], total: int) -> str:

@@ -13,7 +13,7 @@ import sqlalchemy
 from filelock import FileLock
 from optuna.storages import RDBStorage
 
-from segmentation.errors import ConfigError, TrackingError
+from segmentation.errors import TrackingError
 
 #: A trial counts as lost after this many missed heartbeats.
 _MISSED = 6
@@ -45,18 +45,9 @@ class StudyLocation:
 
 
 def study_location(name: str, storage: str, folder: Path, heartbeat: int) -> StudyLocation:
-    """Say where a study is kept: at an address `postgresql://...`, or for `file` in a folder.
-
-    Raises:
-        ConfigError: an earlier version of this program has begun the study.
-    """
+    """Say where a study is kept: at an address `postgresql://...`, or for `file` in a folder."""
     if storage != "file":
         return StudyLocation(name=name, address=storage, heartbeat=heartbeat)
-    if (journal := folder.absolute() / f"{name}.journal").exists():
-        raise ConfigError(
-            f"study={name} was begun by an earlier version of this program, which this one cannot "
-            f"go on with; give another `study`, or remove {journal}"
-        )
     address = str(folder.absolute() / f"{name}.db")
     return StudyLocation(name=name, address=address, heartbeat=heartbeat)
 

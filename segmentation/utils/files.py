@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 _MAX_BYTES = 256 * 2**20
 
@@ -48,18 +48,11 @@ def atomic_write(target: Path, *, whatever_happens: bool = False) -> Iterator[Bi
             yield stream
         keep = True
     finally:
-        if keep:
-            _put(partial, target)
-        else:
-            partial.unlink()
-
-
-def _put(partial: Path, target: Path) -> None:
-    try:
-        partial.replace(target)
-    except OSError:
-        partial.unlink()
-        raise
+        try:
+            if keep:
+                partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -90,17 +83,6 @@ def create_once(folder: Path, make: Callable[[Path], None]) -> Path:
                 with atomic_dir(folder) as stage:
                     make(stage)
     return folder
-
-
-def is_held(lock: Path) -> bool:
-    """Tell whether somebody holds a file lock; where there is no such file, none is made."""
-    if not lock.is_file():
-        return False
-    try:
-        with FileLock(lock).acquire(timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 def _prefix(target: Path) -> str:

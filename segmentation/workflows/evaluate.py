@@ -3,7 +3,6 @@
 import logging
 
 from segmentation.config.training import Config
-from segmentation.data.images.examples import note_on_turned
 from segmentation.data.oxford_pets import Example, has_test_list, read_list, read_trainval
 from segmentation.data.sources import Source, resolve_source
 from segmentation.data.splits import gate_of
@@ -70,12 +69,12 @@ def evaluate_model(
     )
     tags = {"data.source": source.name, "model": loaded.label}
     name = f"evaluate {analysis.metrics()[f'{split}/dice']:.4f} {loaded.label} on {split}"
-    with tracked_run(name, tags, system_metrics=False) as run:
+    with tracked_run(name, tags) as run:
         log_analysis(run, analysis, loaded, source)
         note_on_version(loaded, analysis, figures, source, run)
         log_report(run, analysis, figures, gallery)
     left_out = [f"Left out: {one}" for one in analysis.problems]
-    for line in [*left_out, *note_on_turned(analysis.turned), *console_lines(figures)]:
+    for line in [*left_out, *console_lines(figures)]:
         _log.info(line)
     _log.info("Look:  %s", view_run(run.id))
     _log.info("Share: %s/report.html, among that run's artifacts, is the report in one file", split)

@@ -86,7 +86,7 @@ def predict(
     shares, problems = write_masks(loaded.model, tasks, options, progress)
     output, seconds = printable(str(options.output)), time.perf_counter() - started
     name = f"predict {len(shares)} photos with {loaded.label}"
-    with tracked_run(name, {"model": loaded.label}, system_metrics=False) as run:
+    with tracked_run(name, {"model": loaded.label}) as run:
         run.log_params(
             {
                 "images": printable(str(images)),

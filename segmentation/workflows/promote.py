@@ -120,7 +120,7 @@ def promote_model(
     challenger = VersionRef(name=loaded.name, version=loaded.version)
     gate = GateEvaluator(source, config.data.border, progress, compute.device)
     tags = {"data.source": source.name, "model": loaded.label}
-    with tracked_run(f"promote {loaded.label}", tags, system_metrics=False) as run:
+    with tracked_run(f"promote {loaded.label}", tags) as run:
         _log.info(_JUDGING, loaded.label)
         results = gate.evaluate(loaded.model)
         decision = promote(challenger, gate, results, run=run, force=force)

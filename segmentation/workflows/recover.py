@@ -8,7 +8,7 @@ from segmentation.errors import ConfigError, TrackingError
 from segmentation.tracking import commands
 from segmentation.tracking.project_run import open_store
 from segmentation.tracking.runs import pending_uploads, stale
-from segmentation.tracking.store import studies_folder
+from segmentation.tracking.store import StoreError, studies_folder
 from segmentation.tuning.storage import StudyLocation, study_location
 from segmentation.tuning.study import COMMAND, Study
 from segmentation.workflows.tune.job import requeue_lost_trials
@@ -29,12 +29,6 @@ def recover(storage: str, study: str, *, act: bool) -> None:
     """
     open_store(writes=False)
     delivered = [_deliver(run_id, count, act=act) for run_id, count in pending_uploads.pending()]
-    if others := pending_uploads.other_stores():
-        _log.info(
-            "Waits:  something of %d run(s) of other tracking stores; set MLFLOW_TRACKING_URI to "
-            "theirs and recover there",
-            others,
-        )
     running = stale.find_running(_wait)
     dead = [_end(run, act=act) for run in running]
     folder, heartbeat = studies_folder(), SearchConfig().heartbeat
@@ -58,20 +52,20 @@ def _deliver(run_id: str, count: int, *, act: bool) -> bool:
     if not act:
         _log.info("Waits:  %d entries of run %s are to be delivered", count, run_id)
         return True
-    done = pending_uploads.deliver(run_id)
-    if done.problem:
-        _log.info(
-            "Waits:  %d entries of run %s cannot be delivered: %s", count, run_id, done.problem
-        )
+    try:
+        status, registered = pending_uploads.deliver(run_id)
+    except (TrackingError, StoreError) as error:
+        problem = next(iter(str(error).splitlines()), "")
+        _log.info("Waits:  %d entries of run %s cannot be delivered: %s", count, run_id, problem)
         return False
-    end = f"; it is {done.status}" if done.status else ""
-    _log.info("Delivered: %d entries of run %s%s", done.entries, run_id, end)
-    if done.registered is not None:
+    end = f"; it is {status}" if status else ""
+    _log.info("Delivered: %d entries of run %s%s", count, run_id, end)
+    if registered is not None:
         _log.info(
             "  Registered: %s, @challenger; `%s` lets it contend for champion (give the `data` "
             "too, unless it is the default)",
-            done.registered.uri,
-            commands.mlflow_run("promote", {"model": done.registered.uri}),
+            registered.uri,
+            commands.mlflow_run("promote", {"model": registered.uri}),
         )
     return True
 
@@ -125,7 +119,5 @@ def _running(study: Study) -> int:
 
 
 def _wait(seconds: float) -> None:
-    _log.info(
-        "Looking a second time, %.0f s from now, at runs of machines that are silent", seconds
-    )
+    _log.info("Looking a second time, %.0f s from now, at silent runs of other machines", seconds)
     time.sleep(seconds)

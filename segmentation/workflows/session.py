@@ -16,7 +16,7 @@ from segmentation.data.loading import load_data
 from segmentation.data.sources import Source, resolve_source
 from segmentation.errors import ConfigError
 from segmentation.evaluation.gallery import Gallery
-from segmentation.evaluation.pictures import curves, try_draw
+from segmentation.evaluation.pictures import curves, encode_figure, try_draw
 from segmentation.evaluation.scoring import Evaluation, evaluate
 from segmentation.evaluation.threshold import OwnThreshold, choose_threshold
 from segmentation.models.predictor import Batched
@@ -25,10 +25,9 @@ from segmentation.runtime.device import Compute, choose_compute
 from segmentation.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from segmentation.runtime.signals import StopSignal
 from segmentation.tracking.logging.callback import TrackingCallback
-from segmentation.tracking.logging.run_logger import GLANCE, png_of_figure
-from segmentation.tracking.registry import model_card, publish, versions
+from segmentation.tracking.logging.run_logger import GLANCE
+from segmentation.tracking.registry import publish, versions
 from segmentation.tracking.runs import inputs
-from segmentation.tracking.runs.checkpoints import run_checkpointer
 from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.runs.training_run import TrainingRun, training_run
 from segmentation.tracking.summaries import images
@@ -301,7 +300,7 @@ class TrainingSession:
         if training.patience:
             own.append(EarlyStopping(training.patience))
         if stop_signal:
-            own.append(run_checkpointer(self.run, self.fingerprint, stop_signal))
+            own.append(self.run.checkpointer(self.fingerprint, stop_signal))
         return own
 
     def evaluate(self, *, thumbnails: bool = True) -> Evaluation:
@@ -312,9 +311,8 @@ class TrainingSession:
         """
         val, self.gallery = self.data["val"], Gallery(thumbnails=thumbnails)
         model = Batched(self.segmenter, self.compute.device)
-        border, files = self.config.data.border, val.files.__getitem__
-        draw, examples = self.gallery.draw, val.examples
-        self.evaluation, _ = evaluate(val.name, model, examples, border, draw, files)
+        border, draw = self.config.data.border, self.gallery.draw
+        self.evaluation = evaluate(val.name, model, val.examples, border, draw)
         dice, what = self.evaluation.counts.mean().dice, self._what
         self.run.rename(f"{self._kind} {dice:.4f} {what or self._summary(self.result.epoch)}")
         self.choose_threshold(None)
@@ -327,13 +325,7 @@ class TrainingSession:
 
     def _page(self, template: str) -> str:
         """Return what a colleague reads of the evaluated model, in Markdown."""
-        return render(
-            template,
-            session=self,
-            score=model_card.score(self.evaluation),
-            floor=model_card.floor(self.evaluation),
-            **vars(self.config),
-        )
+        return render(template, session=self, **vars(self.config))
 
     @property
     def final_metrics(self) -> dict[str, float]:
@@ -385,7 +377,7 @@ class TrainingSession:
         history, best_epoch = self.result.history, self.result.best_epoch
         floor = self.evaluation.counts.all_pet().mean().dice
         name = "curves.png"
-        if png := try_draw(name, lambda: png_of_figure(curves(history, best_epoch, floor))):
+        if png := try_draw(name, lambda: encode_figure(curves(history, best_epoch, floor))):
             self.run.log_artifact(png, name)
             self.run.log_image_step(png, f"{GLANCE}/curves")
 

@@ -14,7 +14,6 @@ from segmentation.tracking.retention import (
     DECODED,
     VERSIONS,
     Item,
-    deleted_runs_are_own,
     find_items,
 )
 from segmentation.tracking.runs.run import tracked_run
@@ -36,12 +35,12 @@ def shrink(config: ShrinkConfig, typed: Mapping[str, Any], progress: Progress) -
 
     Args:
         config: what can go, and whether it is to.
-        typed: the parameters that differ from their defaults.
+        typed: the parameters that the user gave.
         progress: told how many of how many things were dealt with.
     """
     _log.info("Store: %s  cache: %s", mask_password(open_store(writes=False)), cache_folder())
     require_experiment()
-    with tracked_run("shrink", {}, system_metrics=False) as run:
+    with tracked_run("shrink", {}) as run:
         items = find_items(config, time.time())
         can_go = [item for item in items if item.delete]
         lines = _table(items, config)
@@ -65,17 +64,12 @@ def shrink(config: ShrinkConfig, typed: Mapping[str, Any], progress: Progress) -
     _log.info("Look:  %s", commands.view_run(run.id))
     if left:
         _log.info("Next:  %s", commands.mlflow_run("shrink", {**typed, "delete": "true"}))
-    if deleted_runs_are_own(run.id):  # else their files are not for this store to remove
-        _log.info("Runs that were deleted in MLflow go with: %s", commands.collect_garbage())
 
 
 def _verdict(deleted: Sequence[Item], left: Sequence[Item]) -> str:
     """Say in a sentence what was deleted, and what can go and is there still."""
     if deleted:
-        kinds = {kind: len(_of(kind, deleted)) for kind in _NOTES}
-        parts = [f"{kind} ({number})" for kind, number in kinds.items() if number]
-        stayed = f"; {len(left)} stayed, in use by now" if left else ""
-        return f"Deleted {_mib(deleted):.1f} MiB: {', '.join(parts)}{stayed}"
+        return f"Deleted {len(deleted)} of {len(deleted) + len(left)}, {_mib(deleted):.1f} MiB"
     if left:
         return f"Nothing was deleted; {len(left)} can go, {_mib(left):.1f} MiB"
     return "Nothing is left that can go"
@@ -84,17 +78,13 @@ def _verdict(deleted: Sequence[Item], left: Sequence[Item]) -> str:
 def _table(items: Sequence[Item], config: ShrinkConfig) -> list[str]:
     lines = [f"{'':<14}   there       MiB  can go       MiB"]
     for kind, note in _NOTES.items():
-        there = _of(kind, items)
+        there = [item for item in items if item.kind == kind]
         can_go = [item for item in there if item.delete]
         lines.append(
             f"{kind:<14}  {len(there):>6} {_mib(there):>9.1f}  {len(can_go):>6} "
             f"{_mib(can_go):>9.1f}  {note.format(versions=config.versions)}"
         )
     return [*lines, f"What is younger than {config.older}, or not of this store alone, stays"]
-
-
-def _of(kind: str, items: Iterable[Item]) -> list[Item]:
-    return [item for item in items if item.kind == kind]
 
 
 def _mib(items: Iterable[Item]) -> float:

@@ -11,14 +11,14 @@ import torch
 
 from segmentation.config.training import FREE, Config
 from segmentation.data.sources import absolute, resolve_source
-from segmentation.errors import ConfigError, DataError, PeerLostError, TrainingError
+from segmentation.errors import ConfigError, PeerLostError, TrainingError
 from segmentation.evaluation.scoring import Evaluation
 from segmentation.models.predictor import Batched
 from segmentation.runtime.device import choose_compute
 from segmentation.runtime.process_group import ProcessGroup, init_process_group
 from segmentation.tracking.commands import use_model, view_run
 from segmentation.tracking.project_run import require_own_run
-from segmentation.tracking.registry import export, model_card
+from segmentation.tracking.registry import export
 from segmentation.tracking.registry.versions import VersionRef
 from segmentation.tracking.runs import rerun, resume
 from segmentation.tracking.runs.differences import differences
@@ -26,10 +26,10 @@ from segmentation.tracking.runs.rerun import LoggedTraining
 from segmentation.tracking.runs.training_run import drop_checkpoints
 from segmentation.tracking.store import connect
 from segmentation.tracking.tags import SETTINGS
+from segmentation.tracking.templates import render
 from segmentation.training import checkpoint
 from segmentation.training.callbacks import Callback
 from segmentation.training.checkpoint import Checkpoint
-from segmentation.training.state import TrainingState
 from segmentation.training.time_budget import TimeBudget
 from segmentation.utils.concurrency import Progress, ignore_progress, require_processors
 from segmentation.workflows.promote import GateEvaluator, decide_champion
@@ -37,9 +37,7 @@ from segmentation.workflows.session import TrainingSession
 
 _log = logging.getLogger(__name__)
 
-_IMAGES = "images"  # among the settings of a run: the digests of its splits
 _BUDGET_STATE = "pace"  # among the settings of a run: its budget as it was at the beginning
-_CLOSE = 0.1  # a budget is kept within this share of it, or it is said beforehand
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,10 +85,6 @@ def start_processes(
     _require_shares(processes, config)
     if choose_compute(config.training, processes - 1).device.type == "cpu":
         require_processors("processes", processes)
-        _log.info(
-            "Note: on the processors of one machine, one process with all threads is often "
-            "faster: several wait for each other at every step"
-        )
     resolve_source(config.data.source)
     return launch("experiments.train", arguments, processes)
 
@@ -198,7 +192,7 @@ def _progress(stopped: resume.ResumableRun) -> str:
     path = stopped.checkpoint()
     if path is None:
         return "it left no checkpoint, so from its beginning"
-    return TrainingState.from_dict(checkpoint.load(path)["state"]).position()
+    return f"{checkpoint.load(path)['state']['epoch']} epochs of it are over"
 
 
 def _run(
@@ -221,8 +215,6 @@ def _run(
             _log.info(line)
     _log.info(_summary(session))
     saved = session.load_checkpoint(plan.resume) if plan.resume else None
-    if group.is_main_process:
-        _require_same_images(plan, session)
     _set_budget(plan, session)
     if not group.is_main_process:
         session.fit(checkpoint=saved, resumable=True)
@@ -231,7 +223,7 @@ def _run(
     registered, decision = _train_and_register(session, plan, callbacks, saved)
     with contextlib.suppress(PeerLostError):  # all is done
         group.barrier()  # for this the others wait: had this process died, they were needed
-    _log.info("Score: %s", model_card.headline(session.evaluation))
+    _log.info("Score: %s", render("headline", evaluation=session.evaluation).strip())
     _log.info(decision)
     if earlier:
         _log.info(earlier.compare(session.evaluation.counts.mean().dice))
@@ -239,16 +231,6 @@ def _run(
     _log.info("Look:  %s", view_run(session.run.id))
     _log.info("Load:  %s", registered.how_to_load())
     _log.info("Next:  %s", use_model(registered.uri, session.source))
-
-
-def _require_same_images(plan: TrainingPlan, session: TrainingSession) -> None:
-    """Refuse other images where no checkpoint has said so."""
-    begun, here = plan.settings.get(_IMAGES, {}), session.digests
-    if changed := [name for name, digest in begun.items() if here[name] != digest]:
-        raise DataError(
-            f"resume={plan.resume}: the {' and '.join(changed)} are not those with which it was "
-            "begun; give its own `data`, or train anew without resume"
-        )
 
 
 def _summary(session: TrainingSession) -> str:
@@ -265,15 +247,9 @@ def _set_budget(plan: TrainingPlan, session: TrainingSession) -> None:
         session.budget = TimeBudget(**state)
     elif seconds := plan.settings["budget"]:
         budget = session.fit_to_budget(seconds)
-        _log.info(_budget_summary(budget, session.config.training.epochs))
-
-
-def _budget_summary(budget: TimeBudget, epochs: int) -> str:
-    text = f"Budget: {epochs} epoch{'s' if epochs > 1 else ''} in {budget.asked:g} s of training"
-    expected = budget.seconds(epochs)
-    if abs(expected - budget.asked) <= _CLOSE * budget.asked:
-        return text
-    return f"{text}, as near as whole epochs come to it: about {expected:.0f} s"
+        epochs = session.config.training.epochs
+        seconds, more = budget.seconds(epochs), "s"[: epochs > 1]
+        _log.info(f"Budget: {epochs} epoch{more} in {seconds:.0f} s of training")
 
 
 def _train_and_register(
@@ -283,7 +259,7 @@ def _train_and_register(
     saved: Checkpoint | None,
 ) -> tuple[VersionRef, str]:
     """Return the version in the registry and, in words, whether it became champion, and why."""
-    settings = {**plan.settings, **session.config.options(), _IMAGES: session.digests}
+    settings = {**plan.settings, **session.config.options()}
     settings["data"] = absolute(settings["data"])
     if session.budget:
         settings[_BUDGET_STATE] = session.budget.state_dict()

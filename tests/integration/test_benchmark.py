@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import mlflow
-import pytest
 
 from tests.helpers.programs import Program, good
 
@@ -21,7 +20,7 @@ def test_every_suite_leaves_its_figures_in_a_run_of_its_own(program: Program, pe
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert {"processor", "threads", "precision", "torch"} <= set(run.data.tags)
         names = {file.path for file in client.list_artifacts(run.info.run_id)}
-        assert {f"{suite}.png", f"{suite}.csv"} <= names
+        assert f"{suite}.csv" in names
     assert "multiplies matrices" in step.data.tags["mlflow.note.content"]
     figures = step.data.metrics
     for kind in ("training", "inference"):
@@ -30,13 +29,5 @@ def test_every_suite_leaves_its_figures_in_a_run_of_its_own(program: Program, pe
         assert figures[f"{kind}_share_of_matrix_product/fp32_width_4_size_32"] > 0
 
     figures = loop.data.metrics
-    tracked = runs["benchmark: a tracked training"]
-    assert tracked.data.tags["mlflow.parentRunId"] == loop.info.run_id
-    assert 0 < figures["tracked_loop_share_of_tracking"] < 1
-    shares = {name: figures[name] for name in figures if name.startswith("share_")}
-    parts = {"bare_step", "rest_of_the_loop", "data", "augmentation", "validation", "tracking"}
-    assert set(shares) == {f"share_{part}/width_4" for part in (*parts, "checkpoints")}
-    assert sum(shares.values()) == pytest.approx(1)
     for where in ("whole_training", "side_32", "side_48", "side_64"):  # images still grow
-        for ratio in ("loop_over_bare_step", "loop_over_bare_step_default_adamw"):
-            assert figures[f"{ratio}/width_4_{where}"] > 0
+        assert figures[f"loop_over_bare_step/width_4_{where}"] > 0

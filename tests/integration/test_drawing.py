@@ -8,10 +8,8 @@ import pytest
 from tests.helpers.drawing import broken_drawing
 from tests.helpers.programs import TINY, Program, good
 
-SHORT = {"suite": "step", "widths": "4", "sizes": "32", "repeats": "2"}
 
-
-def test_a_training_an_evaluation_and_a_benchmark_end_well_without_pictures(
+def test_a_training_and_an_evaluation_end_well_without_pictures(
     program: Program, pets: Path
 ) -> None:
     def client() -> mlflow.MlflowClient:
@@ -34,7 +32,6 @@ def test_a_training_an_evaluation_and_a_benchmark_end_well_without_pictures(
     left = artifacts_without_pictures("evaluate", model="models:/pet-unet/1", split="gate")
     assert {"gate/report.html", "gate/images.csv", "gate/images.json"} <= left
     assert "gate.dice" in client().get_model_version("pet-unet", "1").tags
-    assert "step.csv" in artifacts_without_pictures("benchmark", **SHORT)
 
 
 @pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", ""])

@@ -73,8 +73,8 @@ def test_a_run_is_repeated_to_the_last_digit_whatever_the_number_of_loader_worke
     name = f"train {dice:.4f} w4 lr0.001 seed5 3ep pets-12 d3 32px"
     assert lines[0].startswith(f"Like {lab.id}: the settings of {name}")
     assert f"Like {lab.id}: best/dice {dice!r} again, equal to the last digit" in lines
-    assert "the data" not in done.stdout.replace("the same data", "")
-    assert "surroundings" not in done.stdout
+    assert f"Like {lab.id}: the same: train images, val images, " in done.stdout
+    assert "differs" not in done.stdout
 
 
 def test_what_is_given_overrides_even_with_a_default_and_other_data_are_told(
@@ -86,7 +86,7 @@ def test_what_is_given_overrides_even_with_a_default_and_other_data_are_told(
     params = {**lab.earlier.data.params, "data": str(own_pets)}
     assert lab.runs()[0].data.params == {**params, "lr": "0.004", "epochs": "2"}
     assert "epochs=2 (it had 3), lr=0.004 (it had 0.001)" in done.stdout.splitlines()[0]
-    assert f"Like {lab.id}: the data differ: digest of train " in done.stdout
+    assert f"Like {lab.id}: differs: train images " in done.stdout
     dice = lab.earlier.data.metrics["best/dice"], lab.runs()[0].data.metrics["best/dice"]
     assert f"Like {lab.id}: best/dice {dice[0]!r} there, {dice[1]!r} here (" in done.stdout
 
@@ -131,13 +131,17 @@ def test_what_an_old_run_lacks_is_told_and_taken_from_the_defaults(lab: Lab) -> 
     assert told == f"Like {old.id}: it has no best/dice to compare with (it is RUNNING)"
 
 
-def test_a_device_that_is_not_here_gives_way_unless_it_was_given(lab: Lab) -> None:
+def test_a_device_that_is_not_here_is_said(lab: Lab) -> None:
     device = "mps" if torch.cuda.is_available() else "cuda"
     other = lab.find(lab.log(training__device=device, training__precision="fp16"))
-    settings, lines = other.settings({})
-    assert (settings["device"], settings["precision"]) == ("auto", "auto")
-    assert f"device={device}: PyTorch finds none here" in lines[-1]
-    assert lines[-1].endswith("; taken instead: device=auto, precision=auto")
+    with pytest.raises(
+        ConfigError, match=rf"device={device}: PyTorch .*taken from like={other.id}"
+    ):
+        other.settings({})
+    with pytest.raises(ConfigError, match="precision=fp16: needs a CUDA GPU"):
+        other.settings({"device": "cpu"})
+    settings, _ = other.settings({"device": "cpu", "precision": "auto"})
+    assert (settings["device"], settings["precision"]) == ("cpu", "auto")
 
 
 def test_settings_that_do_not_fit_and_data_that_are_gone_are_told_with_their_origin(

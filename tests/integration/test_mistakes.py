@@ -56,7 +56,7 @@ BAD: dict[str, tuple[dict[str, str], int, str]] = {
     "tune: corner": ({"depth": "3..7"}, 2, "depth=7: at image_size=32"),
     "tune: study": ({"study": "a/b"}, 2, "study=a/b: expected up to 100 letters"),
     "tune: storage": ({"storage": "sqlite:///x"}, 2, "storage=sqlite:///x: expected postgresql://"),
-    "benchmark: suite": ({"suite": "speed"}, 2, "suite=speed: expected all or some of step, loop"),
+    "benchmark: suite": ({"suite": "speed"}, 2, "suite=speed: expected one of all, step, loop"),
     "benchmark: widths": ({"widths": "8,x"}, 2, "widths=8,x: expected whole numbers"),
     "benchmark: sizes": ({"sizes": "8"}, 2, "image_size=8: expected a whole number, at least 16"),
     "shrink: hours": ({"older": "2h", "delete": "true"}, 2, "older=2h: expected a"),

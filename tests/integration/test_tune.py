@@ -127,13 +127,12 @@ def test_the_parents_page_is_worth_opening(tuned: Tuned) -> None:
     assert values[-1] == pytest.approx(top)
     report = Path(tuned.artifact(parent, "report.md")).read_text()
     assert report == parent.data.tags["mlflow.note.content"]
-    for told in ("### Confirmed", "### Leaders", "-e train --env-manager", "on disk", "Cost: 4"):
+    for told in ("### Confirmed", "### Leaders", "-e train --env-manager", "Cost: 4"):
         assert told in report
     assert parent.data.params["width"] == "2..4:2"
     page = Path(tuned.artifact(parent, "plots.html")).read_text()
     enough = sum(trial.state == "complete" for trial in tuned.trials()) >= 4
     assert page.count('class="plotly-graph-div"') == (6 if enough else 3)
-    assert enough is not ("since that takes 4" in page)
     assert enough is not ("would be chance" in report)
     for name in ("history", "slices", "timeline"):
         picture = np.asarray(Image.open(tuned.artifact(parent, f"plots/{name}.png")).convert("L"))

@@ -14,33 +14,32 @@ from tests.helpers.programs import PROJECT, wait_until_gone
 
 
 def test_a_process_that_dies_is_replaced_and_all_that_is_told_arrives_once(tmp_path: Path) -> None:
-    heard: list[int] = []
-    deaths: list[str] = []
+    heard: list[int | str] = []
     pool = WorkerPool(2, 1, pool_jobs.die_once_or_count, str(tmp_path))
-    pool.run(heard.append, deaths.append)
-    assert sorted(heard) == [0, 0, 1, 1, 2, 2]
-    (death,) = deaths
+    pool.run(heard.append)
+    (death,) = (one for one in heard if isinstance(one, str))
+    assert sorted(one for one in heard if isinstance(one, int)) == [0, 0, 1, 1, 2, 2]
     assert "SIGKILL" in death
 
 
 def test_processes_that_always_die_end_with_a_sentence() -> None:
     deaths: list[str] = []
     with pytest.raises(TrainingError, match=r"died 10 times in a row .* lower `workers`"):
-        WorkerPool(1, 1, pool_jobs.die).run(deaths.append, deaths.append)
+        WorkerPool(1, 1, pool_jobs.die).run(deaths.append)
     assert len(deaths) == 10
 
 
 def test_an_error_ends_the_others_and_reaches_the_parent_as_it_was() -> None:
     with pytest.raises(TrainingError, match=r"^the lamp went out$"):
-        WorkerPool(2, 1, pool_jobs.fail).run(print, print)
+        WorkerPool(2, 1, pool_jobs.fail).run(print)
     with pytest.raises(PetsegError, match="No space left on device; free some space"):
-        WorkerPool(1, 1, pool_jobs.fill).run(print, print)
+        WorkerPool(1, 1, pool_jobs.fill).run(print)
 
 
 def test_each_process_has_its_share_of_the_threads() -> None:
     heard: list[int] = []
-    WorkerPool(1, 1, pool_jobs.threads).run(heard.append, print)
-    WorkerPool(1, 2, pool_jobs.threads).run(heard.append, print)
+    WorkerPool(1, 1, pool_jobs.threads).run(heard.append)
+    WorkerPool(1, 2, pool_jobs.threads).run(heard.append)
     assert heard == [1, 2]
 
 
@@ -53,14 +52,14 @@ def test_a_parent_that_stops_or_is_killed_leaves_no_process_behind() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        WorkerPool(2, 1, pool_jobs.wait).run(hear, print)
+        WorkerPool(2, 1, pool_jobs.wait).run(hear)
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
     code = (
         "from segmentation.runtime.worker_pool import WorkerPool\n"
         "from tests.helpers import pool_jobs\n"
         "def hear(pid): print(pid, flush=True)\n"
-        "if __name__ == '__main__': WorkerPool(2, 1, pool_jobs.wait).run(hear, print)"
+        "if __name__ == '__main__': WorkerPool(2, 1, pool_jobs.wait).run(hear)"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", code], cwd=PROJECT, stdout=subprocess.PIPE, text=True

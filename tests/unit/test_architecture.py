@@ -8,6 +8,7 @@ import yaml
 
 from experiments import train
 from experiments.options import given
+from segmentation.config.training import typed
 from segmentation.errors import ConfigError
 from tests.helpers.programs import PROJECT
 
@@ -36,6 +37,6 @@ def test_what_is_given_is_typed_and_not_yet_held_against_what_is_not() -> None:
     """The run that `like` names may have images that are large enough for this depth."""
     context = train.main.make_context("train", ["--like", "a", "--depth", "8", "--lr", "1e-3"])
     expected = {"like": "a", "depth": 8, "lr": 1e-3, "processes": 1}
-    assert given(context) == expected
+    assert typed(given(context)) == expected
     with pytest.raises(ConfigError, match=r"depth=9: expected .*; lr=0: expected"):
-        given(train.main.make_context("train", ["--depth", "9", "--lr", "0"]))
+        typed(given(train.main.make_context("train", ["--depth", "9", "--lr", "0"])))

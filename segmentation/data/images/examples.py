@@ -43,12 +43,10 @@ class DecodedExample:
     Attributes:
         image: uint8 (H, W, 3), RGB.
         trimap: uint8 (H, W), values in {1, 2, 3}, with at least one 1.
-        turned: whether EXIF says that the image is to be turned, which it was not.
     """
 
     image: Bytes
     trimap: Bytes
-    turned: bool = False
 
 
 def decode_trimap(content: bytes) -> Bytes:
@@ -76,12 +74,11 @@ def decode(example: Example, image: bytes, trimap: bytes) -> DecodedExample:
     """
     contents = {example.image: image, example.trimap: trimap}
     pixels = _each_file(example, lambda path, decoder: decoder(contents[path]))
-    turned = exif_orientation(image) != 1
     if pixels[0].shape[:2] != pixels[1].shape:
         sizes = [f"{p.shape[1]} x {p.shape[0]}" for p in pixels]
         text = f"{example.trimap}: is {sizes[1]} pixels, but its image is {sizes[0]}"
-        raise ExampleError(text + _BY_EXIF * turned)
-    return DecodedExample(image=pixels[0], trimap=pixels[1], turned=turned)
+        raise ExampleError(text + _BY_EXIF * (exif_orientation(image) != 1))
+    return DecodedExample(image=pixels[0], trimap=pixels[1])
 
 
 def note_on_turned(names: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ from segmentation.data.images.examples import (
     note_on_turned,
     read_files,
 )
+from segmentation.data.images.reader import exif_orientation
 from segmentation.data.oxford_pets import LISTS, Example, listed_twice, read_lists
 from segmentation.data.splits import find_duplicates, in_gate
 from segmentation.utils.concurrency import Progress, in_parallel
@@ -131,7 +132,7 @@ def _check(example: Example) -> _CheckedExample:
         pet=float((pixels.trimap == PET).mean()),
         border=float((pixels.trimap == BORDER).mean()),
         digest=hashlib.sha256(image).hexdigest(),
-        turned=pixels.turned,
+        turned=exif_orientation(image) != 1,
     )
 
 

@@ -1,7 +1,5 @@
 """The plots of an analysis. Each says in its title on how many images it rests."""
 
-import io
-
 import numpy as np
 
 from segmentation.evaluation.analysis import Analysis
@@ -12,8 +10,6 @@ from segmentation.utils.figures import Axes, Figure, MaxNLocator
 # Okabe and Ito's colors, as in `pictures`.
 _BLUE, _ORANGE, _RED, _GRAY = "#0072b2", "#e69f00", "#d55e00", "#767676"
 _BY_SPECIES = {"cat": (_ORANGE, "o"), "dog": (_BLUE, "s")}
-#: More rows would be taller than what a picture may be.
-_MOST_BREEDS = 60
 _LONGEST_NAME = 32
 
 
@@ -25,12 +21,6 @@ def plot_all(analysis: Analysis) -> dict[str, Figure]:
         "scores.png": plot_scores(analysis),
         "slices.png": plot_slices(analysis),
     }
-
-
-def png(figure: Figure) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110)
-    return stream.getvalue()
 
 
 def plot_thresholds(analysis: Analysis) -> Figure:
@@ -56,28 +46,20 @@ def plot_thresholds(analysis: Analysis) -> Figure:
 
 
 def plot_calibration(analysis: Analysis) -> Figure:
-    """Draw the share of pet over the probability of pet, and how many pixels there are to it."""
+    """Draw the share of pet over the probability of pet."""
     bins = analysis.bins
     pixels = sum(one.pixels for one in bins)
-    figure = Figure(figsize=(6.5, 6.5), layout="constrained")
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    above.plot([0, 1], [0, 1], color=_GRAY, linestyle="--", label="perfectly calibrated")
+    figure, axes = _figure(6.5, 5)
+    axes.plot([0, 1], [0, 1], color=_GRAY, linestyle="--", label="perfectly calibrated")
     points = [one.probability for one in bins], [one.share for one in bins]
-    above.plot(*points, color=_BLUE, marker="o", label="this model")
-    above.set_ylabel("share of the pixels that are pet")
-    above.legend(loc="upper left")
-    shares = [one.pixels / pixels for one in bins]
-    bars = below.bar([one.low + 0.05 for one in bins], shares, width=0.09, color=_BLUE)
-    below.bar_label(
-        bars, [f"{share * 100:.0f} %" if share >= 0.01 else "< 1 %" for share in shares]
-    )
-    below.margins(y=0.25)
-    below.set_xlim(0, 1)
-    below.set_ylabel("share of all pixels")
-    below.set_xlabel("probability of pet, in ten bins")
-    for axes in (above, below):
-        axes.grid(alpha=0.3)
-    above.set_title(
+    axes.plot(*points, color=_BLUE, marker="o", label="this model")
+    for one, x, y in zip(bins, *points, strict=True):
+        axes.annotate(f"{one.pixels / pixels:.0%}", (x, y), (6, -10), textcoords="offset points")
+    axes.set_xlabel("probability of pet, in ten bins, with their shares of the pixels")
+    axes.set_ylabel("share of the pixels that are pet")
+    axes.legend(loc="upper left")
+    axes.grid(alpha=0.3)
+    axes.set_title(
         f"Expected calibration error {analysis.calibration_error:.3f}\n"
         f"over the {pixels:,} pixels of {split_images(analysis)}"
     )
@@ -114,10 +96,9 @@ def plot_scores(analysis: Analysis) -> Figure:
 
 def plot_slices(analysis: Analysis) -> Figure:
     """Draw Dice by species and, the lowest first, by breed, with the trivial baseline of each."""
-    breeds = analysis.breeds[:_MOST_BREEDS]
-    slices = [*analysis.species, *breeds]
+    slices = [*analysis.species, *analysis.breeds]
     figure, axes = _figure(9, 1.8 + 0.26 * len(slices))
-    names = [f"{_short(one.name)}, {counted(len(one.counts))}" for one in slices]
+    names = [f"{one.name[:_LONGEST_NAME]}, {counted(len(one.counts))}" for one in slices]
     axes.set_yticks(range(len(slices)), names, parse_math=False)
     axes.invert_yaxis()
     for species in [one.name for one in analysis.species]:
@@ -133,9 +114,7 @@ def plot_slices(analysis: Analysis) -> Figure:
     axes.axhline(len(analysis.species) - 0.5, color=_GRAY)
     axes.set_xlabel("mean Dice")
     axes.grid(alpha=0.3)
-    every = len(analysis.breeds)
-    shown = "" if every == len(breeds) else f" (the lowest {len(breeds)} of {every})"
-    axes.set_title(f"Dice by species and breed{shown}, {split_images(analysis)}")
+    axes.set_title(f"Dice by species and breed, {split_images(analysis)}")
     figure.legend(loc="outside lower center", ncols=3)
     return figure
 
@@ -147,8 +126,3 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     axes.set_xlim(0, 1)
     axes.set_xticks(np.linspace(0, 1, 11))
     return figure, axes
-
-
-def _short(name: str) -> str:
-    most = _LONGEST_NAME - 1
-    return name if len(name) <= _LONGEST_NAME else f"{name[:most]}\N{HORIZONTAL ELLIPSIS}"

@@ -73,16 +73,8 @@ def report_figures(
         "border_names": _BORDER_NAMES,
         "images": split_images(analysis),
         "all_images": split_images(analysis, len(analysis.examples) + len(analysis.problems)),
-        "mean": counts.mean(),
-        "interval": analysis.evaluation.interval,
-        "pooled_scores": counts.pooled(),
-        "all_pet": counts.all_pet().mean(),
-        "all_background": counts.all_background().mean(),
-        "above_baselines": analysis.evaluation.above_baselines(),
-        "pet_share": counts.pet_share(),
         "some_thresholds": {one: analysis.curve[one] for one in sorted(thresholds)},
-        "num_pixels": sum(one.pixels for one in analysis.bins),
-        "seen_text": _seen(seen or {}),
+        "did": {"train": "trained it", "val": "chose its epoch"},
         "rows": [
             {
                 "example": analysis.examples[position],
@@ -121,11 +113,6 @@ def html_report(figures: Mapping[str, Any], pictures: Mapping[str, bytes]) -> st
     return _HTML.get_template("report.html.jinja").render(figures, pictures=embedded)
 
 
-def _seen(seen: Mapping[str, int]) -> str:
-    parts = {"train": "trained it", "val": "chose its epoch"}
-    return " and ".join(f"{seen[name]:,} {did}" for name, did in parts.items() if seen.get(name))
-
-
 def _data_url(name: str, content: bytes) -> str:
     kind = _MEDIA_TYPES[name.rpartition(".")[2]]
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
@@ -142,15 +129,6 @@ def _cell(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", short.replace("&", "&amp;").replace("<", "&lt;"))
 
 
-def _inline(text: str) -> list[tuple[str, str]]:
-    """Take a sentence in Markdown apart: the HTML element `code`, `em` or none, and the words."""
-    parts = re.split(r"(`[^`]+`|\*(?!\s)[^*]+(?<!\s)\*)", text)
-    return [
-        ({"`": "code", "*": "em"}[part[0]], part[1:-1]) if position % 2 else ("", part)
-        for position, part in enumerate(parts)  # every second one matched
-    ]
-
-
 def _environment(*, autoescape: bool) -> Environment:
     filters: dict[str, Callable[..., Any]] = {
         "g": lambda value: f"{value:g}",
@@ -159,7 +137,7 @@ def _environment(*, autoescape: bool) -> Environment:
         "counted": counted,
         "sentence": _sentence,
         "cell": _cell,
-        "inline": _inline,
+        "plain": lambda markdown: re.sub("[*`]", "", markdown),
     }
     return environment(Path(__file__).parent / "templates", filters, autoescape=autoescape)
 

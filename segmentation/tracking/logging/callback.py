@@ -14,8 +14,9 @@ from segmentation.tracking.tags import FIRST_STEP, LAST_STEP
 from segmentation.training.callbacks import Callback
 from segmentation.training.trainer import Trainer
 
-# Of so many validation pets it is kept what the network says, at so many moments of a run at most.
-_SAMPLES, _MOMENTS = 8, 10
+# Of so many validation pets it is kept what the network says, at so many moments of a run besides
+# the first: the picture of all of them is looked at in the width of a page.
+_SAMPLES, _MOMENTS = 8, 5
 # So many of them are rows of the picture of all moments, each cell of so many pixels.
 _ROWS, _CELL = 5, 160
 
@@ -28,8 +29,7 @@ class TrackingCallback(Callback):
 
     def __init__(self, run: RunLogger, val: SplitDataset, epochs: int) -> None:
         self._run, self._val = run, val
-        moments = min(_MOMENTS, max(3, epochs // 10))
-        self._moments = {0, *(round(moment) for moment in np.linspace(1, epochs, moments))}
+        self._moments = {0, *(round(moment) for moment in np.linspace(1, epochs, _MOMENTS))}
         # What the network said of the samples, bool (K, S, S), by epoch.
         self._said: dict[int, Tensor] = {}
 

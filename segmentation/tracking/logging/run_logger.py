@@ -1,20 +1,16 @@
 """How every kind of run logs: one call for each kind of thing, whether it is queued or not."""
 
-import io
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from mlflow.data.dataset import Dataset
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
 from segmentation.evaluation.pictures import Picture, encode, try_draw
 from segmentation.tracking.logging.outbox import Files
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 #: Begins the keys of what is to be seen first among a run's charts: MLflow sorts them.
 GLANCE = "at a glance"
@@ -82,26 +78,15 @@ class RunLogger:
 
     def log_artifact(self, content: bytes | Path, path: str) -> None:
         """Log a file as the artifact `path`."""
-        self._destination.put("file", {"path": path}, {_name(path): content})
+        self._destination.put("file", {"path": path}, {path.rpartition("/")[2]: content})
 
     def log_text(self, text: str, path: str) -> None:
         """Log a text as the artifact `path`."""
         self.log_artifact(text.encode(), path)
 
-    def log_dict(self, content: Any, path: str) -> None:
-        """Log what JSON can hold as the artifact `path`."""
-        self.log_text(json.dumps(content, indent=2), path)
-
     def log_image(self, draw: Callable[[], Picture], path: str) -> None:
         """Log an image, uint8 (H, W, 3), RGB, as the artifact `path`, a JPEG; see `try_draw`."""
-        self._log_drawing(lambda: encode(draw(), "JPEG"), path)
-
-    def log_figure(self, draw: Callable[[], "Figure"], path: str) -> None:
-        """Log a figure of matplotlib's as the artifact `path`, a PNG; see `try_draw`."""
-        self._log_drawing(lambda: png_of_figure(draw()), path)
-
-    def _log_drawing(self, draw: Callable[[], bytes], path: str) -> None:
-        if content := try_draw(path, draw):
+        if content := try_draw(path, lambda: encode(draw(), "JPEG")):
             self.log_artifact(content, path)
 
     def log_checkpoint(self, file: Path, path: str) -> None:
@@ -135,17 +120,6 @@ class RunLogger:
 def png_of(picture: Picture) -> bytes:
     """Encode an image, uint8 (H, W, 3), RGB, quickly: MLflow encodes it again."""
     return encode(picture, "PNG", compress_level=1)
-
-
-def png_of_figure(figure: "Figure") -> bytes:
-    """Draw a figure of matplotlib's."""
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png")
-    return stream.getvalue()
-
-
-def _name(path: str) -> str:
-    return path.rpartition("/")[2]
 
 
 def _now() -> int:

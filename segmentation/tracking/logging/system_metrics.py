@@ -12,19 +12,14 @@ class MachineWatch(SystemMetricsMonitor):
     Args:
         run_id: MLflow's.
         log: takes the metrics of one step.
-        next_step: of a run that goes on, the first step that no waiting metric has; the store is
-            asked for its own, too.
+        resumed: whether the run goes on: steps are then counted on from those in the store.
     """
 
     def __init__(
-        self,
-        run_id: str,
-        log: Callable[[Mapping[str, float], int], None],
-        next_step: int | None = None,
+        self, run_id: str, log: Callable[[Mapping[str, float], int], None], *, resumed: bool
     ) -> None:
-        super().__init__(run_id, resume_logging=next_step is not None)  # type: ignore[no-untyped-call]
+        super().__init__(run_id, resume_logging=resumed)  # type: ignore[no-untyped-call]
         self._log = log
-        self._logging_step = max(self._logging_step, next_step or 0)
 
     def monitor(self) -> None:
         while not self._shutdown_event.is_set():

@@ -25,13 +25,12 @@ class Uploader:
 
     Attributes:
         trouble: what kept the last try from arriving; empty where nothing did.
-        busy: seconds of a processor that it has taken.
     """
 
     def __init__(self, outbox: Outbox, sink: MlflowSink) -> None:
         self._outbox, self._sink = outbox, sink
         self._closing, self._stop = threading.Event(), threading.Event()
-        self.trouble, self._since, self.busy = "", 0.0, 0.0
+        self.trouble, self._since = "", 0.0
         self._start()
 
     def _start(self) -> None:
@@ -70,7 +69,6 @@ class Uploader:
         pause = _FIRST_PAUSE
         while not self._stop.is_set():
             arrived = self._upload_all()
-            self.busy = time.thread_time()
             closing = self._closing.is_set()
             if arrived and closing and not self._outbox.pending():
                 return

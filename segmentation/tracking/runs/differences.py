@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mlflow.utils.git_utils import get_git_commit
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
 from segmentation.tracking.runs.rerun import LoggedTraining
 from segmentation.tracking.runs.run import has_uncommitted_changes
@@ -13,57 +14,35 @@ _SHOWN = 8
 
 
 def differences(earlier: LoggedTraining, tags: Mapping[str, str], val_digest: str) -> list[str]:
-    """Return a line for people about each thing that differs, or one that all is the same.
+    """Return lines for people: what differs, what is the same, and what nobody knows.
 
     Args:
         earlier: the training that is to be repeated.
         tags: of the run that is about to begin.
         val_digest: of its validation images, in the length in which MLflow keeps digests.
     """
-    data = {
-        "train": (earlier.tags.get("data.digest", "")[:_SHOWN], tags["data.digest"][:_SHOWN]),
-        "val": (earlier.val_digest[:_SHOWN], val_digest[:_SHOWN]),
+    commit = get_git_commit(str(Path(__file__))) or ""
+    here = {**tags, MLFLOW_GIT_COMMIT: commit, "git.dirty": has_uncommitted_changes()}
+    then, now = _facts(earlier.tags, earlier.val_digest), _facts(here, val_digest)
+    known = [name for name in then if then[name] and now[name]]
+    found = {
+        "differs": [f"{n} {then[n]} there, {now[n]} here" for n in known if then[n] != now[n]],
+        "the same": [name for name in known if then[name] == now[name]],
+        "cannot be compared": [name for name in then if name not in known],
     }
-    machine = {
-        "PyTorch": (earlier.tags.get("torch", ""), tags["torch"]),
-        "device": (earlier.tags.get("device", ""), tags["device"]),
+    return [earlier.say(f"{how}: {', '.join(names)}") for how, names in found.items() if names]
+
+
+def _facts(tags: Mapping[str, str], val_digest: str) -> dict[str, str]:
+    """Return what a training's figures depend on; empty where that is not known."""
+    clean = tags.get("git.dirty") == "false"  # else its commit does not tell the code
+    return {
+        "train images": tags.get("data.digest", "")[:_SHOWN],
+        "val images": val_digest[:_SHOWN],
+        "code": tags.get(MLFLOW_GIT_COMMIT, "")[:_SHOWN] if clean else "",
+        "PyTorch": tags.get("torch", ""),
+        "device": tags.get("device", ""),
         # Behind the first word stands why, and a repeated training has it "as asked".
-        "precision": (earlier.tags.get("amp", "").split(" ")[0], tags["amp"].split(" ")[0]),
-        "threads": (earlier.tags.get("threads", ""), tags["threads"]),
+        "precision": tags.get("amp", "").split(" ")[0],
+        "threads": tags.get("threads", ""),
     }
-    unknown = "" if any(then for then, _ in data.values()) else "that run has no digest of it"
-    lines = [
-        f"the data cannot be compared: {unknown}" if unknown else "",
-        _differing("the data differ: digest of ", data),
-        _code(earlier.tags),
-        _differing("the surroundings differ: ", machine),
-    ]
-    same = ["data", "code", *(name for name, (then, _) in machine.items() if then)]
-    found = [line for line in lines if line] or [f"the same {', '.join(same)}"]
-    return [earlier.say(line) for line in found]
-
-
-def _code(tags: Mapping[str, str]) -> str:
-    """Say how the code differs; nothing where it is the same."""
-    then, now = tags.get("mlflow.source.git.commit"), get_git_commit(str(Path(__file__)))
-    if not then or not now:
-        return f"the code cannot be compared: its commit {'here' if then else 'there'} is unknown"
-    states = {"there": tags.get("git.dirty"), "here": has_uncommitted_changes()}
-    changed = " and ".join(where for where, state in states.items() if state == "true")
-    if then != now:
-        also = f"; uncommitted changes {changed}" if changed else ""
-        return f"the code differs: commit {then[:_SHOWN]} there, {now[:_SHOWN]} here{also}"
-    if changed:
-        return f"the code may differ: commit {now[:_SHOWN]}, uncommitted changes {changed}"
-    if set(states.values()) != {"false"}:
-        return "the code may differ: whether there were uncommitted changes is unknown"
-    return ""
-
-
-def _differing(head: str, pairs: Mapping[str, tuple[str, str]]) -> str:
-    """Name the pairs that are known and not equal."""
-    known = {name: (then, now) for name, (then, now) in pairs.items() if then}
-    found = [
-        f"{name} {then} there, {now} here" for name, (then, now) in known.items() if then != now
-    ]
-    return head + "; ".join(found) if found else ""

@@ -10,7 +10,6 @@ import os
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,8 +32,7 @@ class ProcessInfo:
     Attributes:
         host: names the machine, its start and its space of process ids.
         pid: of the process.
-        started: when it began: on Linux in ticks since the machine's start, else in seconds since
-            1970.
+        started: when it began, seconds since 1970.
         seen: when it was last heard of, by its own clock, seconds since 1970.
     """
 
@@ -65,11 +63,12 @@ class ProcessInfo:
         """Tell whether that very process of this machine lives: not another one with its id."""
         try:
             process = psutil.Process(self.pid)
-            alike = abs(_start_of(self.pid) - self.started) < 1
-            return alike and process.status() != psutil.STATUS_ZOMBIE
-        except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+            # A clock that is set shifts it a little; no machine uses an id again within a minute.
+            alike = abs(process.create_time() - self.started) < 60
+            return bool(alike and process.status() != psutil.STATUS_ZOMBIE)
+        except psutil.NoSuchProcess:
             return False
-        except (psutil.Error, OSError):  # it is there, and may not be looked at
+        except psutil.Error:  # it is there, and may not be looked at
             return True
 
 
@@ -79,13 +78,8 @@ def this_host() -> str:
     A container has ids of its own, and often the name of another one.
     """
     parts = [socket.gethostname()]
-    for path in ("/proc/sys/kernel/random/boot_id", "/etc/machine-id"):
-        with contextlib.suppress(OSError):
-            parts.append(Path(path).read_text().strip()[:8])
-            break
-    else:
-        parts.append(f"{uuid.getnode():x}")
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # Linux tells
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8])
         parts.append(str(os.stat("/proc/self/ns/pid").st_ino))
     return " ".join(parts)
 
@@ -96,31 +90,16 @@ def first_sign() -> dict[str, str]:
     return {
         HOST: this_host(),
         PID: str(process.pid),
-        STARTED: f"{_start_of(process.pid):.2f}",
+        STARTED: f"{process.create_time():.2f}",
         SEEN: f"{time.time():.0f}",
     }
 
 
-def _start_of(pid: int) -> float:
-    """Return when a process began: on Linux in ticks since the machine's start.
-
-    Ticks do not move when the machine's clock is set, as the time of day would.
-    """
-    stat = Path(f"/proc/{pid}/stat")
-    if Path("/proc/self/stat").exists():
-        return float(stat.read_text().rpartition(")")[2].split()[19])
-    return float(psutil.Process(pid).create_time())
-
-
 class Heartbeat:
-    """Gives a run's signs of life until it is left, in a thread.
-
-    Attributes:
-        busy: seconds of a processor that it has taken.
-    """
+    """Gives a run's signs of life until it is left, in a thread."""
 
     def __init__(self, run_id: str) -> None:
-        self._run_id, self._stop, self.busy = run_id, threading.Event(), 0.0
+        self._run_id, self._stop = run_id, threading.Event()
 
     def __enter__(self) -> "Heartbeat":
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
@@ -134,4 +113,3 @@ class Heartbeat:
         while not self._stop.wait(HEARTBEAT_INTERVAL):
             with contextlib.suppress(Exception):  # the next one may arrive
                 client.set_tag(self._run_id, SEEN, f"{time.time():.0f}")
-            self.busy = time.thread_time()

@@ -27,7 +27,7 @@ def log_splits(run: RunLogger, splits: Mapping[str, SplitDataset], source: Path)
         name: dict(zip([one.id for one in split.examples], split.digests, strict=True))
         for name, split in splits.items()
     }
-    run.log_dict(members, _FILE)
+    run.log_text(json.dumps(members, indent=2), _FILE)
     log_problems(run, [problem for split in splits.values() for problem in split.problems])
 
 

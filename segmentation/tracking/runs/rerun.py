@@ -60,20 +60,19 @@ class LoggedTraining:
                 changed.append(f"{option}={given[option]} (it had {logged or 'none'})")
             elif option not in given and logged is None:
                 notes.append(f"it has logged no {option}; train's default is taken: {default}")
-        planned, *changes = self.tags.get("budget", "").split("; ")
-        if changes and "epochs" not in given:
-            notes.append(
-                f"its budget of {planned} changed its number of epochs on the way "
-                f"({'; '.join(changes)}); here {found['epochs']} are run, as it had planned"
-            )
         but = f", but {', '.join(changed)}" if changed else ""
         notes = [f"the settings of {self.name}{but}", *notes]
         if "data" in given and "model_name" not in given and found["model_name"] in _USUAL:
             found["model_name"] = ""  # real pets must not come under the drawn ones' name
-        replaced, why = self._computable(found, given)
+        try:
+            choose_compute(Config.from_options(found).training)
+        except ConfigError as error:
+            raise ConfigError(
+                f"{error} (what you do not give is taken from like={self.id})"
+            ) from error
         if "data" not in given:
             require_source(found["data"], f"like={self.id}")
-        return {**found, **replaced}, [self.say(note) for note in [*notes, *why]]
+        return found, [self.say(note) for note in notes]
 
     def compare(self, dice: float) -> str:
         """Return a line that compares `best/dice` of both runs."""
@@ -83,26 +82,6 @@ class LoggedTraining:
             return self.say(f"best/dice {dice!r} again, equal to the last digit")
         return self.say(f"best/dice {self.dice!r} there, {dice!r} here ({dice - self.dice:+.2g})")
 
-    def _computable(
-        self, settings: Mapping[str, Any], given: Mapping[str, Any]
-    ) -> tuple[dict[str, str], list[str]]:
-        """Return what is to replace a device or precision that is not here, and why."""
-        try:
-            config = Config.from_options(settings)
-        except ConfigError as error:
-            raise ConfigError(
-                f"{error} (what you do not give is taken from like={self.id})"
-            ) from error
-        try:
-            choose_compute(config.training)
-        except ConfigError as error:
-            replaced = {name: "auto" for name in ("device", "precision") if name not in given}
-            if not replaced:
-                raise
-            taken = ", ".join(f"{name}={value}" for name, value in replaced.items())
-            return replaced, [f"{error}; taken instead: {taken}"]
-        return {}, []
-
 
 def find(run_id: str) -> LoggedTraining:
     """Look a training up in the tracking store.
@@ -110,7 +89,7 @@ def find(run_id: str) -> LoggedTraining:
     Raises:
         ConfigError: there is no such run, it was deleted, or it is no training.
     """
-    run = get_run_or_fail(run_id, "like", _EXPECTED)
+    run = get_run_or_fail(run_id, f"like={run_id}", _EXPECTED)
     name, data = str(run.info.run_name), run.data
     if not is_training(data.params):
         raise ConfigError(f"like={run_id}: the run {name} is no training; {_EXPECTED}")

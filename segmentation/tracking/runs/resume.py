@@ -112,7 +112,7 @@ def find(run_id: str, key: str = "") -> ResumableRun:
         ConfigError: there is no such run, it was deleted, it is no training, or it still runs.
     """
     RunFolder(run_id)  # raises where it could be no id
-    run = get_run_or_fail(run_id, "resume", _EXPECTED)
+    run = get_run_or_fail(run_id, f"resume={run_id}", _EXPECTED)
     name, tags = str(run.info.run_name), read(run.data.tags)
     options = kept(tags)
     if not options:

@@ -10,7 +10,6 @@ from typing import Any
 import mlflow
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
-from segmentation.errors import full
 from segmentation.evaluation.promotion_rule import Decision
 from segmentation.tracking.experiment_page import introduce_experiment
 from segmentation.tracking.logging.authorship import unless_said
@@ -56,8 +55,6 @@ def tracked_run(
     tags: Mapping[str, str],
     parent: Run | None = None,
     resume: str | None = None,
-    *,
-    system_metrics: bool = True,
 ) -> Iterator[Run]:
     """Open a run, or attach to the one that `mlflow run` opened; yield it.
 
@@ -70,9 +67,8 @@ def tracked_run(
         tags: given to it from its first moment on.
         parent: the run that it is nested in; it is then always a new one.
         resume: the id of a run to go on in.
-        system_metrics: whether to watch the machine.
     """
-    run_id, experiment = open_run(name, tags, parent, resume, system_metrics=system_metrics)
+    run_id, experiment = open_run(name, tags, parent, resume)
     with ending_badly(), Heartbeat(run_id):
         run = Run(run_id, experiment, MlflowSink(run_id))
         yield run
@@ -84,8 +80,6 @@ def open_run(
     tags: Mapping[str, str],
     parent: Run | None = None,
     resume: str | None = None,
-    *,
-    system_metrics: bool = False,
 ) -> tuple[str, str]:
     """Open a run, or attach to one; return its id and its experiment's; see `tracked_run`."""
     begun = {**tags, MLFLOW_RUN_NAME: name, "git.dirty": has_uncommitted_changes()}
@@ -98,7 +92,7 @@ def open_run(
     else:
         begun = keep_said(begun, resume or os.environ.get(VARIABLE))
     begun |= first_sign()
-    run = mlflow.start_run(**where, log_system_metrics=system_metrics, tags=begun)
+    run = mlflow.start_run(**where, log_system_metrics=False, tags=begun)
     with ending_badly():
         if parent is None:  # the parent has done it for its trials
             introduce_experiment(run.info.experiment_id)
@@ -114,8 +108,7 @@ def ending_badly() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if full(error):
-            release_reserve()
+        release_reserve()
         with contextlib.suppress(Exception):  # the error that ended the run matters more
             _note_end(error)
         with contextlib.suppress(Exception):

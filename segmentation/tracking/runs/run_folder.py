@@ -9,7 +9,6 @@ from filelock import FileLock, Timeout
 from segmentation.errors import TrackingError
 from segmentation.tracking.logging.outbox import Entry, entries_in
 from segmentation.tracking.store import this_store
-from segmentation.utils.files import is_held
 from segmentation.utils.paths import run_folder, runs_folder
 
 
@@ -57,7 +56,13 @@ class RunFolder:
 
     def is_locked(self) -> bool:
         """Tell whether a process of this machine and cache folder writes the run now."""
-        return is_held(self.path / "lock")
+        if not self.path.exists():
+            return False
+        try:
+            with self.lock():
+                return False
+        except BusyError:
+            return True
 
     def claim(self) -> None:
         """Note that the run is of the tracking store that is used now."""

@@ -4,12 +4,15 @@ import contextlib
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import mlflow
 from mlflow.exceptions import MlflowException
 
-from segmentation.errors import CheckpointError, PeerLostError, TrackingError, TrainingError, full
+from segmentation.errors import CheckpointError, PeerLostError, TrackingError, TrainingError
 from segmentation.runtime.signals import StopSignal
 from segmentation.tracking import commands
 from segmentation.tracking.artifacts import remove_at
@@ -31,6 +34,7 @@ from segmentation.tracking.runs.run import (
 from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.store import release_reserve
 from segmentation.tracking.tags import FAILURE
+from segmentation.training.checkpointer import INTERVAL, Checkpointer
 from segmentation.utils.environment import environment, seconds_in
 
 #: For so many seconds the end of a training waits for a store that does not answer, unless the
@@ -42,6 +46,12 @@ _SHORT_PATIENCE = 5.0
 # A call to a server that is away ends soon: it is tried again, in the background. What a user has
 # set stays.
 _QUICK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
+
+# The environment variable with the seconds between two checkpoints on this machine; 0: one after
+# every epoch.
+_CHECKPOINTS = "PETSEG_CHECKPOINT_SECONDS"
+# Seconds between two that go to the store, so that another machine can go on.
+_UPLOAD_INTERVAL = 120.0
 
 #: The artifacts' folder for checkpoints, and the one that lies there.
 CHECKPOINTS = "checkpoint"
@@ -80,16 +90,23 @@ class TrainingRun(Run):
         self.uploader = Uploader(self.outbox, sink)
         self.heartbeat = Heartbeat(run_id)
 
-    def next_step(self, prefix: str) -> int:
-        """Return the step behind all waiting metrics whose names begin so."""
-        waiting = [
-            step
-            for entry in self.outbox.pending()
-            if entry.kind == "metrics"
-            for name, _, _, step in entry.metadata["points"]
-            if name.startswith(prefix)
-        ]
-        return max(waiting, default=-1) + 1
+    def checkpointer(self, fingerprint: Mapping[str, Any], stop_signal: StopSignal) -> Checkpointer:
+        """Return what keeps the training in the run's folder, and now and then in the store.
+
+        Args:
+            fingerprint: what must be equal for a checkpoint to be of this training, by its name.
+            stop_signal: tells whether the user wants to stop.
+        """
+        last = time.monotonic()
+
+        def upload(path: Path, urgent: bool) -> None:
+            nonlocal last
+            if urgent or time.monotonic() - last >= _UPLOAD_INTERVAL:
+                last = time.monotonic()
+                self.log_checkpoint(path, ARTIFACT)
+
+        interval = seconds_in(_CHECKPOINTS, INTERVAL)
+        return Checkpointer(self.folder.checkpoint, fingerprint, stop_signal, upload, interval)
 
     def deliver(self) -> None:
         """Wait until all that was logged has arrived.
@@ -153,8 +170,7 @@ def training_run(
             if resume is not None:
                 run.describe("")  # there it stood how to go on
             opened.enter_context(run.heartbeat)
-            free = run.next_step("system/") if resume is not None else None
-            watch = MachineWatch(run_id, run.log_metrics, free)
+            watch = MachineWatch(run_id, run.log_metrics, resumed=resume is not None)
             watch.start()  # type: ignore[no-untyped-call]
         try:
             yield run
@@ -195,8 +211,7 @@ def _end_well(run: TrainingRun) -> None:
 def _end_badly(run: TrainingRun, error: BaseException, go_on: str) -> None:
     """End a run that an error has ended, now or when the store is back; say how to go on."""
     arrived = False
-    if full(error):
-        release_reserve()
+    release_reserve()
     undelivered = isinstance(error, UndeliveredError)
     status = run.status if undelivered else status_of(error)
     with contextlib.suppress(Exception):  # the error that ended the run matters more

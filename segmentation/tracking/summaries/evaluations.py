@@ -11,8 +11,8 @@ from mlflow.exceptions import MlflowException
 from segmentation.data.sources import Source
 from segmentation.evaluation.analysis import Analysis
 from segmentation.evaluation.gallery import Gallery
-from segmentation.evaluation.pictures import encode, try_draw
-from segmentation.evaluation.report.plots import plot_all, png
+from segmentation.evaluation.pictures import encode_figure, try_draw
+from segmentation.evaluation.report.plots import plot_all
 from segmentation.evaluation.report.report import description, html_report, version_note
 from segmentation.tracking.logging.run_logger import RunLogger
 from segmentation.tracking.registry.loading import LoadedModel
@@ -57,22 +57,17 @@ def log_report(
     split = analysis.split
     run.describe(description(figures))
     run.log_text(_table(analysis).to_csv(index=False), f"{split}/images.csv")
-    plots = try_draw("the plots", lambda: _plots(analysis)) or {}
-    pictures = try_draw("the galleries of the report", lambda: _pictures(gallery)) or {}
+
+    def draw_plots() -> dict[str, bytes]:
+        return {name: encode_figure(one, dpi=110) for name, one in plot_all(analysis).items()}
+
+    plots = try_draw("the plots", draw_plots) or {}
+    pictures = try_draw("the galleries of the report", gallery.files) or {}
     run.log_text(html_report(figures, {**plots, **pictures}), f"{split}/report.html")
     log_images(run, analysis.evaluation, gallery, analysis.scores)
     run.log_image(gallery.random, f"{split}/random.jpg")
     for name, content in plots.items():
         run.log_artifact(content, f"{split}/plots/{name}")
-
-
-def _plots(analysis: Analysis) -> dict[str, bytes]:
-    return {name: png(figure) for name, figure in plot_all(analysis).items()}
-
-
-def _pictures(gallery: Gallery) -> dict[str, bytes]:
-    drawn = {"worst.jpg": gallery.worst(), "random.jpg": gallery.random()}
-    return {name: encode(one, "JPEG", quality=88) for name, one in drawn.items()}
 
 
 def note_on_version(

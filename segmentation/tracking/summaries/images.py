@@ -20,6 +20,8 @@ def log_images(
 ) -> None:
     """Log `SPLIT/images.json`, a row an image with its thumbnail, and `SPLIT/worst.jpg`.
 
+    The lowest Dice comes first.
+
     Args:
         run: where to.
         evaluation: of the images.
@@ -28,10 +30,8 @@ def log_images(
     """
     counts = evaluation.counts
     dice = counts.dice()
-    rows = np.arange(len(counts))
-    if len(counts) > MOST_THUMBNAILS:
-        ids = np.array([example.id for example in evaluation.examples])
-        rows = np.lexsort((ids, dice))[:MOST_THUMBNAILS]  # those of which a gallery has pictures
+    ids = np.array([example.id for example in evaluation.examples])
+    rows = np.lexsort((ids, dice))[:MOST_THUMBNAILS]  # those of which a gallery has pictures
     columns = {
         "dice": dice,
         "iou": counts.iou(),
@@ -40,18 +40,18 @@ def log_images(
         **(scores or {}),
     }
     examples = [evaluation.examples[row] for row in rows]
+
+    def thumbnails() -> list[bytes]:
+        small = gallery.thumbnails
+        return [png_of(small[example.id]) for example in examples if small]
+
     table = names(examples) | {
         name: values[rows].round(4).tolist() for name, values in columns.items()
     }
-    thumbnails = try_draw("thumbnails", lambda: _thumbnails(gallery, examples))
-    images = {"photo, truth, prediction": thumbnails} if thumbnails else {}
+    drawn = try_draw("thumbnails", thumbnails)
+    images = {"photo, truth, prediction": drawn} if drawn else {}
     run.log_table(table, f"{evaluation.split}/images.json", images)
     run.log_image(gallery.worst, f"{evaluation.split}/worst.jpg")
-
-
-def _thumbnails(gallery: Gallery, examples: Sequence[Example]) -> list[bytes]:
-    small = gallery.thumbnails
-    return [png_of(small[example.id]) for example in examples if small]
 
 
 def names(examples: Sequence[Example]) -> dict[str, list[str]]:

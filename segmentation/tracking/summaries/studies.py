@@ -10,13 +10,12 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
-from segmentation.errors import TrackingError
 from segmentation.tracking.addresses import in_this_store, require_own
-from segmentation.tracking.artifacts import size_at, versions_of
+from segmentation.tracking.artifacts import versions_of
 from segmentation.tracking.logging.mlflow_sink import MlflowSink
 from segmentation.tracking.project_run import leave_run
 from segmentation.tracking.runs.run import Run, end_tags, tracked_run
-from segmentation.tracking.store import find_run, find_tagged, restore_command
+from segmentation.tracking.store import find_tagged, get_run_or_fail
 from segmentation.tracking.tags import FAILURE, PRUNED, STUDY_ID
 from segmentation.tuning.study import Trial
 
@@ -29,13 +28,13 @@ def parent_run(name: str, tags: Mapping[str, str], study: str, known: str | None
     """Open the run in which the trials of a study are nested, or go on in it; yield it.
 
     Args:
-        name: of the run.
+        name: of the study.
         tags: of the run, if it is a new one.
         study: the study's id.
         known: the run's id as the study has it, None for a new study.
 
     Raises:
-        TrackingError: the run is not in this tracking store, or was deleted.
+        ConfigError: the run is not in this tracking store, or was deleted.
     """
     if known is None:  # there may be one all the same, if a command was killed before it said so
         parents = (run for run in _runs_of(study) if run.data.tags["stage"] == PARENT)
@@ -43,37 +42,17 @@ def parent_run(name: str, tags: Mapping[str, str], study: str, known: str | None
     if known:
         require_own(require_parent(known, name).info.artifact_uri)
         # `mlflow run` opens a run of its own each time; the study's parent stays the one it has.
-        leave_run(known, f"{name} (went on)", f"Went on with the study of run `{known}`.")
+        leave_run(known, f"tune {name} (went on)", f"Went on with the study of run `{known}`.")
         with contextlib.suppress(MlflowException):  # it never failed
             mlflow.MlflowClient().delete_tag(known, FAILURE)
     tags = {**tags, STUDY_ID: study, "stage": PARENT}
-    # The machine is watched by the trials' runs.
-    with tracked_run(name, tags, resume=known, system_metrics=False) as run:
+    with tracked_run(f"tune {name}", tags, resume=known) as run:
         yield run
 
 
 def require_parent(known: str, name: str) -> MlflowRun:
-    """Return a study's own run.
-
-    Args:
-        known: its id.
-        name: of the search.
-
-    Raises:
-        TrackingError: it is not in this tracking store, or was deleted.
-    """
-    if (run := find_run(known)) is None:
-        raise TrackingError(
-            f"the runs of {name} are not in the tracking store {mlflow.get_tracking_uri()} (its "
-            f"own run is {known}); set MLFLOW_TRACKING_URI to that of the first command, or give "
-            "another `study`"
-        )
-    if command := restore_command(run):
-        raise TrackingError(
-            f"the run of {name} was deleted; bring it back with `{command}`, or give another "
-            "`study`"
-        )
-    return run
+    """Return the own run of a study, given its id and the study's name; else a ConfigError."""
+    return get_run_or_fail(known, f"study={name}, run {known}", "go on where the study was begun")
 
 
 def _runs_of(study: str) -> list[MlflowRun]:
@@ -140,13 +119,6 @@ def show_model(run: Run, model_id: str) -> None:
     outputs = mlflow.get_run(run.id).outputs
     if not outputs or model_id not in [one.model_id for one in outputs.model_outputs]:
         mlflow.MlflowClient().log_outputs(run.id, [LoggedModelOutput(model_id=model_id, step=0)])
-
-
-def disk_use(study: str) -> int:
-    """Return the bytes of all artifacts of a study's trials, their models included."""
-    addresses = [run.info.artifact_uri for run in _trial_runs(study)]
-    addresses += [model.artifact_location for model in _models(study)]
-    return sum(map(size_at, addresses))
 
 
 def droppable(

@@ -56,18 +56,15 @@ def random_batch(images: int, size: int, device: torch.device) -> tuple[Tensor, 
     return image.to(device).contiguous(memory_format=torch.channels_last), mask.to(device)
 
 
-def bare_step(
-    network: nn.Module, compute: Compute, *, fused: bool = True
-) -> Callable[[Tensor, Tensor], None]:
-    """Return a step with nothing around it: forward, BCEWithLogitsLoss, backward, AdamW.
+def bare_step(network: nn.Module, compute: Compute) -> Callable[[Tensor, Tensor], None]:
+    """Return a step with nothing around it: forward, BCEWithLogitsLoss, backward, fused AdamW.
 
     Args:
         network: maps uint8 (N, 3, S, S) to logits (N, 1, S, S); moved to the device, channels last.
         compute: where, and in which precision.
-        fused: whether AdamW updates all weights in one pass, or as PyTorch does by default.
     """
     network = network.to(compute.device).to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True if fused else None)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
     criterion = nn.BCEWithLogitsLoss()
 
     def step(image: Tensor, mask: Tensor) -> None:

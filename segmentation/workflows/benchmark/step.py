@@ -63,7 +63,7 @@ def measure_step(
             shares[kind].append((share, f"width {width}, {size} px, {precision}"))
             name = f"{precision}_width_{width}_size_{size}"
             summary.add(f"{kind}_images_per_second/{name}", speed)
-            summary.metrics[f"{kind}_share_of_matrix_product/{name}"] = share
+            summary.figures[f"{kind}_share_of_matrix_product/{name}"] = (share,)
             _log.info(
                 f"step: {kind}, width {width}, {size} px, {precision}: {text(speed)} images/s, "
                 f"{share:.0%} of matrix products"

@@ -56,16 +56,12 @@ def run(own: BenchmarkConfig, config: Config) -> None:
     )
     tags |= {"precision": compute.precision, "data.source": source.name}
     lines: list[str] = []
-    with tracked_run("benchmark", tags, system_metrics=False) as parent:
+    with tracked_run("benchmark", tags) as parent:
         parent.log_params(config.options() | dataclasses.asdict(own))
         for suite in own.suites:
-            with tracked_run(f"benchmark {suite}", tags, parent, system_metrics=False) as nested:
+            with tracked_run(f"benchmark {suite}", tags, parent) as nested:
                 summary = SuiteSummary(nested, suite)
-                try:
-                    _SUITES[suite](own, config, compute, source, summary)
-                finally:  # also of what was interrupted
-                    if summary.metrics:
-                        summary.log_chart()
+                _SUITES[suite](own, config, compute, source, summary)
             lines += [f"{suite}: {line}" for line in summary.lines]
             parent.describe(findings(lines))
     for line in lines:

@@ -5,9 +5,7 @@ Done again, it changes nothing that is done.
 
 import dataclasses
 import logging
-from typing import Any
 
-from segmentation.config.training import Config
 from segmentation.data.sources import Source
 from segmentation.errors import TrackingError, TrainingError
 from segmentation.evaluation.pictures import try_draw
@@ -17,7 +15,7 @@ from segmentation.tracking.registry import champion, versions
 from segmentation.tracking.runs.run import Run
 from segmentation.tracking.summaries import studies
 from segmentation.tuning import plots
-from segmentation.tuning.report import DEFAULTS, StudyReport, best_trials, trial_json
+from segmentation.tuning.report import DEFAULTS, StudyReport, best_trials
 from segmentation.tuning.study import Study, Trial
 from segmentation.workflows.promote import GateEvaluator, decide_champion
 from segmentation.workflows.tune.job import (
@@ -51,12 +49,12 @@ def finish_search(
     champion.challenge_if_newest(registered)
     decision = decide_champion(registered, GateEvaluator(source, config.data.border), parent)
     _drop_losers(job, study, report)
+    given = {one.option: value for _, one, value in config.items() if value != one.default}
     report = dataclasses.replace(
         report,
-        command=mlflow_run("train", _typed(config)),
+        command=mlflow_run("train", given),
         winner=registered.uri,
         importances=plots.importances(study.optuna),
-        disk=studies.disk_use(study.id),
         dropped=len(dropped(study)),
     )
     _log_report(parent, study, report, winner)
@@ -69,11 +67,6 @@ def finish_search(
     _log.info("Look:  %s", view_run(parent.id))
     _log.info("Load:  %s", registered.how_to_load())
     _log.info("Next:  %s", use_model(registered.uri, source))
-
-
-def _typed(config: Config) -> dict[str, Any]:
-    """Return the parameters of these settings that differ from their defaults."""
-    return {one.option: value for _, one, value in config.items() if value != one.default}
 
 
 def _winner(report: StudyReport) -> Trial:
@@ -141,7 +134,6 @@ def _log_report(parent: Run, study: Study, report: StudyReport, winner: Trial) -
         metrics.setdefault(f"confirmed/{key}_gate_dice", one.mean)  # the best comes first
     parent.log_metrics(metrics)
     parent.log_text(report.markdown(), "report.md")
-    parent.log_dict([trial_json(trial) for trial in report.trials], "trials.json")
     with study.lock():  # another command may end at the same time
         parent.describe(report.markdown())
         studies.show_model(parent, str(winner.user_attrs["model"]["id"]))

@@ -57,11 +57,7 @@ class SearchJob:
         options: Mapping[str, Any],
         session: TrainingSession,
     ) -> "SearchJob":
-        """Name the study, and say what must not change under its name.
-
-        Raises:
-            ConfigError: an earlier version of this program has begun the study.
-        """
+        """Name the study, and say what must not change under its name."""
         digests = {name: part.digest for name, part in session.data.items()}
         settings = {
             **{name: value for name, value in options.items() if name not in FREE},

@@ -21,7 +21,6 @@ from segmentation.tuning.report import (
     StudyReport,
     best_trials,
     finalists,
-    num_enqueued,
 )
 from segmentation.tuning.space import Space, notation
 from segmentation.tuning.storage import study_location
@@ -32,7 +31,6 @@ from segmentation.workflows.tune.finish import finish_search
 from segmentation.workflows.tune.job import (
     CONFIRMATIONS,
     SearchJob,
-    enqueue_confirmations,
     register_trial,
     requeue_lost_trials,
 )
@@ -56,12 +54,12 @@ def search(
         space: what is searched.
         options: every other setting by its parameter's name, and train's defaults.
         model_name: of the registered model; empty for the usual one.
-        typed: the parameters that differ from their defaults.
+        typed: the parameters that the user gave.
         progress: told how many images are read.
 
     Raises:
-        ConfigError: the study was begun with other settings, or by an earlier version of this
-            program, or more images or workers are asked for than there are images or processors.
+        ConfigError: the study was begun with other settings, or more images or workers are asked
+            for than there are images or processors.
         DataError: lists or files cannot be used.
         TrackingError: a store cannot be used, or holds another study.
         TrainingError: no trial came to its end.
@@ -86,7 +84,7 @@ def _require_parent(config: SearchConfig) -> None:
     folder = studies_folder()
     study = Study.find(study_location(config.study, config.storage, folder, config.heartbeat))
     if study and (known := study.user_attrs.get("parent")):
-        studies.require_parent(known, f"tune {config.study}")
+        studies.require_parent(known, config.study)
 
 
 def _search(job: SearchJob, session: TrainingSession, command: str) -> None:
@@ -96,7 +94,7 @@ def _search(job: SearchJob, session: TrainingSession, command: str) -> None:
         with study.lock():  # of several commands at once only one makes the parent run
             known, name = study.user_attrs.get("parent"), job.location.name
             tags = {"study": name, **session.tags()}
-            run = studies.parent_run(f"tune {name}", tags, study.id, known)
+            run = studies.parent_run(name, tags, study.id, known)
             parent = opened.enter_context(run)
             study.optuna.set_user_attr("parent", parent.id)
             own = dataclasses.asdict(job.search) | notation(job.space) | {"study": name}
@@ -129,14 +127,7 @@ class _Search:
         if done := sum(trial.finished for trial in self._study.trials()):
             _log.info("Going on with study %s: %d trials are done", self._job.location.name, done)
         try:
-            if self._is_complete():
-                _log.info(
-                    "Nothing is left to run: %d trials were asked for", self._job.search.trials
-                )
-            else:
-                self._pool.run(
-                    self._on_message, lambda death: _log.info(death[0].upper() + death[1:])
-                )
+            self._pool.run(self._on_message)
         except BaseException as error:
             with suppress(Exception):  # what ended the search matters more
                 self._repair()
@@ -160,17 +151,6 @@ class _Search:
             # With fewer seeds than the others one would be compared by another measure.
             finalists=[one for one in found if len(one.gate) == CONFIRMATIONS],
         )
-
-    def _is_complete(self) -> bool:
-        """Tell whether nothing is left to run, so that no worker needs to start."""
-        trials = self._study.trials()
-        if sum(trial.finished for trial in trials) < self._job.search.trials:
-            return False
-        if not self._job.search.confirm:
-            return True
-        enqueue_confirmations(self._job, self._study)
-        confirmed = self._study.confirmations.trials()
-        return sum(trial.finished for trial in confirmed) >= num_enqueued(confirmed)
 
     def _on_message(self, line: str) -> None:
         """Tell of a trial that has ended."""

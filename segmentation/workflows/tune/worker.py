@@ -138,9 +138,7 @@ class _Worker:
             session.fit([_Telling(self._send, f"{kind} {what}")])
             val, gallery = session.evaluate(), Gallery()
             model = Batched(session.segmenter, session.compute.device)
-            gate, problems = evaluate("gate", model, self._gate, config.data.border, gallery.draw)
-            if problems:
-                raise DataError("images of the gate split cannot be used:", problems)
+            gate = evaluate("gate", model, self._gate, config.data.border, gallery.draw)
             session.run.log_metrics(gate.metrics())
             session.choose_threshold(gate)
             session.log_model()

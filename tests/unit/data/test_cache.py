@@ -59,7 +59,7 @@ def test_a_changed_file_is_decoded_again(cache: Path, own_pets: Path, decoded: l
     before = changed.image.stat()
     repaint(changed.image)
     os.utime(changed.image, ns=(before.st_atime_ns, before.st_mtime_ns))  # as if nothing happened
-    image, _ = loaded(own_pets)["train"].pixels[0]
+    (image,), _ = loaded(own_pets)["train"].pixels.gather([0])
     assert decoded == [changed.id]
     assert image[..., 0].min() > 240
     assert image[..., 1:].max() < 10
@@ -139,10 +139,10 @@ def test_a_file_that_is_changed_in_use_is_said(cache: Path, own_pets: Path, on_d
     shutil.rmtree(cache)
     repaint(train.examples[0].image)
     with pytest.raises(DataError, match=r"\.jpg: it or its trimap was changed .* run again$"):
-        train.pixels[0]
+        train.pixels.gather([0])
     train.examples[0].image.unlink()
     with pytest.raises(DataError, match=r"\.jpg: No such file .*it was usable when this began"):
-        train.pixels[0]
+        train.pixels.gather([0])
 
 
 def test_a_full_disk_stops_no_run(

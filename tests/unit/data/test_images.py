@@ -71,7 +71,7 @@ def test_an_odd_file_is_used_with_exactly_its_own_pixels_and_labels(
     used = {case.id: case for case in USED}
     assert {example.id for example in train.examples} == set(used)
     for position, example in enumerate(train.examples):
-        image, flags = train.pixels[position]
+        (image,), (flags,) = train.pixels.gather([position])
         assert not used[example.id].image.wrong(image), example.id
         trimap = used[example.id].trimap.pixels
         pet = (trimap == 1) | ((trimap == 3) & (border == "pet"))

@@ -28,11 +28,11 @@ def test_photos_of_any_shape_have_a_panel_of_bounded_size(height: int, width: in
     assert sheet([picture] * 3, ["a", "b", "c"], 2).shape[0] > 2 * 96
 
 
-def test_progress_shows_the_first_the_last_and_some_moments_between() -> None:
+def test_progress_shows_each_moment_in_a_column() -> None:
     images, masks = np.zeros((2, 20, 20, 3), np.uint8), np.ones((2, 20, 20), bool)
     # Right from epoch 50 on.
-    moments = {epoch: masks if epoch >= 50 else ~masks for epoch in range(0, 100, 10)}
+    moments = {epoch: masks if epoch >= 50 else ~masks for epoch in (0, 20, 40, 60, 80, 99)}
     page = progress(["a", "b"], images, masks, moments, 20)
-    assert page.shape[1] == 24 * 8 + 4
-    outcomes = [page[-10, 24 * column + 14] for column in range(2, 8)]
+    assert page.shape[1] == 32 * 8
+    outcomes = [page[-18, 32 * column + 16] for column in range(2, 8)]
     assert [outcome.argmax() for outcome in outcomes] == [2, 2, 2, 1, 1, 1]  # missed, then found

@@ -78,7 +78,6 @@ def test_the_report_tells_of_every_trial_and_what_the_search_cost() -> None:
         command="mlflow run . -e train -P width=24 -P lr=0.1",
         winner="models:/x/3",
         importances={"lr": 0.3, "width": 0.7},
-        disk=10**7,
         dropped=2,
     ).markdown()
     for told in (
@@ -89,7 +88,7 @@ def test_the_report_tells_of_every_trial_and_what_the_search_cost() -> None:
         "- Pruned (halving): 2 (epoch 2).\n- Trial 3 failed: the loss became nan.\n",
         "stopped, and are not counted: 1.\n- Trainings that were lost with a process, and",
         "Cost: 4 trials, 19% of their 32 epochs saved by pruning, 4.0 min of the workers' time; "
-        "confirmations 4.0 min; 10 MB on disk, the models of losing trials (2) deleted.\n",
+        "confirmations 4.0 min; the models of losing trials (2) deleted.\n",
         "2 complete trials, fANOVA gives `width` 70%, `lr` 30%; with so few",
     ):
         assert told in text
