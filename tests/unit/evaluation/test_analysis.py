@@ -112,18 +112,6 @@ def test_slices_by_hand(tmp_path: Path) -> None:
     assert tabby.interval[0] < tabby.mean.dice < tabby.interval[1]
 
 
-@pytest.mark.parametrize(
-    ("answer", "best"),
-    [
-        ([1.0, 1.0, 0.0, 0.0], 0.5),  # every threshold is as good
-        ([0.33, 0.33, 0.27, 0.0], 0.3),
-        ([0.9, 0.9, 0.62, 0.0], 0.65),  # the nearest to 0.5 of several
-    ],
-)
-def test_the_best_threshold(tmp_path: Path, answer: list[float], best: float) -> None:
-    assert analysis([write(tmp_path, "pug_1", [1, 1, 2, 2], answer)]).best_threshold == best
-
-
 def test_a_score_that_is_added_is_in_the_metrics_and_in_the_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

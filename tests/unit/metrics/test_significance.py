@@ -23,12 +23,6 @@ def test_the_difference_and_its_interval_equal_those_computed_by_hand() -> None:
     assert found.images == 3
 
 
-def test_the_spread_between_seeds_is_pooled_over_configurations() -> None:
-    groups = [np.array([[0.5, 0.7], [0.7, 0.9]]), np.array([[0.1, 0.3], [0.1, 0.3]])]
-    # Means 0.6 and 0.8, 0.2 and 0.2: squares 0.02 and 0 over 1 + 1 degrees of freedom.
-    assert seed_spread(groups) == pytest.approx((0.1, 2))
-
-
 def test_equal_configurations_are_rarely_called_different_but_not_never() -> None:
     """The interval holds its level where images and seeds both are noisy, and is not too wide."""
     generator = np.random.default_rng(1)

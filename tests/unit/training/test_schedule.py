@@ -1,8 +1,8 @@
-"""The one-cycle schedule, progressive resizing, and a schedule whose end may move."""
+"""The one-cycle schedule and progressive resizing."""
 
 import pytest
 
-from segmentation.training.schedule import Schedule, one_cycle, resolution_at, resolution_schedule
+from segmentation.training.schedule import one_cycle, resolution_at, resolution_schedule
 
 
 def test_one_cycle_rises_to_its_peak_and_ends_near_zero() -> None:
@@ -20,15 +20,3 @@ def test_stages_by_hand() -> None:
     stages = resolution_schedule(128, 16)
     sizes = [resolution_at(stages, progress) for progress in (0, 0.39, 0.4, 0.69, 0.7, 0.99, 1)]
     assert sizes == [64, 64, 96, 96, 128, 128, 128]
-
-
-def test_a_changed_schedule_goes_on_from_where_it_was() -> None:
-    schedule = Schedule(epochs=10, steps=2)
-    schedule.change(done=4, epochs=6)
-    assert schedule.epochs == 6
-    assert schedule.progress(5) == pytest.approx(0.4)
-    assert schedule.progress(5, 1) == pytest.approx(0.4 + 0.6 / 4)
-    assert schedule.progress(7) == 1
-    schedule.change(done=5, epochs=8)
-    assert schedule.progress(6) == pytest.approx(0.7)
-    assert schedule.progress(8) == pytest.approx(0.9)

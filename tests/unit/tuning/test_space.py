@@ -43,8 +43,3 @@ def test_what_cannot_be_read_is_refused_by_name(name: str, text: str, reason: st
         parse(ALL | {"lr": "1e-3..1e-2", name: text})
     assert str(refused.value).startswith(f"{name}={text}: ")
     assert reason in str(refused.value)
-
-
-def test_all_texts_that_cannot_be_read_are_named_at_once() -> None:
-    with pytest.raises(ConfigError, match=r"(?s)width=a.*lr=b"):
-        parse(ALL | {"width": "a..b", "lr": "b"})
