@@ -11,7 +11,9 @@ from segmentation.config.training import Config
 
 @entry_point
 @own_options(BenchmarkConfig)
-@config_options("data", "train_images", "val_images", "image_size", "bad_examples", "device")
+@config_options(
+    "data", "train_images", "val_images", "image_size", "encoder", "bad_examples", "device"
+)
 @one_line_errors
 def main(**options: Any) -> None:
     """Measure speed; each suite is a run with its figures and a table.

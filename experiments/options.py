@@ -13,7 +13,7 @@ from experiments.console import tell_run
 from segmentation.config import fields
 from segmentation.config.fields import Setting, seconds_of
 from segmentation.config.search import DEFAULT_SPACE, SearchConfig
-from segmentation.config.training import declared, searchable
+from segmentation.config.training import declared, default_text, searchable
 
 Command = Callable[..., Any]
 
@@ -123,8 +123,7 @@ def _adding(
 
     def add(command: Command) -> Command:
         for one in reversed(options):  # decorators apply from the last to the first
-            default = (defaults or {}).get(one.option, one.default)
-            default = str(default).lower() if isinstance(default, bool) else default
+            default = (defaults or {}).get(one.option) or default_text(one)
             command = click.option(
                 f"--{one.option.replace('_', '-')}",
                 one.option,

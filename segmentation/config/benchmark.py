@@ -5,7 +5,7 @@ import itertools
 from typing import Literal
 
 from segmentation.config.fields import MOST, Text, setting, settings
-from segmentation.config.training import Config, ModelConfig
+from segmentation.config.training import Config
 from segmentation.errors import ConfigError
 
 SUITES = ("step", "loop")
@@ -19,7 +19,7 @@ class BenchmarkConfig:
 
     suite: Literal["all", "step", "loop"] = setting("all", "Suites to run: one, or all.")
     widths: Text = setting(
-        "auto", "Widths of the U-Net; auto: 8,16,32,64 of `step`, 16,32,64 of `loop`."
+        "auto", "Widths of the network; auto: 8,16,32,64 of `step`, 16,32,64 of `loop`."
     )
     sizes: Text = setting("96,128,192,256", "step: heights and widths of the images, in pixels.")
     repeats: int = setting(
@@ -49,7 +49,7 @@ class BenchmarkConfig:
         for suite in self.suites:
             for width, size in itertools.product(self.widths_of(suite), sizes[suite]):
                 data = dataclasses.replace(config.data, image_size=size)
-                Config(data=data, model=ModelConfig(width=width))
+                Config(data=data, model=dataclasses.replace(config.model, width=width))
 
 
 def _numbers(name: str, text: str) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ command line or from a logged run. The command line of every entry point is made
 """
 
 import dataclasses
+import os
 import re
 import types
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,8 @@ MOST = 10**9
 #: A number of images, or every one that the split has.
 Count = Annotated[int, pydantic.Field(ge=1)] | Literal["all"]
 Text = Annotated[str, pydantic.PlainValidator(lambda value: _text(value))]
+#: A file by its whole path, which a training that goes on elsewhere still finds, or a word.
+Weights = Annotated[str, pydantic.PlainValidator(lambda value: _weights(value))]
 Seed = Annotated[int, pydantic.Field(ge=0, le=2**32 - 1)]
 
 _Settings = TypeVar("_Settings")
@@ -154,6 +157,10 @@ def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError
     return value
+
+
+def _weights(value: Any) -> str:
+    return text if (text := _text(value)) in ("auto", "none") else os.path.abspath(text)
 
 
 def _kind(annotation: Any) -> tuple[type, tuple[str, ...]]:

@@ -5,8 +5,27 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from segmentation.config import fields
-from segmentation.config.fields import MOST, Count, Seed, Setting, Text, setting, settings
+from segmentation.config.fields import (
+    MOST,
+    Count,
+    Seed,
+    Setting,
+    Text,
+    Weights,
+    setting,
+    settings,
+)
 from segmentation.errors import ConfigError
+
+#: The encoder of our own, whose weights are random.
+OWN_ENCODER = "unet"
+#: What `encoder=unet` has by default where that differs from the defaults of all others, which
+#: stand below: a network from random weights learns longer, and the edges that it needs first show
+#: in small images.
+_OWN_DEFAULTS = {"image_size": 128, "epochs": 200, "lr": 4e-3}
+#: What other encoders have besides; trainings of versions that had only ours did not log it.
+OF_ENCODERS = ("encoder", "weights", "encoder_lr")
+_LEAST = 64  # pixels of an image's side, of which encoders make two
 
 _LONGEST_NAME = 256  # characters of a registered model's, in MLflow's databases
 
@@ -34,26 +53,46 @@ class DataConfig:
         "stop", "What to do about files that cannot be used."
     )
     image_size: int = setting(
-        128, "Height and width, in pixels, at which the network works.", ge=16, le=2048
+        192, "Height and width, in pixels, at which the network works.", ge=16, le=2048
     )
 
 
 @settings
 class ModelConfig:
-    """The U-Net's shape."""
+    """The network: an encoder, and the decoder behind it."""
 
-    width: int = setting(16, "Channels of the U-Net's first level.", ge=1, le=1024, search="linear")
+    encoder: Text = setting(
+        OWN_ENCODER,
+        "What makes features of an image: efficientnet_lite0, efficientnet_lite1 or "
+        "efficientnet_lite2, whose ImageNet weights are packages; any network of timm's that gives "
+        "features, such as resnet34; or 'unet', our own from random weights.",
+        search="choice",
+    )
+    weights: Weights = setting(
+        "auto",
+        "What the encoder begins with: 'auto' (the weights of its package, else those that timm "
+        "fetches from its hub, once), a file (.safetensors, or .pth of tensors), or 'none' (random "
+        "ones, as encoder=unet always does).",
+    )
+    width: int = setting(
+        16,
+        "Channels of the finest level, of the decoder or of encoder=unet; each further level has "
+        "twice as many.",
+        ge=1,
+        le=1024,
+        search="linear",
+    )
     depth: int = setting(
         4,
-        "Levels of the U-Net, the bottom one included; each doubles the channels.",
+        "Of encoder=unet: its levels, the bottom one included.",
         ge=2,
         le=8,
         search="linear",
     )
     patch: int = setting(
         2,
-        "Side, in pixels, of the squares that the network takes as one and gives back as one; 1: "
-        "each pixel for itself, which takes about three times as long.",
+        "Of encoder=unet: side, in pixels, of the squares that it takes as one and gives back as "
+        "one; 1: each pixel for itself, which takes about three times as long.",
         ge=1,
         le=8,
         search="linear",
@@ -64,10 +103,17 @@ class ModelConfig:
 class TrainingConfig:
     """How the network is fitted."""
 
-    epochs: int = setting(200, "Passes over the training images.", ge=1, le=MOST)
+    epochs: int = setting(60, "Passes over the training images.", ge=1, le=MOST)
     batch_size: int = setting(8, "Images a step.", ge=1, le=MOST, search="linear")
     lr: float = setting(
-        4e-3, "Peak learning rate of the one-cycle schedule.", gt=0, lt=10, search="log"
+        3e-3, "Peak learning rate of the one-cycle schedule.", gt=0, lt=10, search="log"
+    )
+    encoder_lr: float = setting(
+        0.0,
+        "Learning rate of an encoder with weights, as a share of lr; 0: it stays as it is.",
+        ge=0,
+        le=1,
+        search="linear",
     )
     weight_decay: float = setting(
         1e-2, "AdamW's decoupled weight decay.", ge=0, lt=10, search="log"
@@ -123,11 +169,36 @@ class Config:
     training: TrainingConfig = TrainingConfig()
 
     def __post_init__(self) -> None:
+        if self.model.encoder == OWN_ENCODER:
+            self._check_own()
+        else:
+            self._check_another()
+
+    def _check_own(self) -> None:
+        if self.model.weights not in ("auto", "none"):
+            raise ConfigError(
+                f"weights={self.model.weights}: encoder=unet begins with random ones; give the "
+                "encoder that they are of"
+            )
         lowest = self.data.image_size // self.model.patch >> (self.model.depth - 1)
         if lowest < 2:  # one pixel leaves batch normalization without a variance
             raise ConfigError(
                 f"depth={self.model.depth}: at image_size={self.data.image_size} the lowest level "
                 "has less than 2 x 2 pixels; lower depth or patch, or raise image_size"
+            )
+
+    def _check_another(self) -> None:
+        model, size = self.model, self.data.image_size
+        own = [one for one in fields.declared(ModelConfig) if one.name in ("depth", "patch")]
+        for one in own:
+            if (value := getattr(model, one.name)) != one.default:
+                raise ConfigError(
+                    f"{one.name}={value}: is of encoder=unet, and this is encoder={model.encoder}; "
+                    "leave it out, or choose the other"
+                )
+        if size < _LEAST:
+            raise ConfigError(
+                f"image_size={size}: expected at least {_LEAST} with encoder={model.encoder}"
             )
 
     @classmethod
@@ -137,7 +208,8 @@ class Config:
         Raises:
             ConfigError: names every impossible value at once.
         """
-        return cls(**_parts(options))
+        given = {name: value for name, value in options.items() if value not in ("", None)}
+        return cls(**_parts(defaults(given.get("encoder", "")) | given))
 
     def options(self) -> dict[str, Any]:
         """Return the settings by the parameters' names."""
@@ -167,6 +239,23 @@ def _parts(options: Mapping[str, Any]) -> dict[str, Any]:
     if problems:
         raise ConfigError("; ".join(problems))
     return parts
+
+
+def defaults(encoder: Any = "") -> dict[str, Any]:
+    """Return every setting's default by its parameter's name.
+
+    Args:
+        encoder: on which some depend; empty: the usual one.
+    """
+    usual = {one.option: one.default for one in declared()}
+    return usual | (_OWN_DEFAULTS if (encoder or usual["encoder"]) == OWN_ENCODER else {})
+
+
+def default_text(one: Setting) -> str:
+    """Return a setting's default for people."""
+    text = str(one.default).lower() if isinstance(one.default, bool) else str(one.default)
+    own = _OWN_DEFAULTS.get(one.option)
+    return text if own is None else f"{text}, or {own} with encoder=unet"
 
 
 def typed(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Many photos of any size through one model: the network in batches, threads side by side."""
 
 import contextlib
+import copy
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segmentation.errors import ModelError
-from segmentation.models.unet import Segmenter, UNet, folded, probability_of, resize_image
+from segmentation.models.folding import folded
+from segmentation.models.unet import Segmenter, probability_of, resize_image
 
 Photo = NDArray[np.uint8]
 Probability = NDArray[np.float32]
@@ -36,13 +38,16 @@ class Batched:
     """A network of ours: each photo is resized to the size it works on, then all go at once.
 
     Args:
-        segmenter: in eval mode, its network a `UNet`, which is copied.
+        segmenter: in eval mode; its network is copied.
         device: where it runs.
     """
 
     def __init__(self, segmenter: Segmenter, device: torch.device) -> None:
-        self._network = folded(cast(UNet, segmenter.network)).to(device)
         self._size, self.device = segmenter.image_size, device
+        network = copy.deepcopy(segmenter.network).to(device)
+        pixels = torch.linspace(0, 255, 3 * self._size**2, device=device)
+        short = folded(network, pixels.view(1, 3, self._size, self._size))
+        self._network = short.to(memory_format=torch.channels_last)
 
     def __call__(self, photos: Iterable[Photo]) -> Iterator[Probability]:
         small, sizes = [], []

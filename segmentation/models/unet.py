@@ -1,4 +1,4 @@
-"""The network, and the wrapper around it that is registered.
+"""The networks, and the wrapper around one that is registered.
 
 O. Ronneberger, P. Fischer, T. Brox, "U-Net: Convolutional Networks for Biomedical Image
 Segmentation", MICCAI 2015; with batch normalization, padded convolutions, and upsampling by
@@ -7,16 +7,17 @@ taken as one, with more channels: W. Shi et al., "Real-Time Single Image and Vid
 Using an Efficient Sub-Pixel Convolutional Neural Network", CVPR 2016.
 """
 
-import copy
 import itertools
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from segmentation.config.training import ModelConfig
+from segmentation.config.training import OWN_ENCODER, ModelConfig
+from segmentation.models.encoders import create_encoder
+from segmentation.models.folding import folded
 
 #: Mean and standard deviation of ImageNet's channels, in units of 0 to 255: R, G, B.
 _MEAN = (123.675, 116.28, 103.53)
@@ -57,54 +58,64 @@ class ConvBlock(nn.Sequential):
         super().__init__(*layers)
 
 
-class UNet(nn.Module):
-    """A U-Net that takes RGB as it is stored and gives the logit of `pet` for each pixel.
+class EncoderDecoder(nn.Module):
+    """What our networks share: normalization, the decoder of a U-Net, any height and width.
 
-    Works for any height and width of at least patch * 2 ** (depth - 1): skips and upsampled maps
-    meet at the skip's size, and what a multiple of `patch` lacks is filled by repeating the border.
-    Normalization is inside, so that inference cannot disagree with training.
+    Takes RGB as it is stored and gives the logit of `pet` for each pixel. Normalization is inside,
+    so that inference cannot disagree with training. Skips and upsampled maps meet at the skip's
+    size, and what a multiple of `multiple` lacks is filled by repeating the border.
 
-    Args:
-        width: channels of the first level; each further one has twice as many.
-        depth: number of levels, the bottom one included.
-        patch: side of the squares of pixels that the first level takes as one.
+    Attributes:
+        encoder: its parameters are the first.
+        patch: side, in pixels, of a square that is one pixel of the finest level.
+        stride: pixels of the image by one of the coarsest level, along a side.
+        multiple: of which the encoder takes heights and widths, in pixels.
+        pretrained: whether the encoder's weights come from another task.
+        description: what it is, in words.
     """
 
+    encoder: nn.Module
+    patch: int
+    stride: int
+    multiple: int
+    pretrained = False
+    description: str
     mean: Tensor
     std: Tensor
 
-    def __init__(self, width: int, depth: int, patch: int = 1) -> None:
-        super().__init__()
-        self.patch = patch
-        #: Pixels of the image by one of the lowest level, along a side.
-        self.stride = patch << (depth - 1)
-        channels = [width << level for level in range(depth)]
-        self.encoder = nn.ModuleList(
-            ConvBlock(inputs, outputs)
-            for inputs, outputs in zip([3 * patch**2, *channels], channels, strict=False)
-        )
+    def _add_decoder(self, width: int, channels: Sequence[int]) -> None:
+        """Make the decoder; it has `width` channels at the finest level, at each further one twice.
+
+        Args:
+            width: of the decoder.
+            channels: of the encoder's levels, fine to coarse.
+        """
+        *skips, lowest = channels
+        widths = [width << level for level in range(len(skips))]
         self.reduce = nn.ModuleList(
-            nn.Conv2d(lower, upper, 1) for upper, lower in itertools.pairwise(channels)
+            nn.Conv2d(lower, upper, 1) for upper, lower in itertools.pairwise([*widths, lowest])
         )
-        self.decoder = nn.ModuleList(ConvBlock(2 * upper, upper) for upper in channels[:-1])
-        self.head = nn.Conv2d(width, patch**2, 1)
-        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
+        self.decoder = nn.ModuleList(
+            ConvBlock(skip + upper, upper) for skip, upper in zip(skips, widths, strict=True)
+        )
+        self.head = nn.Conv2d(width, self.patch**2, 1)
+
+    def _add_normalization(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        for name, values in (("mean", mean), ("std", std)):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
+
+    def _levels(self, x: Tensor) -> list[Tensor]:
+        """Return the encoder's features, fine to coarse, of a normalized image."""
+        raise NotImplementedError
 
     def forward(self, image: Tensor) -> Tensor:
         """Map uint8 or float (N, 3, H, W) RGB in [0, 255] to (N, 1, H, W), log-odds of pet."""
         height, width = image.shape[-2:]
         x = (image.float() - self.mean) / self.std
-        if self.patch > 1:
-            missing = (0, -width % self.patch, 0, -height % self.patch)
-            x = functional.pad(x, missing, mode="replicate") if any(missing) else x
-            x = functional.pixel_unshuffle(x, self.patch)
-            x = x.contiguous(memory_format=torch.channels_last)  # which unshuffling undoes
-        skips: list[Tensor] = []
-        for level, block in enumerate(self.encoder):
-            x = block(functional.max_pool2d(x, 2) if level else x)
-            skips.append(x)
-        skips.pop()
+        missing = (0, -width % self.multiple, 0, -height % self.multiple)
+        if any(missing):
+            x = functional.pad(x, missing, mode="replicate")
+        *skips, x = self._levels(x)
         for reduce, block in zip(reversed(self.reduce), reversed(self.decoder), strict=True):
             skip = skips.pop()
             # A 1 x 1 convolution commutes with nearest upsampling; first, it costs a quarter.
@@ -112,31 +123,111 @@ class UNet(nn.Module):
             x = block(torch.cat([skip, x], dim=1))
         logits: Tensor = self.head(x)
         if self.patch > 1:
-            logits = functional.pixel_shuffle(logits, self.patch)[..., :height, :width]
-        return logits
+            logits = functional.pixel_shuffle(logits, self.patch)
+        return logits[..., :height, :width]
 
 
-def folded(network: UNet) -> UNet:
-    """Return a copy for inference, each batch normalization folded into its convolution.
+class UNet(EncoderDecoder):
+    """A U-Net of our own, for any height and width of at least patch * 2 ** (depth - 1).
 
-    The same function up to rounding, without the passes over memory that normalizing takes. The
-    network must be in eval mode.
+    Args:
+        width: channels of the first level; each further one has twice as many.
+        depth: number of levels, the bottom one included.
+        patch: side of the squares of pixels that the first level takes as one.
     """
-    network = copy.deepcopy(network)
-    for block in [*network.encoder, *network.decoder]:
-        layers = cast(nn.Sequential, block)
-        for position, layer in enumerate(layers):
-            if isinstance(layer, nn.BatchNorm2d):
-                before = cast(nn.Conv2d, layers[position - 1])
-                layers[position - 1] = fuse_conv_bn_eval(before, layer)
-                layers[position] = nn.Identity()
-    return network.to(memory_format=torch.channels_last)
+
+    encoder: nn.ModuleList
+
+    def __init__(self, width: int, depth: int, patch: int = 1) -> None:
+        super().__init__()
+        self.patch, self.stride, self.multiple = patch, patch << (depth - 1), patch
+        self.description = f"U-Net of width {width} and depth {depth}"
+        channels = [width << level for level in range(depth)]
+        self.encoder = nn.ModuleList(
+            ConvBlock(inputs, outputs)
+            for inputs, outputs in zip([3 * patch**2, *channels], channels, strict=False)
+        )
+        self._add_decoder(width, channels)
+        self._add_normalization(_MEAN, _STD)
+
+    def _levels(self, x: Tensor) -> list[Tensor]:
+        if self.patch > 1:
+            x = functional.pixel_unshuffle(x, self.patch)
+            x = x.contiguous(memory_format=torch.channels_last)  # which unshuffling undoes
+        found: list[Tensor] = []
+        for level, block in enumerate(self.encoder):
+            x = block(functional.max_pool2d(x, 2) if level else x)
+            found.append(x)
+        return found
 
 
-def build_unet(config: ModelConfig, seed: int) -> UNet:
-    """Return a U-Net with freshly drawn weights, the same ones for the same `seed`."""
+class EncoderUNet(EncoderDecoder):
+    """Our decoder behind an encoder of timm's.
+
+    Logits are predicted where the encoder is finest, mostly at half of the image's resolution.
+    A pretrained encoder normalizes by the statistics that it came with, in training too: so its
+    normalization is folded away.
+
+    Args:
+        encoder: as `create_encoder` returns it.
+        width: channels of the decoder's finest level.
+        pretrained: whether its weights are not random.
+    """
+
+    def __init__(self, encoder: Any, width: int, *, pretrained: bool) -> None:
+        super().__init__()
+        strides, known = encoder.feature_info.reduction(), encoder.pretrained_cfg
+        self.patch, self.stride, self.multiple = strides[0], strides[-1], strides[-1]
+        self.pretrained = pretrained
+        example = torch.linspace(-2, 2, 3 * 64 * 64).view(1, 3, 64, 64)
+        self.encoder = folded(encoder, example) if pretrained else encoder
+        self._add_decoder(width, encoder.feature_info.channels())
+        self._add_normalization(*([255 * one for one in known[name]] for name in ("mean", "std")))
+
+    def train(self, mode: bool = True) -> "EncoderUNet":
+        super().train(mode)
+        if self.pretrained:
+            self.encoder.eval()
+        return self
+
+    def _levels(self, x: Tensor) -> list[Tensor]:
+        found: list[Tensor] = self.encoder(x.contiguous(memory_format=torch.channels_last))
+        return found
+
+
+def build_unet(config: ModelConfig, seed: int) -> EncoderDecoder:
+    """Return a network whose random weights are the same for the same `seed`.
+
+    Raises:
+        ConfigError: there is no such encoder, or its weights cannot be had.
+    """
     torch.manual_seed(seed)
-    return UNet(config.width, config.depth, config.patch)
+    return _assemble(config, config.weights)
+
+
+def rebuild_unet(shape: Mapping[str, Any]) -> EncoderDecoder:
+    """Return a network that waits for its weights.
+
+    Args:
+        shape: `ModelConfig` as a registered model has it; the first ones had no `encoder`.
+
+    Raises:
+        ConfigError: there is no such encoder in this version of timm.
+    """
+    known = {name: shape[name] for name in ModelConfig.__annotations__ if name in shape}
+    return _assemble(ModelConfig(**{"encoder": OWN_ENCODER, **known}), "none")
+
+
+def _assemble(config: ModelConfig, weights: str) -> EncoderDecoder:
+    if config.encoder == OWN_ENCODER:
+        return UNet(config.width, config.depth, config.patch)
+    encoder, origin = create_encoder(config.encoder, weights)
+    network = EncoderUNet(encoder, config.width, pretrained=config.weights != "none")
+    network.description = (
+        f"U-Net of width {config.width} behind the encoder {config.encoder}, which began with "
+        f"{origin}"
+    )
+    return network
 
 
 class Segmenter(nn.Module):

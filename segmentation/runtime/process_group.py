@@ -104,8 +104,10 @@ class DistributedGroup(ProcessGroup):
         """
         device = next(model.parameters()).device
         if device.type == "cuda":
-            convert = cast(Any, nn.SyncBatchNorm.convert_sync_batchnorm)
-            model = cast(nn.Module, convert(copy.deepcopy(model)))  # else in place
+            # Torch's own would take the activations away that timm has within normalization.
+            from timm.layers import convert_sync_batchnorm
+
+            model = cast(nn.Module, convert_sync_batchnorm(copy.deepcopy(model)))  # else in place
         with self.translate_peer_errors(), warnings.catch_warnings():
             # Of `broadcast_buffers`, whose name will change.
             warnings.simplefilter("ignore", FutureWarning)

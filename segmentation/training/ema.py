@@ -3,8 +3,13 @@
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel
+
+
+def changes(tensor: Tensor) -> bool:
+    """Tell whether training changes a weight or buffer."""
+    return tensor.requires_grad or not isinstance(tensor, nn.Parameter)
 
 
 class EMA(AveragedModel):
@@ -21,6 +26,9 @@ class EMA(AveragedModel):
     def __init__(self, model: nn.Module, decay: float) -> None:
         super().__init__(model, multi_avg_fn=self._average, use_buffers=True)
         self._decay, self._steps, self._share = decay, 0, 1.0
+        for own, other in zip(self.module.parameters(), model.parameters(), strict=True):
+            if not changes(other):  # its average is itself
+                own.data = other.data
 
     def update(self, model: nn.Module, steps: int) -> None:
         """Take the weights in, once for so many steps since the last time: decay to that power.

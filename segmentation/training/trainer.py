@@ -1,6 +1,5 @@
 """The training step, and all that changes while a network is trained."""
 
-import copy
 import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from segmentation.runtime.device import Compute
 from segmentation.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from segmentation.runtime.turns import Turns
 from segmentation.training.callbacks import Callback
-from segmentation.training.ema import EMA
+from segmentation.training.ema import EMA, changes
 from segmentation.training.loss import SegmentationLoss
 from segmentation.training.schedule import Schedule, one_cycle, resolution_at, resolution_schedule
 from segmentation.training.state import TrainingState
@@ -65,13 +64,19 @@ class Trainer:
         self._turns = Turns(torch.get_num_threads() if alone else 0)
         # Convolutions run fastest where the channels of a pixel lie side by side.
         self._given = model.to(compute.device).to(memory_format=torch.channels_last)
+        pretrained = _pretrained(model)
+        for parameter in pretrained:
+            parameter.requires_grad_(config.encoder_lr > 0)
         self._model, self._network = group.wrap_model(self._given)
         self._ema = EMA(self._model, config.ema) if config.ema else None
         self._criterion = SegmentationLoss(config.loss, group)
         # Fused: all weights in one pass, where by default each operation passes over all of them.
-        self._optimizer = AdamW(
-            self._model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
-        )
+        # Those of the encoder come first.
+        parameters = list(self._model.parameters())
+        groups: list[dict[str, Any]] = [{"params": parameters[len(pretrained) :]}]
+        if pretrained and config.encoder_lr:
+            groups.append({"params": parameters[: len(pretrained)], "share": config.encoder_lr})
+        self._optimizer = AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, fused=True)
         self._scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.scaled)
         self._losses = torch.empty(0)  # of the steps of the epoch that is under way
         self._best: Mapping[str, Tensor] = {}  # weights
@@ -140,7 +145,7 @@ class Trainer:
     def _step(self, batch: Batch) -> Tensor:
         """Update the weights once; return the loss, detached."""
         for group in self._optimizer.param_groups:
-            group["lr"] = self.state.lr
+            group["lr"] = self.state.lr * group.get("share", 1.0)
         with self._compute.autocast():
             logits = self._network(batch.image)
         loss: Tensor = self._criterion(logits, batch.mask, batch.valid)
@@ -170,7 +175,10 @@ class Trainer:
             state.history.setdefault(name, []).append(value)
         if metrics["val/dice"] > state.best_dice:
             state.best_dice, state.best_epoch = metrics["val/dice"], state.epoch
-            self._best = copy.deepcopy(self.eval_model.state_dict())
+            self._best = {
+                name: one.detach().clone() if changes(one) else one.detach()
+                for name, one in self.eval_model.state_dict(keep_vars=True).items()
+            }
         state.last_step = time.time()
         self.count_time()
 
@@ -224,3 +232,9 @@ class Trainer:
         self.state = TrainingState.from_dict(saved["state"])
         for callback in self.callbacks:
             callback.load_state_dict(saved["callbacks"].get(type(callback).__name__, {}))
+
+
+def _pretrained(model: nn.Module) -> list[nn.Parameter]:
+    """Return the weights of an encoder that learned before; none of other models."""
+    encoder = getattr(model, "encoder", None) if getattr(model, "pretrained", False) else None
+    return list(encoder.parameters()) if isinstance(encoder, nn.Module) else []

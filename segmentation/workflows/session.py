@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from segmentation.config.training import FREE, Config
+from segmentation.config.training import FREE, OF_ENCODERS, OWN_ENCODER, Config
 from segmentation.data.dataset import SplitDataset
 from segmentation.data.images.examples import note_on_turned
 from segmentation.data.loader import BatchLoader, require_shared_memory
@@ -104,12 +104,14 @@ class TrainingSession:
             with_gate: whether the gate split is decoded too.
 
         Raises:
-            ConfigError: the device cannot do this, or there are not as many images.
+            ConfigError: the device cannot do this, there is no such encoder, or there are not as
+                many images.
             DataError: lists or files cannot be used.
         """
         compute = choose_compute(config.training, group.local_rank)
         require_shared_memory(config.training.loader_workers)
         with group.local_main_process_first():  # the others find the images decoded
+            build_unet(config.model, config.training.seed)  # or what is missing is said at once
             source = resolve_source(config.data.source)
             _log.info(source.summary)
             data = load_data(config.data, source, progress, with_gate=with_gate)
@@ -135,19 +137,22 @@ class TrainingSession:
         """Return what the training is, in a few words."""
         model, training, data = self.config.model, self.config.training, self.config.data
         kind = "synthetic" if self.source.is_synthetic else "pets"
+        own = model.encoder == OWN_ENCODER
+        encoder = "" if own else f"{model.encoder.removeprefix('efficientnet_')} "
         return (
             # What differs most between runs comes first: MLflow cuts long names.
-            f"w{model.width} lr{training.lr:g} seed{training.seed} {epochs}ep "
-            f"{kind}-{data.train_images} d{model.depth} {data.image_size}px"
+            f"{encoder}w{model.width} lr{training.lr:g} seed{training.seed} {epochs}ep "
+            f"{kind}-{data.train_images} {f'd{model.depth} ' if own else ''}{data.image_size}px"
         )
 
     @property
     def fingerprint(self) -> dict[str, Any]:
         """What must be equal for a checkpoint to be of this training, by name."""
+        omitted = OF_ENCODERS if self.config.model.encoder == OWN_ENCODER else ()
         settings = {
             f"{part}.{one.name}": value
             for part, one, value in self.config.items()
-            if one.option not in FREE
+            if one.option not in (*FREE, *omitted)
         }
         return {**settings, "training.precision": self.compute.precision, **self.digests}
 

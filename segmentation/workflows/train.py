@@ -14,6 +14,7 @@ from segmentation.data.sources import absolute, resolve_source
 from segmentation.errors import ConfigError, PeerLostError, TrainingError
 from segmentation.evaluation.scoring import Evaluation
 from segmentation.models.predictor import Batched
+from segmentation.models.unet import build_unet
 from segmentation.runtime.device import choose_compute
 from segmentation.runtime.process_group import ProcessGroup, init_process_group
 from segmentation.tracking.commands import use_model, view_run
@@ -86,6 +87,7 @@ def start_processes(
     if choose_compute(config.training, processes - 1).device.type == "cpu":
         require_processors("processes", processes)
     resolve_source(config.data.source)
+    build_unet(config.model, config.training.seed)
     return launch("experiments.train", arguments, processes)
 
 

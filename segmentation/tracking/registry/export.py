@@ -4,6 +4,7 @@ As MLflow's flavor `pytorch` it is an export (pt2: a graph and its weights) that
 as MLflow's flavor `python_function` it is the file photo_model.py, which takes photos.
 """
 
+import dataclasses
 import shutil
 import tempfile
 import warnings
@@ -44,7 +45,9 @@ def export(segmenter: Segmenter, shape: ModelConfig, threshold: float, folder: P
         folder: where to.
     """
     image_size = segmenter.image_size
-    known = {"width": shape.width, "depth": shape.depth, "patch": shape.patch}
+    known = dataclasses.asdict(shape)
+    if known["weights"] != "none":
+        known["weights"] = "auto"  # where a file lay is nobody's business
     description = Model(metadata={SHAPE: {**known, "image_size": image_size}})
     with tempfile.TemporaryDirectory() as stage:
         # What is loaded answers then with tensors that NumPy takes.

@@ -21,10 +21,10 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from torch import Tensor
 
 from segmentation.data.sources import Source
-from segmentation.errors import ModelError
+from segmentation.errors import ConfigError, ModelError
 from segmentation.evaluation.scoring import THRESHOLD
 from segmentation.models.predictor import Batched, Model, OneByOne, same_answers
-from segmentation.models.unet import Segmenter, UNet
+from segmentation.models.unet import Segmenter, rebuild_unet
 from segmentation.tracking.addresses import mask_password
 from segmentation.tracking.registry import photo_model
 from segmentation.tracking.registry.export import NETWORK, SHAPE, TENSORS
@@ -252,10 +252,10 @@ def _rebuild(
     """
     shape: Any = (description.metadata or {}).get(SHAPE)
     try:
-        network = UNet(shape["width"], shape["depth"], shape["patch"])
-        segmenter = Segmenter(network, shape["image_size"])
+        segmenter = Segmenter(rebuild_unet(shape), shape["image_size"])
         segmenter.load_state_dict(export.state_dict())
-    except (KeyError, TypeError, ValueError, RuntimeError):  # none, or of another version
+    except (ConfigError, KeyError, TypeError, ValueError, RuntimeError):
+        # None, or of another version, of timm's perhaps.
         return None
     segmenter.eval()
     cpu = torch.device("cpu")

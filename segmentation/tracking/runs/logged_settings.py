@@ -4,15 +4,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from segmentation.config.training import Config
+from segmentation.config.training import OWN_ENCODER, Config
 from segmentation.tracking.tags import SETTINGS, read
 
 #: What runs of earlier versions call each setting, by the parameter's name: there it stands as it
 #: was used, and under the parameter's name stands what was typed, or `''`.
 EARLIER = {one.option: f"{part}.{one.name}" for part, one, _ in Config().items()}
 EARLIER["model_name"] = "model.name"
-#: The settings' defaults, by the parameters' names.
-DEFAULTS = {**Config().options(), "model_name": ""}
+# What runs of earlier versions did not log, since it could not be otherwise.
+_FORMERLY = {"encoder": OWN_ENCODER, "weights": "auto", "encoder_lr": "0.0"}
 
 # Only a training logs all of these, and not the last.
 _OF_A_TRAINING, _OF_A_SEARCH = {"data", "epochs", "seed", "model_name"}, "trials"
@@ -30,7 +30,8 @@ def kept(tags: Mapping[str, str]) -> dict[str, Any]:
         found = json.loads(read(tags).get(SETTINGS, ""))
     except ValueError:
         return {}
-    return found if isinstance(found, dict) and set(Config().options()) <= set(found) else {}
+    found = _FORMERLY | found if isinstance(found, dict) else {}
+    return found if set(EARLIER) - {"model_name"} <= set(found) else {}
 
 
 def used(params: Mapping[str, str], tags: Mapping[str, str]) -> dict[str, str]:
@@ -41,7 +42,7 @@ def used(params: Mapping[str, str], tags: Mapping[str, str]) -> dict[str, str]:
         "precision": tags.get("amp", "").partition(" ")[0],  # behind it stands why
     }
     earlier = {name: params.get(then) for name, then in EARLIER.items()}
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = dict(_FORMERLY)
     # The launcher logs what was typed, such as `data=auto`, also epochs that a budget overrules.
     for known in (params, kept(tags), told, earlier):
         found |= {name: one for name, one in known.items() if one not in ("", "''", None)}

@@ -5,11 +5,11 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from segmentation.config.training import Config
+from segmentation.config.training import Config, defaults
 from segmentation.data.sources import absolute, require_source
 from segmentation.errors import ConfigError
 from segmentation.runtime.device import choose_compute
-from segmentation.tracking.runs.logged_settings import DEFAULTS, is_training, used
+from segmentation.tracking.runs.logged_settings import is_training, used
 from segmentation.tracking.store import get_run_or_fail
 
 #: The names that a model has where none is given, by the data.
@@ -53,7 +53,8 @@ class LoggedTraining:
         """
         found: dict[str, Any] = {}
         changed, notes = [], []
-        for option, default in DEFAULTS.items():
+        usual = defaults(given.get("encoder", self.params["encoder"])) | {"model_name": ""}
+        for option, default in usual.items():
             logged = self.params.get(option)
             found[option] = given.get(option, default if logged is None else logged)
             if option in given and not _is_same(option, given[option], logged):

@@ -10,9 +10,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from segmentation.config.benchmark import BenchmarkConfig
-from segmentation.config.training import Config, ModelConfig, TrainingConfig
+from segmentation.config.training import OWN_ENCODER, Config, ModelConfig, TrainingConfig
 from segmentation.data.sources import Source
-from segmentation.models.unet import build_unet, folded
+from segmentation.models.folding import folded
+from segmentation.models.unet import build_unet
 from segmentation.runtime.device import Compute, choose_compute
 from segmentation.tracking.summaries.benchmarks import SuiteSummary
 from segmentation.workflows.benchmark.measuring import (
@@ -45,6 +46,8 @@ def measure_step(
     summary.run.set_tags({"precision": precision})
     products = {precision: np.empty(0) for precision in computes}
     shares: dict[str, list[tuple[float, str]]] = {kind: [] for kind in _PASSES}
+    encoder = config.model.encoder
+    structure = f"patch {config.model.patch}" if encoder == OWN_ENCODER else encoder
     for size, width in itertools.product(own.size_list, own.widths_of("step")):
         model = dataclasses.replace(config.model, width=width)
         calls = {name: _calls(model, size, one) for name, one in computes.items()}
@@ -74,8 +77,8 @@ def measure_step(
         rates = [f"{np.median(rate) / 1e9:.0f} GFLOP/s in {n}" for n, rate in products.items()]
         summary.lines = [f"This machine multiplies matrices at {', '.join(rates)}"]
         summary.lines += [
-            f"{kind.capitalize()} uses at most {share:.0%} of that ({network}, patch "
-            f"{config.model.patch}, batches of {_IMAGES})"
+            f"{kind.capitalize()} uses at most {share:.0%} of that ({network}, {structure}, "
+            f"batches of {_IMAGES})"
             for kind, (share, network) in ((kind, max(found)) for kind, found in shares.items())
         ]
         summary.log()
@@ -94,7 +97,8 @@ def _calls(
     """Return both passes with their images, and a matrix product with its operations."""
     image, mask = random_batch(_IMAGES, size, compute.device)
     step = bare_step(build_unet(model, 0), compute)
-    network = folded(build_unet(model, 0).eval()).to(compute.device)  # as `predict` folds it
+    network = folded(build_unet(model, 0).eval().to(compute.device), image)  # as `predict` does
+    network = network.to(memory_format=torch.channels_last)
     side = _SIDE if compute.device.type == "cpu" else _SIDE_ELSEWHERE
     first, second = (torch.rand(side, side).to(compute.device, compute.dtype) for _ in range(2))
     product = torch.empty_like(first)

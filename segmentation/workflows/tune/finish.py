@@ -6,6 +6,7 @@ Done again, it changes nothing that is done.
 import dataclasses
 import logging
 
+from segmentation.config.training import defaults
 from segmentation.data.sources import Source
 from segmentation.errors import TrackingError, TrainingError
 from segmentation.evaluation.pictures import try_draw
@@ -49,7 +50,8 @@ def finish_search(
     champion.challenge_if_newest(registered)
     decision = decide_champion(registered, GateEvaluator(source, config.data.border), parent)
     _drop_losers(job, study, report)
-    given = {one.option: value for _, one, value in config.items() if value != one.default}
+    usual = defaults(config.model.encoder)
+    given = {name: value for name, value in config.options().items() if value != usual[name]}
     report = dataclasses.replace(
         report,
         command=mlflow_run("train", given),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from segmentation.config.search import SearchConfig
-from segmentation.config.training import FREE, Config
+from segmentation.config.training import FREE, OF_ENCODERS, OWN_ENCODER, Config
 from segmentation.tracking.registry import versions
 from segmentation.tracking.store import studies_folder
 from segmentation.tracking.summaries import studies
@@ -59,8 +59,9 @@ class SearchJob:
     ) -> "SearchJob":
         """Name the study, and say what must not change under its name."""
         digests = {name: part.digest for name, part in session.data.items()}
+        omitted = OF_ENCODERS if options.get("encoder") == OWN_ENCODER else ()
         settings = {
-            **{name: value for name, value in options.items() if name not in FREE},
+            **{name: one for name, one in options.items() if name not in (*FREE, *omitted)},
             **notation(space),
             "trial_epochs": search.trial_epochs,
             "pruner": search.pruner,

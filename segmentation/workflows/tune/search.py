@@ -8,6 +8,7 @@ from typing import Any
 
 from segmentation.config.search import SearchConfig
 from segmentation.config.training import Config
+from segmentation.models.unet import build_unet
 from segmentation.runtime.worker_pool import WorkerPool
 from segmentation.tracking.commands import mlflow_run
 from segmentation.tracking.project_run import open_store
@@ -67,6 +68,8 @@ def search(
     require_processors("workers", config.workers)
     open_store()
     usual = Config.from_options(options)
+    for encoder in getattr(space.get("encoder"), "choices", ()):
+        build_unet(dataclasses.replace(usual.model, encoder=encoder), 0)
     if config.study != "auto":
         _require_parent(config)
     session = TrainingSession.load(usual, model_name, progress, with_gate=config.confirm > 0)

@@ -23,7 +23,7 @@ SETTINGS = [
     for group in (*GROUPS.values(), SearchConfig, ShrinkConfig, BenchmarkConfig)
     for one in fields.declared(group)
 ]
-PLAIN = {one.option: str(one.default) for one in searchable()}
+PLAIN = {one.option: str(one.default) for one in searchable()} | {"encoder": "unet"}
 
 
 def limits(one: Setting) -> tuple[list[Any], list[Any]]:
@@ -61,7 +61,7 @@ def test_a_search_keeps_the_limits_of_a_setting(one: Setting) -> None:
     for text in texts:
         with pytest.raises(ConfigError, match=rf"^{one.option}=[^;]+: expected [^;]+$"):
             search({one.option: text}, image_size=2048)
-    search({one.option: ",".join(map(str, inside))}, image_size=2048)
+    search({one.option: ",".join(map(str, inside)) or "unet,resnet34"}, image_size=2048)
 
 
 def search(texts: dict[str, str], **options: object) -> None:
@@ -76,7 +76,13 @@ def test_what_settings_allow_together_can_be_trained_and_the_rest_is_refused_by_
 ) -> None:
     trained = 0
     for depth, patch in itertools.product(range(2, 9), range(1, 9)):
-        options = {"image_size": image_size, "depth": depth, "patch": patch, "width": 1}
+        options = {
+            "encoder": "unet",
+            "image_size": image_size,
+            "depth": depth,
+            "patch": patch,
+            "width": 1,
+        }
         try:
             config = Config.from_options(options)
         except ConfigError:
