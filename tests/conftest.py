@@ -19,7 +19,7 @@ from segmentation.data.oxford_pets import Example
 from segmentation.data.synthetic.dataset import write_dataset
 from tests.helpers.discs import write_discs
 from tests.helpers.home import Home
-from tests.helpers.programs import Program
+from tests.helpers.programs import PRETRAINED, Program
 
 Make = Callable[[Path], object]
 
@@ -68,6 +68,13 @@ def home(shared: Callable[[str, Make], Path], discs: Path) -> Home:
     One short training for all tests; they may add runs, and change nothing that they did not make.
     """
     return Home.at(shared("home", lambda folder: Home.make(folder, discs)), discs)
+
+
+@pytest.fixture(scope="session")
+def pretrained_home(shared: Callable[[str, Make], Path], discs: Path) -> Home:
+    """The same with a pretrained encoder."""
+    made = shared("pretrained", lambda folder: Home.make(folder, discs, PRETRAINED))
+    return Home.at(made, discs)
 
 
 @pytest.fixture

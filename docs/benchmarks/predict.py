@@ -24,7 +24,7 @@ _REPEATS, _SIZE, _BATCH, _CPU = 5, 128, 8, torch.device("cpu")
 
 
 def compare(width: int, photos: Path) -> None:
-    segmenter = Segmenter(build_unet(ModelConfig(width=width), 0), _SIZE).eval()
+    segmenter = Segmenter(build_unet(ModelConfig(encoder="unet", width=width), 0), _SIZE).eval()
     model, (tasks, _) = Batched(segmenter, _CPU), find_photos(photos, Path("nowhere"))
     network = segmenter.network.to(memory_format=torch.channels_last)
     image, _ = random_batch(_BATCH, _SIZE, _CPU)

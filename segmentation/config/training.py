@@ -62,7 +62,7 @@ class ModelConfig:
     """The network: an encoder, and the decoder behind it."""
 
     encoder: Text = setting(
-        OWN_ENCODER,
+        "efficientnet_lite0",
         "What makes features of an image: efficientnet_lite0, efficientnet_lite1 or "
         "efficientnet_lite2, whose ImageNet weights are packages; any network of timm's that gives "
         "features, such as resnet34; or 'unet', our own from random weights.",

@@ -7,6 +7,7 @@ from PIL import Image
 
 #: A training on discs: 5 epochs give a mediocre model, 14 a good one.
 SMALL = {
+    "encoder": "unet",
     "train_images": "30",
     "val_images": "6",
     "image_size": "32",

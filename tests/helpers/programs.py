@@ -19,12 +19,23 @@ PROJECT = Path(__file__).parent.parent.parent
 DOCS, README = PROJECT / "docs", PROJECT / "README.md"
 #: A training that takes seconds.
 TINY = {
+    "encoder": "unet",
     "train_images": "12",
     "val_images": "6",
     "image_size": "32",
     "width": "4",
     "depth": "3",
     "epochs": "3",
+}
+#: The same behind a pretrained encoder, whose images are larger.
+PRETRAINED = {
+    "encoder": "efficientnet_lite0",
+    "train_images": "12",
+    "val_images": "6",
+    "image_size": "64",
+    "width": "4",
+    "epochs": "3",
+    "lr": "1e-2",
 }
 # What MLflow reads when it is imported, and keeps.
 _QUIET = ("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "MLFLOW_DISABLE_TELEMETRY")

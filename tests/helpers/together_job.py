@@ -1,6 +1,6 @@
 """Trains in as many processes as `torchrun` starts, and writes down what came of it.
 
-python -m tests.helpers.together_job DATA_FOLDER OUTPUT_FOLDER
+python -m tests.helpers.together_job DATA_FOLDER OUTPUT_FOLDER [pretrained]
 """
 
 import dataclasses
@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
+from segmentation.config.training import ModelConfig
 from segmentation.data.loader import BatchLoader
-from segmentation.models.unet import UNet
+from segmentation.models.unet import UNet, build_unet
 from segmentation.runtime.device import choose_compute
 from segmentation.runtime.process_group import ProcessGroup, init_process_group
 from segmentation.training.loop import fit
@@ -23,13 +24,13 @@ from tests.unit.data.test_loader import loaded
 Together = tuple[dict[str, list[float]], str]
 
 
-def train(folder: Path, group: ProcessGroup) -> Together:
+def train(folder: Path, group: ProcessGroup, *, pretrained: bool = False) -> Together:
     """Return the figures of a training, and a digest of its weights."""
     config = dataclasses.replace(QUICK, batch_size=5, loss="bce+dice", resizing="fixed")
     data = loaded(folder)
     batches = BatchLoader(data["train"], data["val"], config, group.shard)
     torch.manual_seed(config.seed + group.shard.rank)  # the main process's weights count
-    network = UNet(width=4, depth=3)
+    network = build_unet(ModelConfig(width=4), 0) if pretrained else UNet(width=4, depth=3)
     result = fit(Trainer(network, batches, config, choose_compute(config), group))
     weights = b"".join(one.detach().numpy().tobytes() for one in network.state_dict().values())
     return figures(result.history), hashlib.sha256(weights).hexdigest()
@@ -37,6 +38,6 @@ def train(folder: Path, group: ProcessGroup) -> Together:
 
 if __name__ == "__main__":
     with init_process_group({}) as all_of_them:
-        found = train(Path(sys.argv[1]), all_of_them)
+        found = train(Path(sys.argv[1]), all_of_them, pretrained=len(sys.argv) > 3)
         Path(sys.argv[2], f"{all_of_them.shard.rank}.json").write_text(json.dumps(found))
         all_of_them.barrier()

@@ -4,9 +4,14 @@ from pathlib import Path
 
 import mlflow
 
-from tests.helpers.programs import Program, good
+from tests.helpers.programs import TINY, Program, good
 
-SMALL = {"train_images": "12", "val_images": "6", "image_size": "64", "repeats": "2", "widths": "4"}
+SMALL = {
+    **{name: TINY[name] for name in ("encoder", "train_images", "val_images")},
+    "image_size": "64",
+    "repeats": "2",
+    "widths": "4",
+}
 
 
 def test_every_suite_leaves_its_figures_in_a_run_of_its_own(program: Program, pets: Path) -> None:

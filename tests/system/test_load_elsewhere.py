@@ -39,8 +39,12 @@ def answers(home: Home, python: Path, folder: Path) -> None:
     assert answer["dice"] == pytest.approx(home.training.data.metrics["best/dice"], abs=1e-3)
 
 
-def test_it_loads_where_this_project_is_not(home: Home, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["home", "pretrained_home"])
+def test_it_loads_where_this_project_is_not(
+    request: pytest.FixtureRequest, name: str, tmp_path: Path
+) -> None:
     """An environment with the same packages; the full suite has one made from nothing."""
+    home = request.getfixturevalue(name)
     venv.create(tmp_path / "venv", symlinks=True)
     site = next((tmp_path / "venv").glob("lib/python*/site-packages"))
     (site / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")

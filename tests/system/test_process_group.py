@@ -34,17 +34,18 @@ LOSSES = ("train/loss", "val/loss")
 FP32 = {"precision": "fp32"}
 
 
+@pytest.mark.parametrize("more", [[], ["pretrained"]], ids=["unet", "efficientnet_lite0"])
 def test_processes_have_the_same_weights_and_a_curve_like_that_of_one(
-    program: Program, pets: Path
+    program: Program, pets: Path, more: list[str]
 ) -> None:
     """The last batch of 12 by 5 has two images: one of three processes has none."""
     program.folder.mkdir()
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3"]
-    job = ["-m", "tests.helpers.together_job", str(pets), str(program.folder)]
+    job = ["-m", "tests.helpers.together_job", str(pets), str(program.folder), *more]
     good(program.run(*torchrun, *job, OMP_NUM_THREADS="1"))
     first, *others = (json.loads(one.read_text()) for one in program.folder.glob("*.json"))
     assert others == [first, first]
-    alone, _ = train(pets, SINGLE_PROCESS)
+    alone, _ = train(pets, SINGLE_PROCESS, pretrained=bool(more))
     for name in LOSSES:
         assert first[0][name] == pytest.approx(alone[name], abs=TOLERANCE)
 

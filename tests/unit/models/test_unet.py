@@ -40,8 +40,12 @@ def test_patches_put_every_pixel_back_where_it_was() -> None:
         assert torch.allclose(network(image), expected)
 
 
-def test_the_same_seed_draws_the_same_weights() -> None:
-    config = ModelConfig(width=4, depth=3)
+@pytest.mark.parametrize(
+    ("encoder", "weights"),
+    [("unet", "auto"), ("efficientnet_lite0", "auto"), ("resnet18", "none")],
+)
+def test_the_same_seed_draws_the_same_weights(encoder: str, weights: str) -> None:
+    config = ModelConfig(encoder=encoder, weights=weights, width=4)
     a, b, c = (build_unet(config, seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert not torch.equal(a["head.weight"], c["head.weight"])

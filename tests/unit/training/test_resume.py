@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from segmentation.models.unet import UNet
+from segmentation.config.training import ModelConfig
+from segmentation.models.unet import UNet, build_unet
 from segmentation.runtime.signals import StopSignal
 from segmentation.training import checkpoint
 from segmentation.training.callbacks import Callback
@@ -38,10 +39,16 @@ def data(pets: Path) -> Data:
     return loaded(pets)
 
 
-def train(data: Data, keeper: Stopping | None, *others: Callback, **changes: object) -> Trained:
+def train(
+    data: Data,
+    keeper: Stopping | None,
+    *others: Callback,
+    pretrained: object = False,
+    **changes: object,
+) -> Trained:
     """Train to the end or to where it is stopped; return the weights and how it went."""
     torch.manual_seed(3)
-    network = UNet(width=4, depth=3)
+    network = build_unet(ModelConfig(width=4), 3) if pretrained else UNet(width=4, depth=3)
     callbacks = (*others, keeper) if keeper else others
     trainer = quick_trainer(data, *callbacks, network=network, **{"epochs": 3, **changes})
     saved = checkpoint.load(keeper.path) if keeper and keeper.path.exists() else None
@@ -71,8 +78,10 @@ def require_same(one: Trained, other: Trained) -> None:
         ({"ema": 0.0, "loss": "bce+dice", "precision": "bf16"}, 3, [2, 6]),
         # Before and behind the eighth step, after which the average is updated.
         ({"batch_size": 1, "ema": 0.98, "resizing": "fixed"}, 12, [7, 8, 13 + 9, 2 * 13 + 12]),
+        ({"pretrained": True}, 3, [2, 6]),
+        ({"pretrained": True, "encoder_lr": 0.3}, 3, [6]),
     ],
-    ids=["fp32", "bf16 without average", "many steps"],
+    ids=["fp32", "bf16 without average", "many steps", "frozen encoder", "pretrained encoder"],
 )
 def test_a_training_stopped_after_any_step_ends_as_one_that_never_was(
     data: Data, tmp_path: Path, changes: dict[str, object], steps: int, moments: list[int]
