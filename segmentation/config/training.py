@@ -53,7 +53,7 @@ class DataConfig:
         "stop", "What to do about files that cannot be used."
     )
     image_size: int = setting(
-        192, "Height and width, in pixels, at which the network works.", ge=16, le=2048
+        224, "Height and width, in pixels, at which the network works.", ge=16, le=2048
     )
 
 
@@ -62,7 +62,7 @@ class ModelConfig:
     """The network: an encoder, and the decoder behind it."""
 
     encoder: Text = setting(
-        "efficientnet_lite0",
+        "efficientnet_lite2",
         "What makes features of an image: efficientnet_lite0, efficientnet_lite1 or "
         "efficientnet_lite2, whose ImageNet weights are packages; any network of timm's that gives "
         "features, such as resnet34; or 'unet', our own from random weights.",

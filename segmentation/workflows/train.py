@@ -239,7 +239,9 @@ def _summary(session: TrainingSession) -> str:
     compute, processes = session.compute, session.group.shard.size
     sizes = ", ".join(f"{len(part)} {name}" for name, part in reversed(list(session.data.items())))
     by = f" by {processes} processes" if processes > 1 else ""
-    return f"Training on {compute.device.type}, {compute.amp}: {sizes} images{by}"
+    network = f"{session.config.model.encoder}, width {session.config.model.width}"
+    where = f"{compute.device.type}, {compute.amp}"
+    return f"Training {network}, on {where}: {sizes} images{by}"
 
 
 def _set_budget(plan: TrainingPlan, session: TrainingSession) -> None:
