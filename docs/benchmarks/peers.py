@@ -88,7 +88,11 @@ _TRIALS: list[list[Settings]] = [
     [{"encoder": "efficientnet_lite0"}, {"encoder": "efficientnet_lite2"}],
     [{"ema": 0.0}, {"ema": 0.98}],
     [{"precision": "fp32"}, {"precision": "bf16"}],
-    [{"image_size": 128}, {"image_size": 224}],  # again: another precision has other costs
+    # Again: another precision has other costs, and another size other needs.
+    [{"image_size": 128}, {"image_size": 224}],
+    [{"lr": 1e-3}, {"lr": 3e-3}],
+    [{"encoder": "efficientnet_lite0"}, {"encoder": "efficientnet_lite2"}],
+    [{"ema": 0.0}, {"ema": 0.98}],
 ]
 _JUDGES = 1000  # images, at most
 
