@@ -73,8 +73,9 @@ def create_encoder(name: str, weights: str) -> tuple[Any, str]:
 def _timm() -> ModuleType:
     timm = importlib.import_module("timm")  # takes seconds, which encoder=unet must not
 
-    # It would print which tensors of a classifier are left over.
-    logging.getLogger("timm").setLevel(logging.ERROR)
+    # They would print which tensors of a classifier are left over, and each try to reach the hub.
+    for name in ("timm", "huggingface_hub"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     return timm
 
 
