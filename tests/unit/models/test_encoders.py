@@ -106,7 +106,7 @@ def test_what_is_not_known_or_not_here_says_what_to_do(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"depth": 5}, "depth=5: is of encoder=unet, and this is encoder=efficientnet_lite0"),
+        ({"depth": 5}, "depth=5: is of encoder=unet, and this is encoder=efficientnet_lite"),
         ({"image_size": 32}, "image_size=32: expected at least 64"),
         ({"encoder": "unet", "weights": "w.pth"}, "weights=/.*w.pth: encoder=unet begins with"),
     ],
