@@ -8,7 +8,7 @@ from experiments.console import ProgressBar, one_line_errors
 from experiments.options import entry_point, given, model_name_option, search_options
 from segmentation.config.fields import from_options
 from segmentation.config.search import SearchConfig
-from segmentation.config.training import require_model_name, searchable
+from segmentation.config.training import encoder_of, require_model_name, searchable
 
 _RANGES = [one.option for one in searchable()]
 
@@ -26,6 +26,7 @@ def main(context: click.Context, model_name: str, **options: Any) -> None:
     with the same study.
     """
     config = from_options(SearchConfig, options)
+    options |= encoder_of([name for name, text in options.items() if text])
     require_model_name(model_name)
     # What follows takes up to seconds to import; --help needs none of it.
     from segmentation.tuning.space import check, parse

@@ -1,7 +1,7 @@
 """What decides what a training run computes: frozen settings, each with meaning, unit and range."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
 from segmentation.config import fields
@@ -25,7 +25,8 @@ OWN_ENCODER = "unet"
 _OWN_DEFAULTS = {"image_size": 128, "epochs": 200, "lr": 4e-3}
 #: What other encoders have besides; trainings of versions that had only ours did not log it.
 OF_ENCODERS = ("encoder", "weights", "encoder_lr")
-_LEAST = 64  # pixels of an image's side, of which encoders make two
+_OF_OWN = ("depth", "patch")
+_LEAST = 32  # pixels of an image's side, of which encoders make one
 
 _LONGEST_NAME = 256  # characters of a registered model's, in MLflow's databases
 
@@ -84,15 +85,16 @@ class ModelConfig:
     )
     depth: int = setting(
         4,
-        "Of encoder=unet: its levels, the bottom one included.",
+        "Levels of encoder=unet, the bottom one included; given alone it chooses that encoder.",
         ge=2,
         le=8,
         search="linear",
     )
     patch: int = setting(
         2,
-        "Of encoder=unet: side, in pixels, of the squares that it takes as one and gives back as "
-        "one; 1: each pixel for itself, which takes about three times as long.",
+        "Side, in pixels, of the squares that encoder=unet takes as one and gives back as one; 1: "
+        "each pixel for itself, which takes about three times as long. Given alone it chooses that "
+        "encoder.",
         ge=1,
         le=8,
         search="linear",
@@ -189,16 +191,18 @@ class Config:
 
     def _check_another(self) -> None:
         model, size = self.model, self.data.image_size
-        own = [one for one in fields.declared(ModelConfig) if one.name in ("depth", "patch")]
+        own = [one for one in fields.declared(ModelConfig) if one.name in _OF_OWN]
         for one in own:
             if (value := getattr(model, one.name)) != one.default:
                 raise ConfigError(
                     f"{one.name}={value}: is of encoder=unet, and this is encoder={model.encoder}; "
                     "leave it out, or choose the other"
                 )
-        if size < _LEAST:
+        # One pixel leaves the batch normalization of an encoder that learns without a variance.
+        least = 2 * _LEAST if model.weights == "none" else _LEAST
+        if size < least:
             raise ConfigError(
-                f"image_size={size}: expected at least {_LEAST} with encoder={model.encoder}"
+                f"image_size={size}: expected at least {least} with encoder={model.encoder}"
             )
 
     @classmethod
@@ -209,6 +213,7 @@ class Config:
             ConfigError: names every impossible value at once.
         """
         given = {name: value for name, value in options.items() if value not in ("", None)}
+        given |= encoder_of(given)
         return cls(**_parts(defaults(given.get("encoder", "")) | given))
 
     def options(self) -> dict[str, Any]:
@@ -239,6 +244,12 @@ def _parts(options: Mapping[str, Any]) -> dict[str, Any]:
     if problems:
         raise ConfigError("; ".join(problems))
     return parts
+
+
+def encoder_of(given: Collection[str]) -> dict[str, str]:
+    """Return the encoder that parameters choose by themselves, if any: those of `unet` alone."""
+    own = "encoder" not in given and any(name in given for name in _OF_OWN)
+    return {"encoder": OWN_ENCODER} if own else {}
 
 
 def defaults(encoder: Any = "") -> dict[str, Any]:

@@ -9,7 +9,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from segmentation.config.training import Config, ModelConfig
+from segmentation.config.training import Config, ModelConfig, encoder_of
 from segmentation.errors import ConfigError
 from segmentation.models import encoders
 from segmentation.models.encoders import create_encoder
@@ -106,8 +106,12 @@ def test_what_is_not_known_or_not_here_says_what_to_do(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"depth": 5}, "depth=5: is of encoder=unet, and this is encoder=efficientnet_lite"),
-        ({"image_size": 32}, "image_size=32: expected at least 64"),
+        (
+            {"encoder": "efficientnet_lite0", "depth": 5},
+            "depth=5: is of encoder=unet, and this is encoder=efficientnet_lite0",
+        ),
+        ({"image_size": 16}, "image_size=16: expected at least 32"),
+        ({"image_size": 32, "weights": "none"}, "image_size=32: expected at least 64"),
         ({"encoder": "unet", "weights": "w.pth"}, "weights=/.*w.pth: encoder=unet begins with"),
     ],
 )
@@ -122,6 +126,12 @@ def test_defaults_are_those_of_the_encoder_unless_they_are_given() -> None:
     own = Config.from_options({"encoder": "unet", "lr": "1e-3", "image_size": ""})
     assert (own.training.epochs, own.data.image_size, own.training.lr) == (200, 128, 1e-3)
     assert Config.from_options({"encoder": "resnet18"}).training == Config().training
+
+
+def test_who_gives_what_only_our_own_encoder_has_chooses_it() -> None:
+    assert Config.from_options({"depth": "3", "encoder": ""}).model.encoder == "unet"
+    assert encoder_of(["lr", "patch"]) == {"encoder": "unet"}
+    assert encoder_of(["lr", "encoder", "patch"]) == encoder_of(["lr"]) == {}
 
 
 @pytest.fixture(scope="module")
