@@ -160,7 +160,8 @@ def _text(value: Any) -> str:
 
 
 def _weights(value: Any) -> str:
-    return text if (text := _text(value)) in ("auto", "none") else os.path.abspath(text)
+    text = _text(value)
+    return text if text in ("auto", "none") else os.path.abspath(os.path.expanduser(text))
 
 
 def _kind(annotation: Any) -> tuple[type, tuple[str, ...]]:

@@ -54,6 +54,11 @@ def html_page(study: optuna.Study, title: str) -> str:
             figure.add_scatter(x=x, y=y, mode="markers", marker=mark, name="pruned", **place)
         # The first plot brings the library along, which the others use.
         parts.append(figure.to_html(full_html=False, include_plotlyjs=not parts))
+    if (complete := len(_trials(study, TrialState.COMPLETE))) < _ENOUGH:
+        parts.append(
+            f"<p>{complete} trials are complete: importances, and what lies between them, are not "
+            f"drawn, since that takes {_ENOUGH}.</p>"
+        )
     body = "\n".join(parts)
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'

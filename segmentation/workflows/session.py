@@ -14,10 +14,10 @@ from segmentation.data.images.examples import note_on_turned
 from segmentation.data.loader import BatchLoader, require_shared_memory
 from segmentation.data.loading import load_data
 from segmentation.data.sources import Source, resolve_source
-from segmentation.errors import ConfigError
+from segmentation.errors import ConfigError, DataError
 from segmentation.evaluation.gallery import Gallery
 from segmentation.evaluation.pictures import curves, encode_figure, try_draw
-from segmentation.evaluation.scoring import Evaluation, evaluate
+from segmentation.evaluation.scoring import Evaluation, ScoredImage, evaluate
 from segmentation.evaluation.threshold import OwnThreshold, choose_threshold
 from segmentation.models.predictor import Batched
 from segmentation.models.unet import Segmenter, build_unet
@@ -313,11 +313,20 @@ class TrainingSession:
 
         Args:
             thumbnails: whether the table of images is to have pictures.
+
+        Raises:
+            DataError: a photo is gone or was changed since the training began.
         """
         val, self.gallery = self.data["val"], Gallery(thumbnails=thumbnails)
         model = Batched(self.segmenter, self.compute.device)
-        border, draw = self.config.data.border, self.gallery.draw
-        self.evaluation = evaluate(val.name, model, val.examples, border, draw)
+        known = dict(zip(val.examples, val.digests, strict=True))
+
+        def draw(image: ScoredImage) -> None:
+            if image.digest != known[image.example]:
+                raise DataError(f"{image.example.image}: was changed while it was in use")
+            self.gallery.draw(image)
+
+        self.evaluation = evaluate(val.name, model, val.examples, self.config.data.border, draw)
         dice, what = self.evaluation.counts.mean().dice, self._what
         self.run.rename(f"{self._kind} {dice:.4f} {what or self._summary(self.result.epoch)}")
         self.choose_threshold(None)

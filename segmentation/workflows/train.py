@@ -11,7 +11,7 @@ import torch
 
 from segmentation.config.training import FREE, Config
 from segmentation.data.sources import absolute, resolve_source
-from segmentation.errors import ConfigError, PeerLostError, TrainingError
+from segmentation.errors import ConfigError, DataError, PeerLostError, TrainingError
 from segmentation.evaluation.scoring import Evaluation
 from segmentation.models.predictor import Batched
 from segmentation.models.unet import build_unet
@@ -38,6 +38,7 @@ from segmentation.workflows.session import TrainingSession
 
 _log = logging.getLogger(__name__)
 
+_IMAGES = "images"  # among the settings of a run: the digests of its splits
 _BUDGET_STATE = "pace"  # among the settings of a run: its budget as it was at the beginning
 
 
@@ -217,6 +218,8 @@ def _run(
             _log.info(line)
     _log.info(_summary(session))
     saved = session.load_checkpoint(plan.resume) if plan.resume else None
+    if group.is_main_process:
+        _require_same_images(plan, session)
     _set_budget(plan, session)
     if not group.is_main_process:
         session.fit(checkpoint=saved, resumable=True)
@@ -233,6 +236,16 @@ def _run(
     _log.info("Look:  %s", view_run(session.run.id))
     _log.info("Load:  %s", registered.how_to_load())
     _log.info("Next:  %s", use_model(registered.uri, session.source))
+
+
+def _require_same_images(plan: TrainingPlan, session: TrainingSession) -> None:
+    """Refuse other images where no checkpoint has said so."""
+    begun, here = plan.settings.get(_IMAGES, {}), session.digests
+    if changed := [name for name, digest in begun.items() if here[name] != digest]:
+        raise DataError(
+            f"resume={plan.resume}: the {' and '.join(changed)} are not those with which it was "
+            "begun; give its own `data`, or train anew without resume"
+        )
 
 
 def _summary(session: TrainingSession) -> str:
@@ -263,7 +276,7 @@ def _train_and_register(
     saved: Checkpoint | None,
 ) -> tuple[VersionRef, str]:
     """Return the version in the registry and, in words, whether it became champion, and why."""
-    settings = {**plan.settings, **session.config.options()}
+    settings = {**plan.settings, **session.config.options(), _IMAGES: session.digests}
     settings["data"] = absolute(settings["data"])
     if session.budget:
         settings[_BUDGET_STATE] = session.budget.state_dict()

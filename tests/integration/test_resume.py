@@ -64,6 +64,13 @@ def test_other_images_are_refused_and_the_own_ones_go_on_wherever_they_are(
     assert "is of another training: " in refused.stderr
     assert "train images '" in refused.stderr
     assert client.get_run(run_id).info.status == "FAILED"
+    kept = program.cache / "runs" / run_id
+    aside = kept.rename(tmp_path / "kept")  # as where none was kept, and none was sent
+    (Path(str(client.get_run(run_id).info.artifact_uri)) / "checkpoint").rename(tmp_path / "sent")
+    refused = program.entry("train", resume=run_id)
+    assert refused.returncode == 1
+    assert f"resume={run_id}: the val images and train images are not those" in refused.stderr
+    aside.rename(kept)
     for file, content in before.items():
         file.write_bytes(content)
     moved = own_pets.rename(tmp_path / "moved")

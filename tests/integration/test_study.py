@@ -143,3 +143,34 @@ def test_a_storage_that_does_not_answer_or_is_damaged_is_told(tmp_path: Path) ->
     (tmp_path / "s.db").write_text("not a database\n" * 100)
     with pytest.raises(TrackingError, match=r"s.db cannot be used \(.*not a database"):
         open_study(str(tmp_path / "s.db"))
+
+
+def test_a_defect_in_a_trial_is_not_hidden(address: str) -> None:
+    def defect(trial: RunningTrial) -> float:
+        raise ValueError("a defect")
+
+    with pytest.raises(ValueError, match="a defect"):
+        open_study(address).run_next(1, defect)
+
+
+def test_what_is_enqueued_runs_once_each_in_its_order_beside_the_search(address: str) -> None:
+    search = open_study(address)
+    study, labels = search.confirmations, []
+    wanted = [({"candidate": k, "seed": 1}, {"label": str(k)}) for k in (1, 2, 3)]
+    for _ in range(2):  # enqueueing again adds nothing
+        study.enqueue(wanted)  # type: ignore[arg-type]
+
+    def take(trial: RunningTrial) -> float:
+        labels.append(trial.user_attrs["plan"]["label"])
+        if len(labels) == 1:
+            raise KeyboardInterrupt
+        return 0.0
+
+    with pytest.raises(KeyboardInterrupt):
+        study.run_next(3, take)
+    while study.run_next(3, take):
+        pass
+    assert labels == ["1", "2", "3", "1"]
+    complete = [trial.params for trial in study.trials() if trial.state == "complete"]
+    assert complete == [wanted[1][0], wanted[2][0], wanted[0][0]]
+    assert search.trials() == []

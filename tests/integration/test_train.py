@@ -1,6 +1,7 @@
 """`train`: a run in a real store, a version in the registry."""
 
 import json
+import logging
 import re
 from pathlib import Path
 
@@ -125,3 +126,23 @@ def test_a_diverging_training_is_failed_with_its_reason_and_registers_nothing(
     assert run.info.status == "FAILED"
     assert "loss became" in run.data.tags["failure"]
     assert client.search_registered_models() == []
+
+
+def test_photos_that_change_meanwhile_are_not_scored_as_those_that_were_logged(
+    program: Program, own_pets: Path
+) -> None:
+    class Change(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.getMessage().startswith("Training "):  # the data is loaded by now
+                for path in (own_pets / "images").iterdir():
+                    Image.open(path).save(path, quality=20)
+
+    log, change = logging.getLogger("segmentation.workflows.train"), Change()
+    log.addHandler(change)
+    try:
+        done = program.entry("train", **TINY, data=own_pets)
+    finally:
+        log.removeHandler(change)
+    assert done.returncode == 1
+    assert ".jpg: was changed while it was in use" in done.stderr
+    assert mlflow.MlflowClient(program.store).search_registered_models() == []

@@ -32,7 +32,8 @@ class ProcessInfo:
     Attributes:
         host: names the machine, its start and its space of process ids.
         pid: of the process.
-        started: when it began, seconds since 1970.
+        started: when it began: on Linux in ticks since the machine's start, else in seconds since
+            1970.
         seen: when it was last heard of, by its own clock, seconds since 1970.
     """
 
@@ -63,12 +64,11 @@ class ProcessInfo:
         """Tell whether that very process of this machine lives: not another one with its id."""
         try:
             process = psutil.Process(self.pid)
-            # A clock that is set shifts it a little; no machine uses an id again within a minute.
-            alike = abs(process.create_time() - self.started) < 60
-            return bool(alike and process.status() != psutil.STATUS_ZOMBIE)
-        except psutil.NoSuchProcess:
+            alike = abs(_start_of(self.pid) - self.started) < 1
+            return alike and process.status() != psutil.STATUS_ZOMBIE
+        except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
             return False
-        except psutil.Error:  # it is there, and may not be looked at
+        except (psutil.Error, OSError):  # it is there, and may not be looked at
             return True
 
 
@@ -90,9 +90,20 @@ def first_sign() -> dict[str, str]:
     return {
         HOST: this_host(),
         PID: str(process.pid),
-        STARTED: f"{process.create_time():.2f}",
+        STARTED: f"{_start_of(process.pid):.2f}",
         SEEN: f"{time.time():.0f}",
     }
+
+
+def _start_of(pid: int) -> float:
+    """Return when a process began: on Linux in ticks since the machine's start.
+
+    Ticks do not move when the machine's clock is set, as the time of day would.
+    """
+    stat = Path(f"/proc/{pid}/stat")
+    if Path("/proc/self/stat").exists():
+        return float(stat.read_text().rpartition(")")[2].split()[19])
+    return float(psutil.Process(pid).create_time())
 
 
 class Heartbeat:

@@ -65,14 +65,34 @@ STILL = Geometry(mirror=0.4, zoom=2, rotation=90, shear=0, shift=0.25)
 @pytest.mark.parametrize(
     ("drawn", "expected"),
     [
+        ({}, [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16]]),
+        ({"rotation": 0.0}, [[4, 8, 12, 16], [3, 7, 11, 15], [2, 6, 10, 14], [1, 5, 9, 13]]),
+        ({"down": 0.0}, [[5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16], [9, 10, 11, 12]]),
+        ({"flip": 0.0}, [[4, 3, 2, 1], [8, 7, 6, 5], [12, 11, 10, 9], [16, 15, 14, 13]]),
+    ],
+    ids=["as it is", "a quarter turn to the left", "a row up, mirrored at the edge", "mirrored"],
+)
+def test_a_warp_by_hand(drawn: dict[str, float], expected: list[list[int]]) -> None:
+    image = np.arange(1, 17, dtype=np.uint8).reshape(4, 4)
+    variant, mask = varied(Vary(STILL, NO_COLOR), image, **drawn)
+    assert mask.tolist() == expected
+    assert variant[..., 0].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("drawn", "expected"),
+    [
         ({}, (100, 150, 50)),
         # Half as bright again: all by 1.5.
         ({"brightness": 1.0}, (150, 225, 75)),
+        # Half the contrast: half way to the mean luma, 0.299 * 100 + 0.587 * 150 + 0.114 * 50.
+        ({"contrast": 0.0}, (112, 137, 87)),
         # No color: the luma itself, 123.65.
         ({"gray": 0.0}, (124, 124, 124)),
         # Half a turn: the luma stays, and what differs from it changes its sign.
         ({"hue": 0.0}, (147, 97, 197)),
     ],
+    ids=["as it is", "brightness", "contrast", "gray", "hue"],
 )
 def test_a_recoloring_by_hand(drawn: dict[str, float], expected: tuple[int, ...]) -> None:
     color = Color(brightness=0.5, contrast=0.5, saturation=0.5, hue=0.5, gray=0.5, share=1)

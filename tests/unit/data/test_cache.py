@@ -166,3 +166,34 @@ def test_nearest_takes_the_pixel_under_the_center() -> None:
     assert nearest(masks, 2).tolist() == [[5, 7], [13, 15]]
     assert np.array_equal(nearest(masks, 4), masks)
     assert nearest(masks, 8)[0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_other_choices_share_what_was_decoded(cache: Path, pets: Path, decoded: list[str]) -> None:
+    loaded(pets)
+    first = set(decoded)
+    decoded.clear()
+    loaded(pets, border="ignore")
+    assert decoded == []
+    more = loaded(pets, train_images=20)
+    assert set(decoded) == {e.id for part in more.values() for e in part.examples} - first
+    decoded.clear()
+    loaded(pets, image_size=48)
+    assert set(decoded) == first
+
+
+def test_what_does_not_fit_into_memory_is_read_as_it_is_needed(
+    cache: Path, pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = loaded(pets)
+    monkeypatch.setattr("segmentation.data.dataset.IN_MEMORY", 0)
+    unheld = loaded(pets)
+    assert same(held, unheld)
+
+
+def test_a_cache_that_cannot_be_made_stops_no_run(
+    tmp_path: Path, pets: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PETSEG_CACHE", str(tmp_path / "file"))
+    assert [len(part) for part in loaded(pets).values()] == [5, 12]
+    assert caplog.text.count("decoded images cannot be kept there") == 1

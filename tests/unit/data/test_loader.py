@@ -11,6 +11,7 @@ from PIL import Image
 
 from segmentation.config.training import DataConfig, TrainingConfig
 from segmentation.data.dataset import SplitDataset
+from segmentation.data.images.examples import COUNTS_BIT, PET_BIT
 from segmentation.data.loader import BatchLoader, require_shared_memory
 from segmentation.data.loading import load_splits
 from segmentation.data.oxford_pets import read_list, read_trainval
@@ -119,3 +120,37 @@ def test_shared_memory_that_is_too_small_is_told_before_anything_begins() -> Non
     with pytest.raises(ConfigError, match=r"=999999999: takes .*, or start .* --shm-size"):
         require_shared_memory(999_999_999)
     require_shared_memory(0)
+
+
+def test_pixels_are_decoded_to_the_working_size(pets: Path) -> None:
+    train = loaded(pets)["train"]
+    images, flags = train.pixels.gather(range(12))
+    assert images.shape == (12, 32, 32, 3)
+    assert flags.shape == (12, 32, 32)
+    assert set(np.unique(flags)) == {COUNTS_BIT, COUNTS_BIT | PET_BIT}
+    for example, own in zip(train.examples, flags, strict=True):
+        trimap = np.asarray(Image.open(example.trimap))
+        assert (own & PET_BIT == 1).mean() == pytest.approx((trimap != 2).mean(), abs=0.05)
+
+
+def test_the_digest_follows_the_content(own_pets: Path) -> None:
+    before = loaded(own_pets)["train"]
+    assert loaded(own_pets)["train"].digest == before.digest
+    changed = before.examples[0].trimap
+    pixels = np.array(Image.open(changed))
+    pixels[0, 0] = 3 if pixels[0, 0] != 3 else 2
+    Image.fromarray(pixels).save(changed)
+    assert loaded(own_pets)["train"].digest != before.digest
+
+
+def test_an_images_variants_do_not_depend_on_which_others_there_are(own_pets: Path) -> None:
+    config = TrainingConfig(batch_size=50)
+    whole = loaded(own_pets)
+    left_out = whole["train"].examples[0]
+    left_out.image.write_bytes(b"")
+    fewer = loaded(own_pets, bad_examples="skip")
+    variants = []
+    for parts in (whole, fewer):
+        (batch,) = BatchLoader(parts["train"], parts["val"], config).epoch(1)
+        variants.append({image.numpy().tobytes() for image in batch.image})
+    assert variants[1] < variants[0]

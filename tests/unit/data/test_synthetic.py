@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from segmentation.data.images.examples import BACKGROUND
 from segmentation.data.oxford_pets import read_list
 from segmentation.data.prepare.verification import verify
 from segmentation.data.synthetic.dataset import synthetic_folder, write_dataset
@@ -33,6 +36,27 @@ def test_it_passes_the_verification_that_real_data_must_pass(pets: Path) -> None
     assert 0.05 < report.border < 0.2  # 0.125 in real pets
     species = {example.species for example in read_list(pets, "trainval")}
     assert species == {"cat", "dog"}
+
+
+def test_no_threshold_on_color_finds_the_pet(pets: Path) -> None:
+    pixels, truths = [], []
+    for example in read_list(pets, "trainval"):
+        photo = np.asarray(Image.open(example.image), dtype=int)
+        pixels.append(photo.reshape(-1, 3)[::17])
+        truths.append((np.asarray(Image.open(example.trimap)).ravel() != BACKGROUND)[::17])
+
+    def mean_dice(said: list[np.ndarray]) -> float:
+        pairs = zip(said, truths, strict=True)
+        return float(np.mean([2 * (s & t).sum() / (s.sum() + t.sum()) for s, t in pairs]))
+
+    floor = mean_dice([np.ones_like(truth) for truth in truths])
+    best = max(
+        mean_dice([(sign * p[:, channel] > sign * level) for p in pixels])
+        for channel in range(3)
+        for sign in (1, -1)
+        for level in range(15, 250, 15)
+    )
+    assert best < floor + 0.03
 
 
 def test_it_is_drawn_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

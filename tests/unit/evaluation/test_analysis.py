@@ -10,7 +10,9 @@ import torch
 from PIL import Image
 
 from segmentation.data.oxford_pets import Example
+from segmentation.errors import DataError
 from segmentation.evaluation.analysis import BORDERS, IMAGE_SCORES, Analysis, ImageScore, analyze
+from segmentation.evaluation.gallery import Gallery
 from segmentation.evaluation.report.report import html_report, report_figures
 from segmentation.models.predictor import Photo, Probability
 from segmentation.utils.concurrency import ignore_progress
@@ -112,6 +114,38 @@ def test_slices_by_hand(tmp_path: Path) -> None:
     assert tabby.interval[0] < tabby.mean.dice < tabby.interval[1]
 
 
+@pytest.mark.parametrize(
+    ("answer", "best"),
+    [
+        ([1.0, 1.0, 0.0, 0.0], 0.5),  # every threshold is as good
+        ([0.33, 0.33, 0.27, 0.0], 0.3),
+        ([0.9, 0.9, 0.62, 0.0], 0.65),  # the nearest to 0.5 of several
+    ],
+)
+def test_the_best_threshold(tmp_path: Path, answer: list[float], best: float) -> None:
+    assert analysis([write(tmp_path, "pug_1", [1, 1, 2, 2], answer)]).best_threshold == best
+
+
+def test_bad_examples_are_named_and_left_out_and_pictures_are_of_the_others(tmp_path: Path) -> None:
+    examples = [write(tmp_path, f"pug_{n:02}", answer=[n / 29, *ANSWER[1:]]) for n in range(30)]
+    examples[7].image.unlink()
+    examples[20].trimap.write_bytes(b"")
+    gallery, seen = Gallery(examples), []
+    found = analyze("gate", Red(), examples, "pet", gallery.draw, lambda *done: seen.append(done))
+    good = [one for one in examples if one.id not in ("pug_07", "pug_20")]
+    assert list(found.examples) == good
+    assert set(gallery.thumbnails) == {one.id for one in good}
+    again = Gallery(examples)
+    analyze("gate", Red(), examples, "pet", again.draw, ignore_progress)
+    assert np.array_equal(gallery.worst(), again.worst())
+    assert np.array_equal(gallery.random(), again.random())
+    assert ["pug_07.jpg" in found.problems[0], "pug_20.png" in found.problems[1]] == [True, True]
+    assert len(found.problems) == 2
+    assert seen[-1] == (30, 30)
+    lengths = {len(found.digests), len(found.histograms), len(found.scores["iou"])}
+    assert lengths | {len(one.counts) for one in found.by_border.values()} == {28}
+
+
 def test_a_score_that_is_added_is_in_the_metrics_and_in_the_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,3 +157,11 @@ def test_a_score_that_is_added_is_in_the_metrics_and_in_the_report(
     text = html_report(figures, {})
     assert "<strong>Share of pet</strong><b>0.750</b>" in text
     assert '<th scope="col">Share of pet</th>' in text
+
+
+def test_without_a_single_good_example_all_are_named(tmp_path: Path) -> None:
+    examples = [write(tmp_path, f"pug_{n}") for n in range(2)]
+    for one in examples:
+        one.image.write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"(?s)pug_0\.jpg.*pug_1\.jpg"):
+        analysis(examples)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from segmentation.evaluation.pictures import panel, progress, sheet
+from segmentation.evaluation.pictures import LEGEND, glance, panel, progress, sheet
 
 
 def test_colors_tell_hits_from_false_and_missed_pixels() -> None:
@@ -36,3 +36,15 @@ def test_progress_shows_each_moment_in_a_column() -> None:
     assert page.shape[1] == 32 * 8
     outcomes = [page[-18, 32 * column + 16] for column in range(2, 8)]
     assert [outcome.argmax() for outcome in outcomes] == [2, 2, 2, 1, 1, 1]  # missed, then found
+
+
+@pytest.mark.parametrize("number", [1, 8])
+def test_at_a_glance_pets_are_seen_near_the_top_of_a_square_under_the_legend(number: int) -> None:
+    masks = np.ones((number, 20, 20), bool)
+    page = glance(["a"] * number, np.zeros((number, 20, 20, 3), np.uint8), masks, masks)
+    assert page.shape[0] == page.shape[1]
+    first_line = page[10].tolist()
+    places = [first_line.index(list(color)) for color in LEGEND]
+    assert places == sorted(places)
+    photo = np.flatnonzero((page[:, 30] == 0).all(axis=1))
+    assert (photo[0] < 80, photo[100] < 180) == (True, True)

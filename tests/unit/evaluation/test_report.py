@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from segmentation.evaluation.analysis import BORDERS, Analysis
+from segmentation.evaluation.pictures import encode_figure
+from segmentation.evaluation.report.plots import plot_all
 from segmentation.evaluation.report.report import (
     console_lines,
     description,
@@ -181,3 +183,54 @@ def test_markdown_stays_short_and_its_tables_whole_whatever_the_names() -> None:
         for table in tables:
             assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1
     assert "... 48 more, see the report" in markdown(long, context())
+
+
+def test_every_figure_says_on_how_many_images_it_rests() -> None:
+    text = html(SIX, context())
+    sections = re.split("<h2>", text)
+    captions = re.findall(r'<p class="soft">(.*?)</p>', text, re.DOTALL)[1:]
+    tiles = re.findall(r"<li><strong>(.*?)</li>", text, re.DOTALL)
+    assert (len(sections), len(tiles)) == (7, 5)
+    for part in (*sections, *captions, *tiles):
+        assert "6 test images" in part
+    assert "1 of 7 test images cannot be used and is left out" in shown(text)
+    for line in lines(SIX, context()).splitlines():
+        assert re.search(r"\b\d+ (test )?images?\b", line)
+    for figure in plot_all(SIX).values():
+        assert any("6 test images" in axes.get_title() for axes in figure.axes)
+    for split, words in (("val", "1 validation image "), ("train", "1 training image ")):
+        assert words in lines(analysis("Tabby_1", split=split), context())
+
+
+def test_lines_name_the_worst_and_the_best_breed_that_have_enough_images() -> None:
+    few = lines(SIX, context())
+    assert re.search(r"Breeds: of 3 breeds the worst is pug 0\.\d+ \(2 images\), .* a hint", few)
+    names = ["lone_1", *(f"Tabby_{n}" for n in range(5)), *(f"pug_{n}" for n in range(5))]
+    many = lines(analysis(*names), context())
+    assert re.search(r"worst is Tabby 0\.\d+ \(5 images\), the best pug 0\.\d+ \(5 images\)", many)
+    assert "1 with fewer than 5 images not counted" in many
+    assert "Breeds" not in lines(analysis("lone_1"), context())
+
+
+@pytest.mark.parametrize("breeds", [1, 37])
+def test_plots_of_few_and_of_many_breeds(breeds: int) -> None:
+    names = [f"A$b$\\frac{breed}_{n}" for breed in range(breeds) for n in range(2)]
+    drawn = plot_all(analysis(*names))
+    assert set(drawn) == {name for name in PICTURES if name.endswith(".png")}
+    for figure in drawn.values():
+        assert encode_figure(figure).startswith(b"\x89PNG")
+    axes = drawn["slices.png"].axes[0]
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    assert len(rows) == 1 + breeds
+    assert sum("2 images" in row for row in rows) >= breeds
+
+
+def test_the_calibration_plot_says_the_share_of_pixels_in_each_bin() -> None:
+    (axes,) = plot_all(SIX)["calibration.png"].axes
+    # 108 of 384 pixels have 0.8, all of them pet; of the 276 with 0.1 the other 84 pets
+    assert [text.get_text() for text in axes.texts] == ["72%", "28%"]
+    model = axes.get_lines()[1]
+    assert np.asarray(model.get_xdata()).tolist() == pytest.approx([0.1, 0.8])
+    assert np.asarray(model.get_ydata()).tolist() == pytest.approx([84 / 276, 1])
+    expected = (276 * (84 / 276 - 0.1) + 108 * 0.2) / 384
+    assert f"{expected:.3f}" in axes.get_title()

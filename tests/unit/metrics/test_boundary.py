@@ -47,6 +47,20 @@ def test_an_outline_is_what_touches_the_outside_and_the_photos_edge_is_none() ->
     assert not outline(~diagonal)[1, 1]
 
 
+def test_outlines_meet_within_a_tolerance_that_is_rounded_up() -> None:
+    # 600 x 800 has a diagonal of 1,000, so 7.5, so 8 pixels.
+    assert boundary_f(half(100, 600, 800), half(108, 600, 800)) == 1
+    assert boundary_f(half(100, 600, 800), half(109, 600, 800)) == 0
+
+
+def test_without_an_outline() -> None:
+    nothing, everything = np.zeros((40, 30), bool), np.ones((40, 30), bool)
+    for mask in (nothing, everything):
+        assert boundary_f(mask, mask) == 1
+        assert boundary_f(mask, ~mask) == 0  # neither has an outline, and all is wrong
+        assert boundary_f(mask, half(10)) == boundary_f(half(10), mask) == 0
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_on_random_masks_it_is_what_its_definition_says(seed: int) -> None:
     random = np.random.default_rng(seed)

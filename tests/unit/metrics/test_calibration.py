@@ -20,6 +20,15 @@ def sorted_in(probabilities: Sequence[float], pet: Sequence[int]) -> Histogram:
     return histogram(np.array([probabilities], np.float32), mask, np.ones_like(mask))
 
 
+def test_a_bin_holds_its_upper_end_and_zero_is_in_the_first() -> None:
+    above = float(np.nextafter(np.float32(0.5), np.float32(1)))
+    found = sorted_in([0.0, 0.01, 0.011, 0.5, above, 1.0], [0, 1, 0, 1, 0, 1])
+    pet, background, total = found
+    assert np.flatnonzero(pet).tolist() == [0, 49, 99]
+    assert np.flatnonzero(background).tolist() == [0, 1, 50]
+    assert total[[0, 49, 99]].tolist() == pytest.approx([0.01, 0.5, 1.0])
+
+
 def test_the_curve_is_what_plain_counts_give_at_every_threshold() -> None:
     random = np.random.default_rng(0)
     images = []
@@ -44,3 +53,10 @@ def test_the_calibration_error_by_hand() -> None:
     assert [one.probability for one in bins] == pytest.approx([0.1, 0.9])
     # 0.3 off for 10 of 40 pixels, right for the others
     assert calibration_error(bins) == pytest.approx(0.3 * 10 / 40)
+
+
+def test_the_error_spans_0_to_1_and_weighs_pixels_not_images() -> None:
+    assert calibration_error(reliability([sorted_in([1.0, 0.0], [0, 1])])) == 1
+    assert calibration_error(reliability([sorted_in([1.0, 0.0], [1, 0])])) == 0
+    large, small = sorted_in([1.0] * 9, [1] * 9), sorted_in([1.0], [0])
+    assert calibration_error(reliability([large, small])) == pytest.approx(0.1)

@@ -23,14 +23,37 @@ def test_the_difference_and_its_interval_equal_those_computed_by_hand() -> None:
     assert found.images == 3
 
 
-def test_equal_configurations_are_rarely_called_different_but_not_never() -> None:
-    """The interval holds its level where images and seeds both are noisy, and is not too wide."""
+def test_swapping_the_sides_swaps_the_verdict() -> None:
+    small, generator = Spread(value=0.005, degrees_of_freedom=2), np.random.default_rng(0)
+    first = 0.8 + 0.01 * generator.standard_normal((2, 40))
+    second = 0.7 + 0.01 * generator.standard_normal((2, 40))
+    assert compare(first, second, small, 0.95).verdict == "better"
+    assert compare(second, first, small, 0.95).verdict == "worse"
+    assert "within the noise" in compare(first, first + 0.001, small, 0.95).verdict
+
+
+def test_the_spread_between_seeds_is_pooled_over_configurations() -> None:
+    groups = [np.array([[0.5, 0.7], [0.7, 0.9]]), np.array([[0.1, 0.3], [0.1, 0.3]])]
+    # Means 0.6 and 0.8, 0.2 and 0.2: squares 0.02 and 0 over 1 + 1 degrees of freedom.
+    assert seed_spread(groups) == pytest.approx((0.1, 2))
+
+
+@pytest.mark.parametrize(("seeds", "single"), [(0.02, 0.05), (0.0, 0.1), (0.04, 0.01)])
+def test_equal_configurations_are_rarely_called_different_but_not_never(
+    seeds: float, single: float
+) -> None:
+    """The interval holds its level where images and seeds both are noisy, and is not absurdly wide.
+
+    Args:
+        seeds: standard deviation between trainings of what moves all images alike.
+        single: the same of what moves single images.
+    """
     generator = np.random.default_rng(1)
     wrong, repeats = 0, 1500
     for _ in range(repeats):
         images = generator.normal(0.8, 0.1, 40)  # hard and easy ones, the same for both sides
         groups = [
-            images + generator.normal(0, 0.02, (2, 1)) + generator.normal(0, 0.05, (2, 40))
+            images + generator.normal(0, seeds, (2, 1)) + generator.normal(0, single, (2, 40))
             for _ in range(4)
         ]
         found = compare(groups[0], groups[1], seed_spread(groups), 0.95)
@@ -69,6 +92,17 @@ def test_of_equal_models_one_is_called_better_no_more_often_than_the_level_says(
         wrong += p_value_of_better(scores[0] - scores[1]) <= LEVEL
     assert wrong / pairs <= LEVEL + 2 * np.sqrt(LEVEL * (1 - LEVEL) / pairs)
     assert wrong / pairs >= 0.02  # it could not call anything better otherwise
+
+
+def test_rare_bad_failures_mostly_keep_a_model_out() -> None:
+    """A little better on 95 % of images, far worse on 5 %, and no better on average."""
+    generator = np.random.default_rng(5)
+    wrong = 0
+    for _ in range(200):
+        failed = generator.random(100) < 0.05
+        differences = np.where(failed, -0.38, 0.02) + generator.normal(0, 0.03, 100)
+        wrong += p_value_of_better(differences) <= LEVEL
+    assert wrong / 200 <= LEVEL
 
 
 def test_of_models_of_which_one_is_better_the_test_mostly_sees_it() -> None:

@@ -85,3 +85,10 @@ def test_no_code_is_run(path: Path) -> None:
     with pytest.raises(CheckpointError, match="is damaged"):
         checkpoint.load(path)
     assert not path.with_name("trapped").exists()
+
+
+def test_an_older_one_stays_whole_where_a_new_one_cannot_be_written(path: Path) -> None:
+    with pytest.raises((AttributeError, TypeError), match="pickle"):
+        checkpoint.save(path, {"no such thing": lambda: 0})
+    require_whole(checkpoint.load(path))
+    assert [file.name for file in path.parent.iterdir()] == ["checkpoint"]

@@ -1,6 +1,6 @@
 """`fit`: repeatable, honest about its best epoch, and stopped in the ways it says."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -11,8 +11,9 @@ from segmentation.data.loader import Batch, BatchLoader
 from segmentation.errors import TrainingError
 from segmentation.metrics.segmentation import count
 from segmentation.models.unet import UNet
-from segmentation.training.callbacks import EarlyStopping
+from segmentation.training.callbacks import Callback, EarlyStopping
 from segmentation.training.loop import fit
+from segmentation.training.trainer import Trainer
 from tests.helpers.quick import QUICK, Data, Recorder, figures, quick_trainer
 from tests.unit.data.test_loader import loaded
 
@@ -52,6 +53,17 @@ def test_the_model_holds_the_weights_of_the_epoch_that_is_called_best(data: Data
     assert samples == pytest.approx(torch.sigmoid(logits)[:, 0].numpy(), abs=1e-6)
 
 
+def test_a_callback_stops_training_after_an_epoch(data: Data) -> None:
+    class Enough(Callback):
+        def on_epoch_end(self, trainer: Trainer, metrics: Mapping[str, float]) -> None:
+            if trainer.state.epoch == 2:
+                trainer.state.stop_reason = "enough"
+
+    notes = Recorder()
+    state = fit(quick_trainer(data, Enough(), notes))
+    assert (state.epoch, state.stop_reason, len(notes.metrics), notes.ends) == (2, "enough", 2, 1)
+
+
 def test_patience_counts_epochs_without_a_better_dice(data: Data) -> None:
     trainer, stopper = quick_trainer(data, epochs=9), EarlyStopping(patience=2)
     state = trainer.state
@@ -74,6 +86,18 @@ def test_a_loss_that_is_not_finite_ends_training_in_a_sentence(data: Data) -> No
 
     with pytest.raises(TrainingError, match=r"training loss became nan in epoch 1.*Lower lr"):
         fit(quick_trainer(data, network=Broken()))
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 12])
+def test_after_each_epoch_the_average_has_all_of_its_steps(data: Data, batch_size: int) -> None:
+    trainer = quick_trainer(data, batch_size=batch_size)
+    assert trainer._ema is not None
+    for epoch in (1, 2):
+        before = [weight.clone() for weight in trainer.eval_model.parameters()]
+        trainer.train_epoch()
+        after = trainer.eval_model.parameters()
+        assert not any(torch.equal(old, new) for old, new in zip(before, after, strict=True))
+        assert trainer._ema.get_extra_state() == epoch * len(trainer.batches)
 
 
 def test_images_grow_and_the_last_epoch_has_full_size(

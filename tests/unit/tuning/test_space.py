@@ -5,7 +5,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from segmentation.config.training import searchable
 from segmentation.errors import ConfigError
-from segmentation.tuning.space import parse
+from segmentation.tuning.space import notation, parse
 
 ALL = {one.option: str(one.default) for one in searchable()}
 
@@ -23,6 +23,12 @@ def test_values_ranges_and_choices_are_told_apart() -> None:
     assert fixed["augment"] == "strong"
     assert fixed["batch_size"] == 8
     assert set(fixed) | set(space) == set(ALL)
+
+
+def test_the_notation_of_a_dimension_reads_as_it_was_typed() -> None:
+    typed = {"width": "8..32:8", "lr": "0.0003..0.03", "depth": "3..5", "augment": "none,light"}
+    _, space = parse(ALL | typed)
+    assert notation(space) == typed
 
 
 @pytest.mark.parametrize(
@@ -43,3 +49,8 @@ def test_what_cannot_be_read_is_refused_by_name(name: str, text: str, reason: st
         parse(ALL | {"lr": "1e-3..1e-2", name: text})
     assert str(refused.value).startswith(f"{name}={text}: ")
     assert reason in str(refused.value)
+
+
+def test_all_texts_that_cannot_be_read_are_named_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"(?s)width=a.*lr=b"):
+        parse(ALL | {"width": "a..b", "lr": "b"})
