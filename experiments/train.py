@@ -7,7 +7,7 @@ import click
 
 from experiments.console import ConsoleCallback, ProgressBar, one_line_errors
 from experiments.options import config_options, duration, entry_point, given, model_name_option
-from segmentation.config.training import Config, require_model_name, typed
+from segmentation.config.training import Config, encoder_of, require_model_name, typed
 from segmentation.runtime.sharding import FULL, shard_from_env
 
 
@@ -46,6 +46,7 @@ from segmentation.runtime.sharding import FULL, shard_from_env
 def main(context: click.Context, processes: int, **options: Any) -> None:
     """Train a U-Net that tells pet from background."""
     if not options["like"] and not options["resume"]:
+        options |= encoder_of(given(context))
         Config.from_options(options)  # what is wrong is said at once
     require_model_name(options["model_name"])
     options["budget"] = options["budget"] or 0.0

@@ -26,7 +26,7 @@ def main(context: click.Context, model_name: str, **options: Any) -> None:
     with the same study.
     """
     config = from_options(SearchConfig, options)
-    options |= encoder_of([name for name, text in options.items() if text])
+    options |= encoder_of(given(context))
     require_model_name(model_name)
     # What follows takes up to seconds to import; --help needs none of it.
     from segmentation.tuning.space import check, parse

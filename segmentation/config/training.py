@@ -213,7 +213,6 @@ class Config:
             ConfigError: names every impossible value at once.
         """
         given = {name: value for name, value in options.items() if value not in ("", None)}
-        given |= encoder_of(given)
         return cls(**_parts(defaults(given.get("encoder", "")) | given))
 
     def options(self) -> dict[str, Any]:

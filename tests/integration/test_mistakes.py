@@ -54,6 +54,9 @@ BAD: dict[str, tuple[dict[str, str], int, str]] = {
     "tune: no range": ({"width": "8..x"}, 2, "width=8..x: expected a whole number"),
     "tune: no space": ({"width": "4", "lr": "1e-3"}, 2, "nothing to search"),
     "tune: corner": ({"depth": "3..7"}, 2, "depth=7: at image_size=32"),
+    # Only encoder=unet has a depth, so it is the one that is meant.
+    "train: depth": ({"encoder": "", "depth": "6"}, 2, "depth=6: at image_size=32"),
+    "tune: depth": ({"encoder": "", "depth": "3..7"}, 2, "depth=7: at image_size=32"),
     "tune: study": ({"study": "a/b"}, 2, "study=a/b: expected up to 100 letters"),
     "tune: storage": ({"storage": "sqlite:///x"}, 2, "storage=sqlite:///x: expected postgresql://"),
     "benchmark: suite": ({"suite": "speed"}, 2, "suite=speed: expected one of all, step, loop"),

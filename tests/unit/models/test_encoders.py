@@ -129,7 +129,6 @@ def test_defaults_are_those_of_the_encoder_unless_they_are_given() -> None:
 
 
 def test_who_gives_what_only_our_own_encoder_has_chooses_it() -> None:
-    assert Config.from_options({"depth": "3", "encoder": ""}).model.encoder == "unet"
     assert encoder_of(["lr", "patch"]) == {"encoder": "unet"}
     assert encoder_of(["lr", "encoder", "patch"]) == encoder_of(["lr"]) == {}
 

@@ -3,9 +3,9 @@
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from segmentation.config.training import searchable
+from segmentation.config.training import defaults, searchable
 from segmentation.errors import ConfigError
-from segmentation.tuning.space import notation, parse
+from segmentation.tuning.space import check, notation, parse
 
 ALL = {one.option: str(one.default) for one in searchable()}
 
@@ -49,6 +49,11 @@ def test_what_cannot_be_read_is_refused_by_name(name: str, text: str, reason: st
         parse(ALL | {"lr": "1e-3..1e-2", name: text})
     assert str(refused.value).startswith(f"{name}={text}: ")
     assert reason in str(refused.value)
+
+
+def test_encoders_that_are_searched_are_compared_with_trains_own_defaults() -> None:
+    fixed, space = parse(ALL | {"encoder": "unet,efficientnet_lite0", "lr": "1e-3"})
+    assert check(space, fixed) == defaults() | {"lr": 1e-3}
 
 
 def test_all_texts_that_cannot_be_read_are_named_at_once() -> None:
