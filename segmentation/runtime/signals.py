@@ -1,7 +1,10 @@
 """What asks a program to end, and how that waits for a good moment."""
 
 import contextlib
+import os
 import signal
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
@@ -19,9 +22,23 @@ def end_signals() -> list[signal.Signals]:
 
 
 def end_like_ctrl_c() -> None:
-    """Raise KeyboardInterrupt in this program's main thread on each of `end_signals`."""
+    """Raise KeyboardInterrupt in this program's main thread on each of `end_signals`.
+
+    Python drops one that it raises while it removes an object, which a database's driver does all
+    the time. The signal then comes again.
+    """
     for kind in end_signals():
         signal.signal(kind, signal.default_int_handler)
+    before = sys.unraisablehook
+
+    def raise_again(dropped: "sys.UnraisableHookArgs") -> None:
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            # By a thread: raised here, it would be dropped, too.
+            threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        else:
+            before(dropped)
+
+    sys.unraisablehook = raise_again
 
 
 class StopSignal:

@@ -72,10 +72,11 @@ def _warnings() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interpreter() -> Iterator[None]:
-    """Restore how garbage is looked for, threads, signals, loggers and random states."""
+    """Restore how garbage is looked for, threads, signals, hooks, loggers and random states."""
     thresholds, threads = gc.get_threshold(), torch.get_num_threads()
     kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     handlers = {kind: signal.getsignal(kind) for kind in kinds}
+    unraisable = sys.unraisablehook
     loggers = [logging.getLogger(name) for name in ("", "segmentation", "experiments")]
     levels = [(one.level, one.propagate, list(one.handlers)) for one in loggers]
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
@@ -89,6 +90,7 @@ def _interpreter() -> Iterator[None]:
         torch.set_num_threads(threads)
         for kind, handler in handlers.items():
             signal.signal(kind, handler)
+        sys.unraisablehook = unraisable
         for one, (level, propagate, before) in zip(loggers, levels, strict=True):
             one.setLevel(level)
             one.propagate, one.handlers[:] = propagate, before

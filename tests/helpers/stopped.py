@@ -79,14 +79,20 @@ def ended(store: str) -> Ended:
 
 @contextlib.contextmanager
 def once_there(pattern: Path, act: Callable[[], object]) -> Iterator[None]:
-    """Do something from another thread as soon as there is such a file."""
+    """Do something from another thread as soon as there is such a file; raise what that raises."""
     ended = threading.Event()
+    errors: list[BaseException] = []
 
     def watch() -> None:
         while not glob.glob(str(pattern)):
             if ended.wait(0.01):
                 return
-        act()
+        try:
+            act()
+        except BaseException as error:
+            errors.append(error)
+            os.kill(os.getpid(), signal.SIGINT)  # nothing else would end what runs here
+
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -95,6 +101,8 @@ def once_there(pattern: Path, act: Callable[[], object]) -> Iterator[None]:
     finally:
         ended.set()
         watcher.join()
+        if errors:
+            raise errors[0]
 
 
 def interrupt(

@@ -42,8 +42,12 @@ def fill(folder: Path) -> None:
 
 def turn_read_only(folder: Path) -> None:
     # The file system itself cannot turn, since files in it are open; what its path leads to does.
-    mount("--bind", str(folder), str(folder))
-    mount("-o", "remount,bind,ro", str(folder))
+    # It turns elsewhere: a file opened at this path between the two steps would forbid it.
+    aside = folder.with_name("aside")
+    aside.mkdir()
+    mount("--bind", str(folder), str(aside))
+    mount("-o", "remount,bind,ro", str(aside))
+    mount("--bind", str(aside), str(folder))
 
 
 @pytest.mark.parametrize(

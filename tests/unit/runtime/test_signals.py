@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +16,9 @@ KINDS = (signal.SIGTERM, signal.SIGHUP)
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
     before = {kind: signal.getsignal(kind) for kind in KINDS}
+    hook = sys.unraisablehook
     yield
+    sys.unraisablehook = hook
     for kind, handler in before.items():
         signal.signal(kind, handler)
 
@@ -29,6 +33,20 @@ def test_each_ends_the_program_or_is_noted_while_it_must_not(kind: signal.Signal
     with stop.defer():
         os.kill(os.getpid(), kind)
     assert stop.requested
+
+
+def test_one_that_comes_while_an_object_is_removed_is_not_lost() -> None:
+    class Removed:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def remove_one() -> None:
+        Removed()
+        time.sleep(60)
+
+    end_like_ctrl_c()
+    with pytest.raises(KeyboardInterrupt):
+        remove_one()
 
 
 def test_a_program_under_nohup_outlives_its_terminal() -> None:
