@@ -93,7 +93,6 @@ def once_there(pattern: Path, act: Callable[[], object]) -> Iterator[None]:
             errors.append(error)
             os.kill(os.getpid(), signal.SIGINT)  # nothing else would end what runs here
 
-
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
