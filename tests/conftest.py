@@ -2,11 +2,14 @@
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from sqlalchemy import Engine
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # each of several test processes, and what they start
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -14,12 +17,18 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
+import mlflow
+from mlflow.store.db import utils as tables
+
 from segmentation.data.images.examples import DecodedExample, decode
 from segmentation.data.oxford_pets import Example
 from segmentation.data.synthetic.dataset import write_dataset
+from segmentation.tracking.store import _create_database
 from tests.helpers.discs import write_discs
 from tests.helpers.home import Home
-from tests.helpers.programs import PRETRAINED, Program
+from tests.helpers.programs import PRETRAINED, Program, good
+from tests.helpers.quick import Data, loaded
+from tests.helpers.stopped import OFTEN, SHORT, Ended, ended
 
 Make = Callable[[Path], object]
 
@@ -49,10 +58,37 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Make], Pa
     return share
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_stores(shared: Callable[[str, Make], Path]) -> Iterator[None]:
+    """MLflow makes the tables of a store once in a test run, in seconds: other stores copy them."""
+    upgrade = tables._upgrade_db  # the longest part of making them
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tables, "_upgrade_db", upgrade)
+            _create_database(folder / "mlflow.db")
+
+    def copy(engine: Engine) -> None:
+        source = closing(sqlite3.connect(shared("tables", make) / "mlflow.db"))
+        with source as made, closing(engine.raw_connection()) as new:
+            made.backup(new.driver_connection)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "_upgrade_db", copy)
+        yield
+
+
 @pytest.fixture(scope="session")
 def pets(shared: Callable[[str, Make], Path]) -> Path:
     """A drawn data set of 40 + 10 pets; not to be changed."""
     return shared("pets", lambda folder: write_dataset(folder, 40, 10, seed=7))
+
+
+@pytest.fixture(scope="session")
+def data(pets: Path) -> Data:
+    """Some of them, decoded to 32 pixels."""
+    return loaded(pets)
 
 
 @pytest.fixture(scope="session")
@@ -72,9 +108,21 @@ def home(shared: Callable[[str, Make], Path], discs: Path) -> Home:
 
 @pytest.fixture(scope="session")
 def pretrained_home(shared: Callable[[str, Make], Path], discs: Path) -> Home:
-    """The same with a pretrained encoder."""
+    """The same with a pretrained encoder; other tests train there, too."""
     made = shared("pretrained", lambda folder: Home.make(folder, discs, PRETRAINED))
     return Home.at(made, discs)
+
+
+@pytest.fixture(scope="session")
+def whole(shared: Callable[[str, Make], Path], pets: Path) -> Ended:
+    """What a training leaves that was never stopped."""
+
+    def make(folder: Path) -> None:
+        good(Program.under(folder).entry("train", **OFTEN, **SHORT, data=pets))
+
+    program = Program.under(shared("whole", make))
+    assert not list((program.cache / "runs").glob("*"))
+    return ended(program)
 
 
 @pytest.fixture
@@ -86,7 +134,17 @@ def own_pets(tmp_path: Path, pets: Path) -> Path:
 @pytest.fixture
 def program(tmp_path: Path) -> Program:
     """Runs entry points in a working folder, cache and store of the test's own."""
-    return Program(tmp_path / "work", tmp_path / "cache")
+    return Program.under(tmp_path)
+
+
+@pytest.fixture
+def client(program: Program, monkeypatch: pytest.MonkeyPatch) -> mlflow.MlflowClient:
+    """A client of the store of `program`, which this process uses by default, too."""
+    program.folder.mkdir()
+    monkeypatch.chdir(program.folder)  # where MLflow makes the folder for artifacts
+    monkeypatch.setenv("PETSEG_CACHE", str(program.cache))
+    mlflow.set_tracking_uri(program.store)
+    return program.client
 
 
 @pytest.fixture

@@ -12,10 +12,8 @@ from segmentation.tuning.space import Space
 from segmentation.tuning.storage import StudyLocation
 from segmentation.tuning.study import RunningTrial, Study
 
-SPACE: Space = {
-    "width": IntDistribution(8, 32, step=8),
-    "lr": FloatDistribution(1e-4, 1e-1, log=True),
-}
+_LR = FloatDistribution(1e-4, 1e-1, log=True)
+SPACE: Space = {"width": IntDistribution(8, 32, step=8), "lr": _LR}
 
 
 def open_study(address: str, heartbeat: int = 1, seed: int = 0, name: str = "shared") -> Study:

@@ -8,17 +8,15 @@ import dataclasses
 import io
 import os
 import stat
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from tests.helpers.png import MAGIC, PALETTE, RGB, chunk, header
+from tests.helpers.png import GRAY, PALETTE, RGB, chunk, png
 
 Bytes = NDArray[np.uint8]
 #: The content of a file, or what makes something else in its place.
@@ -43,7 +41,7 @@ def _picture() -> tuple[Bytes, Bytes]:
 PHOTO, TRIMAP = _picture()
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Found:
     """What lies in the place of a file.
 
@@ -51,25 +49,16 @@ class Found:
         content: of the file.
         pixels: what it is used as, photo (H, W, 3) or trimap (H, W); None if it is refused.
         reason: what the refusal says besides the file's name; empty if it is used.
-        near: how far a pixel may be from `pixels`, where rounding is the decoder's affair.
         displayed: a photo as `predict` takes it, if not as `pixels`.
     """
 
     content: Content
     pixels: Bytes | None = None
     reason: str = ""
-    near: int = 0
     displayed: Bytes | None = None
 
-    def wrong(self, pixels: Bytes) -> bool:
-        """Whether these are not the pixels as which it is to be used."""
-        assert self.pixels is not None
-        if pixels.shape != self.pixels.shape or pixels.dtype != np.uint8:
-            return True
-        return bool(np.abs(pixels.astype(int) - self.pixels).max() > self.near)
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Case:
     """An example of the data set: its name in the list, and its files."""
 
@@ -104,15 +93,9 @@ def _animation(frame: Bytes, kind: str) -> bytes:
     return saved(frame, kind, save_all=True, append_images=[Image.fromarray(255 - frame)])
 
 
-def _16_bits(samples: Bytes) -> bytes:
-    done, content = cv2.imencode(".png", samples.astype(np.uint16) * 257)
-    assert done
-    return content.tobytes()
-
-
-def _shown(content: bytes) -> Bytes:
-    with Image.open(io.BytesIO(content)) as image:
-        return np.array(image.convert("RGB"))
+def _rows(samples: Bytes, bytes_each: int = 1) -> bytes:
+    """The content of a PNG of these samples."""
+    return b"".join(b"\0" + row.repeat(bytes_each).tobytes() for row in samples)
 
 
 def _patched(content: bytes, at: int, new: bytes) -> bytes:
@@ -138,24 +121,19 @@ def _used_photos() -> Iterator[tuple[str, Found]]:
         "PNG of 1 bit": saved(photo.convert("1")),
         "PNG, palette": saved(photo.quantize(16)),
     }.items():
-        yield kind, Found(content=content, pixels=_shown(content))
+        yield kind, Found(content, np.array(Image.open(io.BytesIO(content)).convert("RGB")))
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter when displayed
     turned = np.array(np.rot90(PHOTO, -1))
-    yield "EXIF turn", Found(content=saved(PHOTO, exif=exif), pixels=PHOTO, displayed=turned)
-    yield from _transparent()
-    yield "link to a photo", Found(content=_linked, pixels=255 - PHOTO)
-
-
-def _transparent() -> Iterator[tuple[str, Found]]:
-    """Transparency lies over white: half a color and half white where alpha is half."""
+    yield "EXIF turn", Found(saved(PHOTO, exif=exif), PHOTO, displayed=turned)
+    yield "link to a photo", Found(_linked, 255 - PHOTO)
+    # Transparency lies over white: half a color and half white where alpha is half.
     alpha = _RANDOM.choice(np.array([0, 51, 128, 255], np.uint8), (32, 32, 1))
     pixels = (PHOTO * (alpha / 255) + 255 - alpha).round().astype(np.uint8)
-    yield "PNG, alpha", Found(content=saved(np.dstack([PHOTO, alpha])), pixels=pixels, near=1)
+    yield "PNG, alpha", Found(saved(np.dstack([PHOTO, alpha])), pixels)
     key = PHOTO[3, 4]
     pixels = np.where((key == PHOTO).all(axis=2)[..., None], 255, PHOTO).astype(np.uint8)
-    content = saved(PHOTO, transparency=tuple(key.tolist()))
-    yield "PNG with a transparent color", Found(content=content, pixels=pixels)
+    yield "PNG, transparent color", Found(saved(PHOTO, transparency=tuple(key.tolist())), pixels)
 
 
 def _linked(path: Path) -> None:
@@ -166,28 +144,25 @@ def _linked(path: Path) -> None:
 
 
 def _refused_photos() -> Iterator[tuple[str, Found]]:
-    rows, end = b"".join(b"\0" + row.tobytes() for row in PHOTO[1:]), chunk(b"IEND", b"")
-    pixels = chunk(b"IDAT", zlib.compress(rows))
-    frame = JPEG.index(b"\xff\xc0")
-    text = PngInfo()
+    rows, frame, text = _rows(PHOTO[1:]), JPEG.index(b"\xff\xc0"), PngInfo()
     text.add_text("a", "0" * 3_000_000, zip=True)
     webp = saved(PHOTO, "WEBP", lossless=True)
-    yield "WebP", Found(content=webp, reason=NO_PHOTO, displayed=PHOTO)
+    yield "WebP", Found(webp, reason=NO_PHOTO, displayed=PHOTO)
     for kind, content, reason in (
-        ("PNG, too few rows", MAGIC + header(32, 32, 8, RGB) + pixels + end, BROKEN),
-        ("PNG, no palette", MAGIC + header(32, 32, 8, PALETTE) + pixels + end, BROKEN),
+        ("PNG, too few rows", png(32, 32, 8, RGB, rows), BROKEN),
+        ("PNG, no palette", png(32, 32, 8, PALETTE, rows), BROKEN),
         ("JPEG of a rare process", _patched(JPEG, frame + 1, b"\xc5"), BROKEN),
         ("JPEG of 12 bits", _patched(JPEG, frame + 4, b"\x0c"), NO_PHOTO),
         ("GIF without a picture", GIF[:10] + b"\0\0\0;", NO_PHOTO),
         ("animation, GIF", _animation(PHOTO, "GIF"), "is an animation of 2 frames"),
         ("animation, PNG", _animation(PHOTO, "PNG"), "is an animation of 2 frames"),
-        ("16 bits", _16_bits(PHOTO), "has 16 bits a sample"),
-        ("too large", MAGIC + header(9_000, 8_000, 8, RGB) + pixels + end, "9000 x 8000 pixels"),
+        ("16 bits", png(32, 32, 16, RGB, _rows(PHOTO, 2)), "has 16 bits a sample"),
+        ("too large", png(9_000, 8_000, 8, RGB, rows), "9000 x 8000 pixels"),
         ("decompression bomb", _patched(JPEG, frame + 5, b"\xff" * 4), "exceeds limit"),
         ("text bomb", saved(PHOTO, pnginfo=text), "too large"),
         ("web page", b"<!DOCTYPE html><html><title>404 Not Found</title></html>", NO_PHOTO),
     ):
-        yield kind, Found(content=content, reason=reason)
+        yield kind, Found(content, reason=reason)
 
 
 def _no_files() -> Iterator[tuple[str, Found]]:
@@ -205,14 +180,14 @@ def _no_files() -> Iterator[tuple[str, Found]]:
     if os.geteuid():  # whom nothing is forbidden reads it
         places.append(("unreadable", lambda path: path.touch(0), "Permission denied"))
     for kind, content, reason in places:
-        yield kind, Found(content=content, reason=reason)
+        yield kind, Found(content, reason=reason)
 
 
 def _trimaps() -> Iterator[tuple[str, Found]]:
     palette, whole = Image.fromarray(TRIMAP, "P"), np.ones_like(TRIMAP)
     palette.putpalette(bytes(range(12)))
-    yield "palette", Found(content=saved(palette, transparency=b"\0\0\xff"), pixels=TRIMAP)
-    yield "all pet", Found(content=saved(whole), pixels=whole)
+    yield "palette", Found(saved(palette, transparency=b"\0\0\xff"), TRIMAP)
+    yield "all pet", Found(saved(whole), whole)
     values, mode = "expected trimap values 1, 2 and 3, found ", "has samples of Pillow mode"
     mask = (TRIMAP == 1).astype(np.uint8)
     for kind, content, reason in (
@@ -223,11 +198,11 @@ def _trimaps() -> Iterator[tuple[str, Found]]:
         ("color", saved(np.dstack([TRIMAP] * 3)), mode),
         ("alpha", saved(np.dstack([TRIMAP, TRIMAP])), mode),
         ("1 bit", saved(Image.fromarray(mask > 0)), mode),
-        ("16 bits", _16_bits(TRIMAP), "has 16 bits a sample"),
+        ("16 bits", png(32, 32, 16, GRAY, _rows(TRIMAP, 2)), "has 16 bits a sample"),
         ("JPEG", saved(TRIMAP, "JPEG"), "is not a PNG file"),
         ("animation", _animation(TRIMAP, "PNG"), "is an animation of 2 frames"),
     ):
-        yield kind, Found(content=content, reason=reason)
+        yield kind, Found(content, reason=reason)
 
 
 #: Strange names of files that are used all the same.
@@ -238,24 +213,16 @@ NAMES = (
 
 
 def cases() -> list[Case]:
-    photos = iter(map(_good_photo, range(200)))
-    trimap = Found(content=saved(TRIMAP), pixels=TRIMAP)
-    odd_photos = (*_used_photos(), *_refused_photos(), *_no_files())
-    made = [Case(id=f"{kind}_1", image=found, trimap=trimap) for kind, found in odd_photos]
-    made += [
-        Case(id=f"trimap {kind}_1", image=next(photos), trimap=found)
-        for kind, found in (*_trimaps(), *_no_files())
-    ]
-    bad_photo, bad_trimap = (list(files)[-1][1] for files in (_refused_photos(), _trimaps()))
-    made.append(Case(id="both_1", image=bad_photo, trimap=bad_trimap))
-    return made + [Case(id=name, image=next(photos), trimap=trimap) for name in NAMES]
-
-
-def _good_photo(number: int) -> Found:
-    """No two are alike: the same picture may not be in two splits."""
-    pixels = PHOTO.copy()
-    pixels[0, 0] = number
-    return Found(content=saved(pixels), pixels=pixels)
+    trimap, odd_trimaps = Found(saved(TRIMAP), TRIMAP), [*_trimaps(), *_no_files()]
+    odd_photos = [*_used_photos(), *_refused_photos(), *_no_files()]
+    made = [Case(f"{kind}_1", found, trimap) for kind, found in odd_photos]
+    made.append(Case("both_1", odd_photos[-1][1], odd_trimaps[-1][1]))
+    rest = [(f"trimap {kind}_1", found) for kind, found in odd_trimaps]
+    for number, (name, found) in enumerate([*rest, *((name, trimap) for name in NAMES)]):
+        pixels = PHOTO.copy()
+        pixels[0, 0] = number  # the same picture may not be in two splits
+        made.append(Case(name, Found(saved(pixels), pixels), found))
+    return made
 
 
 def write(folder: Path, made: Iterable[Case]) -> None:

@@ -5,19 +5,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-#: A training on discs: 5 epochs give a mediocre model, 14 a good one.
-SMALL = {
-    "encoder": "unet",
-    "train_images": "30",
-    "val_images": "6",
-    "image_size": "32",
-    "width": "4",
-    "depth": "3",
-    "lr": "1e-2",
-    "batch_size": "4",
-    "augment": "none",
-}
-
 
 def write_discs(folder: Path, trainval: int, test: int, seed: int) -> None:
     """Write bright discs on a darker ground, both noisy, in the layout of Oxford-IIIT Pet."""
@@ -36,13 +23,11 @@ def write_discs(folder: Path, trainval: int, test: int, seed: int) -> None:
         ground = random.normal(100, 25, (height, width, 3))
         image = np.where((distance < radius)[..., None], ground + 60, ground)
         trimap = np.select([distance < radius - 2, distance > radius], [1, 2], 3)
-        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(
-            folder / "images" / f"{name}.jpg", quality=95
-        )
-        Image.fromarray(trimap.astype(np.uint8)).save(
-            folder / "annotations" / "trimaps" / f"{name}.png"
-        )
-        line = f"{name} {2 - cat} {2 - cat} 1"
+        photo = Image.fromarray(image.clip(0, 255).astype(np.uint8))
+        photo.save(folder / "images" / f"{name}.jpg", quality=95)
+        mask = Image.fromarray(trimap.astype(np.uint8))
+        mask.save(folder / "annotations" / "trimaps" / f"{name}.png")
+        line = f"{name} {2 - cat} {2 - cat} 1\n"
         lists["trainval" if number < trainval else "test"].append(line)
     for part, lines in lists.items():
-        (folder / "annotations" / f"{part}.txt").write_text("\n".join(lines) + "\n")
+        (folder / "annotations" / f"{part}.txt").write_text("".join(lines))

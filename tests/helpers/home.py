@@ -5,45 +5,31 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import mlflow
 from mlflow.entities import Run
 
-from tests.helpers.discs import SMALL
-from tests.helpers.programs import Program, good
+from tests.helpers.programs import DISCS, Program, good
 
 _EPOCHS = 14
 
 
 @dataclasses.dataclass(frozen=True)
 class Home(Program):
-    """Where the training is, and what it left.
-
-    Attributes:
-        data: the data set.
-        run_id: of the training.
-        out: what it printed.
-    """
+    """Where the training is: its data set, its run, and what it printed."""
 
     data: Path
     run_id: str
     out: str
 
     @staticmethod
-    def make(folder: Path, data: Path, options: Mapping[str, str] = SMALL) -> None:
-        program = Program(folder / "work", folder / "cache")
+    def make(folder: Path, data: Path, options: Mapping[str, str] = DISCS) -> None:
+        program = Program.under(folder)
         done = good(program.entry("train", **{**options, "epochs": _EPOCHS, "data": data}))
         (folder / "out").write_text(done.stdout)
 
     @classmethod
     def at(cls, folder: Path, data: Path) -> "Home":
-        program = Program(folder / "work", folder / "cache")
-        version = mlflow.MlflowClient(program.store).get_model_version("pet-unet", "1")
-        out = (folder / "out").read_text()
-        return cls(program.folder, program.cache, data, str(version.run_id), out)
-
-    @property
-    def client(self) -> mlflow.MlflowClient:
-        return mlflow.MlflowClient(self.store)
+        version = Program.under(folder).client.get_model_version("pet-unet", "1")
+        return cls.under(folder, data, str(version.run_id), (folder / "out").read_text())
 
     @property
     def training(self) -> Run:
@@ -57,4 +43,4 @@ class Home(Program):
         return float(told)
 
     def artifact(self, path: str) -> Path:
-        return Path(self.client.download_artifacts(self.run_id, path))
+        return self.download(self.run_id, path)

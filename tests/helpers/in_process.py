@@ -73,27 +73,20 @@ def _warnings() -> Iterator[None]:
 @contextlib.contextmanager
 def _interpreter() -> Iterator[None]:
     """Restore how garbage is looked for, threads, signals, hooks, loggers and random states."""
-    thresholds, threads = gc.get_threshold(), torch.get_num_threads()
-    kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    handlers = {kind: signal.getsignal(kind) for kind in kinds}
-    unraisable = sys.unraisablehook
-    loggers = [logging.getLogger(name) for name in ("", "segmentation", "experiments")]
-    levels = [(one.level, one.propagate, list(one.handlers)) for one in loggers]
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    # Ctrl-C is heard, as in a terminal; a shell's background jobs do not hear it.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
+    with contextlib.ExitStack() as after:
+        after.callback(gc.set_threshold, *gc.get_threshold())
+        after.callback(gc.unfreeze)
+        after.callback(torch.set_num_threads, torch.get_num_threads())
+        for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            after.callback(signal.signal, kind, signal.getsignal(kind))
+        after.callback(setattr, sys, "unraisablehook", sys.unraisablehook)
+        for one in map(logging.getLogger, ("", "segmentation", "experiments")):
+            after.callback(one.setLevel, one.level)
+            after.callback(setattr, one, "propagate", one.propagate)
+            after.callback(setattr, one, "handlers", list(one.handlers))
+        after.callback(random.setstate, random.getstate())
+        after.callback(np.random.set_state, np.random.get_state())
+        after.callback(torch.set_rng_state, torch.get_rng_state())
+        # Ctrl-C is heard, as in a terminal; a shell's background jobs do not hear it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         yield
-    finally:
-        gc.unfreeze()
-        gc.set_threshold(*thresholds)
-        torch.set_num_threads(threads)
-        for kind, handler in handlers.items():
-            signal.signal(kind, handler)
-        sys.unraisablehook = unraisable
-        for one, (level, propagate, before) in zip(loggers, levels, strict=True):
-            one.setLevel(level)
-            one.propagate, one.handlers[:] = propagate, before
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])

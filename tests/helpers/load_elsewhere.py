@@ -32,11 +32,8 @@ for name in ids:
     said = probability[0, 0] > 0.5
     for params, threshold in ({}, own), ({"threshold": None}, own), ({"threshold": 0.5}, 0.5):
         answer = function.predict(pd.DataFrame({"image": [content]}), params)
-        mask, pet = (
-            np.array(Image.open(io.BytesIO(answer["mask"][0]))),
-            probability[0, 0] > threshold,
-        )
-        assert np.array_equal(mask, pet * np.uint8(255))
+        mask, pet = Image.open(io.BytesIO(answer["mask"][0])), probability[0, 0] > threshold
+        assert np.array_equal(np.array(mask), pet * np.uint8(255))
         assert answer["pet_share"][0] == pet.mean()
     truth = np.asarray(Image.open(data / "annotations" / "trimaps" / f"{name}.png")) != 2
     total = said.sum() + truth.sum()

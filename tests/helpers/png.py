@@ -1,10 +1,9 @@
-"""Parts of PNGs, to make such as no program writes."""
+"""PNGs such as no program writes."""
 
 import struct
 import zlib
 
-MAGIC = b"\x89PNG\r\n\x1a\n"
-RGB, PALETTE = 2, 3
+GRAY, RGB, PALETTE = 0, 2, 3
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -12,5 +11,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
 
 
-def header(width: int, height: int, depth: int, color: int) -> bytes:
-    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0))
+def png(width: int, height: int, depth: int, color: int, rows: bytes) -> bytes:
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(rows))
+    return b"\x89PNG\r\n\x1a\n" + head + pixels + chunk(b"IEND", b"")

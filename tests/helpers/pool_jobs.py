@@ -33,9 +33,7 @@ def fill(tell: Callable[[Any], None]) -> None:
 
 
 def threads(tell: Callable[[Any], None]) -> None:
-    import torch
-
-    tell(torch.get_num_threads())
+    tell(int(os.environ["OMP_NUM_THREADS"]))
 
 
 def wait(tell: Callable[[Any], None]) -> None:

@@ -6,45 +6,39 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, Self
 
 import mlflow
-import psutil
+from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
 
 from tests.helpers.in_process import run_entry
 
 PROJECT = Path(__file__).parent.parent.parent
 DOCS, README = PROJECT / "docs", PROJECT / "README.md"
+_SHAPE = {"encoder": "unet", "width": "4", "depth": "3", "image_size": "32", "val_images": "6"}
 #: A training that takes seconds.
-TINY = {
-    "encoder": "unet",
-    "train_images": "12",
-    "val_images": "6",
-    "image_size": "32",
-    "width": "4",
-    "depth": "3",
-    "epochs": "3",
-}
+TINY = {**_SHAPE, "train_images": "12", "epochs": "3"}
+_LITE0 = {"encoder": "efficientnet_lite0", "depth": "", "image_size": "64", "lr": "1e-2"}
 #: The same behind a pretrained encoder, whose images are larger.
-PRETRAINED = {
-    "encoder": "efficientnet_lite0",
-    "train_images": "12",
-    "val_images": "6",
-    "image_size": "64",
-    "width": "4",
-    "epochs": "3",
-    "lr": "1e-2",
-}
+PRETRAINED = {**TINY, **_LITE0}
+#: A training on discs: 5 epochs give a mediocre model, 14 a good one.
+DISCS = {**_SHAPE, "train_images": "30", "lr": "1e-2", "batch_size": "4", "augment": "none"}
 # What MLflow reads when it is imported, and keeps.
 _QUIET = ("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "MLFLOW_DISABLE_TELEMETRY")
 
 
 @dataclasses.dataclass(frozen=True)
 class Program:
+    """The project's programs in a working folder, with the store there, and a cache."""
+
     folder: Path
     cache: Path
+
+    @classmethod
+    def under(cls, folder: Path, *more: Any) -> Self:
+        return cls(folder / "work", folder / "cache", *more)
 
     def environment(self, **extra: str) -> dict[str, str]:
         """The user's environment, with this project first on the path and a cache of its own."""
@@ -67,6 +61,29 @@ class Program:
         """The address of the tracking store that these programs use by default."""
         return f"sqlite:///{self.folder}/mlflow.db"
 
+    @property
+    def client(self) -> mlflow.MlflowClient:
+        return mlflow.MlflowClient(self.store)
+
+    def runs(self, **tags: str) -> list[Run]:
+        """The runs of the default experiment that have these tags, the newest first."""
+        wanted = " and ".join(f"tags.{name} = '{value}'" for name, value in tags.items())
+        return list(self.client.search_runs(["0"], wanted))
+
+    @property
+    def the_run(self) -> Run:
+        """The only run that there is."""
+        (run,) = self.runs()
+        return run
+
+    def versions(self, **tags: str) -> list[ModelVersion]:
+        """The versions of `pet-unet` that have these tags."""
+        found = self.client.search_model_versions("name='pet-unet'")
+        return [one for one in found if tags.items() <= one.tags.items()]
+
+    def download(self, run_id: str, path: str) -> Path:
+        return Path(self.client.download_artifacts(run_id, path))
+
     def start(self, *command: str, **extra: str) -> "subprocess.Popen[str]":
         self.folder.mkdir(parents=True, exist_ok=True)
         return subprocess.Popen(
@@ -82,19 +99,41 @@ class Program:
         )
 
     def run(self, *command: str, **extra: str) -> "subprocess.CompletedProcess[str]":
-        process = self.start(*command, **extra)
-        out, err = process.communicate(timeout=1500)
-        return subprocess.CompletedProcess(command, process.returncode, out, err)
+        return finish(self.start(*command, **extra))
 
-    def entry(self, name: str, **options: object) -> "subprocess.CompletedProcess[str]":
-        """Run `python -m experiments.NAME --option value ...`, but in this process."""
-        return self.entry_with(name, {}, **options)
+    def entry(self, name: str, **given: object) -> "subprocess.CompletedProcess[str]":
+        """Run `python -m experiments.NAME --option value ...`, but in this process.
 
-    def entry_with(
-        self, name: str, variables: Mapping[str, str], **options: object
-    ) -> "subprocess.CompletedProcess[str]":
+        A name in capitals is that of an environment variable.
+        """
+        variables, options = _parted(given)
         arguments = entry_command(name, **options)[3:]
         return run_entry(name, arguments, self.folder, self.environment(**variables))
+
+    def start_entry(self, name: str, **given: object) -> "subprocess.Popen[str]":
+        """Start an entry point as a process of its own."""
+        variables, options = _parted(given)
+        return self.start(*entry_command(name, **options), **variables)
+
+    def run_entry(self, name: str, **given: object) -> "subprocess.CompletedProcess[str]":
+        return finish(self.start_entry(name, **given))
+
+    def refused(self, code: int, name: str, **given: object) -> str:
+        """Run an entry point that is to end with this exit code; return what it says of it."""
+        done = self.entry(name, **given)
+        assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+        return done.stderr
+
+
+def _parted(given: dict[str, object]) -> tuple[dict[str, str], dict[str, object]]:
+    """Return what is given for the environment, and the options."""
+    variables = {name: str(value) for name, value in given.items() if name.isupper()}
+    return variables, {name: value for name, value in given.items() if name not in variables}
+
+
+def finish(process: "subprocess.Popen[str]") -> "subprocess.CompletedProcess[str]":
+    out, err = process.communicate(timeout=1500)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def good(done: "subprocess.CompletedProcess[str]") -> "subprocess.CompletedProcess[str]":
@@ -127,32 +166,6 @@ def documented(page: str, containing: str) -> str:
     blocks = re.findall(r"^```(?:python|bash)\n(.*?)^```", text, re.DOTALL | re.M)
     (block,) = [block for block in blocks if containing in block]
     return str(block)
-
-
-def read_until(process: "subprocess.Popen[str]", beginning: str) -> None:
-    """Read what a process prints up to a line that begins so; it must not end before."""
-    assert process.stdout is not None
-    while not process.stdout.readline().startswith(beginning):
-        assert process.poll() is None
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def wait_until_gone(processes: list[psutil.Process]) -> None:
-    """Wait until none of them runs; one whose parent has not asked for its end counts as gone."""
-    wait_until(lambda: not any(_runs(process) for process in processes), 60)
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _heed_ctrl_c() -> None:

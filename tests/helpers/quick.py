@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from segmentation.config.training import TrainingConfig
+from segmentation.config.training import DataConfig, TrainingConfig
 from segmentation.data.dataset import SplitDataset
 from segmentation.data.loader import BatchLoader
+from segmentation.data.loading import load_splits
+from segmentation.data.oxford_pets import read_list, read_trainval
+from segmentation.data.splits import split
 from segmentation.models.unet import UNet
 from segmentation.runtime.device import choose_compute
 from segmentation.training.callbacks import Callback
@@ -19,7 +23,16 @@ from segmentation.training.trainer import Trainer
 
 QUICK = TrainingConfig(epochs=4, batch_size=4, lr=1e-2, ema=0.5, device="cpu", precision="fp32")
 
+SMALL_DATA = DataConfig(train_images=12, val_images=5, image_size=32)
+
 Data = dict[str, SplitDataset]
+
+
+def loaded(folder: Path, **changes: object) -> Data:
+    config = dataclasses.replace(SMALL_DATA, **changes)  # type: ignore[arg-type]
+    parts = split(read_trainval(folder), config)
+    apart = {"gate": parts.gate, "test": read_list(folder, "test")}
+    return load_splits({"val": parts.val, "train": parts.train}, apart, config, lambda *_: None)
 
 
 class Recorder(Callback):

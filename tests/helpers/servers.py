@@ -20,21 +20,10 @@ def free_port() -> int:
 
 
 class ServerProcess:
-    """A server that can be stopped and started again.
-
-    Args:
-        command: what starts it.
-        folder: where it runs, and writes its log.
-        environment: all its variables.
-        port: on which it answers.
-    """
+    """A server that can be stopped and started again; in its folder it writes its log."""
 
     def __init__(
-        self,
-        command: list[str],
-        folder: Path,
-        environment: Mapping[str, str],
-        port: int,
+        self, command: list[str], folder: Path, environment: Mapping[str, str], port: int
     ) -> None:
         self.folder, self._port = folder, port
         self._command, self._environment = command, environment

@@ -7,16 +7,16 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlflow
 import torch
-from mlflow.entities import Run
 
 from segmentation.tracking.registry.loading import load_export
 from segmentation.training import checkpoint
-from tests.helpers.programs import TINY, Program, wait_until
+from tests.helpers.programs import TINY, Program
+from tests.helpers.waiting import wait_until
 
 #: A training of some seconds, besides start and end.
 SHORT = {**TINY, "epochs": "40", "lr": "1e-2", "batch_size": "4"}
@@ -29,7 +29,6 @@ class Ended:
     figures: dict[str, list[tuple[int, float]]]
     steps: dict[str, list[int]]
     weights: dict[str, torch.Tensor]
-    versions: int
     pictures: list[tuple[str, bytes]]
     tags: dict[str, str]
 
@@ -38,20 +37,14 @@ class Ended:
         assert self.figures == other.figures
         assert self.steps == other.steps
         assert (self.pictures, self.tags) == (other.pictures, other.tags)
-        assert self.versions == other.versions == 1
         assert self.weights.keys() == other.weights.keys()
         for name, tensor in self.weights.items():
             assert torch.equal(tensor, other.weights[name]), name
 
 
-def the_run(store: str) -> Run:
-    (run,) = mlflow.MlflowClient(store).search_runs(["0"])
-    return run
-
-
-def ended(store: str) -> Ended:
+def ended(program: Program) -> Ended:
     """Read what the one training of a store, which is finished, has left."""
-    client, run = mlflow.MlflowClient(store), the_run(store)
+    client, run = program.client, program.the_run
     run_id = run.info.run_id
     assert run.info.status == "FINISHED"
     histories = {
@@ -59,19 +52,18 @@ def ended(store: str) -> Ended:
         for name in run.data.metrics
         if not name.startswith("system/")
     }
-    (version,) = client.search_model_versions("name='pet-unet'")
-    mlflow.set_tracking_uri(store)
+    (version,) = program.versions()
+    assert version.run_id == run_id
+    mlflow.set_tracking_uri(program.store)
     model = load_export(f"models:/pet-unet/{version.version}")
     pictures = [item.path for item in client.list_artifacts(run_id, "images")]
-    pictures.append("val/progress.jpg")
     return Ended(
         figures={name: points for name, points in histories.items() if "second" not in name},
         steps={name: [step for step, _ in points] for name, points in histories.items()},
         weights=dict(model.state_dict()),  # type: ignore[attr-defined]
-        versions=len(client.search_model_versions(f"run_id='{run_id}'")),
         pictures=sorted(
-            (path.partition("+")[0], Path(client.download_artifacts(run_id, path)).read_bytes())
-            for path in pictures
+            (path.partition("+")[0], program.download(run_id, path).read_bytes())
+            for path in (*pictures, "val/progress.jpg")
         ),
         tags={name: run.data.tags[name] for name in ("fit.best_epoch", "fit.reason", "promotion")},
     )
@@ -108,22 +100,13 @@ def interrupt(
     program: Program,
     name: str,
     there: Path,
-    options: Mapping[str, object],
     kind: signal.Signals = signal.SIGINT,
-    variables: Mapping[str, str] = OFTEN,
+    /,
+    **given: object,
 ) -> "subprocess.CompletedProcess[str]":
-    """Run an entry point in this process, and send it a signal once a file is there.
-
-    Args:
-        program: what runs.
-        name: of the entry point.
-        there: which file, a pattern.
-        options: of the entry point, which must not come to its end before.
-        kind: of the signal.
-        variables: of the environment.
-    """
+    """Run an entry point in this process; send it a signal once a file of a pattern is there."""
     with once_there(there, lambda: os.kill(os.getpid(), kind)):
-        return program.entry_with(name, variables, **options)
+        return program.entry(name, **OFTEN, **given)
 
 
 def kept_epoch(path: Path) -> int:

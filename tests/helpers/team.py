@@ -21,20 +21,12 @@ RECIPE = PROJECT / "docs" / "team-server.md"
 
 @dataclasses.dataclass(frozen=True)
 class Team:
-    """A server that is up.
-
-    Attributes:
-        uri: its address.
-        password: of its first user, `admin`.
-        studies: the address of a database for studies, as the recipe has it.
-        secret: the password of PostgreSQL.
-        artifacts: where it keeps them.
-    """
+    """A server that is up."""
 
     uri: str
-    password: str
-    studies: str
-    secret: str
+    password: str  # of its first user, `admin`
+    studies: str  # the address of a database for studies, as the recipe has it
+    secret: str  # the password of PostgreSQL
     artifacts: Path
 
     def variables(self, name: str = ADMIN, password: str = "") -> dict[str, str]:

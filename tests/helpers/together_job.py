@@ -18,8 +18,7 @@ from segmentation.runtime.device import choose_compute
 from segmentation.runtime.process_group import ProcessGroup, init_process_group
 from segmentation.training.loop import fit
 from segmentation.training.trainer import Trainer
-from tests.helpers.quick import QUICK, figures
-from tests.unit.data.test_loader import loaded
+from tests.helpers.quick import QUICK, figures, loaded
 
 Together = tuple[dict[str, list[float]], str]
 

@@ -1,5 +1,6 @@
 """`train` with `like`: the same training again, what overrides it, what is said of differences."""
 
+import dataclasses
 import os
 import re
 from pathlib import Path
@@ -18,20 +19,12 @@ from tests.helpers.programs import TINY, Program, good, opened_by_launcher
 OWN = {"lr": "1e-3", "seed": "5", "ema": "0.9"}
 
 
-class Lab:
+@dataclasses.dataclass(frozen=True)
+class Lab(Program):
     """A store with a finished training, and programs that use it."""
 
-    def __init__(self, program: Program, data: Path) -> None:
-        good(program.entry("train", **TINY, **OWN, data=data, model_name="mine"))
-        self.program, self.client = program, mlflow.MlflowClient(program.store)
-        (self.earlier,) = self.runs()
-
-    @property
-    def id(self) -> str:
-        return str(self.earlier.info.run_id)
-
-    def runs(self) -> list[Run]:
-        return list(self.client.search_runs(["0"]))
+    earlier: Run
+    id: str
 
     def log(self, **changed: str | None) -> str:
         """Log the finished training, but for some settings, as an earlier version did."""
@@ -44,20 +37,20 @@ class Lab:
         return str(run_id)
 
     def find(self, run_id: str) -> LoggedTraining:
-        mlflow.set_tracking_uri(self.program.store)
+        mlflow.set_tracking_uri(self.store)
         return find(run_id)
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory, pets: Path) -> Lab:
     folder = tmp_path_factory.mktemp("like")
-    return Lab(Program(folder / "work", folder / "cache"), pets)
+    program = Program.under(folder)
+    good(program.entry("train", **TINY, **OWN, data=pets, model_name="mine"))
+    return Lab.under(folder, program.the_run, program.the_run.info.run_id)
 
 
-def test_a_run_is_repeated_to_the_last_digit_whatever_the_number_of_loader_workers(
-    lab: Lab,
-) -> None:
-    done = good(lab.program.entry("train", like=lab.id, loader_workers="2"))
+def test_a_run_is_repeated_to_the_last_digit_whatever_the_loader_workers(lab: Lab) -> None:
+    done = good(lab.entry("train", like=lab.id, loader_workers="2"))
     again, earlier = lab.runs()[0], lab.earlier
     assert again.data.tags["like"] == lab.id
     assert again.data.params == {**earlier.data.params, "loader_workers": "2"}
@@ -77,12 +70,10 @@ def test_a_run_is_repeated_to_the_last_digit_whatever_the_number_of_loader_worke
     assert "differs" not in done.stdout
 
 
-def test_what_is_given_overrides_even_with_a_default_and_other_data_are_told(
-    lab: Lab, own_pets: Path
-) -> None:
+def test_what_is_given_overrides_and_other_data_are_told(lab: Lab, own_pets: Path) -> None:
     names = own_pets / "annotations" / "trainval.txt"
     names.write_text("".join(names.read_text().splitlines(keepends=True)[5:]))
-    done = good(lab.program.entry("train", like=lab.id, data=own_pets, lr="0.004", epochs="2"))
+    done = good(lab.entry("train", like=lab.id, data=own_pets, lr="0.004", epochs="2"))
     params = {**lab.earlier.data.params, "data": str(own_pets)}
     assert lab.runs()[0].data.params == {**params, "lr": "0.004", "epochs": "2"}
     assert "epochs=2 (it had 3), lr=0.004 (it had 0.001)" in done.stdout.splitlines()[0]
@@ -94,10 +85,10 @@ def test_what_is_given_overrides_even_with_a_default_and_other_data_are_told(
 def test_what_the_launcher_logged_as_typed_is_repeated_as_it_was_used(lab: Lab, pets: Path) -> None:
     opened = opened_by_launcher(lab.client)
     typed = {"epochs": "9", "budget": "1s", "precision": "auto"}
-    typed |= {"data": os.path.relpath(pets, lab.program.folder), "val_images": "all"}
+    typed |= {"data": os.path.relpath(pets, lab.folder), "val_images": "all"}
     for name, value in typed.items():
         lab.client.log_param(opened, name, value)
-    done = good(lab.program.entry_with("train", {"MLFLOW_RUN_ID": opened}, **TINY | typed))
+    done = good(lab.entry("train", MLFLOW_RUN_ID=opened, **TINY | typed))
     run = lab.client.get_run(opened)
     assert run.data.params == {**run.data.params, **typed}
     assert set(run.data.params) == {*lab.earlier.data.params, "budget"}
@@ -116,9 +107,8 @@ def test_what_is_no_training_that_is_there_is_refused(lab: Lab) -> None:
         (search, "the run logged is no training"),
         (lab.log(model__name=None, model_name=None), "the run logged is no training"),
     ):
-        done = lab.program.entry("train", like=like)
-        assert done.returncode == 2
-        assert done.stderr.startswith(f"Error: like={like}: {reason}")
+        told = lab.refused(2, "train", like=like)
+        assert told.startswith(f"Error: like={like}: {reason}")
 
 
 def test_what_an_old_run_lacks_is_told_and_taken_from_the_defaults(lab: Lab) -> None:

@@ -1,9 +1,9 @@
 """`prepare`, and `train` on data that cannot all be used: what they print, log and refuse."""
 
+import contextlib
 import re
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pytest
 from PIL import Image
@@ -23,36 +23,27 @@ def test_download_verify_report_and_then_auto_takes_it(
 ) -> None:
     server = Server(archives_of(pets))
     monkeypatch.setattr(OxfordIIITPet, "_RESOURCES", server.resources())
-    try:
-        done = program.entry("prepare", train_images=10, val_images=5)
-    finally:
-        server.close()
-    assert done.returncode == 0, done.stderr
+    with contextlib.closing(server):
+        done = good(program.entry("prepare", train_images=10, val_images=5))
     assert "examples:  40 in trainval.txt, 10 in test.txt" in done.stdout
     assert "problems:  none" in done.stdout
-    (run,) = mlflow.MlflowClient(program.store).search_runs(["0"])
-    assert run.info.status == "FINISHED"
-    assert run.data.metrics["data/trainval"] == 40
-    trained = good(program.entry("train", **TINY | {"epochs": "1"}))
-    assert trained.stdout.startswith("Data: Oxford-IIIT Pet, prepared in ")
+    assert program.the_run.info.status == "FINISHED"
+    assert program.the_run.data.metrics["data/trainval"] == 40
+    refused = program.entry("train", train_images="1000")  # which is told before training
+    assert refused.stdout.startswith("Data: Oxford-IIIT Pet, prepared in ")
+    assert "to choose from" in refused.stderr
 
 
-def test_train_stops_with_all_offenders_or_leaves_them_out(
-    tmp_path: Path, program: Program
-) -> None:
+def test_train_stops_at_all_offenders_or_leaves_them_out(tmp_path: Path, program: Program) -> None:
     made = cases()
     write(tmp_path / "pets", made)
     listed = {example.id: example for example in read_list(tmp_path / "pets", "trainval")}
     looked_at = [case for case in made if case.id in listed and not in_gate(listed[case.id])]
-    stopped = program.entry("train", **ALL, data=tmp_path / "pets")
-    assert stopped.returncode == 1
-    client = mlflow.MlflowClient(program.store)
-    assert client.search_runs(["0"]) == []
-    skipped = program.entry("train", **ALL, data=tmp_path / "pets", bad_examples="skip")
-    assert skipped.returncode == 0, skipped.stderr
-    (run,) = client.search_runs(["0"])
-    kept = Path(client.download_artifacts(run.info.run_id, "bad_examples.txt")).read_text()
-    for text in (stopped.stderr, skipped.stdout, kept):
+    refused = program.refused(1, "train", **ALL, data=tmp_path / "pets")
+    assert program.runs() == []
+    skipped = good(program.entry("train", **ALL, data=tmp_path / "pets", bad_examples="skip"))
+    kept = program.download(program.the_run.info.run_id, "bad_examples.txt").read_text()
+    for text in (refused, skipped.stdout, kept):
         lines = text.splitlines()
         assert [wrong for case in looked_at if (wrong := case.misnamed(lines))] == []
     in_the_gate = [case for case in made if case.id in listed and case not in looked_at]
@@ -61,38 +52,30 @@ def test_train_stops_with_all_offenders_or_leaves_them_out(
 
 
 @pytest.mark.parametrize("name", ["prepare", "train"])
-def test_all_bad_lines_of_both_lists_are_named_at_once(
-    own_pets: Path, program: Program, name: str
-) -> None:
+def test_all_bad_lines_of_both_lists_are_named(own_pets: Path, program: Program, name: str) -> None:
     for part in ("trainval", "test"):
         path = own_pets / "annotations" / f"{part}.txt"
         path.write_text("a_1 1 1 1\na_1 1 1 1\n../b_2 1 1 1\nc_3\nd_4 1 9 1\n")
-    done = program.entry(name, data=own_pets)
-    assert done.returncode == 1
+    told = program.refused(1, name, data=own_pets)
     for part in ("trainval", "test"):
-        assert f"4 lines of {part}.txt cannot be used:" in done.stderr
-        assert re.findall(rf"/{part}\.txt:(\d+): ", done.stderr) == ["2", "3", "4", "5"]
-    assert done.stderr.count("Error: ") == 1
-    if (program.folder / "mlflow.db").exists():
-        assert mlflow.MlflowClient(program.store).search_runs(["0"]) == []
+        assert f"4 lines of {part}.txt cannot be used:" in told
+        assert re.findall(rf"/{part}\.txt:(\d+): ", told) == ["2", "3", "4", "5"]
+    assert told.count("Error: ") == 1
+    assert program.runs() == []
 
 
 @pytest.mark.parametrize("name", ["train", "prepare"])
-def test_something_else_in_the_place_of_the_prepared_data_is_told(
-    program: Program, name: str
-) -> None:
+def test_something_else_in_place_of_the_prepared_data_is_told(program: Program, name: str) -> None:
     (program.cache / "oxford-iiit-pet" / "images").mkdir(parents=True)
-    done = program.entry(name)
-    assert done.returncode == 1
-    assert "remove it, then `mlflow run . -e prepare --env-manager local` downloads" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    told = program.refused(1, name)
+    assert "remove it, then `mlflow run . -e prepare --env-manager local` downloads" in told
+    assert len(told.splitlines()) == 1
 
 
 def test_the_chosen_images_and_binary_masks_can_be_opened(pets: Path, program: Program) -> None:
     output = program.cache.parent / "shown"
     options = {"data": pets, "train_images": 10, "val_images": 5, "output": output}
-    done = program.entry("prepare", **options, border="ignore")
-    assert done.returncode == 0, done.stderr
+    good(program.entry("prepare", **options, border="ignore"))
     assert len(list((output / "train" / "masks").iterdir())) == 10
     assert len(list((output / "val" / "images").iterdir())) == 5
     masks = sorted((output / "val" / "masks").iterdir())
@@ -103,6 +86,4 @@ def test_the_chosen_images_and_binary_masks_can_be_opened(pets: Path, program: P
         assert set(np.unique(np.asarray(mask.convert("L")))) == {0, 128, 255}  # as seen
         with Image.open(output / "val" / "images" / path.name) as image:
             assert image.size == mask.size
-    refused = program.entry("prepare", **options)
-    assert refused.returncode == 2
-    assert f"output={output}: exists already" in refused.stderr
+    assert f"output={output}: exists already" in program.refused(2, "prepare", **options)

@@ -1,11 +1,11 @@
 """`recover`: what a kill has left is found, ended and told; what lives is left alone."""
 
 import contextlib
+import dataclasses
 import os
 import sqlite3
 import subprocess
 import time
-from pathlib import Path
 
 import mlflow
 import pytest
@@ -15,15 +15,6 @@ from segmentation.tracking.runs.heartbeat import ProcessInfo, first_sign
 from segmentation.tracking.summaries.studies import reconcile
 from segmentation.tracking.tags import FORMER, PRUNED, SEEN, SETTINGS, STUDY_ID
 from tests.helpers.programs import PROJECT, Program, good
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> mlflow.MlflowClient:
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    mlflow.set_tracking_uri(uri)
-    client = mlflow.MlflowClient(uri)
-    client.search_experiments()
-    return client
 
 
 def begun(client: mlflow.MlflowClient, *, former: bool = False, **process: str) -> str:
@@ -37,10 +28,8 @@ def begun(client: mlflow.MlflowClient, *, former: bool = False, **process: str) 
 
 @pytest.mark.parametrize("former", [False, True])
 def test_a_dead_training_is_ended_and_a_living_one_is_left_alone(
-    program: Program, former: bool
+    program: Program, client: mlflow.MlflowClient, former: bool
 ) -> None:
-    program.entry("recover")  # makes the store
-    client = mlflow.MlflowClient(program.store)
     sleeper = subprocess.Popen(["sleep", "600"])
     dead = begun(client, former=former, id=str(sleeper.pid))
     sleeper.kill()
@@ -63,44 +52,35 @@ def test_a_dead_training_is_ended_and_a_living_one_is_left_alone(
     assert again.stdout.splitlines()[-1] == "Nothing is left to recover"
 
 
-def test_runs_of_other_machines_are_ended_only_after_long_silence_and_a_second_look(
-    store: mlflow.MlflowClient,
-) -> None:
-    silent, slow, fresh = (
-        begun(store, host="elsewhere", seen=f"{time.time() - ago:.0f}") for ago in (3600, 3600, 60)
-    )
-    never = store.create_run("0").info.run_id
+def test_runs_of_other_machines_are_ended_after_long_silence(client: mlflow.MlflowClient) -> None:
+    seen = (f"{time.time() - ago:.0f}" for ago in (3600, 3600, 60))
+    silent, slow, fresh = (begun(client, host="elsewhere", seen=one) for one in seen)
+    never = client.create_run("0").info.run_id
     waits: list[float] = []
 
     def wait(seconds: float) -> None:
         waits.append(seconds)
-        store.set_tag(slow, SEEN, f"{time.time() - 3590:.0f}")  # its clock is behind
+        client.set_tag(slow, SEEN, f"{time.time() - 3590:.0f}")  # its clock is behind
 
     verdicts = {one.id: one.verdict for one in stale.find_running(wait)}
-    assert verdicts == {
-        silent: stale.UNREACHABLE,
-        slow: stale.ALIVE,
-        fresh: stale.ALIVE,
-        never: stale.UNKNOWN,
-    }
+    living = dict.fromkeys((slow, fresh), stale.ALIVE)
+    assert verdicts == living | {silent: stale.UNREACHABLE, never: stale.UNKNOWN}
     assert len(waits) == 1
     assert waits[0] > 60
 
 
-def test_the_runs_of_a_search_are_held_against_its_trials_by_whichever_names_of_tags(
-    store: mlflow.MlflowClient,
-) -> None:
+def test_the_runs_of_a_search_are_held_against_its_trials(client: mlflow.MlflowClient) -> None:
     runs = []
     for number, (tag, end) in enumerate(
         [(STUDY_ID, "FINISHED"), (FORMER[STUDY_ID], "KILLED"), (STUDY_ID, "FINISHED")]
     ):
         tags = {tag: "7", "stage": "search", "trial": str(number), PRUNED: "at epoch 2"}
         name = f"trial {number} pruned 0.5"
-        runs.append(store.create_run("0", tags=tags, run_name=name).info.run_id)
-        store.set_terminated(runs[-1], end)
+        runs.append(client.create_run("0", tags=tags, run_name=name).info.run_id)
+        client.set_terminated(runs[-1], end)
     states = {("search", 0): "pruned", ("search", 1): "pruned", ("search", 2): "lost"}
     reconcile("7", lambda: states)
-    found = [store.get_run(run_id) for run_id in runs]
+    found = [client.get_run(run_id) for run_id in runs]
     assert [run.info.status for run in found] == ["FINISHED", "KILLED", "FAILED"]
     assert [PRUNED in run.data.tags for run in found] == [True, True, False]
     assert found[2].info.run_name == "trial 2 0.5"
@@ -110,10 +90,8 @@ def test_the_runs_of_a_search_are_held_against_its_trials_by_whichever_names_of_
 def test_a_process_is_known_by_more_than_its_number() -> None:
     sign = ProcessInfo.of(first_sign())
     assert sign is not None
-    assert sign.is_local()
-    assert sign.is_alive()
-    another = ProcessInfo(host=sign.host, pid=sign.pid, started=sign.started - 100, seen=sign.seen)
-    assert not another.is_alive()
+    assert (sign.is_local(), sign.is_alive()) == (True, True)
+    assert not dataclasses.replace(sign, started=sign.started - 100).is_alive()
 
 
 def test_a_store_whose_making_was_killed_is_made_anew(program: Program) -> None:

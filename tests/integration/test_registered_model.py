@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from mlflow.models import Model, ModelSignature
-from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.models import Model
+from mlflow.types import ParamSchema, ParamSpec
 from PIL import Image
 
 from segmentation.errors import ModelError
+from segmentation.tracking.registry.export import TENSORS
 from segmentation.tracking.registry.loading import load
 from tests.helpers.home import Home
 from tests.helpers.in_process import isolated
@@ -46,9 +47,7 @@ def test_what_is_loaded_answers_without_gradient_and_says_what_not_to_call(home:
 
 
 @pytest.mark.parametrize("old", [False, True])
-def test_where_no_threshold_is_given_it_uses_its_own_and_an_old_model_0_5(
-    home: Home, tmp_path: Path, old: bool
-) -> None:
+def test_by_default_its_own_threshold_is_used_or_0_5(home: Home, tmp_path: Path, old: bool) -> None:
     mlflow.set_tracking_uri(home.store)
     model = Path(mlflow.artifacts.download_artifacts("models:/pet-unet/1", dst_path=str(tmp_path)))
     if old:
@@ -63,10 +62,8 @@ def test_where_no_threshold_is_given_it_uses_its_own_and_an_old_model_0_5(
     with torch.inference_mode():
         probability = mlflow.pytorch.load_model(str(model))(pixels)
     share = float((probability > (0.5 if old else home.threshold)).float().mean())
-    photos, function = (
-        pd.DataFrame({"image": [photo.read_bytes()]}),
-        mlflow.pyfunc.load_model(model),
-    )
+    photos = pd.DataFrame({"image": [photo.read_bytes()]})
+    function = mlflow.pyfunc.load_model(model)
     for params in ({}, {"threshold": None}):
         assert function.predict(photos, params)["pet_share"][0] == pytest.approx(share)
     done = good(home.entry("predict", images=photo, output=tmp_path / "o", model=model))
@@ -76,9 +73,7 @@ def test_where_no_threshold_is_given_it_uses_its_own_and_an_old_model_0_5(
 
 def test_it_holds_no_pickle(home: Home, tmp_path: Path) -> None:
     mlflow.set_tracking_uri(home.store)
-    folder = mlflow.artifacts.download_artifacts(
-        "models:/pet-unet@challenger", dst_path=str(tmp_path)
-    )
+    folder = mlflow.artifacts.download_artifacts("models:/pet-unet/1", dst_path=str(tmp_path))
     files = [path for path in Path(folder).rglob("*") if path.is_file()]
     assert not [path for path in files if path.suffix in (".pkl", ".pth", ".pt", ".pickle")]
     (export,) = [path for path in files if path.suffix == ".pt2"]
@@ -95,21 +90,14 @@ class Red(torch.nn.Module):
         return image[:, :1].float() / 255
 
 
-def test_a_pickled_model_is_refused_unless_it_is_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def schema(kind: str, channels: int) -> Schema:
-        return Schema([TensorSpec(np.dtype(kind), (-1, channels, -1, -1))])
-
-    monkeypatch.chdir(tmp_path)
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+def test_a_pickled_model_is_refused_unless_it_is_asked_for(client: mlflow.MlflowClient) -> None:
     mlflow.pytorch.log_model(
         Red(),
         name="m",
         registered_model_name="pickled",
         serialization_format="pickle",
         pip_requirements=[],
-        signature=ModelSignature(schema("uint8", 3), schema("float32", 1)),
+        signature=TENSORS,
     )
     with pytest.raises(ModelError, match=r"models:/pickled/1: needs pickle.*allow_pickle=true"):
         load("models:/pickled/1")

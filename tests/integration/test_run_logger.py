@@ -1,11 +1,13 @@
-"""Every kind of run logs the same things the same way, and nothing arrives twice."""
+"""Every kind of run logs the same things the same way, nothing twice, and over nobody's words."""
 
+import json
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pytest
 
+from segmentation.tracking.experiment_page import introduce_experiment
 from segmentation.tracking.logging.mlflow_sink import MlflowSink
 from segmentation.tracking.logging.outbox import Entry, Outbox
 from segmentation.tracking.logging.run_logger import RunLogger, png_of
@@ -14,6 +16,7 @@ from segmentation.tracking.runs.inputs import dataset
 
 IMAGE = np.full((8, 8, 3), 200, np.uint8)
 FILES = ["checkpoint/latest", "notes/a.txt", "splits.json", "val/worst.jpg"]
+NOTE, VIEW = "mlflow.note.content", "mlflow.sharedViewState.petseg"
 
 
 class Mute(MlflowSink):
@@ -27,13 +30,6 @@ class Mute(MlflowSink):
             self._answered.add(entries[0].number)
             raise TimeoutError("no answer")
         return written
-
-
-@pytest.fixture
-def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> mlflow.MlflowClient:
-    monkeypatch.chdir(tmp_path)
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    return mlflow.MlflowClient()
 
 
 def log_all(run: RunLogger, folder: Path) -> None:
@@ -58,7 +54,7 @@ def require_all_once(client: mlflow.MlflowClient, run_id: str) -> None:
     run = client.get_run(run_id)
     assert run.data.params == {"width": "4", "lr": "0.001"}
     assert (run.info.run_name, run.data.tags["device"]) == ("renamed", "cpu")
-    assert run.data.tags["mlflow.note.content"] == "what it was"
+    assert run.data.tags[NOTE] == "what it was"
     assert run.inputs
     (one,) = run.inputs.dataset_inputs
     assert (one.dataset.name, one.dataset.digest) == ("pets-train", "f" * 36)
@@ -105,10 +101,27 @@ def test_what_a_person_says_of_a_run_stays_and_what_we_have_said_is_replaced(
         run.describe(text)
         run.rename(text)
         said = client.get_run(run_id)
-        assert (said.info.run_name, said.data.tags["mlflow.note.content"]) == (text, text)
+        assert (said.info.run_name, said.data.tags[NOTE]) == (text, text)
     client.update_run(run_id, name="mine")
-    client.set_tag(run_id, "mlflow.note.content", "my note")
+    client.set_tag(run_id, NOTE, "my note")
     run.describe("third")
     run.rename("third")
     said = client.get_run(run_id)
-    assert (said.info.run_name, said.data.tags["mlflow.note.content"]) == ("mine", "my note")
+    assert (said.info.run_name, said.data.tags[NOTE]) == ("mine", "my note")
+
+
+def test_an_experiment_is_described_and_peoples_words_stay(client: mlflow.MlflowClient) -> None:
+    introduce_experiment("0")
+    tags = client.get_experiment("0").tags
+    assert "#/experiments/0/runs?" in tags[NOTE]
+    assert "viewStateShareKey=petseg" in tags[NOTE]
+    assert len(tags[VIEW]) < 20_000  # no more is kept
+    state = json.loads(json.loads(tags[VIEW])["state"])
+    # MLflow shows a column once a run has the figure.
+    assert {"metrics.`best/dice`", "metrics.`test/dice`"} <= set(state["selectedColumns"])
+    client.set_experiment_tag("0", NOTE, "mine")
+    client.delete_experiment_tag("0", VIEW)
+    introduce_experiment("0")
+    tags = client.get_experiment("0").tags
+    assert tags[NOTE] == "mine"
+    assert VIEW not in tags

@@ -23,28 +23,23 @@ DAY = 86400.0
 LATER = 40 * DAY  # by then all that a test has made is old
 
 
-class Store:
+class Store(Program):
     """A store and a cache of their own, with runs, versions and checkpoints as trainings leave."""
 
-    def __init__(self, program: Program) -> None:
-        self.program, self.runs_folder = program, program.cache / "runs"
-        mlflow.set_tracking_uri(program.store)
-        self.client = mlflow.MlflowClient()
-
-    def run(self, status: str = "FINISHED", settings: str = SETTINGS) -> str:
+    def add_run(self, status: str = "FINISHED", settings: str = SETTINGS) -> str:
         run_id = str(self.client.create_run("0", tags={settings: "{}"}).info.run_id)
         if status != "RUNNING":
             self.client.set_terminated(run_id, status)
         return run_id
 
-    def version(self, name: str = "pet-unet", model: str = "", **tags: str) -> str:
+    def add_version(self, name: str = "pet-unet", model: str = "", **tags: str) -> str:
         """Log and register a model, or register `model` again; return that model's id."""
         if not self.client.search_registered_models(f"name='{name}'"):
             self.client.create_registered_model(name)
-        run_id = self.client.get_logged_model(model).source_run_id if model else self.run()
+        run_id = self.client.get_logged_model(model).source_run_id if model else self.add_run()
         if not model:
             model = self.client.create_logged_model("0", "model", run_id).model_id
-            weights = self.program.cache / "weights"
+            weights = self.cache / "weights"
             weights.parent.mkdir(exist_ok=True)
             weights.write_bytes(bytes(20_000))
             self.client.log_model_artifact(model, str(weights))
@@ -56,7 +51,7 @@ class Store:
 
     def trial(self, study: str) -> str:
         """Register the model of a trial; return its run's id."""
-        run_id = str(self.client.get_logged_model(self.version(study_id=study)).source_run_id)
+        run_id = str(self.client.get_logged_model(self.add_version(study_id=study)).source_run_id)
         for tag, value in {"study.id": study, "stage": "search"}.items():
             self.client.set_tag(run_id, tag, value)
         return run_id
@@ -74,17 +69,14 @@ class Store:
         items = find_items(config, time.time() + later)
         return {item.name: item for item in items if item.delete is not None}
 
-    def versions(self) -> set[str]:
+    def names(self) -> set[str]:
         found = self.client.search_model_versions("")
         return {f"{version.name} version {version.version}" for version in found}
 
 
 @pytest.fixture
-def store(program: Program, monkeypatch: pytest.MonkeyPatch) -> Store:
-    program.folder.mkdir()
-    monkeypatch.setenv("PETSEG_CACHE", str(program.cache))
-    monkeypatch.chdir(program.folder)  # where MLflow makes the folder for artifacts
-    return Store(program)
+def store(program: Program, client: mlflow.MlflowClient) -> Store:
+    return Store(program.folder, program.cache)
 
 
 def delete(items: dict[str, Item]) -> list[str]:
@@ -96,11 +88,11 @@ def pet(*numbers: int) -> set[str]:
 
 
 def test_versions_beyond_the_newest_go_but_for_those_that_somebody_needs(store: Store) -> None:
-    second = [store.version() for _ in range(6)][1]
+    second = [store.add_version() for _ in range(6)][1]
     store.client.set_registered_model_alias("pet-unet", "mine", "1")
-    store.version("elsewhere", second)  # registered twice
-    store.version(study_id="7")  # pet-unet 7, of a search that may go on
-    store.version(run="of another program")  # pet-unet 8
+    store.add_version("elsewhere", second)  # registered twice
+    store.add_version(study_id="7")  # pet-unet 7, of a search that may go on
+    store.add_version(run="of another program")  # pet-unet 8
     assert set(store.find(versions=2)) == pet(3, 4)
     assert not store.find(versions="all")
     assert not store.find()  # 10 by default
@@ -111,7 +103,7 @@ def test_versions_beyond_the_newest_go_but_for_those_that_somebody_needs(store: 
     store.client.set_registered_model_alias("pet-unet", "mine", "4")  # since it was found
     assert delete(found) == ["pet-unet version 3"]
     assert delete(found) == []
-    assert store.versions() == pet(1, 2, 4, 5, 6, 7, 8) | {"elsewhere version 1"}
+    assert store.names() == pet(1, 2, 4, 5, 6, 7, 8) | {"elsewhere version 1"}
     assert len(list(folder.parents[1].rglob("weights"))) == 7
 
 
@@ -132,22 +124,20 @@ def test_nothing_goes_by_a_copied_or_moved_store(
 ) -> None:
     """The addresses in it are those of the first one."""
     for _ in range(3):
-        store.version()
+        store.add_version()
     trial = store.trial("7")
-    store.client.log_text(store.run(), "all that it needs", "checkpoint/latest")
-    store.keep(store.run())
+    store.client.log_text(store.add_run(), "all that it needs", "checkpoint/latest")
+    store.keep(store.add_run())
     assert len(store.find(versions=1)) == 4
     assert list(droppable("7", "pet-unet", {trial}, LATER)) == [trial]
     monkeypatch.chdir(tmp_path)
-    database = way(store.program.folder, tmp_path / "other")
+    database = way(store.folder, tmp_path / "other")
     mlflow.set_tracking_uri(f"sqlite:///{database}")
     assert not store.find(versions=1)
     assert not droppable("7", "pet-unet", {trial}, 0)
 
 
-def test_a_model_that_no_version_is_known_of_is_dropped_by_its_own_search_alone(
-    store: Store,
-) -> None:
+def test_a_model_of_which_no_version_is_known_only_its_search_drops(store: Store) -> None:
     """It may be registered in another registry."""
     trial = store.trial("7")
     before = time.time() - 60
@@ -157,12 +147,12 @@ def test_a_model_that_no_version_is_known_of_is_dropped_by_its_own_search_alone(
 
 
 def test_a_checkpoint_goes_only_when_nobody_can_want_it(store: Store) -> None:
-    deleted = store.run("FAILED")
+    deleted = store.add_run("FAILED")
     store.client.delete_run(deleted)
-    go = [store.keep(store.run(status)) for status in ("FINISHED", "KILLED", "FAILED")]
+    go = [store.keep(store.add_run(status)) for status in ("FINISHED", "KILLED", "FAILED")]
     go += [store.keep(deleted)]
-    stay = [store.keep(store.run("RUNNING")), store.keep(store.run(), unsent=True)]
-    stay += [store.keep("0" * 32), store.keep(store.run())]  # of no run that is known here
+    stay = [store.keep(store.add_run("RUNNING")), store.keep(store.add_run(), unsent=True)]
+    stay += [store.keep("0" * 32), store.keep(store.add_run())]  # of no run that is known here
     (stay[-1] / "store").write_text("another")
     names = {f"checkpoint of run {folder.name}" for folder in go}
     assert set(store.find()) == names
@@ -177,7 +167,7 @@ def test_a_checkpoint_goes_only_when_nobody_can_want_it(store: Store) -> None:
 
 @pytest.mark.parametrize("settings", [SETTINGS, FORMER[SETTINGS]])
 def test_an_uploaded_checkpoint_goes_with_the_same_rules(store: Store, settings: str) -> None:
-    ended, alive = store.run("KILLED", settings), store.run("RUNNING", settings)
+    ended, alive = store.add_run("KILLED", settings), store.add_run("RUNNING", settings)
     for run_id in (ended, alive):
         store.client.log_text(run_id, "all that it needs", "checkpoint/latest")
     store.client.log_text(ended, "a picture", "val/worst.jpg")
@@ -190,7 +180,7 @@ def test_an_uploaded_checkpoint_goes_with_the_same_rules(store: Store, settings:
 
 
 def test_of_the_cache_only_what_this_program_has_made_goes(store: Store) -> None:
-    decoded = store.program.cache / "decoded"
+    decoded = store.cache / "decoded"
     (decoded / "32").mkdir(parents=True)
     mine = [decoded / "32" / f"{'a' * 64}.npz", decoded / "48.sqlite", decoded / "48.users"]
     others = [decoded / "notes.npz", decoded / "32" / "notes.npz", decoded / "48.sqlite.bak"]
@@ -208,14 +198,14 @@ def test_of_the_cache_only_what_this_program_has_made_goes(store: Store) -> None
 
 def test_links_are_never_followed(store: Store, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
-    kept = store.keep(store.run())
+    kept = store.keep(store.add_run())
     shutil.move(kept, outside)
     kept.symlink_to(outside)
-    other = store.keep(store.run())
+    other = store.keep(store.add_run())
     (other / "deeper").symlink_to(outside)
     (outside / "32").mkdir()
     (outside / "32" / f"{'a' * 64}.npz").write_bytes(bytes(100))
-    decoded = store.program.cache / "decoded"
+    decoded = store.cache / "decoded"
     decoded.mkdir()
     (decoded / "32").symlink_to(outside / "32")
     assert delete(store.find()) == [f"checkpoint of run {other.name}"]
@@ -225,26 +215,26 @@ def test_links_are_never_followed(store: Store, tmp_path: Path) -> None:
 
 def test_it_says_what_can_go_and_deletes_it_when_asked(store: Store) -> None:
     for _ in range(3):
-        store.version()
-    store.keep(store.run())
-    with sqlite3.connect(store.program.folder / "mlflow.db") as database:
+        store.add_version()
+    store.keep(store.add_run())
+    with sqlite3.connect(store.folder / "mlflow.db") as database:
         database.execute("UPDATE model_versions SET creation_time = creation_time - 3000000000")
         database.execute("UPDATE runs SET end_time = end_time - 3000000000")
     database.close()
-    for path in store.runs_folder.rglob("*"):
+    for path in (store.cache / "runs").rglob("*"):
         os.utime(path, (time.time() - LATER,) * 2)
-    done = good(store.program.entry("shrink", versions="1"))
+    done = good(store.entry("shrink", versions="1"))
     lines = {line.split("  ")[0]: line.split() for line in done.stdout.splitlines()}
     assert [lines["versions"][1], lines["versions"][3]] == ["3", "2"]
     assert [lines["checkpoints"][1], lines["checkpoints"][3]] == ["1", "1"]
     assert "Nothing was deleted; 3 can go, " in done.stdout
     again = f"mlflow run {PROJECT} -e shrink --env-manager local -P versions=1 -P delete=true"
     assert f"Next:  {again}" in done.stdout.splitlines()
-    assert store.versions() == pet(1, 2, 3)
-    done = store.program.entry("shrink", versions="1", delete="true")
+    assert store.names() == pet(1, 2, 3)
+    done = store.entry("shrink", versions="1", delete="true")
     assert "Deleted 3 of 3, " in done.stdout
     assert "Next:" not in done.stdout
-    assert store.versions() == pet(3)
+    assert store.names() == pet(3)
     own = store.client.search_runs(["0"], "attributes.run_name = 'shrink'")[0]
     assert own.data.metrics["shrink/deleted"] == 3
     assert "- pet-unet version 1" in own.data.tags["mlflow.note.content"]

@@ -1,11 +1,12 @@
 """Studies in this process: exact numbers of trials, whatever fails, is stopped, or is planned."""
 
+import sys
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
 
-from segmentation.errors import ConfigError, TrackingError, TrainingError
+from segmentation.errors import ConfigError, TrackingError, TrainingError, explain
 from segmentation.tuning.storage import StudyLocation
 from segmentation.tuning.study import TRIES, RunningTrial, Study, choose_pruner
 from tests.helpers.claiming import SPACE, open_study
@@ -33,9 +34,7 @@ def states(study: Study) -> list[str]:
     return [trial.state for trial in study.trials()]
 
 
-def test_the_same_seed_draws_the_same_trials_in_all_however_often_it_was_interrupted(
-    tmp_path: Path,
-) -> None:
+def test_the_same_seed_draws_the_same_trials_however_often_interrupted(tmp_path: Path) -> None:
     whole, parts = open_study(str(tmp_path / "a.db")), str(tmp_path / "b.db")
     run(whole, 13)
     for total in (3, 12, 13):
@@ -64,9 +63,7 @@ def test_a_failed_trial_keeps_its_reason_counts_and_does_not_end_the_study(addre
     assert states(study) == ["failed", "complete"]
 
 
-def test_a_trial_that_is_behind_is_pruned_and_a_lost_one_neither_competes_nor_loses_its_lead(
-    address: str,
-) -> None:
+def test_a_trial_behind_is_pruned_and_a_lost_one_keeps_its_lead(address: str) -> None:
     location = StudyLocation(name="shared", address=address, heartbeat=10)
     study = Study(location, SPACE, 0, choose_pruner("halving", 8))
     levels = iter([0.9, 0.2, 0.1, 0.3, 0.15])
@@ -91,9 +88,7 @@ def test_a_trial_that_is_behind_is_pruned_and_a_lost_one_neither_competes_nor_lo
     assert study.trials()[1].value == pytest.approx(0.202)
 
 
-def test_a_stopped_trial_is_tried_again_and_being_stopped_often_is_not_held_against_it(
-    address: str,
-) -> None:
+def test_a_stopped_trial_is_tried_again_however_often(address: str) -> None:
     study = open_study(address)
     for _ in range(TRIES + 1):
         with pytest.raises(KeyboardInterrupt):
@@ -106,9 +101,7 @@ def test_a_stopped_trial_is_tried_again_and_being_stopped_often_is_not_held_agai
 
 
 @pytest.mark.parametrize("reports", [True, False])
-def test_what_comes_of_a_trial_that_others_have_taken_over_does_not_count(
-    address: str, reports: bool
-) -> None:
+def test_a_trial_that_others_have_taken_over_does_not_count(address: str, reports: bool) -> None:
     """Its machine was away for too long: it counts as lost, and its parameters are another's."""
 
     def vanish(trial: RunningTrial) -> float:
@@ -137,12 +130,18 @@ def test_other_settings_under_a_studys_name_are_refused_by_name(address: str) ->
     assert "seed" not in str(refused.value)
 
 
-def test_a_storage_that_does_not_answer_or_is_damaged_is_told(tmp_path: Path) -> None:
+def test_a_storage_that_cannot_be_used_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(TrackingError, match=r"me@127.0.0.1:9/x cannot be used"):
         open_study("postgresql://me@127.0.0.1:9/x")
     (tmp_path / "s.db").write_text("not a database\n" * 100)
     with pytest.raises(TrackingError, match=r"s.db cannot be used \(.*not a database"):
         open_study(str(tmp_path / "s.db"))
+    monkeypatch.setitem(sys.modules, "psycopg", None)  # as if it were not installed
+    with pytest.raises(ModuleNotFoundError) as caught:
+        open_study("postgresql://me@127.0.0.1:9/y")
+    assert "pip install '.[postgres]'" in str(explain(caught.value))
 
 
 def test_a_defect_in_a_trial_is_not_hidden(address: str) -> None:

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tests.helpers.discs import SMALL
-from tests.helpers.programs import DOCS, Program, good
+from tests.helpers.programs import DISCS, DOCS, Program, good
 
 #: What makes minutes of the tutorial's trainings seconds.
 QUICK: dict[str, dict[str, str]] = {
-    "train": {**SMALL, "epochs": "14"},
-    "tune": {**SMALL, "width": "2..4:2", "trials": "4", "trial_epochs": "4", "epochs": "3"},
+    "train": {**DISCS, "epochs": "14"},
+    "tune": {**DISCS, "width": "2..4:2", "trials": "4", "trial_epochs": "4", "epochs": "3"},
 }
 
 

@@ -1,68 +1,41 @@
 """Trainings killed with SIGKILL at random moments: gone on with, they end as if never killed."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import psutil
 import pytest
 
-from tests.helpers.programs import (
-    PROJECT,
-    Program,
-    entry_command,
-    good,
-    mlflow_run,
-    read_until,
-    wait_until,
-    wait_until_gone,
-)
-from tests.helpers.stopped import (
-    OFTEN,
-    SHORT,
-    Ended,
-    ended,
-    kept_epoch,
-    the_run,
-    wait_for_checkpoint,
-)
+from segmentation.config.training import TrainingConfig
+from segmentation.data.loader import Batch, BatchLoader
+from segmentation.errors import explain
+from tests.helpers.programs import PROJECT, Program, good, mlflow_run
+from tests.helpers.quick import Data
+from tests.helpers.stopped import OFTEN, SHORT, Ended, ended, kept_epoch, wait_for_checkpoint
+from tests.helpers.waiting import read_until, wait_until, wait_until_gone
 
 FULL = pytest.mark.full
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, pets: Path) -> Ended:
-    folder = tmp_path_factory.mktemp("whole")
-    program = Program(folder / "work", folder / "cache")
-    good(program.entry_with("train", OFTEN, **SHORT, data=pets))
-    assert not list((program.cache / "runs").glob("*"))
-    return ended(program.store)
-
-
-@pytest.fixture
-def command(pets: Path) -> list[str]:
-    return entry_command("train", **SHORT, data=pets)
-
-
 def resume(program: Program, whole: Ended, pets: Path) -> None:
     """Go on with the run that was killed, or begin again where none was begun."""
-    begun = (program.folder / "mlflow.db").exists()
-    runs = mlflow.MlflowClient(program.store).search_runs(["0"]) if begun else []
+    runs = program.runs() if (program.folder / "mlflow.db").exists() else []
     options = {"resume": runs[0].info.run_id} if runs else {**SHORT, "data": pets}
-    good(program.entry_with("train", OFTEN, **options))
-    ended(program.store).require_same(whole)
+    good(program.entry("train", **OFTEN, **options))
+    ended(program).require_same(whole)
 
 
-def kill(program: Program, command: list[str], wait: Callable[[], object]) -> None:
+def kill(program: Program, pets: Path, wait: Callable[[], object]) -> None:
     """Start a training, and kill it after a wait."""
-    process = program.start(*command, **OFTEN)
+    process = program.start_entry("train", **OFTEN, **SHORT, data=pets)
     try:
         wait()
     finally:
@@ -70,36 +43,31 @@ def kill(program: Program, command: list[str], wait: Callable[[], object]) -> No
         process.communicate()
 
 
-def refusal(done: "subprocess.CompletedProcess[str]", code: int) -> str:
-    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
-    return done.stderr
-
-
 def test_a_killed_training_ends_as_if_it_never_was_and_goes_on_from_its_own_alone(
-    program: Program, whole: Ended, command: list[str], pets: Path
+    program: Program, whole: Ended, pets: Path
 ) -> None:
-    process = program.start(*command, **OFTEN)
+    process = program.start_entry("train", **OFTEN, **SHORT, data=pets)
     try:
         wait_for_checkpoint(program, 15)
         process.send_signal(signal.SIGSTOP)  # slow, but alive
-        run_id = the_run(program.store).info.run_id
-        alive = refusal(program.entry("train", resume=run_id), 2)
+        run_id = program.the_run.info.run_id
+        alive = program.refused(2, "train", resume=run_id)
     finally:
         process.kill()
         process.communicate()
     assert f"it is still trained, by process {process.pid} of this machine" in alive
-    other = refusal(program.entry("train", resume=run_id, width=8, data=pets), 2)
+    other = program.refused(2, "train", resume=run_id, width=8, data=pets)
     assert "other settings: width=8 (it was begun with 4)" in other
     for given, reason in (
         ("../../etc", "expected 32 digits and letters"),
         ("0" * 32, "the tracking store has no such run"),
     ):
-        assert reason in refusal(program.entry("train", resume=given), 2)
+        assert reason in program.refused(2, "train", resume=given)
     kept = program.cache / "runs" / run_id / "checkpoint"
     content = kept.read_bytes()
     for bad in (content[:-100], b'{"format":1,"bytes":0'):
         kept.write_bytes(bad)
-        assert f"{kept}: is damaged" in refusal(program.entry("train", resume=run_id), 1)
+        assert f"{kept}: is damaged" in program.refused(1, "train", resume=run_id)
     kept.write_bytes(content)
     resume(program, whole, pets)
     again = good(program.entry("train", resume=run_id))
@@ -112,7 +80,7 @@ def test_a_training_that_is_killed_while_a_loader_process_starts_leaves_none(pet
         "from pathlib import Path\n"
         "from segmentation.config.training import TrainingConfig\n"
         "from segmentation.data.loader import BatchLoader\n"
-        "from tests.unit.data.test_loader import loaded\n"
+        "from tests.helpers.quick import loaded\n"
         "if __name__ == '__main__':\n"
         "    parts, config = loaded(Path(sys.argv[1])), TrainingConfig(loader_workers=1)\n"
         "    list(BatchLoader(parts['train'], parts['val'], config).epoch(1))"
@@ -127,6 +95,23 @@ def test_a_training_that_is_killed_while_a_loader_process_starts_leaves_none(pet
     wait_until_gone(family)
 
 
+def kill_loaders_and_go_on(batches: Iterator[Batch]) -> None:
+    for process in multiprocessing.active_children():
+        process.kill()
+        process.join()  # else PyTorch's signal handler may find it later, in pytest's own code
+    list(batches)
+
+
+def test_a_loader_process_that_was_killed_is_told_with_what_helps(data: Data) -> None:
+    config = TrainingConfig(batch_size=1, loader_workers=1)
+    batches = BatchLoader(data["train"], data["val"], config).epoch(1)
+    assert not next(batches).image.is_shared()  # type: ignore[no-untyped-call]  # containers have little
+    with pytest.raises(RuntimeError) as raised:
+        kill_loaders_and_go_on(batches)
+    told = str(explain(raised.value))
+    assert "lower loader_workers, or start the container with --shm-size" in told
+
+
 # Moments that no share of the time is sure to meet: what can be seen of each on the disk.
 PLACES = {
     "checkpoint": "cache/runs/*/.partial-*",
@@ -139,28 +124,29 @@ PLACES = {
 @pytest.mark.parametrize("place", PLACES)
 @FULL
 def test_killed_at_a_place_it_ends_as_if_it_never_was(
-    program: Program, whole: Ended, command: list[str], pets: Path, place: str
+    program: Program, whole: Ended, pets: Path, place: str
 ) -> None:
     def wait() -> None:
         wait_until(lambda: list(program.folder.parent.glob(PLACES[place])))
         time.sleep(np.random.default_rng(len(place)).uniform(0, 0.05))
 
-    kill(program, command, wait)
+    kill(program, pets, wait)
     resume(program, whole, pets)
 
 
 @FULL
 def test_of_twenty_killed_at_random_twenty_end_as_if_they_never_were(
-    tmp_path: Path, whole: Ended, command: list[str], pets: Path
+    tmp_path: Path, whole: Ended, pets: Path
 ) -> None:
     generator = np.random.default_rng(0)
     started = time.monotonic()
-    Program(tmp_path / "timed" / "work", tmp_path / "timed" / "cache").run(*command, **OFTEN)
+    timed = Program.under(tmp_path / "timed")
+    timed.start_entry("train", **OFTEN, **SHORT, data=pets).communicate()
     seconds = time.monotonic() - started
     for number in range(20):  # one in each twentieth of the time, at random within it
-        program = Program(tmp_path / str(number) / "work", tmp_path / str(number) / "cache")
+        program = Program.under(tmp_path / str(number))
         moment = (number + generator.uniform()) / 20
-        kill(program, command, partial(time.sleep, moment * seconds))
+        kill(program, pets, partial(time.sleep, moment * seconds))
         resume(program, whole, pets)
 
 
@@ -178,6 +164,6 @@ def test_ctrl_c_under_mlflow_run_writes_a_checkpoint_too(program: Program, pets:
         wait_until_gone(family)
     finally:
         process.kill()
-    run = the_run(program.store)
+    run = program.the_run
     assert run.info.status in ("KILLED", "FAILED")  # whoever is the last to say
     assert kept_epoch(program.cache / "runs" / run.info.run_id / "checkpoint") >= 1

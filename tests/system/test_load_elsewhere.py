@@ -10,7 +10,7 @@ import mlflow
 import pytest
 
 from tests.helpers.home import Home
-from tests.helpers.programs import PROJECT, good
+from tests.helpers.programs import PROJECT, Program, good
 
 SCRIPT = PROJECT / "tests" / "helpers" / "load_elsewhere.py"
 
@@ -18,28 +18,17 @@ SCRIPT = PROJECT / "tests" / "helpers" / "load_elsewhere.py"
 def answers(home: Home, python: Path, folder: Path) -> None:
     """Load with `python`, in an empty folder, and compare with what training saw."""
     splits = json.loads(home.artifact("splits.json").read_text())
-    environment = home.environment(
-        MLFLOW_TRACKING_URI=home.store, MLFLOW_ALLOW_PICKLE_DESERIALIZATION="false"
-    )
-    del environment["PYTHONPATH"]
-    command: list[str | Path] = [
-        python,
-        SCRIPT,
-        "models:/pet-unet@challenger",
-        home.data,
-        ",".join(splits["val"]),
-        str(home.threshold),
-    ]
-    own = environment | {"HOME": str(folder)}
-    done = good(
-        subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True, check=False)
-    )
+    ours = {"MLFLOW_TRACKING_URI": home.store, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    elsewhere = Program(folder / "elsewhere", folder)
+    words = ["models:/pet-unet/1", home.data, ",".join(splits["val"]), home.threshold]
+    own = {**ours, "HOME": str(folder), "PYTHONPATH": ""}
+    done = good(elsewhere.run(str(python), str(SCRIPT), *map(str, words), **own))
     answer = json.loads(done.stdout.splitlines()[-1])
     assert not answer["project_is_here"]
     assert answer["dice"] == pytest.approx(home.training.data.metrics["best/dice"], abs=1e-3)
 
 
-@pytest.mark.parametrize("name", ["home", "pretrained_home"])
+@pytest.mark.parametrize("name", [pytest.param("home", marks=pytest.mark.slow), "pretrained_home"])
 def test_it_loads_where_this_project_is_not(
     request: pytest.FixtureRequest, name: str, tmp_path: Path
 ) -> None:
@@ -52,13 +41,10 @@ def test_it_loads_where_this_project_is_not(
 
 
 @pytest.mark.full
-def test_it_loads_in_an_environment_made_from_its_own_requirements(
-    home: Home, tmp_path: Path
-) -> None:
+def test_it_loads_in_an_environment_of_its_requirements(home: Home, tmp_path: Path) -> None:
     mlflow.set_tracking_uri(home.store)
-    requirements = mlflow.artifacts.download_artifacts(
-        "models:/pet-unet@challenger/requirements.txt", dst_path=str(tmp_path)
-    )
+    address = "models:/pet-unet/1/requirements.txt"
+    requirements = mlflow.artifacts.download_artifacts(address, dst_path=str(tmp_path))
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "-q", "-r", requirements], check=True)

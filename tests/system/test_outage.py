@@ -32,7 +32,7 @@ def train(
     patient = {"MLFLOW_TRACKING_URI": server.uri, "PETSEG_PATIENCE_SECONDS": str(patience)}
     options = {**SHORT, "epochs": str(EPOCHS), "data": pets}
     with once_there(program.cache / "runs" / "*" / "checkpoint", trouble):
-        return program.entry_with("train", {**OFTEN, **patient}, **options)
+        return program.entry("train", **OFTEN, **patient, **options)
 
 
 def require_whole(server: TrackingServer) -> None:
@@ -82,16 +82,14 @@ def test_what_a_server_that_stays_away_did_not_get_is_delivered_later_and_regist
     assert " -e recover " in done.stderr
     (folder,) = (program.cache / "runs").iterdir()
     store = {"MLFLOW_TRACKING_URI": server.uri}
-    away = program.entry_with("recover", store)
-    assert away.returncode == 1
-    assert "cannot be used" in away.stderr
+    assert "cannot be used" in program.refused(1, "recover", **store)
     server.start()
-    listed = good(program.entry_with("recover", store, end="false"))
+    listed = good(program.entry("recover", **store, end="false"))
     assert f"entries of run {folder.name} are to be delivered" in listed.stdout
-    done = good(program.entry_with("recover", store))
+    done = good(program.entry("recover", **store))
     assert f"entries of run {folder.name}; it is FINISHED" in done.stdout
     assert "Registered: models:/pet-unet/" in done.stdout
     require_whole(server)
     assert not folder.exists()
-    again = program.entry_with("recover", store)
+    again = program.entry("recover", **store)
     assert again.stdout.splitlines()[-1] == "Nothing is left to recover"

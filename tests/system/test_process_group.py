@@ -6,7 +6,6 @@ import signal
 import sys
 from pathlib import Path
 
-import mlflow
 import psutil
 import pytest
 
@@ -14,17 +13,10 @@ from segmentation.config.training import DataConfig
 from segmentation.data.oxford_pets import read_trainval
 from segmentation.data.splits import split
 from segmentation.runtime.process_group import SINGLE_PROCESS
-from tests.helpers.programs import (
-    TINY,
-    Program,
-    entry_command,
-    good,
-    read_until,
-    wait_until,
-    wait_until_gone,
-)
-from tests.helpers.stopped import OFTEN, SHORT, the_run
+from tests.helpers.programs import TINY, Program, good
+from tests.helpers.stopped import OFTEN, SHORT
 from tests.helpers.together_job import train
+from tests.helpers.waiting import read_until, wait_until, wait_until_gone
 
 pytestmark = pytest.mark.slow
 
@@ -50,21 +42,14 @@ def test_processes_have_the_same_weights_and_a_curve_like_that_of_one(
         assert first[0][name] == pytest.approx(alone[name], abs=TOLERANCE)
 
 
-def by_two(**options: object) -> list[str]:
-    return entry_command("train", **TINY, **options, processes=2)
-
-
 def curve(program: Program, name: str) -> list[tuple[int, float]]:
     """Return a metric of the one run of a program's store."""
-    run_id = the_run(program.store).info.run_id
-    points = mlflow.MlflowClient(program.store).get_metric_history(run_id, name)
+    points = program.client.get_metric_history(program.the_run.info.run_id, name)
     return [(one.step, one.value) for one in points]
 
 
-def test_a_training_by_two_processes_is_one_run_within_one_budget(
-    program: Program, pets: Path
-) -> None:
-    done = good(program.run(*by_two(data=pets, budget="4s")))
+def test_a_training_by_two_is_one_run_within_one_budget(program: Program, pets: Path) -> None:
+    done = good(program.run_entry("train", **TINY, processes=2, data=pets, budget="4s"))
     assert done.stdout.count("Budget: ") == done.stdout.count("Score:") == 1
     assert "images by 2 processes" in done.stdout
     assert done.stdout.count("Reading images") == done.stdout.count("Epoch 1/") == 1
@@ -72,11 +57,10 @@ def test_a_training_by_two_processes_is_one_run_within_one_budget(
     steps = [step for step, _ in curve(program, "val/dice")]
     assert steps == list(range(1, len(steps) + 1))
     assert len(steps) > 1
-    run = the_run(program.store)
+    run = program.the_run
     assert run.info.status == "FINISHED"
     assert run.data.tags["processes"] == "2"
-    (version,) = mlflow.MlflowClient(program.store).search_model_versions("name='pet-unet'")
-    assert version.run_id == run.info.run_id
+    assert [version.run_id for version in program.versions()] == [run.info.run_id]
     assert not list((program.cache / "runs").glob("*"))
 
 
@@ -92,9 +76,7 @@ def process_of_rank(parent: psutil.Process, rank: int) -> psutil.Process:
 def wait_for_epoch(program: Program, least: int) -> None:
     """Wait until the one run of a program's store has a figure of that epoch."""
     there = program.folder / "mlflow.db"
-    wait_until(
-        lambda: there.exists() and len(mlflow.MlflowClient(program.store).search_runs(["0"]))
-    )
+    wait_until(lambda: there.exists() and program.runs())
     wait_until(lambda: any(step >= least for step, _ in curve(program, "val/dice")))
 
 
@@ -106,8 +88,7 @@ def test_one_that_is_killed_comes_back_a_signal_ends_all_and_one_process_can_go_
     program: Program, pets: Path, rank: int, kind: signal.Signals
 ) -> None:
     options = {**SHORT, **FP32, "epochs": 100, "loader_workers": 1}
-    command = entry_command("train", **options, data=pets, processes=2)
-    process = program.start(*command, **OFTEN)
+    process = program.start_entry("train", **OFTEN, **options, data=pets, processes=2)
     children: list[psutil.Process] = []
     try:
         read_until(process, "Epoch")
@@ -125,23 +106,21 @@ def test_one_that_is_killed_comes_back_a_signal_ends_all_and_one_process_can_go_
     assert err.count("stopped by Ctrl-C or SIGTERM") == 1, err
     assert "Traceback" not in err
     wait_until_gone(children)
-    stopped = the_run(program.store).info
+    stopped = program.the_run.info
     assert stopped.status == "KILLED"
     good(program.entry("train", resume=stopped.run_id))
-    run = the_run(program.store)
+    run = program.the_run
     assert (run.info.status, "failure" in run.data.tags) == ("FINISHED", False)
     assert [step for step, _ in curve(program, "val/dice")] == list(range(1, 101))
-    assert len(mlflow.MlflowClient(program.store).search_model_versions("name='pet-unet'")) == 1
+    assert len(program.versions()) == 1
     assert not list((program.cache / "runs").glob("*"))
 
 
-def test_what_is_wrong_is_said_once_and_nothing_is_tried_again(
-    program: Program, own_pets: Path
-) -> None:
+def test_what_is_wrong_is_said_once_and_not_retried(program: Program, own_pets: Path) -> None:
     chosen = split(read_trainval(own_pets), DataConfig(train_images=12, val_images=6))
     broken = chosen.train[0].image
     broken.write_bytes(b"no picture")
-    done = program.run(*by_two(data=own_pets))
+    done = program.run_entry("train", **TINY, processes=2, data=own_pets)
     assert done.returncode == 1, done.stderr
     assert done.stderr.count("Error:") == 1, done.stderr
     assert broken.name in done.stderr

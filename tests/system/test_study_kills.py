@@ -14,11 +14,8 @@ from segmentation.tuning.storage import StudyLocation
 from segmentation.tuning.study import TRIES, Study
 from tests.helpers import postgres
 from tests.helpers.claiming import claiming, open_study
-from tests.helpers.programs import (
-    Program,
-    good,
-    wait_until,
-)
+from tests.helpers.programs import Program, good
+from tests.helpers.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +24,15 @@ def server() -> Iterator[str]:
         yield address
 
 
-@pytest.mark.parametrize("storage", ["file", pytest.param("server", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("storage", "total", "kills"),
+    [("file", 12, 3), pytest.param("server", 20, 5, marks=pytest.mark.slow)],
+)
 def test_processes_that_begin_a_study_at_once_and_are_killed_leave_the_exact_number_of_trials(
-    program: Program, request: pytest.FixtureRequest, storage: str
+    program: Program, request: pytest.FixtureRequest, storage: str, total: int, kills: int
 ) -> None:
-    server = storage == "server"
+    server, random = storage == "server", np.random.default_rng(0)
     address = request.getfixturevalue("server") if server else f"{program.cache}/studies/shared.db"
-    total, kills, random = 20, 5, np.random.default_rng(0)
     processes: list[subprocess.Popen[str]] = []
     with contextlib.ExitStack() as running:
 
@@ -86,9 +85,7 @@ def test_what_lives_keeps_its_trial_and_what_hangs_too_long_loses_it(
 
 
 @pytest.mark.slow
-def test_recover_gives_back_what_a_dead_process_held_and_nothing_else(
-    program: Program, server: str
-) -> None:
+def test_recover_gives_back_what_a_dead_process_held_only(program: Program, server: str) -> None:
     study = open_study(server, name="held")
     study.require_settings({"heartbeat": 1})
     dead, alive = (program.start(*claiming(server, 2, 600, name="held")) for _ in range(2))

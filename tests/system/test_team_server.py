@@ -10,7 +10,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from tests.helpers.programs import TINY, Program, documented, good
-from tests.helpers.stopped import OFTEN, SHORT, interrupt
+from tests.helpers.stopped import SHORT, interrupt
 from tests.helpers.studies import TINY_SEARCH
 from tests.helpers.team import Team, team_server
 
@@ -30,14 +30,10 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
         yield one
 
 
-def test_who_has_no_password_is_told_so_in_one_line(
-    program: Program, pets: Path, team: Team
-) -> None:
-    done = program.entry_with("train", {"MLFLOW_TRACKING_URI": team.uri}, **TINY, data=pets)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert done.stderr.count("Error:") == 1
-    assert "401" in done.stderr or "not authenticated" in done.stderr
+def test_who_has_no_password_is_told_in_one_line(program: Program, pets: Path, team: Team) -> None:
+    told = program.refused(1, "train", MLFLOW_TRACKING_URI=team.uri, **TINY, data=pets)
+    assert told.count("Error:") == 1
+    assert "401" in told or "not authenticated" in told
     with pytest.raises(MlflowException):
         mlflow.MlflowClient(team.uri).search_experiments()
 
@@ -48,12 +44,12 @@ def test_who_may_not_delete_trains_searches_and_loads_what_others_have_trained(
     """A training that was stopped has sent its checkpoint, and would take it away in the end."""
     own = team.variables(NAME, PASSWORD)
     kept = program.cache / "runs" / "*" / "checkpoint"
-    stopped = interrupt(program, "train", kept, {**SHORT, "data": pets}, variables=OFTEN | own)
+    stopped = interrupt(program, "train", kept, **SHORT, data=pets, **own)
     (run_id,) = re.findall(r"resume=(\w+)", stopped.stdout)
-    done = good(program.entry_with("train", own, resume=run_id))
+    done = good(program.entry("train", **own, resume=run_id))
     assert "Note: the run's artifacts still hold the last checkpoint (" in done.stdout
     assert done.stderr == ""
-    good(program.entry_with("tune", own, **TINY_SEARCH, storage=team.studies, data=pets))
+    good(program.entry("tune", **own, **TINY_SEARCH, storage=team.studies, data=pets))
     for name, value in own.items():
         monkeypatch.setenv(name, value)
     client = mlflow.MlflowClient(team.uri)
@@ -70,10 +66,8 @@ def test_who_may_not_delete_trains_searches_and_loads_what_others_have_trained(
 def test_a_model_moves_there_from_a_store_of_ones_own(
     home: Program, discs: Path, team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code = documented("team-server.md", "OLD, NEW").replace(
-        "sqlite:////path/to/mlflow.db", home.store
-    )
-    code = code.replace("http://127.0.0.1:5000", team.uri)
+    code = documented("team-server.md", "OLD, NEW").replace("http://127.0.0.1:5000", team.uri)
+    code = code.replace("sqlite:////path/to/mlflow.db", home.store)
     for name, value in team.variables(NAME, PASSWORD).items():
         monkeypatch.setenv(name, value)
     asked = "\nmlflow.pytorch.load_model(f'models:/pet-unet/{moved.version}')\nprint(moved.version)"
@@ -81,8 +75,8 @@ def test_a_model_moves_there_from_a_store_of_ones_own(
     done = good(home.run(sys.executable, "-c", code + asked, **own))
     version = done.stdout.split()[-1]
     model = f"models:/pet-unet/{version}"
-    good(home.entry_with("promote", own, model=model, data=discs))
-    good(home.entry_with("evaluate", own, model=model, data=discs, split="gate"))
+    good(home.entry("promote", **own, model=model, data=discs))
+    good(home.entry("evaluate", **own, model=model, data=discs, split="gate"))
     found = mlflow.MlflowClient(team.uri).get_model_version("pet-unet", version)
     run = mlflow.MlflowClient(team.uri).get_run(str(found.run_id))
     assert home.store in run.data.tags["mlflow.note.content"]

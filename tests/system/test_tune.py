@@ -8,17 +8,10 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.helpers.programs import (
-    PROJECT,
-    Program,
-    entry_command,
-    good,
-    read_until,
-    wait_until,
-    wait_until_gone,
-)
+from tests.helpers.programs import PROJECT, Program, good
 from tests.helpers.stopped import interrupt
-from tests.helpers.studies import TINY_SEARCH, Searched, assert_exact
+from tests.helpers.studies import TINY_SEARCH, assert_exact, trials_of
+from tests.helpers.waiting import read_until, wait_until, wait_until_gone
 
 
 def _works(process: psutil.Process) -> bool:
@@ -32,39 +25,32 @@ def _works(process: psutil.Process) -> bool:
 @pytest.mark.parametrize(
     "kind", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.full)]
 )
-def test_ctrl_c_ends_everything_and_the_same_command_goes_on(
-    program: Program, pets: Path, kind: signal.Signals
-) -> None:
+def test_ctrl_c_ends_all_and_it_goes_on(program: Program, pets: Path, kind: signal.Signals) -> None:
     options = {**TINY_SEARCH, "trial_epochs": "6", "confirm": "0", "data": pets}
-    done = interrupt(program, "tune", program.folder / "mlruns/0/models/*", options, kind)
+    done = interrupt(program, "tune", program.folder / "mlruns/0/models/*", kind, **options)
     assert done.returncode == 1
     assert done.stderr.startswith("Error: stopped by Ctrl-C or SIGTERM")
     assert len(done.stderr.splitlines()) == 1
     assert f"Go on: mlflow run {PROJECT} -e tune --env-manager local -P " in done.stdout
     assert " -P width=2..4:2 " in done.stdout
     wait_until_gone([child for child in psutil.Process().children() if _works(child)])
-    searched = Searched(program)
-    assert {run.info.status for run in searched.runs()} <= {"FINISHED", "KILLED", "FAILED"}
-    parent = searched.parent()
+    assert {run.info.status for run in program.runs()} <= {"FINISHED", "KILLED", "FAILED"}
+    (parent,) = program.runs(stage="parent")
     assert parent.info.status == "KILLED"
     assert "-e tune --env-manager local -P " in parent.data.tags["mlflow.note.content"]
     good(program.entry("tune", **options))
-    assert_exact(searched, trials=4, confirmations=0)
+    assert_exact(program, trials=4, confirmations=0)
 
 
 @pytest.mark.parametrize(
     "kills", [pytest.param(3, marks=pytest.mark.slow), pytest.param(10, marks=pytest.mark.full)]
 )
-def test_what_is_killed_at_random_completes_exactly(
-    program: Program, pets: Path, kills: int
-) -> None:
+def test_what_is_killed_at_random_completes(program: Program, pets: Path, kills: int) -> None:
     """A worker, the parent, or both are killed, again and again."""
     generator = np.random.default_rng(kills)
     options = {**TINY_SEARCH, "trials": str(2 * kills), "heartbeat": "1"}
-    command = entry_command("tune", **options, data=pets)
-    searched = Searched(program)
     for number in range(kills):
-        process = program.start(*command)
+        process = program.start_entry("tune", **options, data=pets)
         workers: list[psutil.Process] = []
         try:
             parent = psutil.Process(process.pid)
@@ -89,7 +75,7 @@ def test_what_is_killed_at_random_completes_exactly(
         finally:
             process.kill()
     wait_until(lambda: "left alone" not in good(program.entry("recover")).stdout)
-    assert {run.info.status for run in searched.runs()} <= {"FINISHED", "KILLED", "FAILED"}
-    assert not any(trial.state == "running" for trial in searched.trials())
+    assert {run.info.status for run in program.runs()} <= {"FINISHED", "KILLED", "FAILED"}
+    assert not any(trial.state == "running" for trial in trials_of(program))
     good(program.entry("tune", **options, data=pets))
-    assert_exact(searched, trials=2 * kills, confirmations=4)
+    assert_exact(program, trials=2 * kills, confirmations=4)

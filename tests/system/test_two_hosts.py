@@ -10,11 +10,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import mlflow
 import pytest
 
-from tests.helpers.programs import TINY, Program, documented, entry_command, read_until
+from tests.helpers.programs import TINY, Program, documented, entry_command
 from tests.helpers.stopped import OFTEN, SHORT
+from tests.helpers.waiting import read_until
 from tests.system.test_process_group import FP32, curve, wait_for_epoch
 
 pytestmark = pytest.mark.slow
@@ -24,12 +24,7 @@ _PORT = 29411
 
 @dataclasses.dataclass(frozen=True)
 class Host:
-    """One machine.
-
-    Attributes:
-        name: of its namespace.
-        address: by which the others know it.
-    """
+    """One machine: its network namespace, and by which address the others know it."""
 
     name: str
     address: str
@@ -110,7 +105,7 @@ def start(
 
 
 def test_two_machines_train_one_model(tmp_path: Path, pets: Path, two: list[Host]) -> None:
-    both = Program(tmp_path / "both", tmp_path / "caches")
+    both = Program.under(tmp_path)
     parts = [start(both, host, two[0], {**TINY, **FP32, "data": pets}, "curve") for host in two]
     ends = [part.communicate(timeout=300) for part in parts]
     assert [part.returncode for part in parts] == [0, 0], ends
@@ -126,7 +121,7 @@ def test_two_machines_train_one_model(tmp_path: Path, pets: Path, two: list[Host
 def test_a_machine_that_is_cut_off_comes_back_and_the_training_ends_well(
     tmp_path: Path, pets: Path, two: list[Host]
 ) -> None:
-    program = Program(tmp_path / "work", tmp_path / "caches")
+    program = Program.under(tmp_path)
     options: dict[str, object] = {**SHORT, **FP32, "data": pets, "epochs": 150}
     first, second = (start(program, host, two[0], options, "cut") for host in two)
     try:
@@ -154,7 +149,5 @@ def test_a_machine_that_is_cut_off_comes_back_and_the_training_ends_well(
             process.terminate()
             process.communicate(timeout=60)
     assert [step for step, _ in curve(program, "val/dice")] == list(range(1, 151))
-    client = mlflow.MlflowClient(program.store)
-    (run,) = client.search_runs(["0"])
-    assert run.info.status == "FINISHED"
-    assert len(client.search_model_versions("name='pet-unet'")) == 1
+    assert program.the_run.info.status == "FINISHED"
+    assert len(program.versions()) == 1

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.helpers.programs import TINY, Program
 from tests.helpers.servers import TrackingServer
-from tests.helpers.studies import TINY_SEARCH, Searched
+from tests.helpers.studies import TINY_SEARCH
 from tests.helpers.ui import PATIENCE, browsing
 
 pytestmark = pytest.mark.slow
@@ -37,17 +37,16 @@ class Shown:
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory, pets: Path) -> Iterator[Shown]:
-    folder = tmp_path_factory.mktemp("ui")
-    program = Program(folder / "work", folder / "cache")
+    program = Program.under(tmp_path_factory.mktemp("ui"))
     with browsing() as browser:  # first: where it is missing, that is told at once
         # The search first: of all runs the charts show the newest ten.
         for entry, options in (("tune", TINY_SEARCH), ("train", TRAINING)):
             assert program.entry(entry, **options, data=pets).returncode == 0
-        client = mlflow.MlflowClient(program.store)
+        client = program.client
         (training,) = client.search_runs(["0"], "tags.`fit.reason` LIKE '%8 epochs%'")
         client.set_terminated(client.create_run("0", run_name="broken").info.run_id, "FAILED")
         with TrackingServer(program.folder) as server:
-            search = Searched(program).parent()
+            (search,) = program.runs(stage="parent")
             yield Shown(client, server.uri, browser, training, search)
 
 
@@ -108,9 +107,7 @@ def expect_columns(page: Page, *columns: str) -> None:
         expect(header).to_be_visible()
 
 
-def test_the_experiment_tells_what_its_runs_are_and_lists_their_scores(
-    shown: Shown, visit: Visit
-) -> None:
+def test_the_experiment_explains_its_runs_and_lists_scores(shown: Shown, visit: Visit) -> None:
     page = visit(RUNS)
     score = f"{shown.training.data.metrics['best/dice']:.4f}"
     assert str(shown.training.info.run_name).startswith(f"train {score} w8 lr0.01 ")
@@ -144,9 +141,7 @@ def test_the_charts_of_the_experiment_are_those_that_matter(visit: Visit) -> Non
     expect(pets.first).to_be_in_viewport()
 
 
-def test_a_training_says_how_good_it_is_and_shows_its_worst_images(
-    shown: Shown, visit: Visit
-) -> None:
+def test_a_training_says_how_good_it_is_and_shows_images(shown: Shown, visit: Visit) -> None:
     page = visit(f"{RUNS}/{shown.training.info.run_id}")
     dice = shown.training.data.metrics["best/dice"]
     expect(page.locator("strong", has_text=f"Dice {dice:.3f} (95 % interval")).to_be_visible()
@@ -164,9 +159,7 @@ def test_a_training_says_how_good_it_is_and_shows_its_worst_images(
     assert_pictures(page.get_by_role("cell").locator("img"), 4)
 
 
-def test_masks_and_curves_are_what_is_seen_first_of_a_trainings_metrics(
-    shown: Shown, visit: Visit
-) -> None:
+def test_masks_and_curves_come_first_among_a_trainings_metrics(shown: Shown, visit: Visit) -> None:
     page = visit(f"{RUNS}/{shown.training.info.run_id}")
     page.set_viewport_size({"width": 1440, "height": 900})
     page.get_by_role("tab", name="Model metrics").click()

@@ -10,7 +10,8 @@ import pytest
 from segmentation.errors import PetsegError, TrainingError
 from segmentation.runtime.worker_pool import WorkerPool
 from tests.helpers import pool_jobs
-from tests.helpers.programs import PROJECT, wait_until_gone
+from tests.helpers.programs import PROJECT
+from tests.helpers.waiting import wait_until_gone
 
 
 def test_a_process_that_dies_is_replaced_and_all_that_is_told_arrives_once(tmp_path: Path) -> None:
@@ -22,11 +23,12 @@ def test_a_process_that_dies_is_replaced_and_all_that_is_told_arrives_once(tmp_p
     assert "SIGKILL" in death
 
 
-def test_processes_that_always_die_end_with_a_sentence() -> None:
+def test_processes_that_always_die_end_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("segmentation.runtime.worker_pool._MAX_DEATHS", 3)
     deaths: list[str] = []
-    with pytest.raises(TrainingError, match=r"died 10 times in a row .* lower `workers`"):
+    with pytest.raises(TrainingError, match=r"died 3 times in a row .* lower `workers`"):
         WorkerPool(1, 1, pool_jobs.die).run(deaths.append)
-    assert len(deaths) == 10
+    assert len(deaths) == 3
 
 
 def test_an_error_ends_the_others_and_reaches_the_parent_as_it_was() -> None:
@@ -61,9 +63,8 @@ def test_a_parent_that_stops_or_is_killed_leaves_no_process_behind() -> None:
         "def hear(pid): print(pid, flush=True)\n"
         "if __name__ == '__main__': WorkerPool(2, 1, pool_jobs.wait).run(hear)"
     )
-    parent = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=PROJECT, stdout=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-c", code]
+    parent = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     family = [psutil.Process(int(parent.stdout.readline())) for _ in range(2)]
     parent.kill()

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 import torch
 
+from experiments import train
+from experiments.options import given
 from segmentation.config import fields
 from segmentation.config.benchmark import BenchmarkConfig
 from segmentation.config.fields import Setting, from_options
 from segmentation.config.search import SearchConfig
 from segmentation.config.shrink import ShrinkConfig
-from segmentation.config.training import GROUPS, Config, searchable
+from segmentation.config.training import GROUPS, Config, searchable, typed
 from segmentation.errors import ConfigError
 from segmentation.models.unet import build_unet
 from segmentation.training.schedule import resolution_schedule
@@ -71,20 +73,12 @@ def search(texts: dict[str, str], **options: object) -> None:
 
 
 @pytest.mark.parametrize("image_size", [16, 33])
-def test_what_settings_allow_together_can_be_trained_and_the_rest_is_refused_by_name(
-    image_size: int,
-) -> None:
+def test_what_settings_allow_together_trains_the_rest_is_refused(image_size: int) -> None:
     trained = 0
     for depth, patch in itertools.product(range(2, 9), range(1, 9)):
-        options = {
-            "encoder": "unet",
-            "image_size": image_size,
-            "depth": depth,
-            "patch": patch,
-            "width": 1,
-        }
+        shape = {"image_size": image_size, "depth": depth, "patch": patch, "width": 1}
         try:
-            config = Config.from_options(options)
+            config = Config.from_options({"encoder": "unet", **shape})
         except ConfigError:
             depths = f"{depth},2" if depth > 2 else "2"
             with pytest.raises(ConfigError, match=f"depth={depth}: at image_size={image_size} "):
@@ -98,3 +92,12 @@ def test_what_settings_allow_together_can_be_trained_and_the_rest_is_refused_by_
             assert answer.shape[-2:] == image.shape[-2:]
             trained += 1
     assert trained > 5
+
+
+def test_what_is_given_is_typed_and_not_yet_held_against_what_is_not() -> None:
+    """The run that `like` names may have images that are large enough for this depth."""
+    context = train.main.make_context("train", ["--like", "a", "--depth", "8", "--lr", "1e-3"])
+    expected = {"like": "a", "depth": 8, "lr": 1e-3, "processes": 1}
+    assert typed(given(context)) == expected
+    with pytest.raises(ConfigError, match=r"depth=9: expected .*; lr=0: expected"):
+        typed(given(train.main.make_context("train", ["--depth", "9", "--lr", "0"])))

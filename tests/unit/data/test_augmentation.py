@@ -7,8 +7,10 @@ from segmentation.data.augmentation.augmenter import Augmenter
 from segmentation.data.augmentation.transforms import DRAWS, Color, Compose, Geometry, Vary
 from segmentation.data.synthetic.drawing import BREEDS, draw
 
+Pair = tuple[np.ndarray, np.ndarray]
 
-def sample(size: int = 64) -> tuple[np.ndarray, np.ndarray]:
+
+def sample(size: int = 64) -> Pair:
     """A white disc on black, off the middle, and its flags; the last row does not count."""
     rows, columns = np.mgrid[:size, :size]
     disc = (rows - 20) ** 2 + (columns - 40) ** 2 < 14**2
@@ -18,24 +20,17 @@ def sample(size: int = 64) -> tuple[np.ndarray, np.ndarray]:
     return image, flags
 
 
-def one(
-    augment: Augmenter,
-    pair: tuple[np.ndarray, np.ndarray],
-    epoch: int = 1,
-    key: int = 0,
-    size: int = 64,
-) -> tuple[np.ndarray, np.ndarray]:
+def one(augment: Augmenter, pair: Pair, epoch: int = 1, key: int = 0, size: int = 64) -> Pair:
     """A variant of one image, as a batch of one."""
     images, flags = augment(pair[0][None], pair[1][None], epoch, [key], size)
     return images[0], flags[0]
 
 
-def varied(vary: Vary, image: np.ndarray, **drawn: float) -> tuple[np.ndarray, np.ndarray]:
+def varied(vary: Vary, image: np.ndarray, **drawn: float) -> Pair:
     """An image, gray or RGB, moved and recolored, and moved as a mask (its first channel)."""
     rgb = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=-1)
-    batch = Compose([vary])(
-        images=rgb[None], masks=rgb[None, ..., 0].copy(), draws=[{**MIDDLE, **drawn}], size=len(rgb)
-    )
+    masks, draws = rgb[None, ..., 0].copy(), [{**MIDDLE, **drawn}]
+    batch = Compose([vary])(images=rgb[None], masks=masks, draws=draws, size=len(rgb))
     return batch["images"][0], batch["masks"][0]
 
 
@@ -111,9 +106,5 @@ def test_draws_depend_on_seed_epoch_and_index_alone() -> None:
         a, b = one(this, pair, epoch, key), one(that, pair, epoch, key)
         assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
     first = one(this, pair)[0]
-    for other in (
-        one(this, pair, epoch=2)[0],
-        one(this, pair, key=1)[0],
-        one(Augmenter("light", seed=6), pair)[0],
-    ):
-        assert not np.array_equal(first, other)
+    others = one(this, pair, epoch=2), one(this, pair, key=1), one(Augmenter("light", seed=6), pair)
+    assert not any(np.array_equal(first, other) for other, _ in others)

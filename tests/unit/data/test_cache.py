@@ -14,9 +14,11 @@ from PIL import Image
 from segmentation.data.cache import nearest
 from segmentation.data.dataset import SplitDataset
 from segmentation.errors import DataError
-from tests.unit.data.test_loader import loaded
+from tests.helpers.quick import loaded
 
 DAMAGED = "cannot be used ("
+Damage = Callable[[Path], object]
+Log = pytest.LogCaptureFixture
 
 
 def pixels_of(parts: dict[str, SplitDataset]) -> list[np.ndarray]:
@@ -43,7 +45,9 @@ def files_of_1000_bytes() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_second_run_decodes_nothing(cache: Path, pets: Path, decoded: list[str]) -> None:
+def test_a_second_run_decodes_nothing_nor_one_that_holds_nothing_in_memory(
+    cache: Path, pets: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = loaded(pets)
     assert sorted(decoded) == sorted(e.id for part in first.values() for e in part.examples)
     decoded.clear()
@@ -51,6 +55,9 @@ def test_a_second_run_decodes_nothing(cache: Path, pets: Path, decoded: list[str
     assert decoded == []
     assert same(first, second)
     assert [part.digest for part in first.values()] == [part.digest for part in second.values()]
+    monkeypatch.setattr("segmentation.data.dataset.IN_MEMORY", 0)
+    assert same(first, loaded(pets))
+    assert decoded == []
 
 
 def test_a_changed_file_is_decoded_again(cache: Path, own_pets: Path, decoded: list[str]) -> None:
@@ -84,7 +91,7 @@ def pickled(path: Path) -> None:
     np.savez(path, **content)
 
 
-DAMAGES: dict[str, Callable[[Path], object]] = {
+DAMAGES: dict[str, Damage] = {
     "one bit": flipped,
     "objects": pickled,
     "another example": lambda path: shutil.copy(
@@ -95,11 +102,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_file_is_replaced_and_never_used(
-    cache: Path,
-    pets: Path,
-    decoded: list[str],
-    damage: Callable[[Path], object],
-    caplog: pytest.LogCaptureFixture,
+    cache: Path, pets: Path, decoded: list[str], damage: Damage, caplog: Log
 ) -> None:
     first = loaded(pets)
     names = sorted(path.name for path in cache.iterdir())
@@ -114,14 +117,10 @@ def test_a_damaged_file_is_replaced_and_never_used(
     assert sorted(path.name for path in cache.iterdir()) == names
 
 
+@pytest.mark.usefixtures("on_disk")
 @pytest.mark.parametrize("damage", [flipped, Path.unlink])
 def test_what_is_damaged_or_removed_in_use_is_decoded_again(
-    cache: Path,
-    pets: Path,
-    decoded: list[str],
-    on_disk: None,
-    damage: Callable[[Path], None],
-    caplog: pytest.LogCaptureFixture,
+    cache: Path, pets: Path, decoded: list[str], damage: Damage, caplog: Log
 ) -> None:
     parts = loaded(pets)
     before = pixels_of(parts)
@@ -145,14 +144,8 @@ def test_a_file_that_is_changed_in_use_is_said(cache: Path, own_pets: Path, on_d
         train.pixels.gather([0])
 
 
-def test_a_full_disk_stops_no_run(
-    cache: Path,
-    pets: Path,
-    decoded: list[str],
-    caplog: pytest.LogCaptureFixture,
-    on_disk: None,
-    files_of_1000_bytes: None,
-) -> None:
+@pytest.mark.usefixtures("on_disk", "files_of_1000_bytes")
+def test_a_full_disk_stops_no_run(cache: Path, pets: Path, decoded: list[str], caplog: Log) -> None:
     parts = loaded(pets)
     assert len(decoded) == 17
     assert caplog.text.count("decoded images cannot be kept there") == 1
@@ -181,17 +174,8 @@ def test_other_choices_share_what_was_decoded(cache: Path, pets: Path, decoded: 
     assert set(decoded) == first
 
 
-def test_what_does_not_fit_into_memory_is_read_as_it_is_needed(
-    cache: Path, pets: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    held = loaded(pets)
-    monkeypatch.setattr("segmentation.data.dataset.IN_MEMORY", 0)
-    unheld = loaded(pets)
-    assert same(held, unheld)
-
-
 def test_a_cache_that_cannot_be_made_stops_no_run(
-    tmp_path: Path, pets: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, pets: Path, monkeypatch: pytest.MonkeyPatch, caplog: Log
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("PETSEG_CACHE", str(tmp_path / "file"))

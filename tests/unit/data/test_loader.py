@@ -1,6 +1,5 @@
 """Decoding, verification and the batches that training sees."""
 
-import dataclasses
 import shutil
 from pathlib import Path
 
@@ -9,26 +8,16 @@ import pytest
 import torch
 from PIL import Image
 
-from segmentation.config.training import DataConfig, TrainingConfig
-from segmentation.data.dataset import SplitDataset
+from segmentation.config.training import TrainingConfig
 from segmentation.data.images.examples import COUNTS_BIT, PET_BIT
 from segmentation.data.loader import BatchLoader, require_shared_memory
-from segmentation.data.loading import load_splits
 from segmentation.data.oxford_pets import read_list, read_trainval
 from segmentation.data.splits import split
 from segmentation.errors import ConfigError, DataError
 from segmentation.evaluation.scoring import evaluate
 from segmentation.models.predictor import OneByOne
 from segmentation.runtime.sharding import FULL, Shard
-
-CONFIG = DataConfig(train_images=12, val_images=5, image_size=32)
-
-
-def loaded(folder: Path, **changes: object) -> dict[str, SplitDataset]:
-    config = dataclasses.replace(CONFIG, **changes)  # type: ignore[arg-type]
-    parts = split(read_trainval(folder), config)
-    apart = {"gate": parts.gate, "test": read_list(folder, "test")}
-    return load_splits({"val": parts.val, "train": parts.train}, apart, config, lambda *_: None)
+from tests.helpers.quick import SMALL_DATA, Data, loaded
 
 
 def test_nothing_but_bad_examples_is_an_error_even_when_skipping(own_pets: Path) -> None:
@@ -42,7 +31,7 @@ def test_nothing_but_bad_examples_is_an_error_even_when_skipping(own_pets: Path)
 def test_a_photo_of_another_split_may_not_train(own_pets: Path, apart: str) -> None:
     parts = loaded(own_pets)
     twin = parts["train"].examples[0]
-    others = {"gate": split(read_trainval(own_pets), CONFIG).gate, "val": parts["val"].examples}
+    others = {"gate": split(read_trainval(own_pets), SMALL_DATA).gate, "val": parts["val"].examples}
     seen = (read_list(own_pets, "test") if apart == "test" else others[apart])[0]
     shutil.copy(seen.image, twin.image)
     shutil.copy(seen.trimap, twin.trimap)
@@ -78,11 +67,10 @@ def test_trimaps_that_are_all_pet_or_hardly_any_are_refused(
         loaded(own_pets, border=border)
 
 
-def test_an_epoch_shows_each_image_once_and_the_next_in_another_order(pets: Path) -> None:
-    parts = loaded(pets)
+def test_an_epoch_shows_each_image_once_and_the_next_in_another_order(data: Data) -> None:
     config = TrainingConfig(batch_size=5, augment="none")
-    batches = BatchLoader(parts["train"], parts["val"], config)
-    images, _ = parts["train"].pixels.gather(range(12))
+    batches = BatchLoader(data["train"], data["val"], config)
+    images, _ = data["train"].pixels.gather(range(12))
     shown = sorted(image.tobytes() for image in images)
     orders = []
     for epoch in (1, 2):
@@ -95,20 +83,20 @@ def test_an_epoch_shows_each_image_once_and_the_next_in_another_order(pets: Path
     assert len(batches) == 3
 
 
-def test_batches_that_are_prepared_ahead_as_for_a_gpu_are_the_same(pets: Path) -> None:
-    parts, config = loaded(pets), TrainingConfig(batch_size=5)
-    plain, ahead = (BatchLoader(parts["train"], parts["val"], config) for _ in range(2))
+def test_batches_that_are_prepared_ahead_as_for_a_gpu_are_the_same(data: Data) -> None:
+    config = TrainingConfig(batch_size=5)
+    plain, ahead = (BatchLoader(data["train"], data["val"], config) for _ in range(2))
     ahead.ahead = True
     for one, other in zip(plain.epoch(1), ahead.epoch(1), strict=True):
         assert all(map(torch.equal, one, other))
 
 
-def test_processes_see_each_image_once_varied_alike_whoever_has_it(pets: Path) -> None:
+def test_processes_see_each_image_once_varied_alike_whoever_has_it(data: Data) -> None:
     """The last batch of 12 by 5 has two images: one of three processes has none."""
-    parts, config = loaded(pets), TrainingConfig(batch_size=5)
+    config = TrainingConfig(batch_size=5)
 
     def seen(shard: Shard) -> list[bytes]:
-        batches = list(BatchLoader(parts["train"], parts["val"], config, shard).epoch(1))
+        batches = list(BatchLoader(data["train"], data["val"], config, shard).epoch(1))
         pairs = [pair for b in batches for pair in zip(b.image, b.valid, strict=True)]
         return [image.numpy().tobytes() for image, valid in pairs if valid.any()]
 
@@ -122,8 +110,8 @@ def test_shared_memory_that_is_too_small_is_told_before_anything_begins() -> Non
     require_shared_memory(0)
 
 
-def test_pixels_are_decoded_to_the_working_size(pets: Path) -> None:
-    train = loaded(pets)["train"]
+def test_pixels_are_decoded_to_the_working_size(data: Data) -> None:
+    train = data["train"]
     images, flags = train.pixels.gather(range(12))
     assert images.shape == (12, 32, 32, 3)
     assert flags.shape == (12, 32, 32)
@@ -131,16 +119,6 @@ def test_pixels_are_decoded_to_the_working_size(pets: Path) -> None:
     for example, own in zip(train.examples, flags, strict=True):
         trimap = np.asarray(Image.open(example.trimap))
         assert (own & PET_BIT == 1).mean() == pytest.approx((trimap != 2).mean(), abs=0.05)
-
-
-def test_the_digest_follows_the_content(own_pets: Path) -> None:
-    before = loaded(own_pets)["train"]
-    assert loaded(own_pets)["train"].digest == before.digest
-    changed = before.examples[0].trimap
-    pixels = np.array(Image.open(changed))
-    pixels[0, 0] = 3 if pixels[0, 0] != 3 else 2
-    Image.fromarray(pixels).save(changed)
-    assert loaded(own_pets)["train"].digest != before.digest
 
 
 def test_an_images_variants_do_not_depend_on_which_others_there_are(own_pets: Path) -> None:

@@ -1,14 +1,13 @@
 """The lists are the truth: odd ones are read, broken ones refused with all that is wrong."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from segmentation.data.oxford_pets import find_root, has_test_list, read_list, read_trainval
 from segmentation.errors import DataError
-from tests.helpers.corpus import put
+from tests.helpers.corpus import Content, put
 
 IDS = ("a_1", "b_2", "c 3")
 LINES = ("a_1 1 1 1", "b_2 1 2 1", "c 3 1 1 1")
@@ -40,13 +39,10 @@ BAD_LINES = (
     ("z" * 3_000_000, _COLUMNS),
     ("a_1 1 1 1", "'a_1' is listed twice"),
     ("A_1 1 1 1", "'A_1' is listed twice: some file systems take it for 'a_1'"),
-    (
-        "cafe\u0301_1 1 1 1\ncaf\u00e9_1 1 1 1",
-        "'caf\\xe9_1' is listed twice: some file systems take it for 'cafe\\u0301_1'",
-    ),
+    ("cafe\u0301_1 1 1 1\ncaf\u00e9_1 1 1 1", "some file systems take it for 'cafe\\u0301_1'"),
 )
 #: What is no list at all.
-NO_LISTS: dict[str, tuple[bytes | Callable[[Path], None], str]] = {
+NO_LISTS: dict[str, tuple[Content, str]] = {
     "latin-1": ("ñandú_1 1 1 1\n".encode("latin-1"), "expected a readable UTF-8 list"),
     "empty": (b"", "the file is empty"),
     "comment": (b"# nothing\n\n", "the list is empty; expected lines such as"),
@@ -97,9 +93,7 @@ def test_all_bad_lines_are_named_at_once_and_long_ones_cut(trainval: Path) -> No
 
 
 @pytest.mark.parametrize(("content", "reason"), NO_LISTS.values(), ids=NO_LISTS)
-def test_what_is_no_list_is_refused_by_name(
-    trainval: Path, content: bytes | Callable[[Path], None], reason: str
-) -> None:
+def test_what_is_no_list_is_refused_by_name(trainval: Path, content: Content, reason: str) -> None:
     put(trainval, content)
     with pytest.raises(DataError, match=f"trainval.txt: .*{reason}"):
         read(trainval)

@@ -10,19 +10,18 @@ from segmentation.evaluation.scoring import Evaluation
 from segmentation.metrics.segmentation import Counts
 
 
-def evaluation(*dice: float) -> Evaluation:
+def evaluation(dice: float, images: int = 32) -> Evaluation:
     """Images of 1000 pixels, 400 of them pet, that score such Dice, without false positives."""
-    tp = np.array([round(400 * d / (2 - d)) for d in dice])
+    tp = np.full(images, round(400 * dice / (2 - dice)))
     counts = Counts(tp=tp, fp=np.zeros_like(tp), fn=400 - tp, tn=np.full_like(tp, 600))
     return Evaluation(split="gate", examples=(), counts=counts)
 
 
-GOOD, FAIR = evaluation(*[0.9] * 32), evaluation(*[0.8] * 32)
-POOR = evaluation(*[0.5] * 32)  # below Dice 0.571 of answering `pet` everywhere
-
-
+GOOD, FAIR = evaluation(0.9), evaluation(0.8)
+POOR = evaluation(0.5)  # below Dice 0.571 of answering `pet` everywhere
 ALONE = Contest(challenger=GOOD, champion=None, incumbent=None)
 AGAINST = Contest(challenger=GOOD, champion=FAIR, incumbent="version 1")
+FEW = replace(AGAINST, challenger=evaluation(0.9, 20), champion=evaluation(0.8, 20))
 BROKEN = Contest(challenger=GOOD, champion=None, incumbent="version 1", trouble="gone")
 
 
@@ -37,12 +36,7 @@ BROKEN = Contest(challenger=GOOD, champion=None, incumbent="version 1", trouble=
         (replace(AGAINST, challenger=FAIR), True, True, "as `force` says"),
         (replace(AGAINST, challenger=POOR), True, False, "not above the trivial baselines"),
         (replace(AGAINST, num_candidates=1000), False, False, "0.05 over 1000 looks"),
-        (
-            replace(AGAINST, challenger=evaluation(*[0.9] * 20), champion=evaluation(*[0.8] * 20)),
-            False,
-            False,
-            "too few images to tell: at least 30",
-        ),
+        (FEW, False, False, "too few images to tell: at least 30"),
         (replace(AGAINST, unknown=True), False, False, "not known which images"),
         (BROKEN, False, False, "version 1 could not be judged: gone"),
         (BROKEN, True, True, "as `force` says"),

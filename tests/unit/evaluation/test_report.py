@@ -5,7 +5,6 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import unescape
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +19,8 @@ from segmentation.evaluation.report.report import (
     html_report,
     report_figures,
 )
-from segmentation.evaluation.scoring import Evaluation, count_pixels
-from segmentation.metrics.calibration import histogram
-from segmentation.metrics.segmentation import join
-from tests.unit.evaluation.test_analysis import example
+from segmentation.evaluation.scoring import Evaluation
+from tests.unit.evaluation.test_analysis import result
 
 HOSTILE = "<b>x</b>"
 PICTURES = {
@@ -38,15 +35,11 @@ UNSEEN = {"train": 0, "val": 0}
 def analysis(*names: str, split: str = "test", problems: Sequence[str] = ()) -> Analysis:
     """Images of 64 pixels, half of them pet; their Dice rises."""
     truth = np.repeat(np.array([[1], [0]], np.uint8), 32, axis=1)
-    valid = np.ones_like(truth)
-    answers = []
-    for number in range(len(names)):
-        answer = np.full(truth.shape, 0.1, np.float32)
+    answers = np.full((len(names), *truth.shape), 0.1, np.float32)
+    for number, answer in enumerate(answers):
         answer[0, : 8 + 24 * number // len(names)] = 0.8
-        answers.append(answer)
-    examples = [example(name, Path()) for name in names]
-    counted = [count_pixels(answer > 0.5, truth, valid) for answer in answers]
-    evaluation = Evaluation(split=split, examples=tuple(examples), counts=join(counted))
+    results = [result(*image, truth) for image in zip(names, answers, strict=True)]
+    evaluation = Evaluation.of(split, results)
     counts = evaluation.counts
     return Analysis(
         split=split,
@@ -60,7 +53,7 @@ def analysis(*names: str, split: str = "test", problems: Sequence[str] = ()) -> 
             "boundary_f": np.linspace(0.2, 0.7, len(names)),
         },
         by_border=dict.fromkeys(BORDERS, evaluation),
-        histograms=tuple(histogram(answer, truth, valid) for answer in answers),
+        histograms=evaluation.histograms,
         problems=tuple(problems),
     )
 

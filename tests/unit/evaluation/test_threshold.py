@@ -1,14 +1,11 @@
 """The threshold that a model brings along, of probabilities made by hand."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from segmentation.evaluation.scoring import Evaluation, ImageResult, count_pixels
+from segmentation.evaluation.scoring import Evaluation
 from segmentation.evaluation.threshold import choose_threshold
-from segmentation.metrics.calibration import histogram
-from tests.unit.evaluation.test_analysis import example
+from tests.unit.evaluation.test_analysis import result
 
 #: Pet, pet, background, background, by their probabilities of pet. Dice is 2/3 above 0.5. Above
 #: 0.4, 0.35 and 0.3 it is 1 where one is unsure of pet, and 4/5 where one is unsure of background.
@@ -17,17 +14,8 @@ SURE = [0.96, 0.96, 0.04, 0.04]
 
 
 def judged(*images: list[float]) -> Evaluation:
-    mask = np.array([[1, 1, 0, 0]], np.uint8)
-    valid, answers = np.ones_like(mask), [np.array([image], np.float32) for image in images]
-    results = [
-        ImageResult(
-            example("pug_1", Path()),
-            count_pixels(answer > 0.5, mask, valid),
-            histogram(answer, mask, valid),
-        )
-        for answer in answers
-    ]
-    return Evaluation.of("val", results)
+    mask, answers = np.array([[1, 1, 0, 0]], np.uint8), np.array(images, np.float32)[:, None]
+    return Evaluation.of("val", [result("pug_1", answer, mask) for answer in answers])
 
 
 @pytest.mark.parametrize(

@@ -60,9 +60,8 @@ def test_the_interval_holds_the_mean_narrows_with_images_and_repeats() -> None:
     assert bootstrap_interval(few) == (low, high)
     # The normal approximation, which holds for such values: 1.96 standard errors to either side.
     error = 1.96 * many.std() / math.sqrt(500)
-    assert bootstrap_interval(many) == pytest.approx(
-        (many.mean() - error, many.mean() + error), abs=0.15 * error
-    )
+    expected = many.mean() - error, many.mean() + error
+    assert bootstrap_interval(many) == pytest.approx(expected, abs=0.15 * error)
 
 
 def test_soft_dice_loss_by_hand() -> None:

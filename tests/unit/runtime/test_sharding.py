@@ -52,22 +52,12 @@ def test_variables_that_tell_no_place_to_meet_mean_nothing(
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [
-        {"WORLD_SIZE": "two"},
-        {"WORLD_SIZE": "0"},
-        {"RANK": "3"},
-        {"LOCAL_RANK": ""},
-        {"MASTER_PORT": "99999"},
-    ],
+    "wrong", ["WORLD_SIZE=two", "WORLD_SIZE=0", "RANK=3", "LOCAL_RANK=", "MASTER_PORT=99999"]
 )
-def test_a_group_that_cannot_be_is_refused(
-    clean: pytest.MonkeyPatch, wrong: dict[str, str]
-) -> None:
+def test_an_impossible_group_is_refused(clean: pytest.MonkeyPatch, wrong: str) -> None:
     for name, value in GROUP.items():
         clean.setenv(name, value)
     assert shard_from_env() == Shard(rank=2, size=3)
-    for name, value in wrong.items():
-        clean.setenv(name, value)
-    with pytest.raises(ConfigError, match=f"{name}={value}.*`unset MASTER_ADDR`"):
+    clean.setenv(*wrong.split("="))
+    with pytest.raises(ConfigError, match=f"{wrong}.*`unset MASTER_ADDR`"):
         shard_from_env()

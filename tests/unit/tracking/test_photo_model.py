@@ -7,31 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
-from segmentation.tracking.registry.photo_model import (
-    PhotoError,
-    PhotoModel,
-    read_photo,
-    run_lengths,
-)
+from segmentation.tracking.registry.photo_model import PhotoModel, run_lengths
 from tests.helpers.corpus import saved
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
-FRAMES = [Image.new("L", (3, 2), shade) for shade in (0, 9)]
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"", "is empty"),
-        (saved(Image.new("I;16", (3, 2)), "PNG"), "expected 8 bits a sample"),
-        (saved(FRAMES[0], "PNG", save_all=True, append_images=FRAMES[1:]), "is an animation"),
-    ],
-)
-def test_what_is_no_photo_is_refused_with_a_reason(content: bytes, reason: str) -> None:
-    with pytest.raises(PhotoError, match=reason):
-        read_photo(content)
 
 
 @pytest.mark.parametrize("wrap", [list, np.array, pd.Series, lambda photos: [photos]])
@@ -48,7 +28,7 @@ def test_what_is_no_photo_is_refused_with_a_reason(content: bytes, reason: str) 
 def test_a_photo_is_taken_in_any_dress_and_what_is_none_is_the_default(
     dress: Callable[[bytes], Any], wrap: Callable[[list[Any]], Any]
 ) -> None:
-    photos = [dress(saved(Image.fromarray(PIXELS), "PNG"))] * 2
+    photos = [dress(saved(PIXELS))] * 2
     given = np.array([*photos, None], object)[:2] if wrap is np.array else wrap(photos)
     model: Any = PhotoModel()
     model._network = lambda image: image[:, :1] / 255

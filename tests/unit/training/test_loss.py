@@ -61,9 +61,7 @@ class Sums(ProcessGroup):
 
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("sizes", [(3, 1, 2), (4, 0, 2)])
-def test_the_parts_gradients_are_in_the_mean_that_of_the_whole_batch(
-    name: str, sizes: tuple[int, ...]
-) -> None:
+def test_the_parts_gradients_have_the_whole_batchs_mean(name: str, sizes: tuple[int, ...]) -> None:
     logits, mask, valid = random_batch(6)
     whole = SegmentationLoss(name)(logits, mask, valid)
     (expected,) = torch.autograd.grad(whole, logits)

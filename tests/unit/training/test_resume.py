@@ -15,7 +15,6 @@ from segmentation.training.loop import fit
 from segmentation.training.state import TrainingState
 from segmentation.training.trainer import Trainer
 from tests.helpers.quick import Data, Recorder, figures, quick_trainer
-from tests.unit.data.test_loader import loaded
 
 
 class Stopping(Checkpointer):
@@ -32,11 +31,6 @@ class Stopping(Checkpointer):
 
 
 Trained = tuple[dict[str, torch.Tensor], TrainingState]
-
-
-@pytest.fixture(scope="module")
-def data(pets: Path) -> Data:
-    return loaded(pets)
 
 
 def train(
@@ -98,18 +92,6 @@ def test_a_training_stopped_after_any_step_ends_as_one_that_never_was(
         assert resumed[1].first_step < resumed[1].last_step
         assert len(notes.metrics) == 3 - epoch  # an epoch is told once
         assert notes.steps == 3 * steps
-
-
-def test_stopped_again_and_again_it_ends_the_same_and_then_only_ends_again(
-    data: Data, tmp_path: Path
-) -> None:
-    for _ in range(4):
-        stop(data, tmp_path / "kept", 2)
-    for steps in (9, 9):
-        notes = Recorder()
-        require_same(train(data, Stopping(tmp_path / "kept"), notes), train(data, None))
-        assert (notes.starts, notes.steps, notes.ends) == (1, steps, 1)
-    assert notes.metrics == []
 
 
 @pytest.mark.parametrize(("interval", "expected"), [(3600, [3]), (0, [1, 2, 3])])

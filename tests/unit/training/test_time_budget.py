@@ -1,7 +1,6 @@
 """A time for training: as many epochs as fit, kept to, and nothing else changed by measuring."""
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,8 +13,7 @@ from segmentation.training.loop import fit
 from segmentation.training.schedule import Schedule
 from segmentation.training.state import TrainingState
 from segmentation.training.time_budget import TimeBudget, fit_to_budget
-from tests.helpers.quick import QUICK, quick_trainer
-from tests.unit.data.test_loader import loaded
+from tests.helpers.quick import QUICK, Data, quick_trainer
 
 #: Seconds an epoch: one for the first half of training, three for the second: two in the mean.
 COSTS = [(0.5, 1.0), (1.0, 3.0)]
@@ -44,8 +42,7 @@ def test_a_budget_is_kept_whatever_the_speed(seconds: float, speed: float, stopp
     assert str(budget).startswith(f"{seconds:g} s")
 
 
-def test_more_time_is_more_epochs_and_measuring_leaves_no_trace(pets: Path) -> None:
-    data = loaded(pets)
+def test_more_time_is_more_epochs_and_measuring_leaves_no_trace(data: Data) -> None:
     batches = BatchLoader(data["train"], data["val"], QUICK)
     networks = [UNet(width=4, depth=3) for _ in range(2)]
     networks[1].load_state_dict(networks[0].state_dict())

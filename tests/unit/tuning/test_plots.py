@@ -18,9 +18,7 @@ def train(trial: optuna.Trial) -> float:
 
 
 @pytest.mark.parametrize(("trials", "complete"), [(6, 3), (8, 4)])
-def test_pruned_trials_are_marked_and_few_complete_ones_tell_of_no_importance(
-    trials: int, complete: int
-) -> None:
+def test_pruned_trials_are_marked_and_few_tell_no_importance(trials: int, complete: int) -> None:
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
     study.optimize(train, n_trials=trials)
     page, pictures = plots.html_page(study, "a study"), plots.pictures(study)

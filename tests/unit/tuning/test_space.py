@@ -11,9 +11,8 @@ ALL = {one.option: str(one.default) for one in searchable()}
 
 
 def test_values_ranges_and_choices_are_told_apart() -> None:
-    fixed, space = parse(
-        ALL | {"width": "8..32:8", "lr": "3e-4..3e-2", "depth": "3,4", "loss": "bce, bce+dice"}
-    )
+    typed = {"width": "8..32:8", "lr": "3e-4..3e-2", "depth": "3,4", "loss": "bce, bce+dice"}
+    fixed, space = parse(ALL | typed)
     assert space == {
         "width": IntDistribution(8, 32, step=8),
         "depth": CategoricalDistribution((3, 4)),
