@@ -29,10 +29,9 @@ def decoded_folder() -> Path:
 
 
 class DecodedCache:
-    """The examples that were decoded to one size."""
+    """The examples that were decoded to one size, height and width in pixels."""
 
     def __init__(self, size: int) -> None:
-        """Take the height and width of the decoded images, in pixels."""
         self.size = size
         self._folder = decoded_folder() / str(size)
         self._logged: set[str] = set()

@@ -49,21 +49,13 @@ _TURNED_PART = _RGB @ np.array([[0, 0, 0], [0, 0, -1], [0, 1, 0]]) @ _YIQ
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Geometry:
-    """How far a variant may be moved; each amount is drawn evenly within its bounds.
+    """How far a variant may be moved; each amount is drawn evenly within its bounds."""
 
-    Attributes:
-        mirror: how often a variant is mirrored, in [0, 1].
-        zoom: largest factor up, and down by one over it.
-        rotation: largest angle either way, in degrees.
-        shear: largest shift of a row by its distance from the middle row.
-        shift: largest shift either way, as a share of the side.
-    """
-
-    mirror: float
-    zoom: float
-    rotation: float
-    shear: float
-    shift: float
+    mirror: float  # how often, in [0, 1]
+    zoom: float  # largest factor up, and down by one over it
+    rotation: float  # largest angle either way, in degrees
+    shear: float  # largest shift of a row by its distance from the middle row
+    shift: float  # largest shift either way, as a share of the side
 
     def matrix(self, draws: Draws, before: int, after: int) -> NDArray[np.float32]:
         """Return float32 (2, 3), from pixels of the photo to pixels of the variant.
@@ -87,21 +79,14 @@ class Geometry:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Color:
-    """How far colors may change; each amount is drawn evenly within its bounds.
+    """How far colors may change; each amount is drawn evenly within its bounds."""
 
-    Attributes:
-        brightness, contrast, saturation: the factor is in 1 - x to 1 + x.
-        hue: largest angle either way, as a share of the whole circle.
-        gray: how often all color goes, in [0, 1].
-        share: how often colors change at all, in [0, 1].
-    """
-
-    brightness: float
+    brightness: float  # the factor is in 1 - x to 1 + x, as for the next two
     contrast: float
     saturation: float
-    hue: float
-    gray: float
-    share: float
+    hue: float  # largest angle either way, as a share of the whole circle
+    gray: float  # how often all color goes, in [0, 1]
+    share: float  # how often colors change at all, in [0, 1]
 
     def matrix(self, draws: Draws, mean: Sequence[float]) -> NDArray[np.float32] | None:
         """Return float32 (3, 4): RGB to RGB, and what is added; None to leave colors alone.

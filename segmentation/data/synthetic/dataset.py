@@ -22,35 +22,22 @@ def synthetic_folder() -> Path:
 
 def write_dataset(folder: Path, trainval: int, test: int, seed: int) -> None:
     """Draw so many pets for each list, the breeds in turn; the same seed draws the same files."""
-    (folder / "images").mkdir(parents=True)
-    (folder / "annotations" / "trimaps").mkdir(parents=True)
+    images, annotations = folder / "images", folder / "annotations"
+    images.mkdir(parents=True)
+    (annotations / "trimaps").mkdir(parents=True)
     lists: dict[str, list[str]] = {"trainval": [], "test": []}
     for number in range(trainval + test):
-        draw_pet(folder, number, seed)
-        line = f"{pet_name(number)} {_columns(_breed(number))}"
-        lists["trainval" if number < trainval else "test"].append(line)
+        breed = BREEDS[number % len(BREEDS)]
+        name = f"{breed.name}_{number // len(BREEDS) + 1}"
+        # Each picture has a generator of its own: it is the same in a smaller and a larger set.
+        image, trimap = draw(breed, np.random.default_rng([seed, number]))
+        Image.fromarray(image).save(images / f"{name}.jpg", quality=92)
+        Image.fromarray(trimap).save(annotations / "trimaps" / f"{name}.png")
+        lists["trainval" if number < trainval else "test"].append(f"{name} {_columns(breed)}")
     lists["list"] = lists["trainval"] + lists["test"]
     for name, lines in lists.items():
-        path = folder / "annotations" / f"{name}.txt"
-        path.write_text("\n".join(sorted(lines)) + "\n", encoding="utf-8")
-
-
-def pet_name(number: int) -> str:
-    """Return the id of a drawn pet, the breeds in turn, from 0."""
-    return f"{_breed(number).name}_{number // len(BREEDS) + 1}"
-
-
-def draw_pet(folder: Path, number: int, seed: int) -> None:
-    """Draw one pet into a data set's `images` and `annotations/trimaps`, which must be there."""
-    # Each picture has a generator of its own: it is the same in a smaller and a larger set.
-    image, trimap = draw(_breed(number), np.random.default_rng([seed, number]))
-    name = pet_name(number)
-    Image.fromarray(image).save(folder / "images" / f"{name}.jpg", quality=92)
-    Image.fromarray(trimap).save(folder / "annotations" / "trimaps" / f"{name}.png")
-
-
-def _breed(number: int) -> Breed:
-    return BREEDS[number % len(BREEDS)]
+        text = "\n".join(sorted(lines)) + "\n"
+        (annotations / f"{name}.txt").write_text(text, encoding="utf-8")
 
 
 def _columns(breed: Breed) -> str:

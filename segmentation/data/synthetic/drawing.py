@@ -20,27 +20,17 @@ _EARS = {"pointed": (0.68, -0.85, 0.26, 0.55, 0.45), "hanging": (1.02, 0.15, 0.2
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Breed:
-    """What the pets of one breed have in common.
+    """What the pets of one breed have in common."""
 
-    Attributes:
-        name: begins with a capital for cats, as in the real lists.
-        ears: `pointed` or `hanging`.
-        long: length of the body over its height.
-        head: radius of the head over the body's height.
-        tail: length of the tail over the body's length.
-        coat: its texture, a name that `_texture` knows.
-    """
-
-    name: str
+    name: str  # begins with a capital for cats, as in the real lists
     ears: str
-    long: float
-    head: float
-    tail: float
-    coat: str
+    long: float  # the body's length over its height
+    head: float  # the head's radius over the body's height
+    tail: float  # the tail's length over the body's
+    coat: str  # see `_texture`
 
     @property
     def species(self) -> str:
-        """Return `cat` or `dog`."""
         return "cat" if self.name[0].isupper() else "dog"
 
 
@@ -206,7 +196,6 @@ def _pose(breed: Breed, random: np.random.Generator) -> tuple[list[_Ellipse], tu
 
 
 def _tail(x: float, y: float, length: float, random: np.random.Generator) -> list[_Ellipse]:
-    """Return a chain of discs along a curve."""
     angle, bend = np.pi + random.uniform(-0.3, 1.0), random.normal(0, 0.12)
     parts = []
     for _ in range(max(1, round(length / 0.16))):
