@@ -21,12 +21,9 @@ TOLERANCE = 0.0075
 
 
 def boundary_f(mask: Mask, prediction: Mask, tolerance: float = TOLERANCE) -> float:
-    """Return the boundary F-score of one image, in [0, 1].
+    """Return the boundary F-score of one image, (H, W), in [0, 1].
 
-    Args:
-        mask: bool (H, W), the truth.
-        prediction: bool (H, W).
-        tolerance: as a share of the diagonal; in pixels it is rounded up.
+    The tolerance is a share of the diagonal; in pixels it is rounded up.
     """
     true, said = outline(mask), outline(prediction)
     if not true.any() and not said.any():
@@ -40,7 +37,7 @@ def boundary_f(mask: Mask, prediction: Mask, tolerance: float = TOLERANCE) -> fl
 
 
 def outline(mask: Mask) -> Mask:
-    """Return the pixels of a mask, bool (H, W), that touch its outside."""
+    """Return the pixels of a mask, (H, W), that touch its outside."""
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     inside = cv2.erode(mask.astype(np.uint8), cross)  # beyond the photo's edge counts as mask
     return np.asarray(mask & (inside == 0))

@@ -17,7 +17,6 @@ from segmentation.metrics.segmentation import Counts, Floats
 _FINE = 100
 _COARSE = 10
 
-
 #: The pixels of one image that count, float64 (3, 100): how many are pet, how many background, and
 #: the sum of their probabilities, by probability: bin i holds (i / 100, (i + 1) / 100].
 Histogram = Floats
@@ -25,17 +24,12 @@ Histogram = Floats
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Bin:
-    """Pixels of several images whose probability lies in a tenth, from `low` on.
-
-    Attributes:
-        probability: their mean probability of pet, in [0, 1].
-        share: the share of them that is pet, in [0, 1].
-    """
+    """Pixels of several images whose probability lies in a tenth, from `low` on."""
 
     low: float
     pixels: int
-    probability: float
-    share: float
+    probability: float  # the mean of theirs, in [0, 1]
+    share: float  # of them that is pet, in [0, 1]
 
 
 def histogram(

@@ -63,7 +63,6 @@ class Counts:
         return _ratio(self.tp + self.tn, self.tp + self.fp + self.fn + self.tn)
 
     def mean(self) -> Scores:
-        """Return the means over images."""
         return Scores(
             dice=float(self.dice().mean()),
             iou=float(self.iou().mean()),
@@ -94,12 +93,9 @@ class Counts:
 
 
 def count(prediction: Tensor, mask: Tensor, valid: Tensor) -> Counts:
-    """Count pixels of each image.
+    """Count pixels of each image, from the predicted pet and the true one, (N, 1, H, W).
 
-    Args:
-        prediction: bool (N, 1, H, W), True = pet.
-        mask: (N, 1, H, W) in {0, 1}, the truth.
-        valid: (N, 1, H, W) in {0, 1}; where 0, the pixel does not count.
+    Where `valid`, (N, 1, H, W) in {0, 1}, is 0, a pixel does not count.
     """
     pet, counted = mask.bool(), valid.bool()
 
@@ -125,11 +121,7 @@ def bootstrap_interval(values: Floats, level: float = 0.95) -> tuple[float, floa
 
     B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993, section 13.3; 10,000
     resamples with a fixed seed. It speaks of other images of the same kind, not of other
-    trainings, and for few images (20) it is rather too narrow.
-
-    Args:
-        values: float64 (N,), one score an image.
-        level: the coverage aimed at, in (0, 1).
+    trainings, and for few images (20) it is rather too narrow. `level` is the coverage aimed at.
     """
     generator = np.random.default_rng(0)
     size = (_RESAMPLES // 100, len(values))
@@ -140,18 +132,11 @@ def bootstrap_interval(values: Floats, level: float = 0.95) -> tuple[float, floa
 
 
 def soft_dice_losses(logits: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
-    """Return one minus the Dice of probabilities, of each image.
+    """Return one minus the Dice of probabilities, of each image: (N,), in [0, 1].
 
     F. Milletari, N. Navab, S.-A. Ahmadi, "V-Net", 3DV 2016, with plain sums in the denominator and
-    1 added above and below, so that an empty mask has a gradient.
-
-    Args:
-        logits: float (N, 1, H, W).
-        mask: float (N, 1, H, W) in {0, 1}.
-        valid: float (N, 1, H, W) in {0, 1}; pixels with 0 do not count.
-
-    Returns:
-        (N,), in [0, 1].
+    1 added above and below, so that an empty mask has a gradient. All are float (N, 1, H, W); mask
+    and `valid` in {0, 1}, and pixels that are not valid do not count.
     """
     probabilities = torch.sigmoid(logits) * valid
     overlap = (probabilities * mask).sum(dim=(1, 2, 3))

@@ -44,13 +44,8 @@ def p_value_of_better(differences: Floats) -> float:
       Intervals for Asymmetrical Populations", JASA 73, 1978): for a model that is a little better
       on most images and far worse on a few.
 
-    A failure that no image shows, no test sees: see `promotion_rule.FEWEST`.
-
-    Args:
-        differences: float64 (images,), the first model's score less the second's.
-
-    Returns:
-        The p-value, in [0, 1].
+    A failure that no image shows, no test sees: see `promotion_rule.FEWEST`. `differences`, a value
+    an image, are the first model's scores less the second's.
     """
     return max(_by_signs(differences), _by_modified_t(differences))
 
@@ -95,11 +90,8 @@ def compare(first: Floats, second: Floats, between_seeds: Spread, level: float) 
     Approximate Distribution of Estimates of Variance Components", Biometrics Bulletin 2, 1946).
     Errs, if at all, to the wide side: the spread between seeds holds a part of the images' noise.
 
-    Args:
-        first: float64 (seeds, images), Dice of each training on each image.
-        second: the same of the other configuration.
-        between_seeds: the noise of the seeds, as `seed_spread` finds it.
-        level: the coverage aimed at, in (0, 1).
+    `first` and `second` are (seeds, images), Dice of each training on each image; `level` is the
+    coverage aimed at, in (0, 1).
     """
     paired = first.mean(axis=0) - second.mean(axis=0)
     images = len(paired)
@@ -117,11 +109,7 @@ def compare(first: Floats, second: Floats, between_seeds: Spread, level: float) 
 
 
 def seed_spread(groups: Sequence[Floats]) -> Spread:
-    """Find the noise of the seeds, pooled over configurations.
-
-    Args:
-        groups: float64 (seeds, images) of each configuration.
-    """
+    """Find the noise of the seeds, pooled over configurations, of each (seeds, images)."""
     means = [group.mean(axis=1) for group in groups]
     squares = sum(float(((mean - mean.mean()) ** 2).sum()) for mean in means)
     freedom = sum(len(mean) - 1 for mean in means)
