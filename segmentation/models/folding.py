@@ -16,12 +16,9 @@ _TOLERANCE = 0.01  # of the largest value: a GPU rounds to 10 bits, and a wrong 
 def folded(network: _Module, example: Tensor) -> _Module:
     """Return a copy with each batch normalization folded into the convolution before it.
 
-    The same function up to rounding, without the passes over memory that normalizing takes. Where a
-    network runs its layers in another order than it names them, the copy is not folded.
-
-    Args:
-        network: in eval mode.
-        example: what it takes, on its device.
+    The same function up to rounding, without the passes over memory that normalizing takes. The
+    network is in eval mode. If `example`, an input on its device, shows that it runs its layers in
+    another order than it names them, the copy is not folded.
     """
     short = copy.deepcopy(network)
     for parent in list(short.modules()):

@@ -35,12 +35,7 @@ class Model(Protocol):
 
 
 class Batched:
-    """A network of ours: each photo is resized to the size it works on, then all go at once.
-
-    Args:
-        segmenter: in eval mode; its network is copied.
-        device: where it runs.
-    """
+    """A copy of a network in eval mode: photos are resized to its size, then all go at once."""
 
     def __init__(self, segmenter: Segmenter, device: torch.device) -> None:
         self._size, self.device = segmenter.image_size, device
@@ -69,9 +64,7 @@ class Batched:
 class OneByOne:
     """Any model, such as an export; raises ModelError where it gives no probabilities.
 
-    Args:
-        function: maps uint8 (1, 3, H, W) to float32 (1, 1, H, W), on the CPU.
-        name: stands in its errors.
+    The function maps uint8 (1, 3, H, W) to float32 (1, 1, H, W), on the CPU.
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor], name: str) -> None:

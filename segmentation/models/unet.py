@@ -64,31 +64,23 @@ class EncoderDecoder(nn.Module):
     Takes RGB as it is stored and gives the logit of `pet` for each pixel. Normalization is inside,
     so that inference cannot disagree with training. Skips and upsampled maps meet at the skip's
     size, and what a multiple of `multiple` lacks is filled by repeating the border.
-
-    Attributes:
-        encoder: its parameters are the first.
-        patch: side, in pixels, of a square that is one pixel of the finest level.
-        stride: pixels of the image by one of the coarsest level, along a side.
-        multiple: of which the encoder takes heights and widths, in pixels.
-        pretrained: whether the encoder's weights come from another task.
-        description: what it is, in words.
     """
 
-    encoder: nn.Module
-    patch: int
-    stride: int
-    multiple: int
-    pretrained = False
+    encoder: nn.Module  # its parameters are the first
+    patch: int  # side, in pixels, of a square that is one pixel of the finest level
+    stride: int  # pixels of the image by one of the coarsest level, along a side
+    multiple: int  # of which the encoder takes heights and widths, in pixels
+    pretrained = False  # whether the encoder's weights come from another task
     description: str
     mean: Tensor
     std: Tensor
 
-    def _add_decoder(self, width: int, channels: Sequence[int]) -> None:
-        """Make the decoder; it has `width` channels at the finest level, at each further one twice.
+    def _add_decoder(
+        self, width: int, channels: Sequence[int], mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        """Make what follows the encoder, whose levels have these channels, fine to coarse.
 
-        Args:
-            width: of the decoder.
-            channels: of the encoder's levels, fine to coarse.
+        It has `width` channels at the finest level, at each further one twice as many.
         """
         *skips, lowest = channels
         widths = [width << level for level in range(len(skips))]
@@ -99,8 +91,6 @@ class EncoderDecoder(nn.Module):
             ConvBlock(skip + upper, upper) for skip, upper in zip(skips, widths, strict=True)
         )
         self.head = nn.Conv2d(width, self.patch**2, 1)
-
-    def _add_normalization(self, mean: Sequence[float], std: Sequence[float]) -> None:
         for name, values in (("mean", mean), ("std", std)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
@@ -130,10 +120,7 @@ class EncoderDecoder(nn.Module):
 class UNet(EncoderDecoder):
     """A U-Net of our own, for any height and width of at least patch * 2 ** (depth - 1).
 
-    Args:
-        width: channels of the first level; each further one has twice as many.
-        depth: number of levels, the bottom one included.
-        patch: side of the squares of pixels that the first level takes as one.
+    Its first level, of `depth` levels, has `width` channels, each further one twice as many.
     """
 
     encoder: nn.ModuleList
@@ -147,8 +134,7 @@ class UNet(EncoderDecoder):
             ConvBlock(inputs, outputs)
             for inputs, outputs in zip([3 * patch**2, *channels], channels, strict=False)
         )
-        self._add_decoder(width, channels)
-        self._add_normalization(_MEAN, _STD)
+        self._add_decoder(width, channels, _MEAN, _STD)
 
     def _levels(self, x: Tensor) -> list[Tensor]:
         if self.patch > 1:
@@ -167,11 +153,6 @@ class EncoderUNet(EncoderDecoder):
     Logits are predicted where the encoder is finest, mostly at half of the image's resolution.
     A pretrained encoder normalizes by the statistics that it came with, in training too: so its
     normalization is folded away.
-
-    Args:
-        encoder: as `create_encoder` returns it.
-        width: channels of the decoder's finest level.
-        pretrained: whether its weights are not random.
     """
 
     def __init__(self, encoder: Any, width: int, *, pretrained: bool) -> None:
@@ -181,8 +162,8 @@ class EncoderUNet(EncoderDecoder):
         self.pretrained = pretrained
         example = torch.linspace(-2, 2, 3 * 64 * 64).view(1, 3, 64, 64)
         self.encoder = folded(encoder, example) if pretrained else encoder
-        self._add_decoder(width, encoder.feature_info.channels())
-        self._add_normalization(*([255 * one for one in known[name]] for name in ("mean", "std")))
+        mean, std = ([255 * one for one in known[name]] for name in ("mean", "std"))
+        self._add_decoder(width, encoder.feature_info.channels(), mean, std)
 
     def train(self, mode: bool = True) -> "EncoderUNet":
         super().train(mode)
@@ -206,15 +187,13 @@ def build_unet(config: ModelConfig, seed: int) -> EncoderDecoder:
 
 
 def rebuild_unet(shape: Mapping[str, Any]) -> EncoderDecoder:
-    """Return a network that waits for its weights.
-
-    Args:
-        shape: `ModelConfig` as a registered model has it; the first ones had no `encoder`.
+    """Return a network that waits for its weights, by the `ModelConfig` of a registered model.
 
     Raises:
         ConfigError: there is no such encoder in this version of timm.
     """
     known = {name: shape[name] for name in ModelConfig.__annotations__ if name in shape}
+    # The first ones had no `encoder`.
     return _assemble(ModelConfig(**{"encoder": OWN_ENCODER, **known}), "none")
 
 
