@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import dataclasses
-import sys
 
 import torch
 
@@ -16,21 +15,16 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Compute:
-    """A device and its arithmetic.
-
-    Attributes:
-        device: where tensors live.
-        precision: `bf16`, `fp16` or `fp32`.
-        dtype: the type that autocast uses, None for plain float32.
-        scaled: whether the loss is scaled, which float16 needs.
-        amp: one clause for people: what is used and why.
-    """
+    """A device and its arithmetic."""
 
     device: torch.device
-    precision: str
-    dtype: torch.dtype | None
-    scaled: bool
-    amp: str
+    precision: str  # `bf16`, `fp16` or `fp32`
+    amp: str  # one clause for people: what is used and why
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """The type that autocast uses, None for plain float32."""
+        return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
 
     def autocast(self) -> torch.autocast:
         """Return the context in which the network's forward pass runs."""
@@ -47,10 +41,7 @@ class Compute:
 def choose_compute(config: TrainingConfig, local_rank: int = 0) -> Compute:
     """Resolve `device` and `precision`, and prepare this process for computing there.
 
-    Args:
-        config: what was asked for.
-        local_rank: number of this process among those of its machine that train together; each has
-            a GPU of its own.
+    Of the processes of a machine that train together each has a GPU of its own, by `local_rank`.
 
     Raises:
         ConfigError: the device is not there, or cannot do the arithmetic that was asked for.
@@ -58,13 +49,7 @@ def choose_compute(config: TrainingConfig, local_rank: int = 0) -> Compute:
     device = _device(config.device)
     _claim(device, local_rank)
     precision, reason = _precision(config.precision, device)
-    return Compute(
-        device=device,
-        precision=precision,
-        dtype={"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": None}[precision],
-        scaled=precision == "fp16",
-        amp=f"{precision} ({reason})",
-    )
+    return Compute(device=device, precision=precision, amp=f"{precision} ({reason})")
 
 
 def _claim(device: torch.device, local_rank: int) -> None:
@@ -83,7 +68,7 @@ def _claim(device: torch.device, local_rank: int) -> None:
 
 
 def _precision(precision: str, device: torch.device) -> tuple[str, str]:
-    """Return the precision and, in words, why."""
+    """Return the precision and why."""
     native = _native_bf16(device)
     if precision == "auto" and native:
         return "bf16", "the hardware has it"
@@ -105,11 +90,10 @@ def _keep_memory() -> None:
     A step's tensors have the sizes of those of the step before; memory given back and fetched anew
     costs a page fault for every 4 KiB.
     """
-    if sys.platform == "linux":
-        with contextlib.suppress(AttributeError):  # another C library
-            mallopt = ctypes.CDLL(None).mallopt
-            mallopt(_M_MMAP_MAX, 0)
-            mallopt(_M_TRIM_THRESHOLD, -1)
+    with contextlib.suppress(AttributeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, -1)
 
 
 def _device(name: str) -> torch.device:

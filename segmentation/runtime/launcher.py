@@ -25,19 +25,16 @@ RESTARTS = 3
 
 
 def launch(module: str, arguments: Sequence[str], processes: int) -> int:
-    """Run a module in several processes that find each other; return the exit code.
+    """Run a module, as `python -m` does, in processes that find each other; return the exit code.
 
     If one of them is killed, all are started anew, a few times.
-
-    Args:
-        module: as after `python -m`.
-        arguments: of its command line.
-        processes: how many, at least 1.
 
     Raises:
         TrainingError: one of them was killed again and again.
     """
-    _silence_torch()
+    for name in list(logging.root.manager.loggerDict):  # only the processes say what is wrong
+        if name.startswith("torch.distributed"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     defaults = {"OMP_NUM_THREADS": str(max(1, CORES // processes))}
     if sys.platform == "linux":
         defaults["GLOO_SOCKET_IFNAME"] = "lo"  # whatever the host's name stands for
@@ -71,13 +68,6 @@ def launch(module: str, arguments: Sequence[str], processes: int) -> int:
         f"a process of the training was killed by {signal.Signals(-killed[0]).name}, and so was "
         f"one after each of {RESTARTS} new starts; go on from the last checkpoint with resume"
     )
-
-
-def _silence_torch() -> None:
-    """Let only the processes say what is wrong; each module of the launcher has a level."""
-    for name in list(logging.root.manager.loggerDict):
-        if name.startswith("torch.distributed"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _signals() -> list[signal.Signals]:

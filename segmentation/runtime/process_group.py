@@ -31,15 +31,12 @@ class ProcessGroup:
         shard: its part of every batch.
         local_rank: its number among those of its machine, from 0.
         key: names this training among all that one tracking store has; empty: it has no name.
+        is_main_process: whether it tracks, prints and keeps checkpoints.
     """
 
     def __init__(self, shard: Shard = FULL, local_rank: int = 0, key: str = "") -> None:
         self.shard, self.local_rank, self.key = shard, local_rank, key
-
-    @property
-    def is_main_process(self) -> bool:
-        """Whether this is the process that tracks, prints and keeps checkpoints."""
-        return self.shard.rank == 0
+        self.is_main_process = shard.rank == 0
 
     def wrap_model(self, model: nn.Module) -> tuple[nn.Module, nn.Module]:
         """Return the model that holds the weights, and what is called in training."""
@@ -52,18 +49,15 @@ class ProcessGroup:
     def sync_buffers(self, model: nn.Module) -> None:
         """Have the main process's buffers, such as running statistics, everywhere."""
 
-    def broadcast(self, value: Any, *, long_timeout: bool = False) -> Any:
-        """Return the main process's value, of what JSON can hold.
-
-        Args:
-            value: counts in the main process alone.
-            long_timeout: whether that may have something else to do first, for hours.
-        """
-        return value
-
-    def broadcast_bytes(self, content: bytes) -> bytes:
-        """Return the main process's bytes."""
+    def broadcast_bytes(self, content: bytes, *, long_timeout: bool = False) -> bytes:
+        """Return the main process's bytes; it may have something else to do first, for hours."""
         return content
+
+    def broadcast(self, value: Any, *, long_timeout: bool = False) -> Any:
+        """Return the main process's value, of what JSON can hold."""
+        # Not `broadcast_object_list`, which unpickles what comes over the network.
+        content = json.dumps(value).encode() if self.is_main_process else b""
+        return json.loads(self.broadcast_bytes(content, long_timeout=long_timeout))
 
     def barrier(self) -> None:
         """Wait, for hours if need be, until all have come here."""
@@ -71,16 +65,21 @@ class ProcessGroup:
     @contextlib.contextmanager
     def local_main_process_first(self) -> Iterator[None]:
         """Let one process of each machine do something before the others of it."""
+        if self.local_rank:
+            self.barrier()
         yield
+        if not self.local_rank:
+            self.barrier()
 
     @contextlib.contextmanager
     def translate_peer_errors(self) -> Iterator[None]:
-        """Tell the loss of another process from other errors.
-
-        Raises:
-            PeerLostError: another process has gone, or does not answer.
-        """
-        yield
+        """Raise a PeerLostError where another process has gone, or does not answer."""
+        try:
+            yield
+        except RuntimeError as error:
+            if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+                raise
+            raise PeerLostError(PeerLostError.TEXT) from error
 
 
 #: A process that trains by itself.
@@ -128,15 +127,8 @@ class DistributedGroup(ProcessGroup):
             for buffer in model.buffers():
                 dist.broadcast(buffer, 0)
 
-    def broadcast(self, value: Any, *, long_timeout: bool = False) -> Any:
-        content = json.dumps(value).encode() if self.is_main_process else b""
-        return json.loads(self._bytes(content, self._patient if long_timeout else None))
-
-    def broadcast_bytes(self, content: bytes) -> bytes:
-        return self._bytes(content, None)
-
-    def _bytes(self, content: bytes, group: dist.ProcessGroup | None) -> bytes:
-        # Not `broadcast_object_list`, which unpickles what comes over the network.
+    def broadcast_bytes(self, content: bytes, *, long_timeout: bool = False) -> bytes:
+        group = self._patient if long_timeout else None
         length = torch.tensor([len(content)])
         with self.translate_peer_errors():
             dist.broadcast(length, 0, group=group)
@@ -150,30 +142,12 @@ class DistributedGroup(ProcessGroup):
         with self.translate_peer_errors():
             dist.barrier(group=self._patient)
 
-    @contextlib.contextmanager
-    def local_main_process_first(self) -> Iterator[None]:
-        if self.local_rank:
-            self.barrier()
-        yield
-        if not self.local_rank:
-            self.barrier()
-
-    @contextlib.contextmanager
-    def translate_peer_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except RuntimeError as error:
-            if not isinstance(error, dist.DistError) and "gloo" not in str(error):
-                raise
-            raise PeerLostError(PeerLostError.TEXT) from error
-
 
 @contextlib.contextmanager
 def init_process_group(settings: Mapping[str, Any]) -> Iterator[ProcessGroup]:
     """Join the processes that `torchrun` has started beside this one, if it has.
 
-    Args:
-        settings: what this process was asked to do, the same as the others were.
+    `settings` are what all of them were asked to do.
 
     Raises:
         PeerLostError: they do not all come.

@@ -13,15 +13,10 @@ _VARIABLES = ("MASTER_ADDR", "WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_PORT")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One process's part of every batch.
+    """One process's part of every batch."""
 
-    Attributes:
-        rank: which part, from 0.
-        size: how many parts there are, at least 1.
-    """
-
-    rank: int = 0
-    size: int = 1
+    rank: int = 0  # which part
+    size: int = 1  # how many there are
 
     def of(self, batch: Sequence[_Item]) -> Sequence[_Item]:
         """Return this part; all of them in turn are the batch, and none is larger by two."""
@@ -40,16 +35,12 @@ def shard_from_env() -> Shard:
     """Return the part of the process that this is, as `torchrun` has started it; else all of it.
 
     Slurm, notebooks and others set some of these variables. They mean a group of processes only
-    where they also say where it meets.
-
-    Raises:
-        ConfigError: they say so, and cannot be right.
+    where they also say where it meets. If they cannot be right, it raises a ConfigError.
     """
     address, *others = (os.environ.get(name, "") for name in _VARIABLES)
     if not address or not all(others[:2]):
         return FULL
-    numbers = [int(text) if text.isdecimal() else -1 for text in others]
-    size, rank, local_rank, port = numbers
+    size, rank, local_rank, port = (int(text) if text.isdecimal() else -1 for text in others)
     if size == 1:
         return FULL
     if not (0 <= rank < size and 0 <= local_rank < size and 0 < port < 2**16):

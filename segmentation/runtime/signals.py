@@ -42,11 +42,7 @@ def end_like_ctrl_c() -> None:
 
 
 class StopSignal:
-    """Notes the signals that ask this program to end.
-
-    Attributes:
-        requested: whether one has come.
-    """
+    """Notes the signals that ask this program to end: whether one was `requested`."""
 
     def __init__(self) -> None:
         self.requested = False

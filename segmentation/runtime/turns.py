@@ -5,18 +5,15 @@ two trainings have more threads than there are processors, that takes most of th
 """
 
 import contextlib
+import fcntl
 import functools
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from segmentation.utils.concurrency import CORES
-
-if sys.platform != "win32":
-    import fcntl
 
 _POLL = 0.0005  # seconds
 _PATIENCE = 10.0  # seconds; whoever has the turn may have been suspended
@@ -26,15 +23,13 @@ class Turns:
     """The turns that this user's processes take on this machine's processors.
 
     A process that uses more than half of the processors has its turn alone; others share theirs.
-    Whoever waits for it holds a second lock, so that nobody who has just had one overtakes.
-
-    Args:
-        threads: that this process computes with; 0: it takes no part.
+    Whoever waits for it holds a second lock, so that nobody who has just had one overtakes. A
+    process with 0 `threads` takes no part.
     """
 
     def __init__(self, threads: int) -> None:
         self._locks: Sequence[int] = ()
-        if sys.platform != "win32" and threads:
+        if threads:
             self._kind = fcntl.LOCK_EX if 2 * threads > CORES else fcntl.LOCK_SH
             with contextlib.suppress(OSError):  # no place for files: all compute at once
                 self._locks = _locks()
@@ -42,7 +37,7 @@ class Turns:
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
         """Wait for the turn, and have it within the context."""
-        if sys.platform == "win32" or not self._locks:
+        if not self._locks:
             yield
             return
         following, turn = self._locks
@@ -58,7 +53,7 @@ class Turns:
 
 @functools.cache  # once in a process, however many trainings it runs
 def _locks() -> Sequence[int]:
-    """Return the files of the next one's lock and of the turn's, open."""
+    """Open the files of the next one's lock and of the turn's."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     start = str(Path(tempfile.gettempdir()) / f"petseg-{os.getuid()}")
     return [os.open(f"{start}-{name}.lock", flags, 0o600) for name in ("next", "turn")]

@@ -22,13 +22,9 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class WorkerPool:
-    """Some processes that run one function until it returns.
+    """So many processes at once, each with so many threads, that run one function until it returns.
 
-    Args:
-        number: of processes at once.
-        threads: of each process.
-        function: called as `function(send, *arguments)`; it and they must be picklable.
-        *arguments: passed on.
+    It is called as `function(send, *arguments)`; it and they must be picklable.
     """
 
     def __init__(
@@ -37,14 +33,12 @@ class WorkerPool:
         self._number, self._threads = number, threads
         self._target = (function, arguments)
         self._connections: dict[SpawnProcess, Connection] = {}
-        self._returned: set[SpawnProcess] = set()
         self._deaths = 0  # since the last message
 
     def run(self, on_message: Callable[[Any], None]) -> None:
         """Run until every process has returned; those that die are replaced.
 
-        Args:
-            on_message: called with what the processes send, and with a sentence when one has died.
+        `on_message` is called with what they send, and with a sentence when one has died.
 
         Raises:
             PetsegError: one of them ended with it, or they die again and again.
@@ -82,20 +76,17 @@ class WorkerPool:
     ) -> None:
         """Take in what a process has sent; replace it if it has died."""
         messages, alive = _receive(connection)
-        for kind, message in messages:
-            if kind == "error":
+        for message in messages:
+            if isinstance(message, PetsegError):
                 raise message
-            if kind == "end":
-                self._returned.add(process)
-            else:
-                self._deaths = 0
-                on_message(message)
+            self._deaths = 0
+            on_message(message)
         if alive:
             return
         process.join()
         connection.close()
         del self._connections[process]
-        if process in self._returned:
+        if process.exitcode == 0:  # the function has returned
             return
         self._deaths += 1
         on_message(f"A worker died ({_reason(process)}); another takes its place")
@@ -121,7 +112,7 @@ class WorkerPool:
         self._connections.clear()
 
 
-def _receive(connection: Connection) -> tuple[list[tuple[str, Any]], bool]:
+def _receive(connection: Connection) -> tuple[list[Any], bool]:
     """Return what a process has sent so far, and whether it can still send more."""
     messages = []
     try:
@@ -142,8 +133,7 @@ def _work(
     end_like_ctrl_c()
     end_with_parent()
     try:
-        function(lambda message: connection.send(("message", message)), *arguments)
-        connection.send(("end", None))
+        function(connection.send, *arguments)
     except (KeyboardInterrupt, BrokenPipeError):
         os._exit(1)  # asked to end, or the parent is gone: nobody to tell
     except Exception as error:
@@ -152,7 +142,7 @@ def _work(
             traceback.print_exc()
             text = f"a worker met a defect of this program ({error!r}); its traceback is above"
         kind = type(error) if isinstance(error, PetsegError) else PetsegError
-        connection.send(("error", kind(text)))
+        connection.send(kind(text))
 
 
 def end_with_parent(seconds: float = _GRACE_PERIOD) -> None:

@@ -31,21 +31,11 @@ _EMA_INTERVAL = 8
 class Trainer:
     """Trains a network, epoch by epoch; the loop over epochs is `loop.fit`.
 
-    Args:
-        model: maps uint8 (N, 3, S, S) to logits (N, 1, S, S); moved to the device.
-        batches: the two splits.
-        config: how to train.
-        compute: where, and in which precision.
-        group: the processes that train together, each with its part of the batches.
-        callbacks: called in this order; of several processes by the main one alone.
-
-    Attributes:
-        state: how far training has come.
-        validation: what the network said of the validation images last.
-        resolution_schedule: (progress, size in pixels), see `schedule.resolution_schedule`.
+    The model, which is moved to the device, maps uint8 (N, 3, S, S) to logits (N, 1, S, S). Of
+    several processes that train together, the main one alone calls callbacks.
     """
 
-    validation: Validation
+    validation: Validation  # what the network said of the validation images last
 
     def __init__(
         self,
@@ -77,7 +67,8 @@ class Trainer:
         if pretrained and config.encoder_lr:
             groups.append({"params": parameters[: len(pretrained)], "share": config.encoder_lr})
         self._optimizer = AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, fused=True)
-        self._scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.scaled)
+        half = compute.precision == "fp16"  # whose small gradients would vanish
+        self._scaler = torch.amp.GradScaler(compute.device.type, enabled=half)
         self._losses = torch.empty(0)  # of the steps of the epoch that is under way
         self._best: Mapping[str, Tensor] = {}  # weights
         self._counted = time.perf_counter()  # until then `state.seconds` counts
@@ -119,12 +110,9 @@ class Trainer:
         }
 
     def steps(self, epoch: int, size: int = 0, skip: int = 0) -> Iterator[tuple[Tensor, int]]:
-        """Run an epoch step by step; yield each one's loss, detached, and number of images.
+        """Run an epoch, but its first `skip` steps; yield each one's loss and number of images.
 
-        Args:
-            epoch: decides draws and order, learning rate and size.
-            size: of the images, in pixels, where it is not to be the epoch's own.
-            skip: so many steps of it ran before.
+        Images have the size that the epoch decides, unless another one is given, in pixels.
         """
         self._model.train()
         size = size or self.image_size(epoch)
