@@ -1,29 +1,33 @@
-"""A checkpoint's file: what `torch.save` writes, whole or not at all, read without running code."""
+"""Checkpoints: what `torch.save` writes, whole or not at all, read without running code."""
 
 import io
 import os
+import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from segmentation.errors import CheckpointError
+from segmentation.runtime.signals import StopSignal
+from segmentation.training.callbacks import Callback
+from segmentation.training.trainer import Trainer
 from segmentation.utils.files import atomic_write
 
 #: What `load` returns, for `fit`.
 Checkpoint = Mapping[str, Any]
 
 FORMAT = 2
+#: Seconds between two checkpoints at the least, unless it is said otherwise.
+INTERVAL = 10.0
+# Of the time at most this share is spent on it, however large the network is.
+_SHARE = 0.01
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
-    """Put a checkpoint in the place of an older one, which stays whole until then.
-
-    Raises:
-        OSError: it cannot be written; the older one is still there.
-    """
+    """Put a checkpoint in the place of an older one, which stays whole until then."""
     with atomic_write(path) as stream:
         torch.save({**content, "format": FORMAT}, stream)
         stream.flush()
@@ -44,11 +48,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def parse(content: bytes, name: str) -> dict[str, Any]:
-    """Return what a file's content holds; `name` is the file's in messages.
-
-    Raises:
-        CheckpointError: it is damaged, or of another format.
-    """
+    """Return what the content of a file of that name holds; see `load`."""
     try:
         # torch.load does not look at the parts' checksums: a flipped bit would pass.
         damaged = zipfile.ZipFile(io.BytesIO(content)).testzip()
@@ -64,14 +64,10 @@ def parse(content: bytes, name: str) -> dict[str, Any]:
 
 
 def load_matching(path: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
-    """Load a checkpoint that is of this very training.
-
-    Args:
-        path: of the file.
-        fingerprint: what must be equal for a checkpoint to be of this training, by its name.
+    """Load a checkpoint of the training that has this fingerprint.
 
     Raises:
-        CheckpointError: it is damaged, of another format, or of another training.
+        CheckpointError: it is of another training, damaged, or of another format.
     """
     checkpoint = load(path)
     saved = checkpoint["fingerprint"]
@@ -86,3 +82,50 @@ def load_matching(path: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
             "settings, or train anew"
         )
     return checkpoint
+
+
+class Checkpointer(Callback):
+    """Keeps a training in a file: at times, at its end, and when the user stops it.
+
+    The last of the callbacks: it keeps what the others have decided. After each writing, `on_save`
+    is called with the file, and whether training ends here; between two of them are at least
+    `interval` seconds.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        fingerprint: Mapping[str, Any],
+        stop_signal: StopSignal,
+        on_save: Callable[[Path, bool], None] = lambda path, urgent: None,
+        interval: float = INTERVAL,
+    ) -> None:
+        self.path, self.stop_signal = path, stop_signal
+        self._fingerprint, self._on_save, self._interval = dict(fingerprint), on_save, interval
+        self._last, self._took, self._epochs = time.monotonic(), 0.0, 0
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        self._epochs = trainer.state.schedule.epochs
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        """Raise KeyboardInterrupt once all is kept, if the user wants to stop."""
+        if self.stop_signal.requested:
+            self._save(trainer, urgent=True)
+            raise KeyboardInterrupt
+
+    def on_epoch_end(self, trainer: Trainer, metrics: Mapping[str, float]) -> None:
+        self.on_step_end(trainer)
+        # A clock has changed the number of epochs, and would not decide the same again.
+        changed = trainer.state.schedule.epochs != self._epochs
+        interval = self._interval and max(self._interval, self._took / _SHARE)
+        due = time.monotonic() - self._last >= interval
+        if due or changed or trainer.state.finished:
+            self._save(trainer, urgent=False)
+
+    def _save(self, trainer: Trainer, *, urgent: bool) -> None:
+        started, self._epochs = time.monotonic(), trainer.state.schedule.epochs
+        content = {**trainer.state_dict(), "fingerprint": self._fingerprint}
+        save(self.path, content)
+        self._last = time.monotonic()
+        self._took = self._last - started
+        self._on_save(self.path, urgent)

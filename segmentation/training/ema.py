@@ -17,10 +17,7 @@ class EMA(AveragedModel):
 
     The decay of step n is min(decay, (1 + n) / (10 + n)), as in TensorFlow's
     ExponentialMovingAverage: otherwise the random first weights stay in it for many epochs.
-
-    Args:
-        model: the one to be averaged; `module` is the average, and begins as its copy.
-        decay: of a step, in [0, 1).
+    `module` is the average, and begins as a copy of the model.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -51,5 +48,4 @@ class EMA(AveragedModel):
         return self._steps
 
     def set_extra_state(self, state: int) -> None:
-        """Take it from there."""
         self._steps = state

@@ -13,12 +13,10 @@ from segmentation.training.trainer import Trainer
 
 
 def fit(trainer: Trainer, checkpoint: Mapping[str, Any] | None = None) -> TrainingState:
-    """Train, and leave in the trainer's model the weights of the epoch with the best Dice.
+    """Train, and leave in the new trainer's model the weights of the epoch with the best Dice.
 
-    Args:
-        trainer: a new one.
-        checkpoint: where an earlier process was stopped, as `checkpoint.load` returns it: what
-            comes of it is the same to the last bit, on a CPU with the same number of threads.
+    What goes on from a checkpoint ends the same to the last bit, on a CPU with the same number of
+    threads.
 
     Raises:
         TrainingError: the loss is not finite.

@@ -40,24 +40,16 @@ LOSSES: dict[str, tuple[Term, ...]] = {
 
 
 class SegmentationLoss(nn.Module):
-    """A sum of terms, over a batch of which each process may have a part.
-
-    Args:
-        loss: a name in `LOSSES`.
-        group: the processes that train together.
-    """
+    """A sum of terms, by its name in `LOSSES`, over a batch of which each process has a part."""
 
     def __init__(self, loss: str, group: ProcessGroup = SINGLE_PROCESS) -> None:
         super().__init__()
         self.terms, self._group = LOSSES[loss], group
 
     def forward(self, logits: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
-        """Return the loss of the whole batch, a scalar.
+        """Return the loss of the whole batch, a scalar, given this process's part of it.
 
-        Args:
-            logits: float (N, 1, S, S) of this process's part of the batch.
-            mask: (N, 1, S, S) in {0, 1}.
-            valid: (N, 1, S, S) in {0, 1}; pixels with 0 do not count.
+        Each is (N, 1, S, S); mask and valid in {0, 1}, and pixels that are not valid do not count.
         """
         part = self.evaluate(logits, mask, valid)
         batch = self._group.all_reduce(part.detach().clone())
@@ -69,7 +61,7 @@ class SegmentationLoss(nn.Module):
         return loss + (_divide(batch[:, 0], batch[:, 1]) - loss).detach()
 
     def evaluate(self, logits: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
-        """Return the sum and the weight of each of T terms, float (T, 2); arguments as above."""
+        """Return the sum and the weight of each of T terms, float (T, 2)."""
         logits, mask, valid = logits.float(), mask.float(), valid.float()
         return torch.stack([term(logits, mask, valid) for term in self.terms])
 

@@ -13,25 +13,17 @@ RISE, _FIRST, _LAST = 0.3, 1 / 25, 1e-4 / 25
 
 @dataclasses.dataclass
 class Schedule:
-    """How far training is, from 0 to 1, where the number of epochs may still change.
+    """How far training is, from 0 to 1, where the number of epochs may still change."""
 
-    Attributes:
-        epochs: how many there are to be.
-        steps: of each epoch.
-        from_epoch, from_progress: where training was when `epochs` was last changed.
-    """
-
-    epochs: int
-    steps: int
-    from_epoch: int = 0
+    epochs: int  # how many there are to be
+    steps: int  # of each epoch
+    from_epoch: int = 0  # where training was when `epochs` was last changed
     from_progress: float = 0.0
 
     def progress(self, epoch: int, step: int = 0) -> float:
-        """Return the share of training, in [0, 1], that is over before a step.
+        """Return the share of training, in [0, 1], that is over before a step of an epoch.
 
-        Args:
-            epoch: from 1.
-            step: of this epoch, from 0.
+        Epochs count from 1, steps from 0.
         """
         done = (epoch - 1 - self.from_epoch) * self.steps + step
         whole = (self.epochs - self.from_epoch) * self.steps
@@ -63,12 +55,8 @@ def between(start: float, end: float, share: float) -> float:
 def resolution_schedule(image_size: int, stride: int) -> list[tuple[float, int]]:
     """Return (progress, size in pixels): up to which progress images have which height and width.
 
-    Sizes are multiples of `stride`, so that nothing is padded, and at least two of it, so that the
-    lowest level has more than one pixel.
-
-    Args:
-        image_size: the last size.
-        stride: pixels of the image by one of the lowest level.
+    Sizes are multiples of `stride`, pixels of the image by one of the lowest level, so that nothing
+    is padded, and at least two of it, so that the lowest level has more than one pixel.
     """
     found = []
     for until, share in _STAGES:
@@ -79,5 +67,4 @@ def resolution_schedule(image_size: int, stride: int) -> list[tuple[float, int]]
 
 
 def resolution_at(schedule: list[tuple[float, int]], progress: float) -> int:
-    """Return the size of the images at a progress, of what `resolution_schedule` gave."""
     return next((size for until, size in schedule if progress < until), schedule[-1][1])

@@ -10,36 +10,23 @@ from segmentation.training.schedule import Schedule
 
 @dataclasses.dataclass
 class TrainingState:
-    """How far a training has come: all of it that is numbers and text.
+    """How far a training has come: all of it that is numbers and text."""
 
-    Attributes:
-        schedule: how many epochs there are to be; it may change after each of them.
-        epoch: how many are complete.
-        step: steps of the next epoch that are complete.
-        lr: learning rate of the last step.
-        best_dice, best_epoch: the highest validation Dice so far, and the first epoch that had it.
-        stop_reason: why training has ended; set by a callback, it ends after this epoch.
-        seconds: wall time, that of processes that were stopped included.
-        first_step, last_step: when the first step began and the last epoch ended; seconds since
-            1970.
-        history: every epoch's metrics, by name, in order.
-    """
-
-    schedule: Schedule
-    epoch: int = 0
-    step: int = 0
-    lr: float = 0.0
-    best_dice: float = -math.inf
-    best_epoch: int = 0
-    stop_reason: str = ""
-    seconds: float = 0.0
-    first_step: float = 0.0
-    last_step: float = 0.0
+    schedule: Schedule  # may change after each epoch
+    epoch: int = 0  # how many are complete
+    step: int = 0  # how many of the next epoch are complete
+    lr: float = 0.0  # learning rate of the last step
+    best_dice: float = -math.inf  # on the validation images
+    best_epoch: int = 0  # the first that had it
+    stop_reason: str = ""  # why training has ended; set by a callback, it ends after this epoch
+    seconds: float = 0.0  # wall time, that of processes that were stopped included
+    first_step: float = 0.0  # when it began, in seconds since 1970
+    last_step: float = 0.0  # when the last epoch ended
+    #: Every epoch's metrics, by name, in order.
     history: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
-        """Whether no further epoch is to be trained."""
         return bool(self.stop_reason) or self.epoch >= self.schedule.epochs
 
     @classmethod

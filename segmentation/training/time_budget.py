@@ -30,21 +30,15 @@ class TimeBudget(Callback):
     """Changes the number of epochs after an epoch, if its time would not be kept otherwise.
 
     The first of the callbacks: the others are to see the change.
-
-    Attributes:
-        asked: seconds that training may take, measuring included.
-        costs: (progress, seconds): up to which progress an epoch takes how long, with its
-            validation; the last progress is 1.
-        measuring: seconds that measuring took.
-        expected: seconds that the epochs so far should have taken.
-        changes: how the number of epochs was changed, in words.
     """
 
-    asked: float
+    asked: float  # seconds that training may take, measuring included
+    #: (progress, seconds): up to which progress an epoch takes how long, with its validation; the
+    #: last progress is 1.
     costs: Sequence[Sequence[float]]
-    measuring: float = 0.0
-    expected: float = 0.0
-    changes: list[str] = dataclasses.field(default_factory=list)
+    measuring: float = 0.0  # seconds that this took
+    expected: float = 0.0  # seconds that the epochs so far should have taken
+    changes: list[str] = dataclasses.field(default_factory=list)  # of their number, in words
 
     def __str__(self) -> str:
         return "; ".join([f"{self.asked:g} s", *self.changes])
@@ -101,15 +95,8 @@ def fit_to_budget(
 ) -> tuple[TrainingConfig, TimeBudget]:
     """Return the settings with as many epochs as fit into a time, and what keeps to it.
 
-    Measured is on a copy: the training that follows is as if this was not.
-
-    Args:
-        seconds: of training; a few hundredths of them are spent here.
-        model: to be trained.
-        batches: its data.
-        config: how; its number of epochs is not used.
-        compute: where.
-        group: the processes that train together; what the main one measures holds for all.
+    A few hundredths of the time are spent here, on a copy of the model: the training that follows
+    is as if this was not. Of several processes, what the main one measures holds for all.
     """
     started = time.perf_counter()
     trainer = Trainer(copy.deepcopy(model), batches, config, compute, group)

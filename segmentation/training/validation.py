@@ -18,17 +18,11 @@ _SHOWN = 16
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Validation:
-    """A network on the validation images.
+    """A network on the validation images."""
 
-    Attributes:
-        loss: of each image, averaged.
-        counts: pixels of each image.
-        probabilities: float32 (K, S, S) in [0, 1], of the first K images, 16 at most.
-    """
-
-    loss: float
+    loss: float  # the mean over images
     counts: Counts
-    probabilities: Tensor
+    probabilities: Tensor  # float32 (K, S, S) in [0, 1], of the first K images, 16 at most
 
     def metrics(self) -> dict[str, float]:
         """Return the figures by their tracked names."""
@@ -51,15 +45,9 @@ def validate(
     group: ProcessGroup,
     most: int | None = None,
 ) -> Validation:
-    """Score the validation split, of which each process does a part of each batch.
+    """Score the validation split, or the first `most` batches of it, all processes together.
 
-    Args:
-        model: maps uint8 (N, 3, S, S) to logits (N, 1, S, S); the same in all processes.
-        batches: has the split.
-        criterion: the loss.
-        compute: where, and in which precision.
-        group: the processes that train together.
-        most: so many batches of it; None: all.
+    The model maps uint8 (N, 3, S, S) to logits (N, 1, S, S), and is the same in all of them.
     """
     model.eval()
     # Each image's loss, pixels and probabilities; 0 where another process has it.

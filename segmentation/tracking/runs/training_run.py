@@ -34,7 +34,7 @@ from segmentation.tracking.runs.run import (
 from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.store import release_reserve
 from segmentation.tracking.tags import FAILURE
-from segmentation.training.checkpointer import INTERVAL, Checkpointer
+from segmentation.training.checkpoint import INTERVAL, Checkpointer
 from segmentation.utils.environment import environment, seconds_in
 
 #: For so many seconds the end of a training waits for a store that does not answer, unless the

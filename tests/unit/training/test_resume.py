@@ -10,7 +10,7 @@ from segmentation.models.unet import UNet, build_unet
 from segmentation.runtime.signals import StopSignal
 from segmentation.training import checkpoint
 from segmentation.training.callbacks import Callback
-from segmentation.training.checkpointer import Checkpointer
+from segmentation.training.checkpoint import Checkpointer
 from segmentation.training.loop import fit
 from segmentation.training.state import TrainingState
 from segmentation.training.trainer import Trainer
