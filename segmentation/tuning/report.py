@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from segmentation.config.search import SearchConfig
-from segmentation.metrics.significance import Comparison, compare, seed_spread
+from segmentation.metrics.significance import Comparison, Floats, compare, seed_spread
 from segmentation.tuning.space import Space, format_params, format_value
 from segmentation.tuning.study import Trial
 from segmentation.utils.templates import environment, line
@@ -22,23 +22,14 @@ _LEVEL = 0.95
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Finalist:
-    """The settings of one of the best trials, or train's defaults, after their confirmations.
+    """The settings of one of the best trials, or train's defaults, after their confirmations."""
 
-    Attributes:
-        number: of the trial that proposed them; `DEFAULTS` for train's defaults.
-        label: in words.
-        params: of those that were searched.
-        val: mean Dice over seeds on the validation images.
-        gate: float64 (seeds, images), Dice of each training on each gate image.
-        trainings: the confirmations, in the order of `gate`.
-    """
-
-    number: int
+    number: int  # of the trial that proposed them, or `DEFAULTS`
     label: str
-    params: Mapping[str, Any]
-    val: float
-    gate: np.ndarray[Any, np.dtype[np.float64]]
-    trainings: tuple[Trial, ...]
+    params: Mapping[str, Any]  # those that were searched
+    val: float  # mean Dice over seeds on the validation images
+    gate: Floats  # (seeds, images), Dice of each training on each gate image
+    trainings: tuple[Trial, ...]  # the confirmations, in the order of `gate`
 
     @property
     def by_seed(self) -> list[float]:
@@ -57,12 +48,7 @@ class Finalist:
 
 
 def finalists(confirmed: Sequence[Trial], numbers: Sequence[int]) -> list[Finalist]:
-    """Gather the finished confirmations of some settings, the best first.
-
-    Args:
-        confirmed: all trials of the study of confirmations.
-        numbers: the `Finalist.number`s that count now.
-    """
+    """Gather the finished confirmations of the settings of these `Finalist.number`s, best first."""
     found = []
     for number in numbers:
         mine = [t for t in confirmed if t.state == "complete" and t.params["candidate"] == number]
@@ -83,31 +69,18 @@ def finalists(confirmed: Sequence[Trial], numbers: Sequence[int]) -> list[Finali
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StudyReport:
-    """All that the report tells of.
-
-    Attributes:
-        name: the study's.
-        space: what was searched.
-        search: how.
-        trials: of the search.
-        confirmed: all confirmations.
-        finalists: those with all their confirmations, and train's defaults, the best first.
-        command: trains the winner again; empty before there is one.
-        winner: the address of its model, empty before there is one.
-        importances: share of the variance that each parameter explains.
-        dropped: how many trials' models `keep` has deleted.
-    """
+    """All that the report tells of; the last four are known once there is a winner."""
 
     name: str
     space: Space
     search: SearchConfig
     trials: Sequence[Trial]
-    confirmed: Sequence[Trial]
-    finalists: Sequence[Finalist]
-    command: str = ""
-    winner: str = ""
-    importances: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    dropped: int = 0
+    confirmed: Sequence[Trial]  # all confirmations
+    finalists: Sequence[Finalist]  # with all their confirmations, the best first
+    command: str = ""  # trains the winner again
+    winner: str = ""  # the address of its model
+    importances: Mapping[str, float] = dataclasses.field(default_factory=dict)  # see `plots`
+    dropped: int = 0  # how many trials' models `keep` has deleted
 
     @property
     def done(self) -> list[Trial]:
@@ -137,7 +110,6 @@ class StudyReport:
         return line(sentences.verdict())  # type: ignore[attr-defined]  # one of its macros
 
     def markdown(self) -> str:
-        """Return the whole report."""
         return _TEMPLATES.get_template("study.md.jinja").render(self._figures())
 
     def _figures(self) -> dict[str, Any]:

@@ -35,13 +35,9 @@ def _notation(dimension: Dimension) -> str:
 
 
 def parse(texts: Mapping[str, str]) -> tuple[dict[str, Value], Space]:
-    """Separate the values that are given from the dimensions to search.
+    """Separate the values that are given from the dimensions to search, by the parameters' names.
 
-    Args:
-        texts: for each searchable parameter what the user said; empty: its default.
-
-    Returns:
-        The fixed values and the space, by the parameters' names.
+    An empty text is the parameter's default.
 
     Raises:
         ConfigError: names every text that is in no known notation, or that there is nothing to
@@ -55,11 +51,8 @@ def parse(texts: Mapping[str, str]) -> tuple[dict[str, Value], Space]:
         text = texts[name].strip() or DEFAULT_SPACE.get(name, str(setting.default))
         try:
             parsed = _parse(text, setting.kind, log=setting.search == "log")
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             problems.append(f"{name}={text}: {error}")
-            continue
-        except OverflowError:
-            problems.append(f"{name}={text}: expected numbers of fewer digits")
             continue
         if isinstance(parsed, Value):
             fixed[name] = parsed
@@ -78,12 +71,7 @@ def parse(texts: Mapping[str, str]) -> tuple[dict[str, Value], Space]:
 def check(space: Space, options: Mapping[str, Any]) -> dict[str, Any]:
     """Check each value at a limit of the space, and that every corner is a valid configuration.
 
-    Args:
-        space: what is searched.
-        options: every other setting, by its parameter's name; empty: its default.
-
-    Returns:
-        All settings by their parameters' names, train's defaults for what is searched.
+    Return all settings by their parameters' names, train's defaults for what is searched.
 
     Raises:
         ConfigError: some corner is not, or the defaults are not.

@@ -21,17 +21,11 @@ _MISSED = 6
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StudyLocation:
-    """Where one study is kept; can be sent to another process.
-
-    Attributes:
-        name: the study's.
-        address: an SQLite file's absolute path, or an address `postgresql://...`.
-        heartbeat: seconds between the heartbeats of a trial that runs.
-    """
+    """Where one study is kept; can be sent to another process."""
 
     name: str
-    address: str
-    heartbeat: int
+    address: str  # an SQLite file's absolute path, or an address `postgresql://...`
+    heartbeat: int  # seconds between the heartbeats of a trial that runs
 
     @property
     def shared(self) -> bool:
@@ -40,15 +34,12 @@ class StudyLocation:
 
     @property
     def url(self) -> str:
-        """The address as SQLAlchemy takes it."""
         return self.address if self.shared else f"sqlite:///{self.address}"
 
 
 def study_location(name: str, storage: str, folder: Path, heartbeat: int) -> StudyLocation:
     """Say where a study is kept: at an address `postgresql://...`, or for `file` in a folder."""
-    if storage != "file":
-        return StudyLocation(name=name, address=storage, heartbeat=heartbeat)
-    address = str(folder.absolute() / f"{name}.db")
+    address = str(folder.absolute() / f"{name}.db") if storage == "file" else storage
     return StudyLocation(name=name, address=address, heartbeat=heartbeat)
 
 

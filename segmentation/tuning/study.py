@@ -42,25 +42,17 @@ RunningTrial = optuna.Trial
 class Trial:
     """What is known of one trial.
 
-    Attributes:
-        number: Optuna's.
-        state: `waiting`, `running`, `complete`, `pruned`, `failed`, or `lost`: its process ended
-            before it did, and its parameters are tried again.
-        params: by the parameters' names.
-        value: what is maximized; of a pruned trial the last one reported.
-        reports: how many values were reported.
-        ended: local time; `datetime.max` while it has not.
-        seconds: its wall time; 0 while it is not known.
-        user_attrs: what was kept with it.
+    Its state is `waiting`, `running`, `complete`, `pruned`, `failed`, or `lost`: its process ended
+    before it did, and its parameters are tried again.
     """
 
-    number: int
+    number: int  # Optuna's
     state: str
     params: dict[str, Value]
-    value: float | None
-    reports: int
-    ended: datetime.datetime
-    seconds: float
+    value: float | None  # what is maximized; of a pruned trial the last one reported
+    reports: int  # how many values were reported
+    ended: datetime.datetime  # local time; `datetime.max` while it has not
+    seconds: float  # its wall time; 0 while it is not known
     user_attrs: dict[str, Any]
 
     @property
@@ -70,7 +62,6 @@ class Trial:
 
     @property
     def finished(self) -> bool:
-        """Whether it counts and has ended."""
         return self.counts and self.state != "running"
 
 
@@ -84,13 +75,7 @@ class Study:
         seed: int = 0,
         pruner: optuna.pruners.BasePruner | None = None,
     ) -> None:
-        """Open it, making it where it is new.
-
-        Args:
-            location: where it is kept.
-            space: what is searched; nothing where all parameters are enqueued.
-            seed: of the sampler.
-            pruner: stops trials early; None for a study that never does.
+        """Open it, making it where it is new; without a space all parameters are enqueued.
 
         Raises:
             TrackingError: the storage cannot be used.
@@ -99,7 +84,6 @@ class Study:
         self._seed = seed
         self._storage = open_storage(location)
         with self.lock():
-            #: Optuna's own.
             self.optuna = optuna.create_study(
                 storage=self._storage,
                 study_name=location.name,
@@ -114,10 +98,7 @@ class Study:
 
     @classmethod
     def find(cls, location: StudyLocation) -> "Study | None":
-        """Open a study to look at it; None if there is none of this name.
-
-        Args:
-            location: where it is kept; how often heartbeats come is taken from the study.
+        """Open a study, with its own heartbeat, to look at it; None if there is none of this name.
 
         Raises:
             TrackingError: the storage cannot be used.
@@ -144,11 +125,7 @@ class Study:
         return study_lock(self.location, self.location.name)
 
     def require_settings(self, settings: Mapping[str, Any]) -> None:
-        """Keep the settings with a new study, or compare them with those of the first command.
-
-        Raises:
-            ConfigError: they differ; the message names how.
-        """
+        """Keep the settings with a new study; else raise a ConfigError where it has others."""
         with self.lock():
             kept = self.user_attrs.get("settings")
             if kept is None:
@@ -171,14 +148,10 @@ class Study:
         return self.optuna.user_attrs
 
     def trials(self) -> list[Trial]:
-        """Return all trials by number."""
         return [_trial(frozen) for frozen in self.optuna.get_trials(deepcopy=False)]
 
     def enqueue(self, wanted: Sequence[tuple[dict[str, Value], dict[str, Any]]]) -> None:
-        """Have some parameters tried, each with its attribute `plan`.
-
-        Those that are enqueued already are not again: several processes may ask for the same.
-        """
+        """Have some parameters tried, each with its attribute `plan`, unless they are enqueued."""
         with self.lock():
             known = [trial.params for trial in self.trials()]
             for params, plan in wanted:
@@ -191,16 +164,11 @@ class Study:
             self._requeue_lost_trials()
 
     def run_next(self, total: int, run: Callable[[RunningTrial], float | None]) -> Trial | None:
-        """Claim a trial and run it, unless `total` are done or running.
+        """Claim a trial and run it, unless `total` are done or running; return it.
 
-        Args:
-            total: how many trials are to count in all.
-            run: returns the value, or None where the trial was pruned. A `TrainingError` is the
-                trial's failure, and is kept; after any other error, which is raised again, the
-                trial counts as lost.
-
-        Returns:
-            The trial, or None where nothing was left to claim.
+        `run` returns the value, or None where the trial was pruned. A `TrainingError` is the
+        trial's failure, and is kept; after any other error, which is raised again, the trial counts
+        as lost.
         """
         with self.lock():
             self._requeue_lost_trials()
@@ -287,12 +255,9 @@ class Study:
 def choose_pruner(name: str, epochs: int) -> optuna.pruners.BasePruner | None:
     """Return a pruner for trials of so many epochs.
 
-    Args:
-        name: `median` stops a trial that is below the median of the others at the same epoch;
-            `halving` lets the better half of the trials pass a quarter and then half of the
-            epochs (L. Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys
-            2020); `none` stops none.
-        epochs: of a trial.
+    `median` stops a trial that is below the median of the others at the same epoch; `halving` lets
+    the better half of the trials pass a quarter and then half of the epochs (L. Li et al., "A
+    System for Massively Parallel Hyperparameter Tuning", MLSys 2020); `none` stops none.
     """
     if name == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=max(1, epochs // 4))
