@@ -20,11 +20,8 @@ class Shard:
 
     def of(self, batch: Sequence[_Item]) -> Sequence[_Item]:
         """Return this part; all of them in turn are the batch, and none is larger by two."""
-        return batch[self.start(len(batch)) : self.start(len(batch), self.rank + 1)]
-
-    def start(self, length: int, rank: int | None = None) -> int:
-        """Return where in a batch of a length a part begins, this one unless `rank` is given."""
-        return length * (self.rank if rank is None else rank) // self.size
+        first, last = (len(batch) * rank // self.size for rank in (self.rank, self.rank + 1))
+        return batch[first:last]
 
 
 #: All of it.

@@ -64,7 +64,7 @@ def validate(
         with compute.autocast():
             logits = model(batch.image)
         logits = logits.float()
-        first = positions[group.shard.start(len(positions))]
+        first = group.shard.of(positions)[0]
         rows = slice(first, first + len(logits))
         losses[rows] = criterion.evaluate_each(logits, batch.mask, batch.valid).cpu().double()
         counts = count(logits > 0, batch.mask, batch.valid)
