@@ -109,7 +109,7 @@ def close_unused_run(message: str, *, stopped: bool) -> None:
     reason = mask_password(message)[:4000]
     tags = {
         MLFLOW_RUN_NAME: f"{entry}: {'stopped' if stopped else 'refused'}",
-        MLFLOW_RUN_NOTE: render("ended", command=command, message=reason, go_on=""),
+        MLFLOW_RUN_NOTE: render("ended.md", command=command, message=reason, go_on=""),
         FAILURE: reason,
     }
     MlflowSink(run_id).put("tags", keep_said(tags, run_id))

@@ -339,7 +339,7 @@ class TrainingSession:
 
     def _page(self, template: str) -> str:
         """Return what a colleague reads of the evaluated model, in Markdown."""
-        return render(template, session=self, **vars(self.config))
+        return render(f"{template}.md", session=self, **vars(self.config))
 
     @property
     def final_metrics(self) -> dict[str, float]:

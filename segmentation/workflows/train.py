@@ -228,7 +228,7 @@ def _run(
     registered, decision = _train_and_register(session, plan, callbacks, saved)
     with contextlib.suppress(PeerLostError):  # all is done
         group.barrier()  # for this the others wait: had this process died, they were needed
-    _log.info("Score: %s", render("headline", evaluation=session.evaluation).strip())
+    _log.info("Score: %s", render("headline.md", evaluation=session.evaluation).strip())
     _log.info(decision)
     if earlier:
         _log.info(earlier.compare(session.evaluation.counts.mean().dice))

@@ -133,7 +133,7 @@ def end_tags(reason: str, go_on: str = "") -> dict[str, str]:
 
 def ended(reason: str, go_on: str = "") -> str:
     """Return in Markdown why a run came to no good end, and how to go on with it."""
-    return render("ended", command="", message=reason, go_on=go_on)
+    return render("ended.md", command="", message=reason, go_on=go_on)
 
 
 def reason_of(error: BaseException) -> str:

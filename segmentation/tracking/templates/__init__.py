@@ -1,4 +1,4 @@
-"""The pages of experiments, runs, models and versions in MLflow, as Markdown templates."""
+"""The pages of experiments, runs, models and versions in MLflow, as templates."""
 
 import re
 from pathlib import Path
@@ -13,8 +13,8 @@ _ENVIRONMENT = environment(Path(__file__).parent, {})
 
 
 def render(template: str, /, **values: Any) -> str:
-    """Return a page as Markdown."""
-    return _ENVIRONMENT.get_template(f"{template}.md.jinja").render(values)
+    """Return what a template makes, given its file's name less `.jinja`."""
+    return _ENVIRONMENT.get_template(f"{template}.jinja").render(values)
 
 
 def linked(markdown: str, experiment: str, run_id: str = "") -> str:
