@@ -17,16 +17,11 @@ class ConfigError(PetsegError):
 
 
 class DataError(PetsegError):
-    """Files of a data set cannot be used.
-
-    Attributes:
-        problems: one line for each offender, all of them, each naming its file.
-    """
+    """Files of a data set cannot be used; each of `problems` names one of them, on a line."""
 
     def __init__(self, summary: str, problems: Sequence[str] = ()) -> None:
-        """Join `summary` (what was expected, what to do) and the list of `problems`."""
         self.problems = tuple(problems)
-        super().__init__("\n".join([summary, *(f"  {problem}" for problem in self.problems)]))
+        super().__init__("\n  ".join([summary, *problems]))
 
 
 class TrainingError(PetsegError):
@@ -38,12 +33,9 @@ class CheckpointError(PetsegError):
 
 
 class PeerLostError(PetsegError):
-    """Another process of a training has gone, or does not answer any more.
+    """Another process of a training has gone, or does not answer any more."""
 
-    Attributes:
-        TEXT: what it says, by which a run is known that ended so.
-    """
-
+    #: What it says, by which a run is known that ended so.
     TEXT = (
         "another process of this training has gone, or does not answer; what was trained until the "
         "last checkpoint is kept"

@@ -1,5 +1,6 @@
 """Work on many files at once, with progress."""
 
+import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,17 +20,13 @@ _Output = TypeVar("_Output")
 
 
 def require_processors(parameter: str, processes: int) -> None:
-    """See that there is a processor for each of some processes that compute.
-
-    Raises:
-        ConfigError: there is not.
-    """
+    """Raise a ConfigError unless there is a processor for each process that computes."""
     if processes > CORES:
         raise ConfigError(f"{parameter}={processes}: there are {CORES} processors; start fewer")
 
 
 def ignore_progress(done: int, total: int) -> None:
-    """Show no progress."""
+    pass
 
 
 def in_parallel(
@@ -70,11 +67,6 @@ def prefetch(
 
 def batched(inputs: Iterable[_Input], size: int) -> Iterator[list[_Input]]:
     """Yield lists of `size` inputs, the last one shorter."""
-    batch: list[_Input] = []
-    for one in inputs:
-        batch.append(one)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
+    rest = iter(inputs)
+    while batch := list(itertools.islice(rest, size)):
         yield batch

@@ -9,11 +9,7 @@ from segmentation.errors import ConfigError
 
 
 def seconds_in(variable: str, default: float) -> float:
-    """Return the seconds, 0 or more, that an environment variable holds; unset is the default.
-
-    Raises:
-        ConfigError: it is no such number.
-    """
+    """Return the seconds, 0 or more, that an environment variable holds; unset is the default."""
     text = os.environ.get(variable, "")
     try:
         seconds = float(text or default)

@@ -34,9 +34,6 @@ def atomic_write(target: Path, *, whatever_happens: bool = False) -> Iterator[Bi
     """Yield a new file that takes the place of `target` if all goes well.
 
     With `whatever_happens` it does so after an error too, with what was written by then.
-
-    Raises:
-        OSError: the file cannot be written.
     """
     # Not of the target's name, which may be as long as names can be. Not of `tempfile`, whose files
     # only their owner may read: here the umask decides.
@@ -59,8 +56,7 @@ def atomic_write(target: Path, *, whatever_happens: bool = False) -> Iterator[Bi
 def atomic_dir(target: Path) -> Iterator[Path]:
     """Yield an empty folder beside `target` that becomes `target` if all goes well.
 
-    Raises:
-        OSError: the folder cannot be written, or `target` exists and is not empty.
+    An OSError comes where `target` exists and is not empty.
     """
     stage = target.parent / f"{_prefix(target)}{uuid.uuid4().hex}"
     stage.mkdir()

@@ -1,7 +1,6 @@
 """Where things are kept between runs: the user's cache folder, never beside the code."""
 
 import os
-import re
 import unicodedata
 from pathlib import Path
 
@@ -9,14 +8,10 @@ from segmentation.errors import ConfigError
 
 
 def user_path(text: str, name: str) -> Path:
-    """Return the absolute path that a user gave for the parameter or variable `name`.
-
-    Raises:
-        ConfigError: it begins with the home of a user who is not there.
-    """
+    """Return the absolute path that a user gave for the parameter or variable `name`."""
     try:
         return Path(text).expanduser().absolute()
-    except RuntimeError as error:
+    except RuntimeError as error:  # it begins with the home of a user who is not there
         raise ConfigError(f"{name}={text}: {error}; give an absolute path") from error
 
 
@@ -46,14 +41,3 @@ def dataset_folder() -> Path:
 def runs_folder() -> Path:
     """Return the folder of what unfinished runs need, a folder each."""
     return cache_folder() / "runs"
-
-
-def run_folder(run_id: str) -> Path:
-    """Return the folder for one run: its checkpoint, and what is not delivered yet.
-
-    Raises:
-        ConfigError: it is no id of MLflow's, and so could be a path to anywhere.
-    """
-    if not re.fullmatch(r"[0-9a-f]{32}", run_id):
-        raise ConfigError(f"run {run_id!r}: expected 32 digits and letters a to f, as MLflow's are")
-    return runs_folder() / run_id

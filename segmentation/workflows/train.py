@@ -21,8 +21,7 @@ from segmentation.tracking.commands import use_model, view_run
 from segmentation.tracking.project_run import require_own_run
 from segmentation.tracking.registry import export
 from segmentation.tracking.registry.versions import VersionRef
-from segmentation.tracking.runs import rerun, resume
-from segmentation.tracking.runs.differences import differences
+from segmentation.tracking.runs import resume
 from segmentation.tracking.runs.rerun import LoggedTraining
 from segmentation.tracking.runs.training_run import drop_checkpoints
 from segmentation.tracking.store import connect
@@ -95,9 +94,9 @@ def start_processes(
 def _config(options: Mapping[str, Any], given: Mapping[str, Any]) -> Config:
     """Return the settings of what is to be trained, wherever they come from."""
     if run_id := options["resume"]:
-        return Config.from_options(resume.find(run_id).options)
+        return Config.from_options(resume.ResumableRun(run_id).options)
     if run_id := options["like"]:
-        return Config.from_options(rerun.find(run_id).settings(given)[0])
+        return Config.from_options(LoggedTraining(run_id).settings(given)[0])
     return Config.from_options(options)
 
 
@@ -157,7 +156,7 @@ def _plan(
     own = {name: options[name] for name in ("model_name", "budget", "like")}
     if not options["like"]:
         return TrainingPlan(settings=Config.from_options(options).options() | own), None
-    earlier = rerun.find(options["like"])
+    earlier = LoggedTraining(options["like"])
     settings, lines = earlier.settings(given)
     for line in lines:
         _log.info(line)
@@ -176,7 +175,7 @@ def _plan_to_resume(
         key: of these processes.
         asked: whether the user asks for it; else its own processes have come back by themselves.
     """
-    stopped = resume.find(run_id, key)
+    stopped = resume.ResumableRun(run_id, key)
     if stopped.finished:
         _log.info("Nothing is left to do: the training %s came to its end", stopped.name)
         return None
@@ -214,7 +213,7 @@ def _run(
     )
     session.require_same_in_all_processes()
     if earlier:
-        for line in differences(earlier, session.tags(), session.data["val"].digest[:36]):
+        for line in earlier.differences(session.tags(), session.data["val"].digest[:36]):
             _log.info(line)
     _log.info(_summary(session))
     saved = session.load_checkpoint(plan.resume) if plan.resume else None

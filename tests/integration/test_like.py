@@ -12,7 +12,7 @@ from mlflow.entities import Run
 
 from segmentation.errors import ConfigError, DataError
 from segmentation.tracking.runs.logged_settings import EARLIER
-from segmentation.tracking.runs.rerun import LoggedTraining, find
+from segmentation.tracking.runs.rerun import LoggedTraining
 from tests.helpers.programs import TINY, Program, good, opened_by_launcher
 
 #: Of the earlier run; none of them is train's default.
@@ -38,7 +38,7 @@ class Lab(Program):
 
     def find(self, run_id: str) -> LoggedTraining:
         mlflow.set_tracking_uri(self.store)
-        return find(run_id)
+        return LoggedTraining(run_id)
 
 
 @pytest.fixture(scope="module")

@@ -84,7 +84,7 @@ def test_what_is_logged_at_once_and_what_is_queued_is_the_same(
 def test_nothing_arrives_twice_where_every_answer_is_lost(
     client: mlflow.MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("segmentation.tracking.logging.uploader._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("segmentation.tracking.logging.uploader._PAUSE", 0.01)
     run_id = client.create_run("0").info.run_id
     outbox = Outbox(tmp_path / "outbox")
     log_all(RunLogger(run_id, outbox), tmp_path)

@@ -55,7 +55,7 @@ def test_a_killed_training_ends_as_if_it_never_was_and_goes_on_from_its_own_alon
     finally:
         process.kill()
         process.communicate()
-    assert f"it is still trained, by process {process.pid} of this machine" in alive
+    assert f"it is still trained: process {process.pid} of this machine" in alive
     other = program.refused(2, "train", resume=run_id, width=8, data=pets)
     assert "other settings: width=8 (it was begun with 4)" in other
     for given, reason in (

@@ -14,7 +14,7 @@ from mlflow.projects._project_spec import load_project
 from segmentation.errors import ConfigError, ModelError
 from segmentation.tracking.registry.export import TENSORS
 from segmentation.tracking.registry.loading import load
-from segmentation.utils.paths import run_folder
+from segmentation.tracking.runs.run_folder import RunFolder
 from tests.helpers.programs import PROJECT
 
 FOLDERS = ("segmentation", "experiments", "docs")
@@ -91,7 +91,7 @@ def test_every_parameter_of_an_entry_point_stays_one_value(entry: str, tmp_path:
 )
 def test_only_a_run_id_becomes_a_path(run_id: str) -> None:
     with pytest.raises(ConfigError, match="expected 32 digits"):
-        run_folder(run_id)
+        RunFolder(run_id)
 
 
 # Servers.

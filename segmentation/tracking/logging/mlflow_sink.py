@@ -1,5 +1,6 @@
 """How each kind of entry reaches MLflow: in order, and nothing twice."""
 
+import itertools
 import json
 import shutil
 import tempfile
@@ -26,8 +27,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from segmentation.tracking.artifacts import remove_at
 from segmentation.tracking.logging.authorship import SAID, unless_said
 from segmentation.tracking.logging.outbox import Entry, Files, RefusedError, write_files
+from segmentation.tracking.store import find_run
 
-_MAX_METRICS = 900  # MLflow takes 1,000 at a time
 #: Of an answer of the store with one of these, no later try will have another.
 _FINAL = ("INVALID_PARAMETER_VALUE",)
 _GONE = "RESOURCE_DOES_NOT_EXIST"
@@ -46,12 +47,7 @@ class MlflowSink:
 
     An entry of an outbox may have arrived before: an earlier process was killed, or a server's
     answer was lost. What MLflow would take twice (metrics, images and tables) is then looked for
-    first.
-
-    Args:
-        run_id: MLflow's.
-        log_model: see `LogModel`; None where no model will be logged.
-        careful: whether an earlier process may have delivered something.
+    first; `careful` says that an earlier process may have delivered something.
     """
 
     def __init__(
@@ -63,11 +59,7 @@ class MlflowSink:
         self._tries: dict[int, int] = {}
 
     def put(self, kind: str, metadata: Mapping[str, Any], files: Files | None = None) -> None:
-        """Write one thing straight to MLflow; as `Outbox.put`, whose arguments it takes.
-
-        Raises:
-            MlflowException: the store does not take it.
-        """
+        """Write one thing straight to MLflow; takes what `Outbox.put` does."""
         with tempfile.TemporaryDirectory() as folder:
             write_files(Path(folder), files or {})
             entry = Entry(number=0, kind=kind, metadata=dict(metadata), folder=Path(folder))
@@ -134,31 +126,21 @@ class MlflowSink:
         return [first]
 
     def _run_is_gone(self) -> bool:
-        try:
-            return bool(self._client.get_run(self._run_id).info.lifecycle_stage != "active")
-        except MlflowException as error:
-            return bool(error.error_code == _GONE)
+        run = find_run(self._run_id)
+        return run is None or run.info.lifecycle_stage != "active"
 
     def _send_metrics(self, entries: list[Entry]) -> list[Entry]:
-        """Write the metrics of as many entries as one call takes: a call costs 10 to 70 ms."""
-        batch: list[Entry] = []
-        points: list[Metric] = []
-        for entry in entries:
-            if (
-                entry.kind != "metrics"
-                or len(points) + len(entry.metadata["points"]) > _MAX_METRICS
-            ):
-                break
-            batch.append(entry)
-            links = entry.metadata.get("links", {})
-            points += [Metric(*point, **links) for point in entry.metadata["points"]]
+        """Write the metrics of all that come first in one call, which costs 10 to 70 ms."""
+        batch = list(itertools.takewhile(lambda entry: entry.kind == "metrics", entries))
         new: dict[tuple[str, int], Metric] = {}
-        for point in points:  # a training that was stopped and went on may log an epoch twice
-            if point.step not in self._known_steps(point.key):
-                new.setdefault((point.key, point.step), point)
+        for entry in batch:
+            for values in entry.metadata["points"]:
+                point = Metric(*values, **entry.metadata.get("links", {}))
+                # A training that was stopped and went on may log an epoch twice.
+                if point.step not in self._known_steps(point.key):
+                    new.setdefault((point.key, point.step), point)
         try:
-            if new:
-                self._client.log_batch(self._run_id, metrics=list(new.values()))
+            self._client.log_batch(self._run_id, metrics=list(new.values()))
         except MlflowException as error:
             if error.error_code in _FINAL and len(batch) > 1:  # it may be one of them
                 return self._send_metrics(entries[:1])
@@ -177,8 +159,7 @@ class MlflowSink:
         # MLflow refuses another value: the launcher has logged `1e-3` as typed, for one.
         there = self._client.get_run(self._run_id).data.params
         params = [Param(key, value) for key, value in entry.metadata.items() if key not in there]
-        if params:
-            self._client.log_batch(self._run_id, params=params)
+        self._client.log_batch(self._run_id, params=params)
 
     def _send_tags(self, new: Mapping[str, str]) -> None:
         if new.keys() & SAID:
@@ -189,8 +170,7 @@ class MlflowSink:
     def _send_inputs(self, entry: Entry) -> None:
         datasets = [
             DatasetInput(
-                dataset=Dataset(**one["dataset"]),
-                tags=[InputTag(MLFLOW_DATASET_CONTEXT, one["context"])],
+                Dataset(**one["dataset"]), [InputTag(MLFLOW_DATASET_CONTEXT, one["context"])]
             )
             for one in entry.metadata["inputs"]
         ]

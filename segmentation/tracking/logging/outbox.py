@@ -30,14 +30,7 @@ class RefusedError(Exception):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One thing to log.
-
-    Attributes:
-        number: its place in the order.
-        kind: one of those that `MlflowSink` knows.
-        metadata: what JSON can hold.
-        folder: holds its files.
-    """
+    """One thing to log, of a kind that `MlflowSink` knows; its files lie in `folder`."""
 
     number: int
     kind: str
@@ -62,16 +55,7 @@ class Outbox:
         self._next = 1 + max((int(path.name) for path in folder.glob("[0-9]*")), default=0)
 
     def put(self, kind: str, metadata: Mapping[str, Any], files: Files | None = None) -> None:
-        """Add an entry at the end: whole, or not at all.
-
-        Args:
-            kind: of the entry.
-            metadata: what JSON can hold.
-            files: of the entry.
-
-        Raises:
-            OSError: it cannot be written.
-        """
+        """Add an entry at the end: whole, or not at all. JSON can hold its metadata."""
         stage = self.folder / f"{_NEW}{uuid.uuid4().hex}"
         stage.mkdir()
         try:
@@ -128,7 +112,6 @@ def entries_in(folder: Path) -> list[Entry]:
 
 
 def write_files(folder: Path, files: Files) -> None:
-    """Write or copy files into a folder."""
     for name, content in files.items():
         if isinstance(content, bytes):
             (folder / name).write_bytes(content)

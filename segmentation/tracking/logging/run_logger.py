@@ -51,15 +51,12 @@ class RunLogger:
         self._destination.put("params", {name: str(value) for name, value in params.items()})
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Set tags."""
         self._destination.put("tags", tags)
 
     def describe(self, markdown: str) -> None:
-        """Set the run's description."""
         self.set_tags({MLFLOW_RUN_NOTE: markdown})
 
     def rename(self, name: str) -> None:
-        """Give the run another name."""
         self.set_tags({MLFLOW_RUN_NAME: name})
 
     def log_inputs(self, datasets: Sequence[tuple[Dataset, str]], model_id: str = "") -> None:
@@ -96,13 +93,7 @@ class RunLogger:
     def log_table(
         self, columns: Mapping[str, Sequence[Any]], path: str, images: Mapping[str, Sequence[bytes]]
     ) -> None:
-        """Log a table as the artifact `path`.
-
-        Args:
-            columns: what JSON can hold, by column.
-            path: ends in `.json`.
-            images: columns of images, PNG, which come first.
-        """
+        """Log a table as the artifact `path`, a `.json`; its columns of images, PNG, come first."""
         plain = json.dumps({name: list(one) for name, one in columns.items()})
         files: dict[str, bytes | Path] = {"table.json": plain.encode()}
         names: dict[str, list[str]] = {}

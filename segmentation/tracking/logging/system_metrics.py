@@ -7,17 +7,12 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 
 class MachineWatch(SystemMetricsMonitor):
-    """MLflow's monitor, but for where its metrics go: a store that is away must not end it.
-
-    Args:
-        run_id: MLflow's.
-        log: takes the metrics of one step.
-        resumed: whether the run goes on: steps are then counted on from those in the store.
-    """
+    """MLflow's monitor, but for where its metrics go: a store that is away must not end it."""
 
     def __init__(
         self, run_id: str, log: Callable[[Mapping[str, float], int], None], *, resumed: bool
     ) -> None:
+        # Where the run goes on, steps are counted on from those in the store.
         super().__init__(run_id, resume_logging=resumed)  # type: ignore[no-untyped-call]
         self._log = log
 

@@ -12,8 +12,8 @@ _log = logging.getLogger(__name__)
 
 # Seconds between two rounds: each call that writes costs about as much as a training step.
 _INTERVAL = 4.0
-# Seconds between two tries while the store does not answer: the first, and the longest.
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 8.0
+# Seconds between two tries while the store does not answer.
+_PAUSE = 1.0
 
 
 class Uploader:
@@ -21,10 +21,7 @@ class Uploader:
 
     An entry is removed once the store has confirmed it. Where that confirmation is lost, by a
     failure of the network or a kill, the entry is written again, and the sink first looks whether
-    it is there: so each arrives exactly once.
-
-    Attributes:
-        trouble: what kept the last try from arriving; empty where nothing did.
+    it is there: so each arrives exactly once. `trouble` says what kept the last try from arriving.
     """
 
     def __init__(self, outbox: Outbox, sink: MlflowSink) -> None:
@@ -43,11 +40,8 @@ class Uploader:
     def finish(self, patience: float) -> bool:
         """Bring all that is left; return whether all has arrived. May be called again.
 
-        Args:
-            patience: for so many seconds a store that does not answer is waited for.
-
-        Raises:
-            TrackingError: the store has refused something for good.
+        A store that does not answer is waited for `patience` seconds. A TrackingError says that it
+        has refused something for good.
         """
         if not self._thread.is_alive():
             self._start()
@@ -66,17 +60,14 @@ class Uploader:
         return not self._outbox.pending()
 
     def _run(self) -> None:
-        pause = _FIRST_PAUSE
         while not self._stop.is_set():
-            arrived = self._upload_all()
-            closing = self._closing.is_set()
-            if arrived and closing and not self._outbox.pending():
+            closing = self._closing.is_set()  # looked at first: nothing is put afterwards
+            if not self._upload_all():
+                self._stop.wait(_PAUSE)
+            elif closing:
                 return
-            if closing and not arrived:
-                self._stop.wait(min(pause, _FIRST_PAUSE))
-            elif not closing:
-                self._closing.wait(_INTERVAL if arrived else pause)
-            pause = _FIRST_PAUSE if arrived else min(2 * pause, _LONGEST_PAUSE)
+            else:
+                self._closing.wait(_INTERVAL)
 
     def _upload_all(self) -> bool:
         """Bring all that waits; return whether it has arrived."""

@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import mlflow
@@ -30,10 +30,7 @@ class ProcessInfo:
     """Who writes a run, as its tags tell.
 
     Attributes:
-        host: names the machine, its start and its space of process ids.
-        pid: of the process.
-        started: when it began: on Linux in ticks since the machine's start, else in seconds since
-            1970.
+        host, pid, started: of the process, see `this_host` and `_start_of`.
         seen: when it was last heard of, by its own clock, seconds since 1970.
     """
 
@@ -57,7 +54,6 @@ class ProcessInfo:
             return None
 
     def is_local(self) -> bool:
-        """Tell whether it is a process of this machine, whose list of processes can be asked."""
         return self.host == this_host()
 
     def is_alive(self) -> bool:
@@ -96,31 +92,29 @@ def first_sign() -> dict[str, str]:
 
 
 def _start_of(pid: int) -> float:
-    """Return when a process began: on Linux in ticks since the machine's start.
+    """Return when a process began: on Linux in ticks since the machine's start, else Unix time.
 
     Ticks do not move when the machine's clock is set, as the time of day would.
     """
-    stat = Path(f"/proc/{pid}/stat")
     if Path("/proc/self/stat").exists():
-        return float(stat.read_text().rpartition(")")[2].split()[19])
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        return float(stat.rpartition(")")[2].split()[19])
     return float(psutil.Process(pid).create_time())
 
 
-class Heartbeat:
-    """Gives a run's signs of life until it is left, in a thread."""
+@contextlib.contextmanager
+def heartbeat(run_id: str) -> Iterator[None]:
+    """Give a run's signs of life meanwhile, in a thread."""
+    stop = threading.Event()
 
-    def __init__(self, run_id: str) -> None:
-        self._run_id, self._stop = run_id, threading.Event()
-
-    def __enter__(self) -> "Heartbeat":
-        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()  # a call that hangs is not waited for
-
-    def _beat(self) -> None:
+    def beat() -> None:
         client = mlflow.MlflowClient()
-        while not self._stop.wait(HEARTBEAT_INTERVAL):
+        while not stop.wait(HEARTBEAT_INTERVAL):
             with contextlib.suppress(Exception):  # the next one may arrive
-                client.set_tag(self._run_id, SEEN, f"{time.time():.0f}")
+                client.set_tag(run_id, SEEN, f"{time.time():.0f}")
+
+    threading.Thread(target=beat, name="heartbeat", daemon=True).start()
+    try:
+        yield
+    finally:
+        stop.set()  # a call that hangs is not waited for

@@ -1,6 +1,5 @@
 """What trainings have left on this machine for the store: delivered, in order, nothing twice."""
 
-import contextlib
 from collections.abc import Iterator
 
 import mlflow
@@ -11,7 +10,7 @@ from segmentation.tracking.logging.outbox import Outbox
 from segmentation.tracking.logging.uploader import Uploader
 from segmentation.tracking.registry.publish import publish
 from segmentation.tracking.registry.versions import VersionRef, registered_from
-from segmentation.tracking.runs.run_folder import BusyError, RunFolder, run_folders
+from segmentation.tracking.runs.run_folder import RunFolder, run_folders
 from segmentation.tracking.runs.training_run import drop_checkpoints
 
 _PATIENCE = 15.0
@@ -23,12 +22,8 @@ def pending() -> Iterator[tuple[str, int]]:
     Those of living processes are left out: they deliver themselves.
     """
     for folder in run_folders():
-        count = 0
-        if folder.pending() and folder.is_of_this_store():
-            with contextlib.suppress(BusyError), folder.lock():
-                count = len(folder.pending())
-        if count:
-            yield folder.run_id, count
+        if folder.is_of_this_store() and not folder.is_locked() and (entries := folder.pending()):
+            yield folder.run_id, len(entries)
 
 
 def deliver(run_id: str) -> tuple[str, VersionRef | None]:

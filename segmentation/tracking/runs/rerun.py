@@ -1,51 +1,53 @@
-"""A logged training as one to repeat: its settings, what overrides them, its result."""
+"""A logged training as one to repeat: its settings, what overrides them, what differs since."""
 
-import dataclasses
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from mlflow.utils.git_utils import get_git_commit
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
 from segmentation.config.training import Config, defaults
 from segmentation.data.sources import absolute, require_source
 from segmentation.errors import ConfigError
 from segmentation.runtime.device import choose_compute
 from segmentation.tracking.runs.logged_settings import is_training, used
+from segmentation.tracking.runs.run import has_uncommitted_changes
 from segmentation.tracking.store import get_run_or_fail
 
 #: The names that a model has where none is given, by the data.
 _USUAL = ("pet-unet", "pet-unet-synthetic")
 _EXPECTED = "expected the id of a run of `train`, or of a trial or confirmation of `tune`"
+#: Of digests and commits so many characters are shown.
+_SHOWN = 8
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class LoggedTraining:
-    """A logged training that is to be repeated.
+    """A logged training that is to be repeated, found by the id of its run.
 
-    Attributes:
-        id, name, status: of the run, as MLflow has them.
-        params: its settings as they were used, by the parameters' names.
-        tags: as they were logged.
-        val_digest: of its validation images; empty where it does not tell.
-        dice: its `best/dice`, in [0, 1]; None where it has none.
+    Raises:
+        ConfigError: there is no such run, it was deleted, or it is no training.
     """
 
-    id: str
-    name: str
-    status: str
-    params: Mapping[str, str]
-    tags: Mapping[str, str]
-    val_digest: str
-    dice: float | None
+    def __init__(self, run_id: str) -> None:
+        run = get_run_or_fail(run_id, f"like={run_id}", _EXPECTED)
+        self.id, self._info, self._data = run_id, run.info, run.data
+        if not is_training(run.data.params):
+            raise ConfigError(
+                f"like={run_id}: the run {run.info.run_name} is no training; {_EXPECTED}"
+            )
+        self._params = used(run.data.params, run.data.tags)
+        inputs = run.inputs.dataset_inputs if run.inputs else []
+        digests = {tag.value: one.dataset.digest for one in inputs for tag in one.tags}
+        self._val_digest = digests.get("validation", "")
 
     def say(self, text: str) -> str:
         """Return a line for people about this run."""
         return f"Like {self.id}: {text}"
 
     def settings(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-        """Return the settings to train with, by the parameters' names, and lines about them.
-
-        Args:
-            given: what the user gave, by the parameters' names; it overrides what was logged.
+        """Return the settings to train with, and lines about them; what is given overrides.
 
         Raises:
             ConfigError: what comes of it cannot be.
@@ -53,16 +55,16 @@ class LoggedTraining:
         """
         found: dict[str, Any] = {}
         changed, notes = [], []
-        usual = defaults(given.get("encoder", self.params["encoder"])) | {"model_name": ""}
+        usual = defaults(given.get("encoder", self._params["encoder"])) | {"model_name": ""}
         for option, default in usual.items():
-            logged = self.params.get(option)
+            logged = self._params.get(option)
             found[option] = given.get(option, default if logged is None else logged)
             if option in given and not _is_same(option, given[option], logged):
                 changed.append(f"{option}={given[option]} (it had {logged or 'none'})")
             elif option not in given and logged is None:
                 notes.append(f"it has logged no {option}; train's default is taken: {default}")
         but = f", but {', '.join(changed)}" if changed else ""
-        notes = [f"the settings of {self.name}{but}", *notes]
+        notes = [f"the settings of {self._info.run_name}{but}", *notes]
         if "data" in given and "model_name" not in given and found["model_name"] in _USUAL:
             found["model_name"] = ""  # real pets must not come under the drawn ones' name
         try:
@@ -75,36 +77,32 @@ class LoggedTraining:
             require_source(found["data"], f"like={self.id}")
         return found, [self.say(note) for note in notes]
 
+    def differences(self, tags: Mapping[str, str], val_digest: str) -> list[str]:
+        """Return lines on what besides the settings differs, is the same, or is not known.
+
+        Args:
+            tags: of the run that is about to begin.
+            val_digest: of its validation images, in the length in which MLflow keeps digests.
+        """
+        commit = get_git_commit(str(Path(__file__))) or ""
+        here = {**tags, MLFLOW_GIT_COMMIT: commit, "git.dirty": has_uncommitted_changes()}
+        then, now = _facts(self._data.tags, self._val_digest), _facts(here, val_digest)
+        known = [name for name in then if then[name] and now[name]]
+        found = {
+            "differs": [f"{n} {then[n]} there, {now[n]} here" for n in known if then[n] != now[n]],
+            "the same": [name for name in known if then[name] == now[name]],
+            "cannot be compared": [name for name in then if name not in known],
+        }
+        return [self.say(f"{how}: {', '.join(names)}") for how, names in found.items() if names]
+
     def compare(self, dice: float) -> str:
         """Return a line that compares `best/dice` of both runs."""
-        if self.dice is None:
-            return self.say(f"it has no best/dice to compare with (it is {self.status})")
-        if self.dice == dice:
+        there = self._data.metrics.get("best/dice")
+        if there is None:
+            return self.say(f"it has no best/dice to compare with (it is {self._info.status})")
+        if there == dice:
             return self.say(f"best/dice {dice!r} again, equal to the last digit")
-        return self.say(f"best/dice {self.dice!r} there, {dice!r} here ({dice - self.dice:+.2g})")
-
-
-def find(run_id: str) -> LoggedTraining:
-    """Look a training up in the tracking store.
-
-    Raises:
-        ConfigError: there is no such run, it was deleted, or it is no training.
-    """
-    run = get_run_or_fail(run_id, f"like={run_id}", _EXPECTED)
-    name, data = str(run.info.run_name), run.data
-    if not is_training(data.params):
-        raise ConfigError(f"like={run_id}: the run {name} is no training; {_EXPECTED}")
-    inputs = run.inputs.dataset_inputs if run.inputs else []
-    digests = {tag.value: one.dataset.digest for one in inputs for tag in one.tags}
-    return LoggedTraining(
-        id=run_id,
-        name=name,
-        status=str(run.info.status),
-        params=used(data.params, data.tags),
-        tags=data.tags,
-        val_digest=digests.get("validation", ""),
-        dice=data.metrics.get("best/dice"),
-    )
+        return self.say(f"best/dice {there!r} there, {dice!r} here ({dice - there:+.2g})")
 
 
 def _is_same(option: str, given: Any, logged: str | None) -> bool:
@@ -112,3 +110,18 @@ def _is_same(option: str, given: Any, logged: str | None) -> bool:
     if option == "data" and logged:
         return os.path.realpath(absolute(given)) == os.path.realpath(absolute(logged))
     return str(given) == logged
+
+
+def _facts(tags: Mapping[str, str], val_digest: str) -> dict[str, str]:
+    """Return what a training's figures depend on; empty where that is not known."""
+    clean = tags.get("git.dirty") == "false"  # else its commit does not tell the code
+    return {
+        "train images": tags.get("data.digest", "")[:_SHOWN],
+        "val images": val_digest[:_SHOWN],
+        "code": tags.get(MLFLOW_GIT_COMMIT, "")[:_SHOWN] if clean else "",
+        "PyTorch": tags.get("torch", ""),
+        "device": tags.get("device", ""),
+        # Behind the first word stands why, and a repeated training has it "as asked".
+        "precision": tags.get("amp", "").split(" ")[0],
+        "threads": tags.get("threads", ""),
+    }

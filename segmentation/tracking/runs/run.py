@@ -16,20 +16,14 @@ from segmentation.tracking.logging.authorship import unless_said
 from segmentation.tracking.logging.mlflow_sink import MlflowSink
 from segmentation.tracking.logging.run_logger import Destination, RunLogger
 from segmentation.tracking.project_run import VARIABLE, keep_said
-from segmentation.tracking.runs.heartbeat import Heartbeat, first_sign
+from segmentation.tracking.runs.heartbeat import first_sign, heartbeat
 from segmentation.tracking.store import release_reserve
 from segmentation.tracking.tags import FAILURE
 from segmentation.tracking.templates import linked, render
 
 
 class Run(RunLogger):
-    """A run that is open.
-
-    Attributes:
-        id: MLflow's.
-        experiment: the id of its experiment.
-        status: how it is to end if nothing goes wrong.
-    """
+    """A run that is open, in the experiment of an id; it ends as `status` if nothing goes wrong."""
 
     def __init__(self, run_id: str, experiment: str, destination: Destination) -> None:
         super().__init__(run_id, destination)
@@ -61,15 +55,9 @@ def tracked_run(
     What is logged goes straight to the store. The run ends as its `status` says, as KILLED on
     Ctrl-C, or as FAILED with the reason in the tag `failure`: never as RUNNING while this process
     can still say so.
-
-    Args:
-        name: of the run.
-        tags: given to it from its first moment on.
-        parent: the run that it is nested in; it is then always a new one.
-        resume: the id of a run to go on in.
     """
     run_id, experiment = open_run(name, tags, parent, resume)
-    with ending_badly(), Heartbeat(run_id):
+    with ending_badly(), heartbeat(run_id):
         run = Run(run_id, experiment, MlflowSink(run_id))
         yield run
     mlflow.end_run(run.status)
@@ -81,7 +69,14 @@ def open_run(
     parent: Run | None = None,
     resume: str | None = None,
 ) -> tuple[str, str]:
-    """Open a run, or attach to one; return its id and its experiment's; see `tracked_run`."""
+    """Open a run, or attach to one; return its id and its experiment's.
+
+    Args:
+        name: of the run.
+        tags: given to it from its first moment on.
+        parent: the run that it is nested in; it is then always a new one.
+        resume: the id of a run to go on in.
+    """
     begun = {**tags, MLFLOW_RUN_NAME: name, "git.dirty": has_uncommitted_changes()}
     where: dict[str, Any] = {"run_id": resume}
     if parent is not None:
@@ -122,17 +117,12 @@ def status_of(error: BaseException) -> str:
 
 
 def end_tags(reason: str, go_on: str = "") -> dict[str, str]:
-    """Return the tags of a run that came to no good end.
-
-    Args:
-        reason: why, also as its description.
-        go_on: the command that goes on with it, if one does.
-    """
+    """Return the tags of a run that came to no good end, which describe it too; see `ended`."""
     return {FAILURE: reason, MLFLOW_RUN_NOTE: ended(reason, go_on)}
 
 
 def ended(reason: str, go_on: str = "") -> str:
-    """Return in Markdown why a run came to no good end, and how to go on with it."""
+    """Return in Markdown why a run came to no good end, and the command that goes on with it."""
     return render("ended.md", command="", message=reason, go_on=go_on)
 
 

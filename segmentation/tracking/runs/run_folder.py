@@ -1,15 +1,16 @@
 """What a training keeps on this machine until it has ended: its checkpoint, and unsent entries."""
 
 import contextlib
+import re
 import shutil
 from collections.abc import Iterator
 
 from filelock import FileLock, Timeout
 
-from segmentation.errors import TrackingError
+from segmentation.errors import ConfigError, TrackingError
 from segmentation.tracking.logging.outbox import Entry, entries_in
 from segmentation.tracking.store import this_store
-from segmentation.utils.paths import run_folder, runs_folder
+from segmentation.utils.paths import runs_folder
 
 
 class BusyError(TrackingError):
@@ -17,42 +18,32 @@ class BusyError(TrackingError):
 
 
 class RunFolder:
-    """The folder of one run.
-
-    Attributes:
-        run_id: MLflow's.
-        path: of the folder.
-        checkpoint: of its checkpoint.
-        outbox: of the folder with what is not uploaded yet.
+    """The folder of one run, with its checkpoint and the outbox of what is not uploaded yet.
 
     Raises:
-        ConfigError: `run_id` is no id of MLflow's.
+        ConfigError: `run_id` is no id of MLflow's, and so could be a path to anywhere.
     """
 
     def __init__(self, run_id: str) -> None:
-        self.run_id, self.path = run_id, run_folder(run_id)
+        if not re.fullmatch(r"[0-9a-f]{32}", run_id):
+            raise ConfigError(
+                f"run {run_id!r}: expected 32 digits and letters a to f, as MLflow's are"
+            )
+        self.run_id, self.path = run_id, runs_folder() / run_id
         self.checkpoint, self.outbox = self.path / "checkpoint", self.path / "outbox"
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Let one process at a time write for the run.
-
-        Raises:
-            BusyError: another one does.
-        """
+        """Let one process at a time write for the run; a BusyError comes where another one does."""
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / "lock")
         try:
-            lock.acquire(timeout=0)
+            with FileLock(self.path / "lock", timeout=0):
+                yield
         except Timeout as error:
             raise BusyError(
                 f"run {self.run_id} is written by another process, which still lives; wait for its "
                 "end, or end it first"
             ) from error
-        try:
-            yield
-        finally:
-            lock.release()
 
     def is_locked(self) -> bool:
         """Tell whether a process of this machine and cache folder writes the run now."""
@@ -80,7 +71,6 @@ class RunFolder:
         return entries_in(self.outbox)
 
     def remove(self) -> None:
-        """Remove all of it."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 

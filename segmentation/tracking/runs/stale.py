@@ -27,19 +27,19 @@ class RunningRun:
     Attributes:
         id, name: MLflow's.
         training: whether it is a training with which `train` can go on.
+        sign: the last one of life.
         verdict: `alive`, `gone` (its process was looked for and is not there), `silent` (its
             machine cannot be asked, and gives no sign of life any more), or `unknown` (it never
             gave one: it is not for us to judge).
         why: in words.
-        sign: the last one of life.
     """
 
     id: str
     name: str
     training: bool
+    sign: ProcessInfo | None
     verdict: str
     why: str
-    sign: ProcessInfo | None
 
     @property
     def dead(self) -> bool:
@@ -59,7 +59,7 @@ def find_running(wait: Callable[[float], None]) -> list[RunningRun]:
     """
     own = os.environ.get("MLFLOW_RUN_ID")  # opened by `mlflow run` for this very program
     running = find_runs("attributes.status = 'RUNNING'")
-    found = [_judge(run) for run in running if run.info.run_id != own]
+    found = [judge(run) for run in running if run.info.run_id != own]
     if any(one.verdict == UNREACHABLE for one in found):
         wait(2.5 * HEARTBEAT_INTERVAL)
     again = [_again(one) if one.verdict == UNREACHABLE else one for one in found]
@@ -80,7 +80,7 @@ def end(suspect: RunningRun) -> bool:
     """End a run that nobody writes any more, as FAILED; return whether it still said RUNNING."""
     client = mlflow.MlflowClient()
     run = client.get_run(suspect.id)
-    now = _judge(run)
+    now = judge(run)
     if run.info.status != "RUNNING" or now.verdict == ALIVE or now.sign != suspect.sign:
         return False  # it came to its end, or somebody goes on with it
     go_on = resume(suspect.id) if suspect.training else ""
@@ -92,17 +92,13 @@ def end(suspect: RunningRun) -> bool:
     return True
 
 
-def _judge(run: Run) -> RunningRun:
-    sign = ProcessInfo.of(run.data.tags)
-    verdict, why = _verdict(run.info.run_id, sign)
-    return RunningRun(
-        id=run.info.run_id,
-        name=str(run.info.run_name),
-        training=SETTINGS in read(run.data.tags),
-        verdict=verdict,
-        why=why,
-        sign=sign,
-    )
+def judge(run: Run) -> RunningRun:
+    """Tell whether a process still writes a run that says RUNNING."""
+    run_id, sign = run.info.run_id, ProcessInfo.of(run.data.tags)
+    verdict, why = _verdict(run_id, sign)
+    training = SETTINGS in read(run.data.tags)
+    name = str(run.info.run_name)
+    return RunningRun(id=run_id, name=name, training=training, sign=sign, verdict=verdict, why=why)
 
 
 def _verdict(run_id: str, sign: ProcessInfo | None) -> tuple[str, str]:

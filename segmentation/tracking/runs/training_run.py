@@ -22,7 +22,7 @@ from segmentation.tracking.logging.system_metrics import MachineWatch
 from segmentation.tracking.logging.uploader import Uploader
 from segmentation.tracking.project_run import leave_run
 from segmentation.tracking.registry.publish import publish
-from segmentation.tracking.runs.heartbeat import Heartbeat
+from segmentation.tracking.runs.heartbeat import heartbeat
 from segmentation.tracking.runs.run import (
     Run,
     end_tags,
@@ -71,14 +71,10 @@ _NOT_TO_GO_ON_FROM = (TrainingError, CheckpointError, UndeliveredError, PeerLost
 class TrainingRun(Run):
     """The run of a training that is open; what it logs waits on disk until the store has it.
 
-    Attributes:
-        folder: what it keeps on this machine until it is finished.
-        uploader: what brings the waiting to the store.
-        heartbeat: its signs of life.
+    Also what an earlier process of this run has left is delivered.
     """
 
     def __init__(self, run_id: str, experiment: str, patience: float, *, resumed: bool) -> None:
-        """Begin to deliver, also what an earlier process of this run has left."""
         self.folder = RunFolder(run_id)
         self.folder.claim()
         self.outbox = Outbox(self.folder.outbox)
@@ -86,17 +82,10 @@ class TrainingRun(Run):
         if resumed:  # what an earlier process has said of its end is no longer true
             self.outbox.discard(lambda entry: entry.kind == "end" or FAILURE in entry.metadata)
         self._patience = patience
-        sink = MlflowSink(run_id, publish, careful=resumed)
-        self.uploader = Uploader(self.outbox, sink)
-        self.heartbeat = Heartbeat(run_id)
+        self.uploader = Uploader(self.outbox, MlflowSink(run_id, publish, careful=resumed))
 
     def checkpointer(self, fingerprint: Mapping[str, Any], stop_signal: StopSignal) -> Checkpointer:
-        """Return what keeps the training in the run's folder, and now and then in the store.
-
-        Args:
-            fingerprint: what must be equal for a checkpoint to be of this training, by its name.
-            stop_signal: tells whether the user wants to stop.
-        """
+        """Return what keeps the training in the run's folder, and now and then in the store."""
         last = time.monotonic()
 
         def upload(path: Path, urgent: bool) -> None:
@@ -109,11 +98,7 @@ class TrainingRun(Run):
         return Checkpointer(self.folder.checkpoint, fingerprint, stop_signal, upload, interval)
 
     def deliver(self) -> None:
-        """Wait until all that was logged has arrived.
-
-        Raises:
-            TrackingError: the store does not answer, or has refused something.
-        """
+        """Wait until all has arrived; a TrackingError says that the store does not take it."""
         if not self.uploader.finish(self._patience):
             raise UndeliveredError(
                 f"the tracking store does not take what was written ({self.uploader.trouble}); "
@@ -121,6 +106,16 @@ class TrainingRun(Run):
                 "delivers it when the store is back, and registers the model if the training came "
                 "to its end"
             )
+
+    def end(self) -> None:
+        """End the run, of which all was delivered."""
+        try:
+            mlflow.end_run(self.status)
+        except MlflowException as error:
+            raise UndeliveredError(
+                f"the tracking store went away before the run's end ({error}); "
+                f"`{commands.RECOVER}` ends it when the store is back"
+            ) from error
 
 
 @contextlib.contextmanager
@@ -138,14 +133,8 @@ def training_run(
     It ends as `tracked_run` says. What its process cannot deliver waits in the run's folder, which
     is removed when all has arrived and the training has come to its end.
 
-    Args:
-        name: of the run.
-        tags: given to it from its first moment on.
-        parent: the run that it is nested in.
-        resume: the id of a run to go on in.
-        patience: for so many seconds its end waits for a store that does not answer; None: as
-            long as usual.
-        resumable: whether `train` can go on with it.
+    `patience` is how many seconds its end waits for a store that does not answer, if not as long
+    as usual; `resumable` says whether `train` can go on with it.
 
     Raises:
         TrackingError: another process writes the run, or the store does not take its end.
@@ -163,20 +152,19 @@ def training_run(
                 opened.enter_context(RunFolder(run_id).lock())
             quick = {key: value for key, value in _QUICK.items() if key not in os.environ}
             opened.enter_context(environment(quick))
+            run = TrainingRun(run_id, experiment, patience, resumed=resume is not None)
             if resume is not None:
                 with contextlib.suppress(MlflowException):  # it never failed
                     mlflow.delete_tag(FAILURE)
-            run = TrainingRun(run_id, experiment, patience, resumed=resume is not None)
-            if resume is not None:
                 run.describe("")  # there it stood how to go on
-            opened.enter_context(run.heartbeat)
+            opened.enter_context(heartbeat(run_id))
             watch = MachineWatch(run_id, run.log_metrics, resumed=resume is not None)
             watch.start()  # type: ignore[no-untyped-call]
         try:
             yield run
             watch.finish()
             run.deliver()
-            _end_well(run)
+            run.end()
         except BaseException as error:
             # A signal must not cut this short: MLflow would call the run FINISHED. One that says
             # once more what has ended it may.
@@ -193,26 +181,10 @@ def training_run(
         run.folder.remove()
 
 
-def _end_well(run: TrainingRun) -> None:
-    """End a run of which all was delivered.
-
-    Raises:
-        UndeliveredError: the store went away before that.
-    """
-    try:
-        mlflow.end_run(run.status)
-    except MlflowException as error:
-        raise UndeliveredError(
-            f"the tracking store went away before the run's end ({error}); `{commands.RECOVER}` "
-            "ends it when the store is back"
-        ) from error
-
-
 def _end_badly(run: TrainingRun, error: BaseException, go_on: str) -> None:
     """End a run that an error has ended, now or when the store is back; say how to go on."""
-    arrived = False
     release_reserve()
-    undelivered = isinstance(error, UndeliveredError)
+    arrived, undelivered = False, isinstance(error, UndeliveredError)
     status = run.status if undelivered else status_of(error)
     with contextlib.suppress(Exception):  # the error that ended the run matters more
         if not undelivered:

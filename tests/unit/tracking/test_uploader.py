@@ -48,7 +48,7 @@ def test_what_waits_arrives_in_order_also_from_an_earlier_process(tmp_path: Path
 def test_while_the_store_is_away_all_is_kept_and_later_it_goes_on_and_each_is_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("segmentation.tracking.logging.uploader._FIRST_PAUSE", 0.05)
+    monkeypatch.setattr("segmentation.tracking.logging.uploader._PAUSE", 0.05)
     caplog.set_level("INFO", "segmentation")
     outbox, store = Outbox(tmp_path / "box"), Store()
     store.away = True
