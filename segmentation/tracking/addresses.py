@@ -50,7 +50,7 @@ def in_this_store(address: str) -> bool:
 
 
 def require_own(address: str, created: int = 0) -> None:
-    """Compare where the files of a run or an experiment belong with where the database lies.
+    """Raise a TrackingError where the store was copied or moved, and files would go elsewhere.
 
     The addresses in an SQLite database are absolute: after a copy they lead to the original's
     files, after a move to where nothing is any more.
@@ -58,9 +58,6 @@ def require_own(address: str, created: int = 0) -> None:
     Args:
         address: of a run's artifacts, or of an experiment's.
         created: of the experiment, in milliseconds; 0 for a run.
-
-    Raises:
-        TrackingError: the store was copied or moved, and what is written would go elsewhere.
     """
     database, path = _database(), _local(address)
     if database is None or path is None or path.is_relative_to(database.parent):

@@ -7,12 +7,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 
 def size_at(address: str, path: str = "") -> int:
-    """Return the bytes of all artifacts below an address.
-
-    Args:
-        address: where MLflow keeps the artifacts of a run or of a model.
-        path: of a folder there; empty for all.
-    """
+    """Return the bytes of all artifacts below an address of MLflow's, or in a folder there."""
     items = get_artifact_repository(address).list_artifacts(path or None)
     return sum(size_at(address, i.path) if i.is_dir else i.file_size or 0 for i in items)
 
@@ -31,12 +26,9 @@ def versions_of(run_id: str) -> list[ModelVersion]:
 
 
 def discard(model: LoggedModel, versions: list[ModelVersion]) -> None:
-    """Delete a logged model with its versions, for good.
-
-    The versions go first: should this be cut short, none is left whose model is gone.
-    """
+    """Delete a logged model with its versions, for good."""
     client = mlflow.MlflowClient()
-    for version in versions:
+    for version in versions:  # first: should this be cut short, none is left whose model is gone
         client.delete_model_version(version.name, version.version)
     get_artifact_repository(model.artifact_location).delete_artifacts()  # type: ignore[no-untyped-call]
     client.delete_logged_model(model.model_id)

@@ -26,12 +26,7 @@ VARIABLE = "MLFLOW_RUN_ID"
 
 
 def open_store(*, writes: bool = True) -> str:
-    """Reach the tracking store for a command, see `connect`; return its address.
-
-    Raises:
-        TrackingError: as `connect` says.
-        ConfigError: the environment names a run that is not this command's.
-    """
+    """Reach the tracking store for a command, see `connect` and `require_own_run`."""
     store = connect(writes=writes)
     require_own_run()
     return store
@@ -40,13 +35,8 @@ def open_store(*, writes: bool = True) -> str:
 def require_own_run(known: str | None = None) -> None:
     """Refuse the run that the environment names, unless the launcher has just opened it.
 
-    Left in a shell, the variable would have a finished run written once more.
-
-    Args:
-        known: the id of the run that this command goes on in, which may be named.
-
-    Raises:
-        ConfigError: it is another run.
+    Left in a shell, the variable would have a finished run written once more. It may name `known`,
+    the run that this command goes on in.
     """
     run_id = os.environ.get(VARIABLE)
     if not run_id or run_id == known:
@@ -59,12 +49,7 @@ def require_own_run(known: str | None = None) -> None:
 
 
 def keep_said(tags: Mapping[str, str], run_id: str | None) -> dict[str, str]:
-    """Return the tags with which a run begins, or goes on, but for what a user has said of it.
-
-    Args:
-        tags: ours.
-        run_id: of the run that is there already; None or empty: a new one.
-    """
+    """Return the tags with which a run begins, or goes on, but for what a user has said of it."""
     there = mlflow.MlflowClient().get_run(run_id).data.tags if run_id else {}
     begun = unless_said(tags, there)
     if not ProcessInfo.of(there):  # it is new, and all that it has was given to it
@@ -77,10 +62,7 @@ def keep_said(tags: Mapping[str, str], run_id: str | None) -> dict[str, str]:
 def leave_run(known: str, name: str, text: str) -> None:
     """Point from the run that the launcher opened for this process to the one that goes on.
 
-    Args:
-        known: the id of the run that goes on.
-        name: of the other one, from now on, unless the user has named it.
-        text: its description.
+    The former gets the name, unless the user has named it, and the text as its description.
     """
     opened = os.environ.pop(VARIABLE, None)
     if opened in (None, known):
@@ -94,11 +76,8 @@ def leave_run(known: str, name: str, text: str) -> None:
 def close_unused_run(message: str, *, stopped: bool) -> None:
     """End the run that the launcher has opened for a command that has begun nothing in it.
 
-    A run that is not the launcher's fresh one stays as it is.
-
-    Args:
-        message: why the command ended.
-        stopped: whether the user wanted that.
+    A run that is not the launcher's fresh one stays as it is. `message` says why the command ended,
+    `stopped` whether the user wanted that.
     """
     run_id = os.environ[VARIABLE]
     if not store_has(run_id) or _trouble(run_id):

@@ -2,7 +2,6 @@
 
 import os
 import re
-from pathlib import Path
 
 from segmentation.tracking.addresses import ENDINGS, mask_password
 from segmentation.utils.paths import user_path
@@ -12,6 +11,8 @@ _DEFAULT = "sqlite:///mlflow.db"
 _PACKAGES = {"MySQLdb": "mysqlclient", "psycopg": "'.[postgres]'"}
 #: What stores say, and what helps.
 _REMEDIES = {
+    "maintenance mode": f"set MLFLOW_TRACKING_URI={_DEFAULT} (runs that are there come over with "
+    f"`mlflow migrate-filestore --source {{folder}} --target {_DEFAULT}`)",
     "unsupported URI": "give one such as http://HOST:PORT, postgresql://... or sqlite:///FILE",
     "error code 40[13]": "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
     "error code": "give the address of an MLflow server",
@@ -27,11 +28,7 @@ _REMEDIES = {
 
 
 def mistake(uri: str) -> tuple[str, str] | None:
-    """Say what is wrong with how an address is written, and how to write it.
-
-    Raises:
-        ConfigError: it begins with the home of a user who is not there.
-    """
+    """Say what is wrong with how an address is written, and how to write it."""
     bare = uri.strip(" \t\r\n'\"")
     if bare != uri:
         return "it stands in quotes or blanks", (mistake(bare) or ("", bare or _DEFAULT))[1]
@@ -67,16 +64,6 @@ def remedy(uri: str, error: Exception) -> str:
     """Say what helps where a store cannot be used."""
     if isinstance(error, ImportError):
         return f"`pip install {_PACKAGES.get(str(error.name), error.name)}`"
-    if "maintenance mode" in str(error):
-        return _file_store_remedy(Path(re.sub("^file:(//)?", "", uri)))
     said = (helps for what, helps in _REMEDIES.items() if re.search(what, str(error)))
-    return next(said, "start the server").format(uri=mask_password(uri))
-
-
-def _file_store_remedy(folder: Path) -> str:
-    if not folder.is_dir():
-        return f"give another, such as {_DEFAULT}"
-    return (
-        f"bring its runs over with `mlflow migrate-filestore --source {folder} --target {_DEFAULT}`"
-        f", then set MLFLOW_TRACKING_URI={_DEFAULT}"
-    )
+    folder = re.sub("^file:(//)?", "", uri)
+    return next(said, "start the server").format(uri=mask_password(uri), folder=folder)

@@ -38,19 +38,12 @@ Files = dict[Path, os.stat_result]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Item:
-    """Something that is kept.
-
-    Attributes:
-        kind: one of `VERSIONS`, `CHECKPOINTS` and `DECODED`.
-        name: for people.
-        size: in bytes.
-        delete: deletes it unless somebody has begun to need it, and tells whether it did; None
-            where it stays.
-    """
+    """Something that is kept, of one of the kinds above."""
 
     kind: str
     name: str
-    size: int
+    size: int  # in bytes
+    #: Deletes it unless somebody has begun to need it, and tells whether it did; None: it stays.
     delete: Callable[[], bool] | None
 
 

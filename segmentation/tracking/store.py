@@ -48,9 +48,7 @@ _ERRORS = (MlflowException, OSError, sqlite3.Error, ImportError, sqlalchemy.exc.
 def connect(*, writes: bool = True) -> str:
     """Reach the stores that MLflow's own rules choose, making them where they are new.
 
-    Args:
-        writes: whether files are to be written to the artifacts of the experiment that the
-            environment chooses.
+    With `writes` the experiment that the environment chooses must take files, too.
 
     Returns:
         The tracking store's address.
@@ -80,11 +78,7 @@ def _turn_to_store() -> str:
 
 
 def store_has(run_id: str) -> bool:
-    """Tell whether the tracking store can have a run; it is not made where it is new.
-
-    Raises:
-        TrackingError: it is in no file of that relative address.
-    """
+    """Tell whether the tracking store can have a run; it is not made where it is new."""
     uri = _turn_to_store()
     path = sqlite_path(uri)
     return not mistake(uri) and (path is None or finds(path, _RUN, run_id))
@@ -112,11 +106,7 @@ def _reach(kind: str, uri: str, attempt: Callable[[], object]) -> None:
 
 
 def require_experiment() -> Experiment:
-    """Return the experiment that the environment chooses, making it where it is new.
-
-    Raises:
-        TrackingError: it was deleted, or there is none.
-    """
+    """Return the experiment that the environment chooses, making it where it is new."""
     try:
         with store_lock(str(mlflow.get_tracking_uri())):  # several at once would collide
             chosen = _get_experiment_id() or "0"
@@ -137,9 +127,6 @@ def _of_launcher(uri: str) -> str:
     """Return a relative address as `mlflow run` means it: in the folder where that was typed.
 
     It starts this program in the project's folder, and hands on the address as it is.
-
-    Raises:
-        TrackingError: the run that it has opened is in no such file.
     """
     run_id, prefix = os.environ.get("MLFLOW_RUN_ID"), "sqlite:///"
     name = uri.removeprefix(prefix)
@@ -233,10 +220,7 @@ def find_run(run_id: str) -> Run | None:
 def find_tagged(tag: str, test: str, also: str = "") -> Iterator[Run]:
     """Yield the runs of which a tag fits, by whichever of its names they have it.
 
-    Args:
-        tag: its name of today.
-        test: such as `= 'x'`.
-        also: what else must fit, an MLflow filter that begins with ` AND `.
+    `test` is such as `= 'x'`; `also`, an MLflow filter that begins with ` AND `, must fit, too.
     """
     for name in (tag, FORMER[tag]):
         for run in find_runs(f"tags.`{name}` {test}{also}"):
@@ -245,15 +229,9 @@ def find_tagged(tag: str, test: str, also: str = "") -> Iterator[Run]:
 
 
 def get_run_or_fail(run_id: str, asked: str, expected: str) -> Run:
-    """Look up a run that a command needs.
+    """Look up a run that a command needs; a ConfigError says that it was deleted, or never was.
 
-    Args:
-        run_id: of it.
-        asked: the parameter that asks for it, as a user types it.
-        expected: a clause that says what is wanted.
-
-    Raises:
-        ConfigError: there is no such run, or it was deleted.
+    `asked` is the parameter that asks for it, `expected` a clause that says what is wanted.
     """
     if (run := find_run(run_id)) is None:
         raise ConfigError(

@@ -25,23 +25,12 @@ def champion_of(name: str) -> str | None:
 
 
 def record_decision(
-    challenger: VersionRef,
-    champion: str | None,
-    decision: Decision,
-    run: Run,
+    challenger: VersionRef, champion: str | None, decision: Decision, run: Run
 ) -> bool:
     """Write a decision on a version and its run, and move the alias if it says so.
 
-    The alias moves last: whoever is killed on the way can decide again.
-
-    Args:
-        challenger: that was decided on.
-        champion: the version that was champion when it was compared, if any.
-        decision: whether the challenger takes over.
-        run: in which that was decided.
-
-    Returns:
-        Whether that was done; not, if somebody else has become champion in the meantime.
+    The alias moves last: whoever is killed on the way can decide again. Nothing is done, and False
+    returned, if another version than `champion`, if any, has become so in the meantime.
     """
     client = mlflow.MlflowClient()
     name, version = challenger.name, challenger.version

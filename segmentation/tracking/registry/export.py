@@ -36,13 +36,9 @@ SHAPE = "petseg"
 
 
 def export(segmenter: Segmenter, shape: ModelConfig, threshold: float, folder: Path) -> None:
-    """Write a model into a new folder.
+    """Write a model into a new folder, with the threshold that is used where none is given.
 
-    Args:
-        segmenter: on the CPU, in eval mode; its weights require no gradient from here on.
-        shape: of its network.
-        threshold: what photos are told pet from background by where no other is given.
-        folder: where to.
+    The segmenter is on the CPU and in eval mode; its weights require no gradient from here on.
     """
     image_size = segmenter.image_size
     known = dataclasses.asdict(shape)
@@ -70,7 +66,6 @@ def export(segmenter: Segmenter, shape: ModelConfig, threshold: float, folder: P
 
 
 def _photos(threshold: float) -> ModelSignature:
-    """Return what a model takes and gives as a function of photos."""
     return ModelSignature(
         inputs=Schema([ColSpec("binary", "image")]),
         outputs=Schema([ColSpec("binary", "mask"), ColSpec("double", "pet_share")]),

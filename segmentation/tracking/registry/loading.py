@@ -138,18 +138,14 @@ def _has(name: str, alias: str) -> bool:
 
 
 def load_export(uri: str) -> Callable[[Tensor], Tensor]:
-    """Load the export of a model of this project, without pickle, as others do."""
+    """Load an export of ours without pickle, as others do."""
     with environment({_ALLOW_PICKLE: "false"}):
         module: Callable[[Tensor], Tensor] = mlflow.pytorch.load_model(uri)
     return module
 
 
 def _version(uri: str) -> ModelVersion | None:
-    """Find the version that an address names, if it names one.
-
-    Raises:
-        ModelError: the registry has no such name, version or alias.
-    """
+    """Find the version that an address names, if it names one."""
     client = mlflow.MlflowClient()
     try:
         if match := re.fullmatch(r"models:/([^/@]+)@([^/@]+)", uri):

@@ -22,13 +22,7 @@ _TOLERANCE = 1e-3
 
 
 def pack(segmenter: Segmenter, shape: ModelConfig, threshold: float, folder: Path) -> None:
-    """Export the model into a folder, and make sure that what lies there is the same model.
-
-    Args:
-        segmenter: the trained model; left on the CPU in eval mode.
-        shape: of its network.
-        threshold: of its own.
-        folder: made anew, what lies there is removed.
+    """Export the model, which is left on the CPU in eval mode, into a folder, made anew.
 
     Raises:
         TrackingError: the exported model does not answer as the trained one does.
@@ -46,13 +40,9 @@ def pack(segmenter: Segmenter, shape: ModelConfig, threshold: float, folder: Pat
 def publish(run_id: str, entry: Mapping[str, Any], folder: Path) -> None:
     """Log the model that lies packed in the folder `model`, and register it, each but once.
 
-    Args:
-        run_id: of the training.
-        entry: `metrics`, figures of this very model; `dataset`, the `name` and `digest` of what
-            they were measured on; `step`, the epoch whose weights these are, whose metrics are
-            the model's, too; `registration`, the arguments of `register` but for the model's id,
-            or None.
-        folder: holds the folder `model`.
+    The entry has `metrics`, figures of this very model; `dataset`, the `name` and `digest` of what
+    they were measured on; `step`, the epoch whose weights these are, whose metrics are the model's,
+    too; `registration`, the arguments of `register` but for the model's id, or None.
     """
     run = mlflow.MlflowClient().get_run(run_id)
     model = _whole_model(run) or _log_packed(run, folder / "model", entry["step"])
@@ -106,11 +96,7 @@ def _log_metrics(run: Run, model: LoggedModel, entry: Mapping[str, Any]) -> None
 
 
 def logged_model(run_id: str) -> str:
-    """Return the id of the model that a run has logged.
-
-    Raises:
-        TrackingError: it has none.
-    """
+    """Return the id of the model that a run has logged."""
     model = _whole_model(mlflow.MlflowClient().get_run(run_id))
     if model is None:
         raise TrackingError(f"run {run_id} has no model in the tracking store")

@@ -13,11 +13,7 @@ from segmentation.tracking.store import store_lock
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VersionRef:
-    """A version in MLflow's registry.
-
-    Attributes:
-        name, version: of the registered model.
-    """
+    """A version in MLflow's registry, by name and number."""
 
     name: str
     version: str
@@ -28,7 +24,6 @@ class VersionRef:
         return f"models:/{self.name}/{self.version}"
 
     def look_up(self) -> ModelVersion:
-        """Return what the registry knows of it by now."""
         return mlflow.MlflowClient().get_model_version(self.name, self.version)
 
     def summary(self) -> str:
@@ -37,7 +32,6 @@ class VersionRef:
         return f"{self.name} version {self.version}{aliases}"
 
     def how_to_load(self) -> str:
-        """Return the call that loads it."""
         return f'mlflow.pytorch.load_model("{self.uri}")'
 
 
@@ -64,11 +58,7 @@ def register(
 
 
 def registered_from(run_id: str, name: str) -> VersionRef:
-    """Return the version that was registered from a training.
-
-    Raises:
-        TrackingError: there is none.
-    """
+    """Return the version that was registered from a training."""
     version = _find(name, run_id, None)
     if version is None:
         raise TrackingError(f"run {run_id} has no version of {name} in the registry")

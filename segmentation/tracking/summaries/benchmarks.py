@@ -14,18 +14,13 @@ _HEADS = ("figure", "median", "lowest", "highest")
 
 @dataclasses.dataclass
 class SuiteSummary:
-    """What is known so far; it is added to and logged again and again.
-
-    Attributes:
-        run: where to.
-        suite: its name, which the table has too.
-        figures: by name: one, or median, lowest and highest.
-        lines: the findings, a sentence each.
-    """
+    """What is known so far; it is added to and logged again and again."""
 
     run: Run
     suite: str
+    #: By name: one, or median, lowest and highest.
     figures: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
+    #: The findings, a sentence each.
     lines: Sequence[str] = ()
 
     def add(self, name: str, rounds: NDArray[np.float64]) -> None:
@@ -45,5 +40,4 @@ class SuiteSummary:
 
 
 def findings(lines: Sequence[str], table: Sequence[str] = ()) -> str:
-    """Return findings and a table in Markdown."""
     return "\n".join([*(f"- {line}" for line in lines), "", *table])

@@ -46,14 +46,7 @@ def log_analysis(run: RunLogger, analysis: Analysis, loaded: LoadedModel, source
 def log_report(
     run: RunLogger, analysis: Analysis, figures: Mapping[str, Any], gallery: Gallery
 ) -> None:
-    """Log the description, the report, tables, plots and pictures.
-
-    Args:
-        run: of the evaluation.
-        analysis: what was found.
-        figures: the same for the report, see `report_figures`.
-        gallery: pictures of the images.
-    """
+    """Log the description, the report, tables, plots and pictures."""
     split = analysis.split
     run.describe(description(figures))
     run.log_text(_table(analysis).to_csv(index=False), f"{split}/images.csv")

@@ -20,13 +20,7 @@ def log_images(
 ) -> None:
     """Log `SPLIT/images.json`, a row an image with its thumbnail, and `SPLIT/worst.jpg`.
 
-    The lowest Dice comes first.
-
-    Args:
-        run: where to.
-        evaluation: of the images.
-        gallery: pictures of the same images.
-        scores: what the table shows besides, a value an image.
+    The lowest Dice comes first. `scores` are what the table shows besides, a value an image.
     """
     counts = evaluation.counts
     dice = counts.dice()

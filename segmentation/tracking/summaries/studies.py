@@ -32,9 +32,6 @@ def parent_run(name: str, tags: Mapping[str, str], study: str, known: str | None
         tags: of the run, if it is a new one.
         study: the study's id.
         known: the run's id as the study has it, None for a new study.
-
-    Raises:
-        ConfigError: the run is not in this tracking store, or was deleted.
     """
     if known is None:  # there may be one all the same, if a command was killed before it said so
         parents = (run for run in _runs_of(study) if run.data.tags["stage"] == PARENT)
@@ -67,9 +64,7 @@ def _trial_runs(study: str) -> list[MlflowRun]:
 def reconcile(study: str, states: Callable[[], Mapping[tuple[str, int], str]]) -> None:
     """End the runs whose process is gone, and those that say otherwise than their trial.
 
-    Args:
-        study: its id.
-        states: returns the present state of each trial by its stage and number.
+    `states` returns the present state of each trial by its stage and number.
     """
     client = mlflow.MlflowClient()
     suspects = [run for run in _trial_runs(study) if _says(run) != "failed"]
@@ -127,16 +122,15 @@ def droppable(
     """Return those models that some runs have logged and that can go, with their versions, by run.
 
     A model stays that has an alias, that somebody has registered under another name or again, or
-    that is not provably of this very store. One without a version may be registered elsewhere.
-
-    Args:
-        study: its id.
-        name: of the registered model of its versions.
-        runs: their ids.
-        since: a model without any version must be younger, in Unix seconds.
+    that is not provably of this very store. One without a version may be registered elsewhere,
+    unless it is younger than `since`, in Unix seconds.
     """
+    logged = [run for run in _trial_runs(study) if run.info.run_id in runs]
+    experiments = {run.info.experiment_id for run in logged}
+    if not experiments:  # MLflow would search its default experiment
+        return {}
     found = {}
-    for model in _models(study):
+    for model in mlflow.search_logged_models([*experiments], output_format="list"):
         if model.source_run_id not in runs or not in_this_store(model.artifact_location):
             continue
         versions = versions_of(model.source_run_id)
@@ -145,11 +139,3 @@ def droppable(
         if known and own == versions and not any(version.aliases for version in own):
             found[model.source_run_id] = (model, versions)
     return found
-
-
-def _models(study: str) -> list[LoggedModel]:
-    runs = {run.info.run_id: run.info.experiment_id for run in _trial_runs(study)}
-    if not runs:  # MLflow would search its default experiment
-        return []
-    models = mlflow.search_logged_models([*set(runs.values())], output_format="list")
-    return [model for model in models if model.source_run_id in runs]

@@ -20,10 +20,7 @@ def render(template: str, /, **values: Any) -> str:
 def linked(markdown: str, experiment: str, run_id: str = "") -> str:
     """Make links of the runs that a page names in backquotes, and of the files of its own run.
 
-    Args:
-        markdown: the page; of `plots/*.png` the folder is linked.
-        experiment: the id of that of the runs.
-        run_id: of the page's own run; empty where it has none, and names no file.
+    Of `plots/*.png` the folder is linked.
     """
     runs = f"#/experiments/{experiment}/runs"
     page = _RUN.sub(rf"[`\1`]({runs}/\1)", markdown)
@@ -33,5 +30,4 @@ def linked(markdown: str, experiment: str, run_id: str = "") -> str:
 
 
 def version_link(name: str, version: str) -> str:
-    """Return a link to the page of a registered version."""
     return f"[version {version} of {name}](#/models/{name}/versions/{version})"

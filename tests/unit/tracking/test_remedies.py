@@ -58,7 +58,6 @@ def test_an_address_that_may_be_right_is_left_to_mlflow(typed: str) -> None:
     assert mistake(typed) is None
 
 
-def test_runs_in_files_are_brought_over_where_there_are_any(tmp_path: Path) -> None:
+def test_how_runs_in_files_are_brought_over_is_said() -> None:
     error = RuntimeError("The filesystem tracking backend is in maintenance mode")
-    assert f"migrate-filestore --source {tmp_path} --" in remedy(f"file://{tmp_path}", error)
-    assert remedy(f"{tmp_path}/none", error) == "give another, such as sqlite:///mlflow.db"
+    assert "migrate-filestore --source /data/mlruns --" in remedy("file:///data/mlruns", error)
