@@ -23,8 +23,6 @@ OWN_ENCODER = "unet"
 #: stand below: a network from random weights learns longer, and the edges that it needs first show
 #: in small images.
 _OWN_DEFAULTS = {"image_size": 128, "epochs": 200, "lr": 4e-3}
-#: What other encoders have besides; trainings of versions that had only ours did not log it.
-OF_ENCODERS = ("encoder", "weights", "encoder_lr")
 _OF_OWN = ("depth", "patch")
 _LEAST = 32  # pixels of an image's side, of which encoders make one
 

@@ -10,6 +10,7 @@ import mlflow
 from segmentation.data.oxford_pets import has_test_list
 from segmentation.data.sources import Source
 from segmentation.tracking.addresses import mask_password, sqlite_path
+from segmentation.tracking.registry.versions import VersionRef
 from segmentation.tracking.store import studies_folder
 from segmentation.utils.paths import printable
 
@@ -41,12 +42,17 @@ def view_run(run_id: str) -> str:
     return f"mlflow ui --backend-store-uri {_quoted(uri)}\n       http://127.0.0.1:5000{page}"
 
 
-def use_model(uri: str, source: Source) -> str:
-    """Return the commands that judge a model on its data's test images, and predict masks by it."""
+def after_training(version: VersionRef, run_id: str, source: Source) -> list[str]:
+    """Return the last lines: a model, where it is seen, loaded, judged and used for masks."""
     data = {} if source.is_synthetic else {"data": printable(str(source.root))}
     split = {} if has_test_list(source.root) else {"split": "gate"}
-    judge = mlflow_run("evaluate", {"model": uri, **data, **split})
-    return f"{judge}\n       {predict_with(uri, source)}"
+    return [
+        f"Model: {version.summary()}",
+        f"Look:  {view_run(run_id)}",
+        f'Load:  mlflow.pytorch.load_model("{version.uri}")',
+        f"Next:  {mlflow_run('evaluate', {'model': version.uri, **data, **split})}",
+        f"       {predict_with(version.uri, source)}",
+    ]
 
 
 def predict_with(uri: str, source: Source) -> str:

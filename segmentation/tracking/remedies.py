@@ -11,8 +11,8 @@ _DEFAULT = "sqlite:///mlflow.db"
 _PACKAGES = {"MySQLdb": "mysqlclient", "psycopg": "'.[postgres]'"}
 #: What stores say, and what helps.
 _REMEDIES = {
-    "maintenance mode": f"set MLFLOW_TRACKING_URI={_DEFAULT} (runs that are there come over with "
-    f"`mlflow migrate-filestore --source {{folder}} --target {_DEFAULT}`)",
+    "maintenance mode": "bring its runs over with `mlflow migrate-filestore --source {folder} "
+    f"--target {_DEFAULT}`",
     "unsupported URI": "give one such as http://HOST:PORT, postgresql://... or sqlite:///FILE",
     "error code 40[13]": "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
     "error code": "give the address of an MLflow server",

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from segmentation.config.training import FREE, OF_ENCODERS, OWN_ENCODER, Config
+from segmentation.config.training import FREE, OWN_ENCODER, Config
 from segmentation.data.dataset import SplitDataset
 from segmentation.data.images.examples import note_on_turned
 from segmentation.data.loader import BatchLoader, require_shared_memory
@@ -53,18 +53,9 @@ class TrainingSession:
     than `fit`.
 
     Attributes:
-        config: all settings.
-        compute: the device and its arithmetic.
-        source: where the data is from.
         data: the splits `train` and `val`, by name.
-        model_name: of the registered model.
-        group: the processes that train together.
-        budget: keeps training to a time, if it is to be kept.
-        run: of this training in the tracking store.
         segmenter: the model with the weights of its best epoch, in eval mode.
-        result: how training went.
-        evaluation: the model on the validation images, at their own size.
-        gallery: pictures of those images.
+        evaluation: the model on the validation images, at their own size; `gallery` shows them.
         threshold: that the model brings along.
     """
 
@@ -94,14 +85,10 @@ class TrainingSession:
         group: ProcessGroup = SINGLE_PROCESS,
         with_gate: bool = False,
     ) -> "TrainingSession":
-        """Find the device and the data, and decode the data.
+        """Find the device and the data, and decode the data, if wanted the gate split, too.
 
-        Args:
-            config: all settings.
-            model_name: of the registered model; empty: the usual one of the data.
-            progress: told how many images are decoded.
-            group: the processes that train together.
-            with_gate: whether the gate split is decoded too.
+        An empty model name is the usual one of the data. `progress` is told how many images are
+        decoded.
 
         Raises:
             ConfigError: the device cannot do this, there is no such encoder, or there are not as
@@ -130,11 +117,9 @@ class TrainingSession:
         )
 
     def with_config(self, config: Config) -> "TrainingSession":
-        """Return a new session on the same data and device."""
         return dataclasses.replace(self, config=config)
 
     def _summary(self, epochs: int) -> str:
-        """Return what the training is, in a few words."""
         model, training, data = self.config.model, self.config.training, self.config.data
         kind = "synthetic" if self.source.is_synthetic else "pets"
         own = model.encoder == OWN_ENCODER
@@ -148,13 +133,8 @@ class TrainingSession:
     @property
     def fingerprint(self) -> dict[str, Any]:
         """What must be equal for a checkpoint to be of this training, by name."""
-        omitted = OF_ENCODERS if self.config.model.encoder == OWN_ENCODER else ()
-        settings = {
-            f"{part}.{one.name}": value
-            for part, one, value in self.config.items()
-            if one.option not in (*FREE, *omitted)
-        }
-        return {**settings, "training.precision": self.compute.precision, **self.digests}
+        settings = self.config.options() | {"precision": self.compute.precision} | self.digests
+        return {name: value for name, value in settings.items() if name not in FREE}
 
     @property
     def digests(self) -> dict[str, str]:
@@ -191,8 +171,7 @@ class TrainingSession:
     def require_same_in_all_processes(self) -> None:
         """Compare the images and the precision of the processes that train together.
 
-        Raises:
-            ConfigError: in the main process; the others learn that it has gone.
+        A ConfigError ends the main process; the others learn that it has gone.
         """
         own = {**self.digests, "precision": self.compute.precision}
         main = self.group.broadcast(own)
@@ -208,11 +187,7 @@ class TrainingSession:
         self.group.barrier()
 
     def fit_to_budget(self, seconds: float) -> TimeBudget:
-        """Set the number of epochs to what fits into a time, and keep to it; return the budget.
-
-        Args:
-            seconds: of training, what this takes included.
-        """
+        """Set the number of epochs to what fits into a time, what this takes included."""
         network = build_unet(self.config.model, self.config.training.seed)
         training, budget = fit_to_budget(
             seconds, network, self._batches(), self.config.training, self.compute, self.group
@@ -248,11 +223,7 @@ class TrainingSession:
     def load_checkpoint(self, run_id: str) -> Checkpoint | None:
         """Return where a stopped training is to go on; the main process sends it to the others.
 
-        Args:
-            run_id: of that training.
-
-        Raises:
-            CheckpointError: it is damaged, or of another training.
+        A CheckpointError says that it is damaged, or of another training.
         """
         content = b""
         if self.group.is_main_process and (path := RunFolder(run_id).checkpoint).exists():
@@ -311,11 +282,7 @@ class TrainingSession:
     def evaluate(self, *, thumbnails: bool = True) -> Evaluation:
         """Score the model on the validation images at their own size, and name the run.
 
-        Args:
-            thumbnails: whether the table of images is to have pictures.
-
-        Raises:
-            DataError: a photo is gone or was changed since the training began.
+        A DataError says that a photo is gone or was changed since the training began.
         """
         val, self.gallery = self.data["val"], Gallery(thumbnails=thumbnails)
         model = Batched(self.segmenter, self.compute.device)
@@ -347,11 +314,7 @@ class TrainingSession:
         return self.evaluation.final_metrics(self.result.best_epoch)
 
     def log_model(self, *, register: bool = False) -> None:
-        """Export the model and log it, with its figures.
-
-        Args:
-            register: whether it becomes a version as soon as it is in the store.
-        """
+        """Export the model and log it with its figures; if wanted, it becomes a version then."""
         folder, val = self.run.folder.path / "model", self.data["val"]
         dataset = inputs.dataset(val.name, val.digest, self.source.root)
         publish.pack(self.segmenter, self.config.model, self.threshold.value, folder)
@@ -377,11 +340,7 @@ class TrainingSession:
         }
 
     def register(self) -> versions.VersionRef:
-        """Wait until all that was logged is in the store, the model registered; return its version.
-
-        Raises:
-            TrackingError: the store does not take it; it waits on this machine.
-        """
+        """Wait until all is in the store, the model registered; return its version."""
         self.run.deliver()
         return versions.registered_from(self.run.id, self.model_name)
 

@@ -17,7 +17,7 @@ from segmentation.models.predictor import Batched
 from segmentation.models.unet import build_unet
 from segmentation.runtime.device import choose_compute
 from segmentation.runtime.process_group import ProcessGroup, init_process_group
-from segmentation.tracking.commands import use_model, view_run
+from segmentation.tracking.commands import after_training
 from segmentation.tracking.project_run import require_own_run
 from segmentation.tracking.registry import export
 from segmentation.tracking.registry.versions import VersionRef
@@ -43,15 +43,11 @@ _BUDGET_STATE = "pace"  # among the settings of a run: its budget as it was at t
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
-    """What is to be trained; the same in all processes.
+    """What is to be trained; the same in all processes."""
 
-    Attributes:
-        settings: all parameters by their names, as the run keeps them; also `_BUDGET_STATE` where
-            a training with a budget goes on.
-        resume: the id of the run to go on in; empty: a new one.
-    """
-
+    #: All parameters by their names, as the run keeps them.
     settings: Mapping[str, Any]
+    #: The id of the run to go on in; empty: a new one.
     resume: str = ""
 
 
@@ -63,20 +59,8 @@ def start_processes(
 ) -> int:
     """Run this program again in several processes of this machine; return the exit code.
 
-    What would be wrong in each of them is looked for before.
-
-    Args:
-        options: the parameters by name.
-        given: those that the user gave.
-        processes: how many.
-        arguments: of the command line.
-
-    Raises:
-        ConfigError: there is no image of a batch, no processor or no GPU for each of them, or a
-            parameter is impossible.
-        DataError: the data is not there.
-        TrackingError: the store cannot be used.
-        TrainingError: one of them was killed again and again.
+    What would be wrong in each of them is looked for before. A TrainingError says that one of them
+    was killed again and again.
     """
     from segmentation.runtime.launcher import launch
 
@@ -128,10 +112,8 @@ def train(
         ConfigError: a parameter is impossible.
         DataError: the data cannot be used.
         TrainingError: the loss is not finite; the run is FAILED, nothing is registered.
-        TrackingError: the exported model does not answer as the trained one, or the store does not
-            take what was written: it waits on this machine.
+        TrackingError: the store does not take what was written: it waits on this machine.
         CheckpointError: what a stopped training has left cannot be gone on from.
-        PeerLostError: another process has gone.
     """
     with init_process_group(options) as group:
         plan, earlier = None, None
@@ -169,11 +151,7 @@ def _plan_to_resume(
 ) -> TrainingPlan | None:
     """Return how a training goes on, and say where it stands; None: it is finished.
 
-    Args:
-        run_id: of it.
-        given: what the user gave.
-        key: of these processes.
-        asked: whether the user asks for it; else its own processes have come back by themselves.
+    If it is not `asked` for, its own processes, of this key, have come back by themselves.
     """
     stopped = resume.ResumableRun(run_id, key)
     if stopped.finished:
@@ -231,10 +209,8 @@ def _run(
     _log.info(decision)
     if earlier:
         _log.info(earlier.compare(session.evaluation.counts.mean().dice))
-    _log.info("Model: %s", registered.summary())
-    _log.info("Look:  %s", view_run(session.run.id))
-    _log.info("Load:  %s", registered.how_to_load())
-    _log.info("Next:  %s", use_model(registered.uri, session.source))
+    for line in after_training(registered, session.run.id, session.source):
+        _log.info(line)
 
 
 def _require_same_images(plan: TrainingPlan, session: TrainingSession) -> None:

@@ -31,9 +31,6 @@ class VersionRef:
         aliases = "".join(f", @{alias}" for alias in sorted(self.look_up().aliases))
         return f"{self.name} version {self.version}{aliases}"
 
-    def how_to_load(self) -> str:
-        return f'mlflow.pytorch.load_model("{self.uri}")'
-
 
 def register(
     model_id: str, name: str, description: str, tags: Mapping[str, str], introduction: str

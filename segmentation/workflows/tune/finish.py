@@ -11,7 +11,7 @@ from segmentation.data.sources import Source
 from segmentation.errors import TrackingError, TrainingError
 from segmentation.evaluation.pictures import try_draw
 from segmentation.tracking.artifacts import discard
-from segmentation.tracking.commands import mlflow_run, use_model, view_run
+from segmentation.tracking.commands import after_training, mlflow_run
 from segmentation.tracking.registry import champion, versions
 from segmentation.tracking.runs.run import Run
 from segmentation.tracking.summaries import studies
@@ -19,12 +19,7 @@ from segmentation.tuning import plots
 from segmentation.tuning.report import DEFAULTS, StudyReport, best_trials
 from segmentation.tuning.study import Study, Trial
 from segmentation.workflows.promote import GateEvaluator, decide_champion
-from segmentation.workflows.tune.job import (
-    SearchJob,
-    dropped,
-    register,
-    register_trial,
-)
+from segmentation.workflows.tune.job import SearchJob, dropped, register, register_trial
 
 _log = logging.getLogger(__name__)
 
@@ -35,10 +30,6 @@ def finish_search(
     """Register the winner, let it contend, delete what `keep` says, log and say what was found.
 
     All trials and confirmations have ended, and are in the report.
-
-    Raises:
-        TrackingError: the best model was deleted on purpose.
-        TrainingError: no trial came to its end.
     """
     winner = _winner(report)
     if report.finalists:
@@ -65,10 +56,8 @@ def finish_search(
     _log.info(report.verdict())
     _log.info(decision)
     _log.info("Again: %s", report.command)
-    _log.info("Model: %s", registered.summary())
-    _log.info("Look:  %s", view_run(parent.id))
-    _log.info("Load:  %s", registered.how_to_load())
-    _log.info("Next:  %s", use_model(registered.uri, source))
+    for line in after_training(registered, parent.id, source):
+        _log.info(line)
 
 
 def _winner(report: StudyReport) -> Trial:

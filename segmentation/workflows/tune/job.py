@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from segmentation.config.search import SearchConfig
-from segmentation.config.training import FREE, OF_ENCODERS, OWN_ENCODER, Config
+from segmentation.config.training import FREE, Config
 from segmentation.tracking.registry import versions
 from segmentation.tracking.store import studies_folder
 from segmentation.tracking.summaries import studies
@@ -59,9 +59,8 @@ class SearchJob:
     ) -> "SearchJob":
         """Name the study, and say what must not change under its name."""
         digests = {name: part.digest for name, part in session.data.items()}
-        omitted = OF_ENCODERS if options.get("encoder") == OWN_ENCODER else ()
         settings = {
-            **{name: one for name, one in options.items() if name not in (*FREE, *omitted)},
+            **{name: one for name, one in options.items() if name not in FREE},
             **notation(space),
             "trial_epochs": search.trial_epochs,
             "pruner": search.pruner,
@@ -87,12 +86,7 @@ class SearchJob:
         )
 
     def open_study(self) -> Study:
-        """Open the study, making it where it is new.
-
-        Raises:
-            ConfigError: it was begun with other settings.
-            TrackingError: its storage cannot be used.
-        """
+        """Open the study, making it where it is new; its settings must be the same."""
         pruner = choose_pruner(self.search.pruner, self.search.trial_epochs)
         study = Study(self.location, self.space, int(self.options["seed"]), pruner)
         study.require_settings(self.settings)
@@ -101,11 +95,9 @@ class SearchJob:
         return study
 
     def trial_config(self, params: Mapping[str, Value]) -> Config:
-        """Return the settings of a trial."""
         return Config.from_options({**self.options, **params, "epochs": self.search.trial_epochs})
 
     def full_config(self, params: Mapping[str, Value], seed: int) -> Config:
-        """Return the settings of a whole training."""
         return Config.from_options({**self.options, **params, "seed": seed})
 
 
