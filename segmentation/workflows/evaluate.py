@@ -31,12 +31,8 @@ def evaluate_model(
 ) -> None:
     """Score a model on a split in every way, and log a run with a report.
 
-    Args:
-        uri: the model's address; empty for the champion of the data's usual model.
-        split: `test`, `gate`, or the `val` or `train` images of the model's own training.
-        config: data, border, device, and what to do about bad examples.
-        allow_pickle: whether the model may bring code.
-        progress: called with how many images are done.
+    The split is `test`, `gate`, or the `val` or `train` images of the model's own training; an
+    empty address is the champion of the data's usual model.
 
     Raises:
         DataError: files cannot be used, all of them named, and `bad_examples` is `stop`.
@@ -82,12 +78,6 @@ def evaluate_model(
 
 
 def _examples_of(split: str, source: Source, loaded: LoadedModel) -> list[Example]:
-    """Return the examples of a split.
-
-    Raises:
-        ConfigError: it is not known what the model was trained on, or that is not in this data.
-        DataError: the lists cannot be used, or the split is empty.
-    """
     if split == "test":
         if has_test_list(source.root):
             return read_list(source.root, "test")

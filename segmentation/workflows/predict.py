@@ -31,7 +31,7 @@ from segmentation.tracking.commands import view_run
 from segmentation.tracking.project_run import open_store
 from segmentation.tracking.registry.loading import default_model, load
 from segmentation.tracking.registry.photo_model import PhotoError, mask_png, read_photo
-from segmentation.tracking.runs.run import Run, tracked_run
+from segmentation.tracking.runs.run import tracked_run
 from segmentation.utils.concurrency import Progress, batched, ignore_progress, prefetch
 from segmentation.utils.files import atomic_write, read_regular_file
 from segmentation.utils.paths import printable
@@ -55,15 +55,7 @@ def predict(
     allow_pickle: bool = False,
     progress: Progress = ignore_progress,
 ) -> None:
-    """Write a mask for each photo of a folder, and log a run of it.
-
-    Args:
-        images: a photo or a folder.
-        options: what to write, and where.
-        uri: the model's address; empty for the champion.
-        config: on which device.
-        allow_pickle: whether the model may bring code.
-        progress: called with how many photos are done.
+    """Write a mask for a photo, or each of a folder, and log a run of it; no address: the champion.
 
     Raises:
         ConfigError: there are no photos, or files would be overwritten.
@@ -95,16 +87,17 @@ def predict(
                 "threshold": options.threshold,
             }
         )
-        _log_results(run, shares, problems, seconds)
+        run.status = "FAILED" if problems else "FINISHED"
+        run.log_metrics(_metrics(shares, problems, seconds))
         run.log_artifact(options.output / TABLE, TABLE)
-        listed = "".join(f"- {problem}\n" for problem in problems)[:4000]
-        could_not = f"Could not be used:\n\n{listed}" if problems else ""
         if shares:
             run.log_image(lambda: _sheet(tasks, options), _SHEET)
         some = f"Some of the photos, small, the pets in green: `{_SHEET}`. " if shares else ""
+        listed = "".join(f"- {problem}\n" for problem in problems)[:4000]
         run.describe(
             f"{len(shares)} masks by {loaded.label} in `{output}`.\n\n"
-            f"{some}All are listed in `{TABLE}`.\n\n{could_not}"
+            f"{some}All are listed in `{TABLE}`.\n\n"
+            + (f"Could not be used:\n\n{listed}" if problems else "")
         )
     for problem in problems:
         _log.info("Left out: %s", problem)
@@ -136,7 +129,7 @@ def _sheet(tasks: Sequence[PhotoTask], options: PredictOptions) -> Picture:
     return sheet(list(small.values()), [name[-20:] for name in small], 4, GREEN)
 
 
-def _log_results(run: Run, shares: list[float], problems: list[str], seconds: float) -> None:
+def _metrics(shares: list[float], problems: list[str], seconds: float) -> dict[str, float]:
     metrics = {
         "predict/photos": len(shares),
         "predict/problems": len(problems),
@@ -145,9 +138,7 @@ def _log_results(run: Run, shares: list[float], problems: list[str], seconds: fl
     }
     if shares:
         metrics["predict/pet_share"] = float(np.mean(shares))
-    run.log_metrics(metrics)
-    if problems:
-        run.status = "FAILED"
+    return metrics
 
 
 def write_masks(
@@ -155,13 +146,11 @@ def write_masks(
 ) -> tuple[list[float], list[str]]:
     """Write a mask for each photo, and a table of all; what is written is whole at any moment.
 
+    An OSError ends it where nothing can be written any more; what was written by then stays, and
+    the table has it, but for the last few where Ctrl-C came.
+
     Returns:
         The share of pet in each photo, in [0, 1], and a line for each that could not be used.
-
-    Raises:
-        OSError: nothing can be written any more; what was written by then stays, and the table
-            has it, but for the last few where Ctrl-C came.
-        ModelError: the model fails.
     """
 
     def work(batch: Sequence[PhotoTask]) -> tuple[list[_Row], Exception | None]:

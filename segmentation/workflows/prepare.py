@@ -28,10 +28,6 @@ def prepare(data: str, output: str, config: DataConfig, progress: Progress) -> N
         output: a new folder for the chosen images and their masks; empty: none.
         config: which images are chosen, and what the border counts as.
         progress: told how many examples are verified.
-
-    Raises:
-        ConfigError: the output folder is there already.
-        DataError: the data cannot be downloaded, or some examples cannot be used.
     """
     target = user_path(output, "output")
     if output:

@@ -41,30 +41,21 @@ GateResults = dict[_Key, ImageResult]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Candidate:
-    """A version that is or may become champion.
-
-    Attributes:
-        version: its number.
-        tags: the registry's.
-        seen: SHA-256 of the images that it was trained on, or that chose its epoch; None if that is
-            not known.
-        results: None if it cannot be scored.
-        trouble: why not.
-    """
+    """A version that is or may become champion, with the registry's tags."""
 
     version: str
     tags: dict[str, str]
+    #: SHA-256 of the images that it was trained on, or that chose its epoch; None: not known.
     seen: frozenset[str] | None
+    #: None if it cannot be scored, as `trouble` says.
     results: GateResults | None
     trouble: str = ""
 
 
 class GateEvaluator:
-    """Scores models on the gate images of a data set.
+    """Scores models on the gate images of a data set; `problems` names those of no use.
 
-    Attributes:
-        device: where models compute that are loaded for it; None: on the CPU.
-        problems: a line for each image that cannot be used.
+    What is loaded for it computes on `device`, None: on the CPU.
     """
 
     def __init__(
@@ -93,19 +84,11 @@ class GateEvaluator:
 
 
 def promote_model(
-    uri: str,
-    config: Config,
-    *,
-    force: bool = False,
-    progress: Progress = ignore_progress,
+    uri: str, config: Config, *, force: bool = False, progress: Progress = ignore_progress
 ) -> None:
     """Compare a version with the champion of its name in a run; promote it if it is better.
 
-    Args:
-        uri: of the version; empty for the challenger of the data's usual model.
-        config: data, border and device.
-        force: see `promote`.
-        progress: called with how many images are done.
+    An empty address is the challenger of the data's usual model.
     """
     if uri and not re.fullmatch(r"models:/[^/@]+(/\d+|@[^/@]+)", uri):
         raise ConfigError(
@@ -133,7 +116,6 @@ def promote_model(
 
 
 def _page(challenger: VersionRef, decision: Decision) -> str:
-    """Return in Markdown who is champion, and why."""
     name, champion = challenger.name, champion_of(challenger.name)
     who = version_link(name, champion) if champion else f"no version of {name}"
     judged = version_link(name, challenger.version)
@@ -151,18 +133,8 @@ def promote(
     """Compare a version with the champion of its name, and record the decision.
 
     It is recorded on the version and on the run. If somebody else becomes champion in the meantime,
-    the version is compared with that one.
-
-    Args:
-        ref: the challenger.
-        gate: scores both.
-        results: the challenger's, if it was scored; else it is loaded.
-        run: in which that is done.
-        force: whether it takes over even if it is not shown to be better.
-
-    Raises:
-        ModelError: the challenger cannot be loaded.
-        DataError: the champion changed again and again.
+    the version is compared with that one. With `force` it takes over even if it is not shown to be
+    better. A version without results is loaded and scored.
     """
     challenger = _candidate(ref, gate, results)
     if challenger.trouble:

@@ -23,9 +23,6 @@ def recover(storage: str, study: str, *, act: bool) -> None:
         storage: `file`, or the address of a study's storage.
         study: its name there; with `file` all studies beside the tracking store are looked at.
         act: whether to do it; else it is only told.
-
-    Raises:
-        TrackingError: something could not be delivered, or the store cannot be used.
     """
     open_store(writes=False)
     delivered = [_deliver(run_id, count, act=act) for run_id, count in pending_uploads.pending()]

@@ -9,13 +9,7 @@ from segmentation.config.shrink import ShrinkConfig
 from segmentation.tracking import commands
 from segmentation.tracking.addresses import mask_password
 from segmentation.tracking.project_run import open_store
-from segmentation.tracking.retention import (
-    CHECKPOINTS,
-    DECODED,
-    VERSIONS,
-    Item,
-    find_items,
-)
+from segmentation.tracking.retention import CHECKPOINTS, DECODED, VERSIONS, Item, find_items
 from segmentation.tracking.runs.run import tracked_run
 from segmentation.tracking.store import require_experiment
 from segmentation.utils.concurrency import Progress
@@ -31,13 +25,7 @@ _NOTES = {
 
 
 def shrink(config: ShrinkConfig, typed: Mapping[str, Any], progress: Progress) -> None:
-    """Count what is kept and, if asked, delete what can go, in a run of its own.
-
-    Args:
-        config: what can go, and whether it is to.
-        typed: the parameters that the user gave.
-        progress: told how many of how many things were dealt with.
-    """
+    """Count what is kept and, if asked, delete what can go, in a run of its own."""
     _log.info("Store: %s  cache: %s", mask_password(open_store(writes=False)), cache_folder())
     require_experiment()
     with tracked_run("shrink", {}) as run:

@@ -59,9 +59,7 @@ def random_batch(images: int, size: int, device: torch.device) -> tuple[Tensor, 
 def bare_step(network: nn.Module, compute: Compute) -> Callable[[Tensor, Tensor], None]:
     """Return a step with nothing around it: forward, BCEWithLogitsLoss, backward, fused AdamW.
 
-    Args:
-        network: maps uint8 (N, 3, S, S) to logits (N, 1, S, S); moved to the device, channels last.
-        compute: where, and in which precision.
+    The network maps uint8 (N, 3, S, S) to logits (N, 1, S, S); it is moved to the device.
     """
     network = network.to(compute.device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)

@@ -41,9 +41,7 @@ def _machine(device: torch.device) -> dict[str, str]:
 def run(own: BenchmarkConfig, config: Config) -> None:
     """Run the suites that were asked for; what each has measured is in its run at once.
 
-    Args:
-        own: what to measure.
-        config: a training's settings, at their defaults but for data and device.
+    The training's settings are at their defaults but for data and device.
     """
     compute = choose_compute(config.training)
     open_store()

@@ -29,14 +29,10 @@ class SearchJob:
     """All that a worker needs to know; can be sent to another process.
 
     Attributes:
-        location: where the study is kept.
-        search: how the search goes.
-        space: what is searched.
         options: every other setting, by its parameter's name, and train's defaults for what is
             searched; its `epochs` is the length of a whole training.
         settings: what must not change under the study's name.
         digests: of the splits that the study was begun with, by name.
-        model_name: of the registered model.
         started: when this command began, in seconds since 1970.
     """
 

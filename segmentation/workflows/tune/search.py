@@ -17,12 +17,7 @@ from segmentation.tracking.runs.inputs import log_datasets
 from segmentation.tracking.runs.run import Run, ended, reason_of
 from segmentation.tracking.store import studies_folder
 from segmentation.tracking.summaries import studies
-from segmentation.tuning.report import (
-    DEFAULTS,
-    StudyReport,
-    best_trials,
-    finalists,
-)
+from segmentation.tuning.report import DEFAULTS, StudyReport, best_trials, finalists
 from segmentation.tuning.space import Space, notation
 from segmentation.tuning.storage import study_location
 from segmentation.tuning.study import COMMAND, Study
@@ -61,8 +56,6 @@ def search(
     Raises:
         ConfigError: the study was begun with other settings, or more images or workers are asked
             for than there are images or processors.
-        DataError: lists or files cannot be used.
-        TrackingError: a store cannot be used, or holds another study.
         TrainingError: no trial came to its end.
     """
     require_processors("workers", config.workers)

@@ -26,11 +26,7 @@ from segmentation.tuning.report import confirmation_line, num_enqueued, trial_li
 from segmentation.tuning.space import format_params
 from segmentation.tuning.study import RunningTrial, Study, Trial
 from segmentation.workflows.session import TrainingSession
-from segmentation.workflows.tune.job import (
-    SearchJob,
-    enqueue_confirmations,
-    register_trial,
-)
+from segmentation.workflows.tune.job import SearchJob, enqueue_confirmations, register_trial
 
 _POLL = 0.5  # seconds
 _SILENCE = 30.0  # seconds
@@ -160,7 +156,6 @@ class _Worker:
         stage: str,
         **more: str,
     ) -> Iterator[TrainingSession]:
-        """Open the run of a trial or a confirmation."""
         tags = {
             "study": self._job.location.name,
             STUDY_ID: self._study.id,
