@@ -14,9 +14,6 @@ from segmentation.tracking.registry.versions import VersionRef
 from segmentation.tracking.store import studies_folder
 from segmentation.utils.paths import printable
 
-#: Uploads later what a training could not.
-RECOVER = "mlflow run . -e recover --env-manager local"
-
 
 def mlflow_run(name: str, parameters: Mapping[str, Any]) -> str:
     """Return the command that runs an entry point of this project from where the user stands."""
@@ -29,6 +26,11 @@ def mlflow_run(name: str, parameters: Mapping[str, Any]) -> str:
 def resume(run_id: str) -> str:
     """Return the command that goes on with a training."""
     return mlflow_run("train", {"resume": run_id})
+
+
+def recover() -> str:
+    """Return the command that uploads later what a training could not."""
+    return mlflow_run("recover", {})
 
 
 def view_run(run_id: str) -> str:

@@ -25,8 +25,8 @@ from segmentation.tracking.addresses import in_this_store
 from segmentation.tracking.artifacts import discard, remove_at, size_at, versions_of
 from segmentation.tracking.runs.run_folder import BusyError, RunFolder, run_folders
 from segmentation.tracking.runs.training_run import CHECKPOINTS as UPLOADED
-from segmentation.tracking.store import find_run, find_tagged, store_lock
-from segmentation.tracking.tags import SETTINGS
+from segmentation.tracking.store import find_run, find_runs, store_lock
+from segmentation.tracking.tags import SETTINGS, read
 
 VERSIONS, CHECKPOINTS, DECODED = "versions", "checkpoints", "decoded images"
 #: All that the decoded cache writes, also in its layout of earlier versions of this program.
@@ -134,8 +134,9 @@ def _delete_folder(folder: RunFolder) -> bool:
 
 
 def _uploaded_checkpoints(before: float) -> Iterator[Item]:
-    for run in find_tagged(SETTINGS, "LIKE '%'", " AND attributes.status != 'RUNNING'"):
-        if size := size_at(run.info.artifact_uri, UPLOADED):
+    for run in find_runs("attributes.status != 'RUNNING'"):
+        trained = SETTINGS in read(run.data.tags)
+        if trained and (size := size_at(run.info.artifact_uri, UPLOADED)):
             can_go = _ended(run, before) and in_this_store(run.info.artifact_uri)
             yield Item(
                 kind=CHECKPOINTS,

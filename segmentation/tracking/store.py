@@ -22,7 +22,6 @@ from mlflow.tracking.fluent import _get_experiment_id
 from segmentation.errors import ConfigError, TrackingError
 from segmentation.tracking.addresses import finds, mask_password, require_own, sqlite_path
 from segmentation.tracking.remedies import mistake, remedy
-from segmentation.tracking.tags import FORMER
 from segmentation.utils.environment import environment
 from segmentation.utils.paths import cache_folder
 
@@ -215,17 +214,6 @@ def find_run(run_id: str) -> Run | None:
         if error.error_code not in _ABSENT:
             raise
     return None
-
-
-def find_tagged(tag: str, test: str, also: str = "") -> Iterator[Run]:
-    """Yield the runs of which a tag fits, by whichever of its names they have it.
-
-    `test` is such as `= 'x'`; `also`, an MLflow filter that begins with ` AND `, must fit, too.
-    """
-    for name in (tag, FORMER[tag]):
-        for run in find_runs(f"tags.`{name}` {test}{also}"):
-            if name == tag or tag not in run.data.tags:
-                yield run
 
 
 def get_run_or_fail(run_id: str, asked: str, expected: str) -> Run:

@@ -23,11 +23,8 @@ HOST, PID, STARTED, SEEN = (
 #: When the first step of a training began and the last one ended, in seconds since 1970.
 FIRST_STEP, LAST_STEP = f"{_HIDDEN}time.first_step", f"{_HIDDEN}time.last_step"
 
-#: What earlier versions of this program called them.
-FORMER = {
-    name: name.removeprefix(_HIDDEN)
-    for name in (SETTINGS, GROUP, STUDY_ID, HOST, PID, STARTED, SEEN, FIRST_STEP, LAST_STEP)
-}
+#: What earlier versions of this program called those of them that are read.
+FORMER = {name: name.removeprefix(_HIDDEN) for name in (SETTINGS, HOST, PID, STARTED, SEEN)}
 
 
 def read(tags: Mapping[str, str]) -> dict[str, str]:

@@ -71,10 +71,8 @@ def test_runs_of_other_machines_are_ended_after_long_silence(client: mlflow.Mlfl
 
 def test_the_runs_of_a_search_are_held_against_its_trials(client: mlflow.MlflowClient) -> None:
     runs = []
-    for number, (tag, end) in enumerate(
-        [(STUDY_ID, "FINISHED"), (FORMER[STUDY_ID], "KILLED"), (STUDY_ID, "FINISHED")]
-    ):
-        tags = {tag: "7", "stage": "search", "trial": str(number), PRUNED: "at epoch 2"}
+    for number, end in enumerate(("FINISHED", "KILLED", "FINISHED")):
+        tags = {STUDY_ID: "7", "stage": "search", "trial": str(number), PRUNED: "at epoch 2"}
         name = f"trial {number} pruned 0.5"
         runs.append(client.create_run("0", tags=tags, run_name=name).info.run_id)
         client.set_terminated(runs[-1], end)

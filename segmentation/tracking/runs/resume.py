@@ -18,7 +18,7 @@ from segmentation.tracking.runs.heartbeat import GRACE_PERIOD
 from segmentation.tracking.runs.logged_settings import kept, used
 from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.runs.training_run import ARTIFACT
-from segmentation.tracking.store import find_tagged, get_run_or_fail
+from segmentation.tracking.store import find_runs, get_run_or_fail
 from segmentation.tracking.tags import FAILURE, GROUP, read
 
 _EXPECTED = "expected the id of a run of `train`"
@@ -112,5 +112,5 @@ class ResumableRun:
 
 def of_group(key: str) -> str | None:
     """Return the id of the run that several processes had begun, by its name; None: none."""
-    run = next(find_tagged(GROUP, f"= '{key}'"), None)
-    return str(run.info.run_id) if run else None
+    found = find_runs(f"tags.`{GROUP}` = '{key}'")
+    return str(found[0].info.run_id) if found else None

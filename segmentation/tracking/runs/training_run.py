@@ -102,7 +102,7 @@ class TrainingRun(Run):
         if not self.uploader.finish(self._patience):
             raise UndeliveredError(
                 f"the tracking store does not take what was written ({self.uploader.trouble}); "
-                f"nothing is lost: it lies in {self.folder.path}, and `{commands.RECOVER}` "
+                f"nothing is lost: it lies in {self.folder.path}, and `{commands.recover()}` "
                 "delivers it when the store is back, and registers the model if the training came "
                 "to its end"
             )
@@ -114,7 +114,7 @@ class TrainingRun(Run):
         except MlflowException as error:
             raise UndeliveredError(
                 f"the tracking store went away before the run's end ({error}); "
-                f"`{commands.RECOVER}` ends it when the store is back"
+                f"`{commands.recover()}` ends it when the store is back"
             ) from error
 
 

@@ -15,7 +15,7 @@ from segmentation.tracking.artifacts import versions_of
 from segmentation.tracking.logging.mlflow_sink import MlflowSink
 from segmentation.tracking.project_run import leave_run
 from segmentation.tracking.runs.run import Run, end_tags, tracked_run
-from segmentation.tracking.store import find_tagged, get_run_or_fail
+from segmentation.tracking.store import find_runs, get_run_or_fail
 from segmentation.tracking.tags import FAILURE, PRUNED, STUDY_ID
 from segmentation.tuning.study import Trial
 
@@ -54,7 +54,7 @@ def require_parent(known: str, name: str) -> MlflowRun:
 
 def _runs_of(study: str) -> list[MlflowRun]:
     """Return the runs of a study, given its id: its parent, trials and confirmations."""
-    return list(find_tagged(STUDY_ID, f"= '{study}'"))
+    return find_runs(f"tags.`{STUDY_ID}` = '{study}'")
 
 
 def _trial_runs(study: str) -> list[MlflowRun]:
