@@ -116,9 +116,6 @@ class TrainingSession:
             group=group,
         )
 
-    def with_config(self, config: Config) -> "TrainingSession":
-        return dataclasses.replace(self, config=config)
-
     def _summary(self, epochs: int) -> str:
         model, training, data = self.config.model, self.config.training, self.config.data
         kind = "synthetic" if self.source.is_synthetic else "pets"

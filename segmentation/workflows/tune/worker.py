@@ -1,6 +1,7 @@
 """What a worker of a search does: trials and confirmations, each a training in a run of its own."""
 
 import contextlib
+import dataclasses
 import gc
 import time
 import traceback
@@ -163,7 +164,7 @@ class _Worker:
             "trial": str(trial.number),
             **more,
         }
-        session = self._session.with_config(config)
+        session = dataclasses.replace(self._session, config=config)
         with (
             _explaining_memory(),
             session.open_run(kind, what, tags, parent=self._parent, patience=_PATIENCE) as run,
