@@ -19,7 +19,7 @@ from segmentation.utils.files import atomic_write
 #: What `load` returns, for `fit`.
 Checkpoint = Mapping[str, Any]
 
-FORMAT = 2
+FORMAT = 3
 #: Seconds between two checkpoints at the least, unless it is said otherwise.
 INTERVAL = 10.0
 # Of the time at most this share is spent on it, however large the network is.

@@ -184,7 +184,7 @@ class TrainingSession:
         self.group.barrier()
 
     def fit_to_budget(self, seconds: float) -> TimeBudget:
-        """Set the number of epochs to what fits into a time, what this takes included."""
+        """Set the epochs to what fits into a time, what this takes included; return the budget."""
         network = build_unet(self.config.model, self.config.training.seed)
         training, budget = fit_to_budget(
             seconds, network, self._batches(), self.config.training, self.compute, self.group
