@@ -31,17 +31,14 @@ def introduce_experiment(experiment: str) -> None:
         # A new browser opens MLflow's pages for language models, unless the address says otherwise.
         kind = "workflowType=machine_learning"
         page = f"#/experiments/{experiment}/runs?{kind}&viewStateShareKey={KEY}"
+        # MLflow reads a view's state compressed or, as here, plain. Nothing shows its times.
+        state = json.dumps(json.loads(render("view.json", glance=GLANCE)))
+        view = {"name": VIEW, "createdAt": 0, "updatedAt": 0, "state": state}
         tags = {
             "mlflow.note.content": render("experiment.md", view=VIEW, page=page),
-            f"mlflow.sharedViewState.{KEY}": _saved_view(),
+            f"mlflow.sharedViewState.{KEY}": json.dumps(view),
             _PRIMARY_METRIC: "best/dice",
         }
         for name, value in tags.items():
             if name not in there:
                 client.set_experiment_tag(experiment, name, value)
-
-
-def _saved_view() -> str:
-    state = json.loads(render("view.json", glance=GLANCE))
-    # MLflow reads the state compressed or, as here, plain. A view needs times; nothing shows them.
-    return json.dumps({"name": VIEW, "createdAt": 0, "updatedAt": 0, "state": json.dumps(state)})

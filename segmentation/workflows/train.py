@@ -49,6 +49,8 @@ class TrainingPlan:
     settings: Mapping[str, Any]
     #: The id of the run to go on in; empty: a new one.
     resume: str = ""
+    #: What is to be said of it.
+    lines: Sequence[str] = ()
 
 
 def start_processes(
@@ -65,23 +67,16 @@ def start_processes(
     from segmentation.runtime.launcher import launch
 
     connect(writes=not options["resume"])
-    require_own_run(options["resume"])
-    config = _config(options, given)
+    plan, _ = _plan(options, given, "")
+    if plan is None:
+        return 0
+    config = Config.from_options(plan.settings)
     _require_shares(processes, config)
     if choose_compute(config.training, processes - 1).device.type == "cpu":
         require_processors("processes", processes)
     resolve_source(config.data.source)
     build_unet(config.model, config.training.seed)
     return launch("experiments.train", arguments, processes)
-
-
-def _config(options: Mapping[str, Any], given: Mapping[str, Any]) -> Config:
-    """Return the settings of what is to be trained, wherever they come from."""
-    if run_id := options["resume"]:
-        return Config.from_options(resume.ResumableRun(run_id).options)
-    if run_id := options["like"]:
-        return Config.from_options(LoggedTraining(run_id).settings(given)[0])
-    return Config.from_options(options)
 
 
 def _require_shares(processes: int, config: Config) -> None:
@@ -121,6 +116,8 @@ def train(
             connect(writes=not options["resume"])
             plan, earlier = _plan(options, given, group.key)
             if plan:
+                for line in plan.lines:
+                    _log.info(line)
                 _require_shares(group.shard.size, Config.from_options(plan.settings))
         fields = group.broadcast(plan and dataclasses.asdict(plan), long_timeout=True)
         if fields is not None:
@@ -140,16 +137,15 @@ def _plan(
         return TrainingPlan(settings=Config.from_options(options).options() | own), None
     earlier = LoggedTraining(options["like"])
     settings, lines = earlier.settings(given)
-    for line in lines:
-        _log.info(line)
     own["model_name"] = settings["model_name"]
-    return TrainingPlan(settings=Config.from_options(settings).options() | own), earlier
+    settings = Config.from_options(settings).options() | own
+    return TrainingPlan(settings=settings, lines=lines), earlier
 
 
 def _plan_to_resume(
     run_id: str, given: Mapping[str, Any], key: str, *, asked: bool
 ) -> TrainingPlan | None:
-    """Return how a training goes on, and say where it stands; None: it is finished.
+    """Return how a training goes on; None: it is finished.
 
     If it is not `asked` for, its own processes, of this key, have come back by themselves.
     """
@@ -164,8 +160,8 @@ def _plan_to_resume(
     # Of their own command only where the data is, and the like: it may say so for each machine.
     free = {name: value for name, value in given.items() if name in FREE}
     settings = stopped.settings(given if asked else free)
-    _log.info("Going on with %s: %s", stopped.name, _progress(stopped))
-    return TrainingPlan(settings=settings, resume=run_id)
+    line = f"Going on with {stopped.name}: {_progress(stopped)}"
+    return TrainingPlan(settings=settings, resume=run_id, lines=[line])
 
 
 def _progress(stopped: resume.ResumableRun) -> str:

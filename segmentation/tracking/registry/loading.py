@@ -35,9 +35,8 @@ from segmentation.utils.environment import environment
 #: that of a model "from code", which says so.
 _SAFE = ("mlflow.pyfunc.model", "mlflow.pytorch")
 _ALLOW_PICKLE = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
-_CODE = (
-    "model={uri}: brings code of its own, or is loaded by something that may unpickle, which runs "
-    "whatever code the model holds; say allow_pickle=true if you trust where it is from"
+_TRUST = (
+    "which runs whatever code the model holds; say allow_pickle=true if you trust where it is from"
 )
 
 
@@ -160,10 +159,7 @@ def _version(uri: str) -> ModelVersion | None:
 def _model_error(uri: str, error: Exception) -> ModelError:
     text, uri = str(error), mask_password(uri)
     if "pickle" in text.lower() and _ALLOW_PICKLE in text:
-        return ModelError(
-            f"model={uri}: needs pickle, which runs whatever code the model holds; say "
-            "allow_pickle=true if you trust where it is from"
-        )
+        return ModelError(f"model={uri}: needs pickle, {_TRUST}")
     if text.startswith("No such artifact") and ":" in uri and (where := _location(uri)):
         return ModelError(
             f"model={uri}: its files were logged to {where}, and are not there; bring them back, "
@@ -224,7 +220,10 @@ def _load_folder(
     # Code beside a model is put before all other on Python's path. Ours brings none that is run.
     brings_code = any(flavor.get("code") for flavor in flavors.values())
     if not allow_pickle and (brings_code or ("pytorch" not in flavors and unsafe)):
-        raise ModelError(_CODE.format(uri=uri))
+        raise ModelError(
+            f"model={uri}: brings code of its own, or is loaded by something that may unpickle, "
+            f"{_TRUST}"
+        )
     if damaged := [one.name for one in folder.rglob("*.pt2") if not zipfile.is_zipfile(one)]:
         raise ModelError(f"model={uri}: its file {damaged[0]} is damaged; register it again")
     if "pytorch" in flavors:

@@ -34,8 +34,8 @@ def parent_run(name: str, tags: Mapping[str, str], study: str, known: str | None
         known: the run's id as the study has it, None for a new study.
     """
     if known is None:  # there may be one all the same, if a command was killed before it said so
-        parents = (run for run in _runs_of(study) if run.data.tags["stage"] == PARENT)
-        known = next((run.info.run_id for run in parents), None)
+        parents = _runs_of(study, f"= '{PARENT}'")
+        known = parents[0].info.run_id if parents else None
     if known:
         require_own(require_parent(known, name).info.artifact_uri)
         # `mlflow run` opens a run of its own each time; the study's parent stays the one it has.
@@ -52,13 +52,9 @@ def require_parent(known: str, name: str) -> MlflowRun:
     return get_run_or_fail(known, f"study={name}, run {known}", "go on where the study was begun")
 
 
-def _runs_of(study: str) -> list[MlflowRun]:
-    """Return the runs of a study, given its id: its parent, trials and confirmations."""
-    return find_runs(f"tags.`{STUDY_ID}` = '{study}'")
-
-
-def _trial_runs(study: str) -> list[MlflowRun]:
-    return [run for run in _runs_of(study) if run.data.tags["stage"] != PARENT]
+def _runs_of(study: str, stage: str) -> list[MlflowRun]:
+    """Return the runs of a study, given its id, of which the stage fits, such as `= 'search'`."""
+    return find_runs(f"tags.`{STUDY_ID}` = '{study}' AND tags.stage {stage}")
 
 
 def reconcile(study: str, states: Callable[[], Mapping[tuple[str, int], str]]) -> None:
@@ -67,7 +63,7 @@ def reconcile(study: str, states: Callable[[], Mapping[tuple[str, int], str]]) -
     `states` returns the present state of each trial by its stage and number.
     """
     client = mlflow.MlflowClient()
-    suspects = [run for run in _trial_runs(study) if _says(run) != "failed"]
+    suspects = [run for run in _runs_of(study, f"!= '{PARENT}'") if _says(run) != "failed"]
     known = states() if suspects else {}
     for suspect in suspects:
         tags, run_id = suspect.data.tags, suspect.info.run_id
@@ -125,8 +121,8 @@ def droppable(
     that is not provably of this very store. One without a version may be registered elsewhere,
     unless it is younger than `since`, in Unix seconds.
     """
-    logged = [run for run in _trial_runs(study) if run.info.run_id in runs]
-    experiments = {run.info.experiment_id for run in logged}
+    trials = [run for run in _runs_of(study, f"!= '{PARENT}'") if run.info.run_id in runs]
+    experiments = {run.info.experiment_id for run in trials}
     if not experiments:  # MLflow would search its default experiment
         return {}
     found = {}
