@@ -16,7 +16,7 @@ from segmentation.config.shrink import ShrinkConfig
 from segmentation.tracking.retention import Item, find_items
 from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.summaries.studies import droppable
-from segmentation.tracking.tags import FORMER, SETTINGS
+from segmentation.tracking.tags import FORMER, SETTINGS, STUDY_ID
 from tests.helpers.programs import PROJECT, Program, good
 
 DAY = 86400.0
@@ -52,7 +52,7 @@ class Store(Program):
     def trial(self, study: str) -> str:
         """Register the model of a trial; return its run's id."""
         run_id = str(self.client.get_logged_model(self.add_version(study_id=study)).source_run_id)
-        for tag, value in {"study.id": study, "stage": "search"}.items():
+        for tag, value in {STUDY_ID: study, "stage": "search"}.items():
             self.client.set_tag(run_id, tag, value)
         return run_id
 
