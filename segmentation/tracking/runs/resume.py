@@ -43,7 +43,8 @@ class ResumableRun:
     def __init__(self, run_id: str, key: str = "") -> None:
         self._folder = RunFolder(run_id)
         run = get_run_or_fail(run_id, f"resume={run_id}", _EXPECTED)
-        self._id, self.name, self._status = run_id, str(run.info.run_name), run.info.status
+        self._id, self.name = run_id, str(run.info.run_name)
+        self._status = str(run.info.status)
         self._params, self._tags = run.data.params, read(run.data.tags)
         self.options = kept(self._tags)
         if not self.options:
