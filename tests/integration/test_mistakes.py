@@ -33,11 +33,7 @@ BAD: dict[str, tuple[dict[str, str], int, str]] = {
     "train: no database": ({TRACKING: f"sqlite:///{README}"}, 1, "; give another file, or set"),
     "train: registry": ({REGISTRY: "x.db"}, 1, "set MLFLOW_REGISTRY_URI=sqlite:///x.db"),
     "train: experiment": ({"MLFLOW_EXPERIMENT_ID": "7"}, 1, "; name another in MLFLOW_EXPERIMENT"),
-    "train: files": (
-        {TRACKING: "mlruns"},
-        1,
-        "--target sqlite:///mlflow.db`, or set MLFLOW_TRACKING_URI",
-    ),
+    "train: files": ({TRACKING: "mlruns"}, 1, "`mlflow migrate-filestore --source mlruns"),
     "train: driver": ({TRACKING: "mysql://a:pass@127.0.0.1/x"}, 1, "mysql://a:***@127.0.0.1/x"),
     "train: no driver": ({TRACKING: "mssql://a@127.0.0.1/x"}, 1, "; `pip install pyodbc`, or"),
     "train: no store": ({TRACKING: NOWHERE}, 1, "'/proc/nothing'); make the folder writable"),
