@@ -15,7 +15,7 @@ from segmentation.models import encoders
 from segmentation.models.encoders import create_encoder
 from segmentation.models.folding import folded
 from segmentation.models.unet import EncoderDecoder, build_unet, rebuild_unet
-from tests.helpers.quick import Data, loaded, quick_trainer
+from tests.helpers.quick import Data, quick_trainer
 
 
 def build(encoder: str = "efficientnet_lite0", weights: str = "auto") -> EncoderDecoder:
@@ -123,11 +123,6 @@ def test_defaults_are_those_of_the_encoder_unless_they_are_given() -> None:
 def test_who_gives_what_only_our_own_encoder_has_chooses_it() -> None:
     assert encoder_of(["lr", "patch"]) == {"encoder": "unet"}
     assert encoder_of(["lr", "encoder", "patch"]) == encoder_of(["lr"]) == {}
-
-
-@pytest.fixture(scope="module")
-def data(pets: Path) -> Data:
-    return loaded(pets, image_size=64)
 
 
 @pytest.mark.parametrize(
