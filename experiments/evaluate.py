@@ -6,7 +6,7 @@ import click
 
 from experiments.console import ProgressBar, one_line_errors
 from experiments.options import config_options, entry_point, pickle_option
-from segmentation.config.training import Config
+from segmentation.config.training import OWN_DATA, Config
 
 
 @entry_point
@@ -14,7 +14,7 @@ from segmentation.config.training import Config
     "--model",
     default="",
     help="The model's address, such as models:/pet-unet@champion, models:/pet-unet/3 or a folder; "
-    "empty: @champion of pet-unet, or of pet-unet-synthetic on drawn data.",
+    "empty: @champion of the name that models of this data have by default.",
 )
 @click.option(
     "--split",
@@ -23,7 +23,7 @@ from segmentation.config.training import Config
     help="Which images: the official test list, the fixed gate fifth of trainval, or those that "
     "validated or trained this very model.",
 )
-@config_options("data", "border", "bad_examples", "device")
+@config_options("data", "border", *OWN_DATA, "bad_examples", "device")
 @pickle_option
 @one_line_errors
 def main(model: str, split: str, allow_pickle: bool, **options: Any) -> None:

@@ -93,8 +93,8 @@ pickle_option = click.option(
 model_name_option = click.option(
     "--model-name",
     default="",
-    help="Registered model to add versions to; empty: pet-unet, or pet-unet-synthetic on drawn "
-    "data.",
+    help="Registered model to add versions to; empty: pet-unet, pet-unet-synthetic on drawn data, "
+    "or FOLDER-unet on the own images of a FOLDER.",
 )
 
 

@@ -26,27 +26,29 @@ from segmentation.utils.paths import user_path
     "--model",
     default="",
     help="The model's address, such as models:/pet-unet@champion or a folder; empty: "
-    "models:/pet-unet@champion, or pet-unet-synthetic's where there is no other.",
+    "models:/pet-unet@champion, else pet-unet-synthetic's, else the only champion there is.",
 )
 @click.option(
     "--threshold",
     type=click.FLOAT,
-    help="A pixel is pet where its probability is above this, between 0 and 1.  "
+    help="A pixel is foreground where its probability is above this, between 0 and 1.  "
     "[default: the model's own]",
 )
-@click.option("--overlays", type=click.BOOL, default=False, help="Also the photo, pets in green.")
+@click.option(
+    "--overlays", type=click.BOOL, default=False, help="Also the photo, the mask in green."
+)
 @click.option(
     "--probabilities",
     type=click.BOOL,
     default=False,
-    help="Also the probability of pet as gray, 0 to 255.",
+    help="Also the probability of foreground as gray, 0 to 255.",
 )
 @click.option("--overwrite", type=click.BOOL, default=False, help="Replace files that are there.")
 @config_options("device")
 @pickle_option
 @one_line_errors
 def main(images: str, output: str, model: str, allow_pickle: bool, **options: Any) -> None:
-    """Tell pet from background in photos: a PNG of 0 and 255 for each, at its own size."""
+    """Tell foreground from background in photos: a PNG of 0 and 255 for each, at its own size."""
     config = Config.from_options({"device": options.pop("device")})
     wanted = PredictOptions(output=user_path(output, "output"), **options)
     photos, progress = user_path(images, "images"), ProgressBar("Predicting")

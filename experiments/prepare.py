@@ -6,7 +6,7 @@ import click
 
 from experiments.console import ProgressBar, one_line_errors
 from experiments.options import config_options, entry_point
-from segmentation.config.training import Config
+from segmentation.config.training import OWN_DATA, Config
 
 
 @entry_point
@@ -14,9 +14,9 @@ from segmentation.config.training import Config
     "--data",
     default="download",
     help="'download' (Oxford-IIIT Pet, into the user's cache folder), 'synthetic' (the drawn "
-    "sample), or a folder in that layout, to verify what is there.",
+    "sample), or a folder in that layout or with images/ and masks/, to verify what is there.",
 )
-@config_options("train_images", "val_images", "split_seed", "border")
+@config_options("train_images", "val_images", "split_seed", "border", *OWN_DATA)
 @click.option(
     "--output",
     default="",

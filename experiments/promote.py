@@ -6,7 +6,7 @@ import click
 
 from experiments.console import ProgressBar, one_line_errors
 from experiments.options import config_options, entry_point
-from segmentation.config.training import Config
+from segmentation.config.training import OWN_DATA, Config
 
 
 @entry_point
@@ -14,9 +14,9 @@ from segmentation.config.training import Config
     "--model",
     default="",
     help="The challenger, such as models:/pet-unet@challenger or models:/pet-unet/3; empty: "
-    "@challenger of pet-unet, or of pet-unet-synthetic on drawn data.",
+    "@challenger of the name that models of this data have by default.",
 )
-@config_options("data", "border", "device")
+@config_options("data", "border", *OWN_DATA, "device")
 @click.option(
     "--force",
     type=click.BOOL,

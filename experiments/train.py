@@ -44,7 +44,7 @@ from segmentation.runtime.sharding import FULL, shard_from_env
 @click.pass_context
 @one_line_errors
 def main(context: click.Context, processes: int, **options: Any) -> None:
-    """Train a U-Net that tells pet from background."""
+    """Train a U-Net that tells foreground, such as pets, from background."""
     if not options["like"] and not options["resume"]:
         options |= encoder_of(given(context))
         Config.from_options(options)  # what is wrong is said at once

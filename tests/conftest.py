@@ -20,8 +20,8 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 import mlflow
 from mlflow.store.db import utils as tables
 
+from segmentation.data.example import Example
 from segmentation.data.images.examples import DecodedExample, decode
-from segmentation.data.oxford_pets import Example
 from segmentation.data.synthetic.dataset import write_dataset
 from segmentation.tracking.store import _create_database
 from tests.helpers.discs import write_discs

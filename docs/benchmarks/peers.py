@@ -43,9 +43,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from docs.benchmarks.common import new_program, newest_run, run
 from segmentation.config.training import Config
+from segmentation.data.example import Example
 from segmentation.data.loader import BatchLoader
 from segmentation.data.loading import Splits, load_data
-from segmentation.data.oxford_pets import Example, has_test_list, read_list, read_trainval
 from segmentation.data.sources import resolve_source
 from segmentation.data.splits import choose_subset, split
 from segmentation.metrics.significance import compare, seed_spread
@@ -119,7 +119,7 @@ def pixels(
     example: Example, size: tuple[int, int] | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Return a photo (H, W, 3), RGB, and where there is pet (H, W), resized where asked."""
-    with Image.open(example.image) as photo, Image.open(example.trimap) as trimap:
+    with Image.open(example.image) as photo, Image.open(example.mask) as trimap:
         square = size or photo.size
         image = np.array(photo.convert("RGB").resize(square, Image.Resampling.BILINEAR))
         return image, np.array(trimap.resize(square, Image.Resampling.NEAREST)) != 2
@@ -131,7 +131,7 @@ def train(name: str, seconds: int, options: Settings) -> tuple[nn.Module, float]
         return train_ours(seconds, options)
     config = Config.from_options(options)
     compute = choose_compute(config.training)
-    splits = load_data(config.data, resolve_source(config.data.source), lambda *_: None)
+    splits = load_data(config.data, resolve_source(config.data), lambda *_: None)
     torch.manual_seed(config.training.seed)
     if name == "script":
         return train_script(seconds, config, splits["train"].examples, compute.device)
@@ -237,10 +237,9 @@ class Contest:
         text = self.file.read_text() if self.file.exists() else ""
         self.lines: list[Settings] = [json.loads(line) for line in text.splitlines()]
         data = Config.from_options(options).data
-        root = resolve_source(data.source).root
-        trainval = read_trainval(root)
+        source = resolve_source(data)
+        trainval, test = source.trainval(), source.test()
         parts = split(trainval, data)
-        test = read_list(root, "test") if has_test_list(root) else []
         others = [*{*trainval, *test}.difference(parts.train, parts.val, parts.gate)]
         judges = choose_subset(others, min(_JUDGES, len(others)), seed=0)
         self.images = {"gate": parts.gate, "judge": judges}

@@ -31,7 +31,7 @@ MOST = 10**9
 Count = Annotated[int, pydantic.Field(ge=1)] | Literal["all"]
 Text = Annotated[str, pydantic.PlainValidator(lambda value: _text(value))]
 #: A file by its whole path, which a training that goes on elsewhere still finds, or a word.
-Weights = Annotated[str, pydantic.PlainValidator(lambda value: _weights(value))]
+File = Annotated[str, pydantic.PlainValidator(lambda value: _file(value))]
 Seed = Annotated[int, pydantic.Field(ge=0, le=2**32 - 1)]
 
 _Settings = TypeVar("_Settings")
@@ -159,7 +159,7 @@ def _text(value: Any) -> str:
     return value
 
 
-def _weights(value: Any) -> str:
+def _file(value: Any) -> str:
     text = _text(value)
     return text if text in ("auto", "none") else os.path.abspath(os.path.expanduser(text))
 

@@ -1,6 +1,7 @@
 """What decides what a training run computes: frozen settings, each with meaning, unit and range."""
 
 import dataclasses
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
@@ -8,10 +9,10 @@ from segmentation.config import fields
 from segmentation.config.fields import (
     MOST,
     Count,
+    File,
     Seed,
     Setting,
     Text,
-    Weights,
     setting,
     settings,
 )
@@ -36,7 +37,7 @@ class DataConfig:
     source: Text = setting(
         "auto",
         "The data: 'auto' (what `prepare` laid down, else the drawn sample), 'synthetic' (the "
-        "drawn sample), or a folder in the layout of Oxford-IIIT Pet.",
+        "drawn sample), or a folder: with images/ and masks/, or in the layout of Oxford-IIIT Pet.",
         option="data",
     )
     train_images: Count = setting(100, "Images to train on, or 'all'.")
@@ -48,12 +49,53 @@ class DataConfig:
         "pet",
         "What the trimap's border (value 3) counts as; 'ignore' takes it out of loss and metrics.",
     )
+    foreground: Text = setting(
+        "auto",
+        "Own masks: the values that are foreground, such as 1 or 1,2, all others being background; "
+        "'auto': 1 of masks that have no other than 0 and 1, 255 of those that have 0 and 255.",
+    )
+    ignore: Text = setting(
+        "none", "Own masks: values that count neither in the loss nor in metrics, such as 255."
+    )
+    mask_threshold: int = setting(
+        0,
+        "Own masks: a value of at least this is foreground, as of JPEGs or soft edges; 0: values "
+        "are taken as they are.",
+        ge=0,
+        le=255,
+    )
+    empty: Literal["forbid", "allow"] = setting(
+        "forbid", "Own masks: whether some may have no foreground."
+    )
+    groups: File = setting(
+        "none",
+        "Own images: a CSV file with the columns path (below images/), group (all of one are in "
+        "the same split) and, if there are classes, class (all are in each split in proportion).",
+    )
     bad_examples: Literal["stop", "skip"] = setting(
         "stop", "What to do about files that cannot be used."
     )
     image_size: int = setting(
         224, "Height and width, in pixels, at which the network works.", ge=16, le=2048
     )
+
+    def __post_init__(self) -> None:
+        foreground = mask_values("foreground", self.foreground)
+        both = set(foreground) & set(mask_values("ignore", self.ignore))
+        if both or (self.mask_threshold and foreground):
+            other = f"ignore={self.ignore}" if both else f"mask_threshold={self.mask_threshold}"
+            raise ConfigError(
+                f"foreground={self.foreground}, {other}: each says what the same values mean; "
+                "leave one out"
+            )
+
+
+def mask_values(name: str, text: str) -> tuple[int, ...]:
+    """Return the values that `foreground` or `ignore` names; none for `auto` and `none`."""
+    words = [] if text in ("auto", "none") else text.split(",")
+    if not all(re.fullmatch(r" *\d{1,3} *", word, re.A) and int(word) <= 255 for word in words):
+        raise ConfigError(f"{name}={text}: expected values from 0 to 255, separated by commas")
+    return tuple(map(int, words))
 
 
 @settings
@@ -67,7 +109,7 @@ class ModelConfig:
         "features, such as resnet34; or 'unet', our own from random weights.",
         search="choice",
     )
-    weights: Weights = setting(
+    weights: File = setting(
         "auto",
         "What the encoder begins with: 'auto' (the weights of its package, else those that timm "
         "fetches from its hub, once), a file (.safetensors, or .pth of tensors), or 'none' (random "
@@ -226,7 +268,9 @@ class Config:
 
 #: Parameters that say where and how a training is computed, not what: they may be others when it,
 #: or a search, goes on. That the images are the same is told by their contents.
-FREE = ("data", "bad_examples", "device", "loader_workers")
+FREE = ("data", "groups", "bad_examples", "device", "loader_workers")
+#: What own images and masks have besides; other data does not, nor had earlier versions.
+OWN_DATA = ("foreground", "ignore", "mask_threshold", "empty", "groups")
 
 GROUPS: dict[str, Any] = {"data": DataConfig, "model": ModelConfig, "training": TrainingConfig}
 
@@ -241,6 +285,12 @@ def _parts(options: Mapping[str, Any]) -> dict[str, Any]:
     if problems:
         raise ConfigError("; ".join(problems))
     return parts
+
+
+def own_data(data: DataConfig) -> dict[str, Any]:
+    """Return those of `OWN_DATA` that are not as they are by default."""
+    values = {name: (getattr(data, name), getattr(DataConfig(), name)) for name in OWN_DATA}
+    return {name: value for name, (value, usual) in values.items() if value != usual}
 
 
 def encoder_of(given: Collection[str]) -> dict[str, str]:

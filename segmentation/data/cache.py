@@ -13,8 +13,8 @@ import numpy as np
 import PIL
 import torch
 
+from segmentation.data.example import Example
 from segmentation.data.images.examples import Bytes, DecodedExample, decode
-from segmentation.data.oxford_pets import Example
 from segmentation.models.unet import resize_image
 from segmentation.utils.files import atomic_write
 from segmentation.utils.paths import cache_folder
@@ -37,12 +37,12 @@ class DecodedCache:
         self._logged: set[str] = set()
 
     def load(self, example: Example, files: tuple[bytes, bytes]) -> tuple[str, DecodedExample]:
-        """Return an example's key and pixels, from the contents of image and trimap.
+        """Return an example's key and pixels, from the contents of image and mask.
 
         Raises:
             ExampleError: it cannot be used.
         """
-        key = self._key(files)
+        key = self._key(example, files)
         found = self.read(key)
         if found is None:
             found = resize(decode(example, *files), self.size)
@@ -82,9 +82,9 @@ class DecodedCache:
                 error,
             )
 
-    def _key(self, files: tuple[bytes, bytes]) -> str:
+    def _key(self, example: Example, files: tuple[bytes, bytes]) -> str:
         # How files become pixels depends on these libraries too.
-        made_by = f"{_LAYOUT} {PIL.__version__} {torch.__version__} {self.size}"
+        made_by = f"{_LAYOUT} {PIL.__version__} {torch.__version__} {self.size}{example.labels.key}"
         parts = (made_by.encode(), *files)
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from segmentation.data.cache import DecodedCache
+from segmentation.data.example import Example
 from segmentation.data.images.examples import (
     Bytes,
     DecodedExample,
@@ -13,7 +14,6 @@ from segmentation.data.images.examples import (
     flags_of,
     read_files,
 )
-from segmentation.data.oxford_pets import Example
 from segmentation.errors import DataError
 
 #: A split's pixels up to so many bytes are held in memory; more are read as they are needed.
@@ -73,7 +73,7 @@ class PixelArray:
             raise DataError(f"{error}; it was usable when this began") from error
         if new_key != key:
             raise DataError(
-                f"{example.image}: it or its trimap was changed while it was in use; run again"
+                f"{example.image}: it or its mask was changed while it was in use; run again"
             )
         return pixels
 
@@ -90,6 +90,7 @@ class SplitDataset:
         digest: SHA-256 over ids and files, hexadecimal.
         problems: one line for each example left out.
         turned: the names of images that EXIF says are to be turned.
+        empty: how many have no foreground, at the size of the pixels.
     """
 
     name: str
@@ -99,6 +100,7 @@ class SplitDataset:
     digest: str
     problems: tuple[str, ...]
     turned: tuple[str, ...] = ()
+    empty: int = 0
 
     def __len__(self) -> int:
         return len(self.examples)

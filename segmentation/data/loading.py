@@ -10,9 +10,15 @@ import numpy as np
 from segmentation.config.training import DataConfig
 from segmentation.data.cache import DecodedCache
 from segmentation.data.dataset import PixelArray, SplitDataset, fits_in_memory
-from segmentation.data.images.examples import DecodedExample, ExampleError, binary_mask, read_files
+from segmentation.data.example import Example
+from segmentation.data.images.examples import (
+    DecodedExample,
+    ExampleError,
+    binary_mask,
+    read_files,
+    unclear_values,
+)
 from segmentation.data.images.reader import exif_orientation
-from segmentation.data.oxford_pets import Example, has_test_list, read_list, read_trainval
 from segmentation.data.sources import Source
 from segmentation.data.splits import check_pet_share, find_duplicates, split
 from segmentation.errors import ConfigError, DataError
@@ -50,12 +56,12 @@ def load_data(
         ConfigError: more images are asked for than there are, or the gate split is empty.
         DataError: lists or files cannot be used.
     """
-    chosen = split(read_trainval(source.root), config)
+    chosen = split(source.trainval(), config)
     # Of a picture that stands in several splits the first one keeps it: training comes last.
     parts = {"val": chosen.val, "train": chosen.train}
-    held_out = {}
+    held_out: dict[str, Sequence[Example]] = {"test": source.test()}
     if not with_gate:
-        held_out["gate"] = chosen.gate
+        held_out = {"gate": chosen.gate, **held_out}
     elif chosen.gate:
         parts = {"gate": chosen.gate, **parts}
     else:
@@ -63,8 +69,6 @@ def load_data(
             "the gate split, a fifth of the trainval list, has no image on which finalists could "
             "be compared; say confirm=0, or use more data"
         )
-    if has_test_list(source.root):
-        held_out["test"] = tuple(read_list(source.root, "test"))
     return load_splits(parts, held_out, config, progress)
 
 
@@ -109,8 +113,8 @@ def load_splits(
     problems = [one.problem for one in loaded if one.problem]
     if problems and config.bad_examples == "stop":
         raise DataError(
-            f"{len(problems)} of {len(pairs)} examples cannot be used; mend them or remove them "
-            "from the lists, or say bad_examples=skip to leave them out:",
+            f"{len(problems)} of {len(pairs)} examples cannot be used{unclear_values(problems)}; "
+            "mend or remove them, or say bad_examples=skip to leave them out:",
             problems,
         )
     return {
@@ -173,7 +177,7 @@ def _split_dataset(
             f"none of the {len(loaded)} examples of the {name} split can be used:", problems
         )
     counted = sum(one.counted for one in good)
-    check_pet_share(name, sum(one.pet for one in good) / max(1, counted))
+    check_pet_share(name, sum(one.pet for one in good) / max(1, counted), good[0].example.labels)
     held = [one.pixels for one in good if one.pixels is not None]
     return SplitDataset(
         name=name,
@@ -188,6 +192,7 @@ def _split_dataset(
         digest=_digest(good),
         problems=problems,
         turned=tuple(printable(one.example.image.name) for one in good if one.turned),
+        empty=sum(not one.pet for one in good),
     )
 
 

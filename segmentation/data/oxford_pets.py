@@ -9,11 +9,11 @@ endings, and what does not lie there so written is taken if it does in capitals,
 """
 
 import contextlib
-import dataclasses
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from segmentation.data.example import Example
 from segmentation.errors import DataError
 from segmentation.utils.files import read_regular_file
 from segmentation.utils.paths import casefold_key
@@ -30,23 +30,6 @@ _SHOWN = 80  # characters of a wrong line that an error repeats
 _LONGEST = 255 - len(".jpg")  # bytes of a name, by the file systems in common use
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Example:
-    """One listed pet.
-
-    Attributes:
-        id: its name in the lists, unique in the data set.
-        breed: the name without its number.
-        species: `cat` or `dog`.
-    """
-
-    id: str
-    breed: str
-    species: str
-    image: Path
-    trimap: Path
-
-
 def find_root(folder: Path) -> Path:
     """Return the folder that holds `images` and `annotations`: `folder` or its `oxford-iiit-pet`.
 
@@ -54,20 +37,20 @@ def find_root(folder: Path) -> Path:
         DataError: it is missing or has not that layout; the message lists what is not there.
     """
     for root in (folder, folder / "oxford-iiit-pet"):
-        if _entry(root, "annotations").is_dir():
+        if entry(root, "annotations").is_dir():
             break
     else:
         root = folder
     if not folder.is_dir():
         raise DataError(
-            f"data={folder}: there is no such folder; give one that holds images/ and annotations/"
-            f", or let `{HOW_TO_PREPARE}` download the data set"
+            f"data={folder}: there is no such folder; give one that holds images/ and masks/, or "
+            f"images/ and annotations/, or let `{HOW_TO_PREPARE}` download the data set"
         )
     if missing := missing_parts(root):
         raise DataError(
             f"data={folder}: expected a folder in the layout of Oxford-IIIT Pet, but it has no "
-            f"{', '.join(missing)}; give the folder that holds images/ and annotations/, or let "
-            f"`{HOW_TO_PREPARE}` download the data set"
+            f"{', '.join(missing)}; give the folder that holds images/ and annotations/, or own "
+            f"images/ and masks/, or let `{HOW_TO_PREPARE}` download the data set"
         )
     return root
 
@@ -75,7 +58,7 @@ def find_root(folder: Path) -> Path:
 def missing_parts(root: Path) -> list[str]:
     """Return what a data set must have and `root` has not."""
     needed = ("images", "annotations", "annotations/trimaps", "annotations/trainval.txt")
-    return [name for name in needed if not _entry(root, *name.split("/")).exists()]
+    return [name for name in needed if not entry(root, *name.split("/")).exists()]
 
 
 def read_list(root: Path, name: str) -> list[Example]:
@@ -87,13 +70,13 @@ def read_list(root: Path, name: str) -> list[Example]:
         DataError: the list is missing or empty, or lines are malformed or name an example again:
             all of them are named.
     """
-    path = _entry(root, "annotations", f"{name}.txt")
+    path = entry(root, "annotations", f"{name}.txt")
     try:
         text = read_regular_file(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: expected a readable UTF-8 list of examples ({error})") from error
-    images = _Files(_entry(root, "images"), JPEG_ENDINGS)
-    trimaps = _Files(_entry(root, "annotations", "trimaps"), (".png",))
+    images = _Files(entry(root, "images"), JPEG_ENDINGS)
+    trimaps = _Files(entry(root, "annotations", "trimaps"), (".png",))
     examples: dict[str, Example] = {}
     problems = []
     for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
@@ -129,7 +112,7 @@ def read_lists(root: Path, names: Sequence[str]) -> dict[str, list[Example]]:
 
 def has_test_list(root: Path) -> bool:
     """Tell whether there is a `test.txt`; a broken link counts, so that reading it says so."""
-    return os.path.lexists(_entry(root, "annotations", "test.txt"))
+    return os.path.lexists(entry(root, "annotations", "test.txt"))
 
 
 def read_trainval(root: Path) -> list[Example]:
@@ -164,7 +147,7 @@ def listed_twice(trainval: Iterable[Example], test: Iterable[Example]) -> dict[s
     return twice
 
 
-def _entry(folder: Path, *names: str) -> Path:
+def entry(folder: Path, *names: str) -> Path:
     """Return the path of what lies in a folder, or in one within, in capitals or not."""
     for name in names:
         files = _Files(folder, (Path(name).suffix,))
@@ -207,8 +190,9 @@ def _parse(images: _Files, trimaps: _Files, line: str) -> Example | str:
         return f"{name}: species is {species[:_SHOWN]}, expected 1 (cat) or 2 (dog)"
     return Example(
         id=name,
-        breed=name.rsplit("_", 1)[0],
+        key=name,
+        kind=name.rsplit("_", 1)[0],
         species=_SPECIES[species],
         image=images.path(name),
-        trimap=trimaps.path(name),
+        mask=trimaps.path(name),
     )

@@ -79,7 +79,7 @@ def find_photos(images: Path, output: Path) -> tuple[list[PhotoTask], Counter[st
         raise ConfigError(f"images={images}: there is no such file or folder")
     if images.resolve() == output.resolve():
         raise ConfigError(f"output={output}: is the folder of the photos; give another")
-    names, others = _list_photos(images, output.resolve())
+    names, others = list_files(images, ENDINGS, output.resolve())
     if not names:
         found = ", ".join(f"{count} of {ending}" for ending, count in others.most_common(5))
         raise ConfigError(
@@ -108,22 +108,26 @@ def require_free(tasks: Sequence[PhotoTask], options: PredictOptions) -> None:
         )
 
 
-def _list_photos(images: Path, output: Path) -> tuple[list[Path], Counter[str]]:
-    """List photos by their relative paths, and count other files by their ending."""
+def list_files(
+    root: Path, endings: Sequence[str], but: Path | None = None
+) -> tuple[list[Path], Counter[str]]:
+    """List the files of a folder and of all within, but those of `but`, that have some endings.
+
+    Returns:
+        Their paths relative to the folder, and how many files have which other ending.
+    """
     names, others = [], Counter[str]()
-    for folder, folders, files in os.walk(images):
+    for folder, folders, files in os.walk(root):
         here = Path(folder)
         folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and (here / name).resolve() != output
+            name for name in folders if not name.startswith(".") and (here / name).resolve() != but
         )
         for file in sorted(files):
             ending = Path(file).suffix.lower()
             if file.startswith("."):
                 continue
-            if ending in ENDINGS:
-                names.append((here / file).relative_to(images))
+            if ending in endings:
+                names.append((here / file).relative_to(root))
             else:
                 others[ending or "none"] += 1
     return names, others

@@ -1,11 +1,23 @@
 """From the parameter `data` to a folder, and to text that says what it is."""
 
 import dataclasses
+import re
+from functools import cached_property
 from pathlib import Path
 
-from segmentation.data.oxford_pets import HOW_TO_PREPARE, find_root, missing_parts
+from segmentation.config.training import DataConfig, mask_values, own_data
+from segmentation.data.example import OXFORD, Example, Labels
+from segmentation.data.image_folders import is_image_folder, read_image_folder
+from segmentation.data.oxford_pets import (
+    HOW_TO_PREPARE,
+    find_root,
+    has_test_list,
+    missing_parts,
+    read_list,
+    read_trainval,
+)
 from segmentation.data.synthetic.dataset import synthetic_folder
-from segmentation.errors import DataError
+from segmentation.errors import ConfigError, DataError
 from segmentation.utils.paths import dataset_folder, printable, user_path
 
 _HOW_TO_GET_IT = f"`{HOW_TO_PREPARE}` downloads the real Oxford-IIIT Pet (800 MB)"
@@ -20,16 +32,20 @@ class Source:
     """A data set on disk.
 
     Attributes:
-        root: the folder that holds `images` and `annotations`.
+        root: the folder that holds `images` and `annotations`, or `images` and `masks`.
         is_synthetic: whether it is the built-in sample of drawn pets.
         summary: one line for people, with what to do for other data.
         description: what it is and under which license, in Markdown.
+        config: how it is to be read.
+        labels: what its masks mean, and show.
     """
 
     root: Path
-    is_synthetic: bool
+    is_synthetic: bool = False
     summary: str
     description: str
+    config: DataConfig
+    labels: Labels = OXFORD
 
     @property
     def name(self) -> str:
@@ -37,17 +53,60 @@ class Source:
         return "synthetic" if self.is_synthetic else printable(str(self.root))
 
     @property
+    def kind(self) -> str:
+        """What runs and data sets of it are called: `synthetic`, `pets`, or as its own folder."""
+        if not self.labels.trimap:
+            return self.model_name.removesuffix("-unet")
+        return "synthetic" if self.is_synthetic else "pets"
+
+    @property
     def model_name(self) -> str:
         """Return the usual name of a model that is trained on it."""
+        if not self.labels.trimap:
+            return folder_model_name(self.root)
         return "pet-unet-synthetic" if self.is_synthetic else "pet-unet"
 
+    @property
+    def options(self) -> dict[str, str]:
+        """The parameters by which a command takes the same data; none for the sample."""
+        if self.is_synthetic:
+            return {}
+        return {"data": self.name} | {name: str(v) for name, v in own_data(self.config).items()}
 
-def prepared_dataset() -> Source | None:
+    def trainval(self) -> list[Example]:
+        """Read the examples that may train or choose anything.
+
+        Raises:
+            DataError: a list cannot be used, or names examples that the test list names too; or own
+                images and masks do not go together.
+        """
+        return read_trainval(self.root) if self.labels.trimap else self._own["trainval"]
+
+    def test(self) -> list[Example]:
+        """Read the examples that are for evaluation alone, if any; raises as `trainval` does."""
+        if self.labels.trimap:
+            return read_list(self.root, "test") if has_test_list(self.root) else []
+        return self._own["test"]
+
+    @cached_property
+    def _own(self) -> dict[str, list[Example]]:
+        return read_image_folder(self.root, self.labels, self.config.groups)
+
+
+def folder_model_name(root: Path) -> str:
+    """Return the usual name of a model of own images, by the name of their folder."""
+    name = re.sub(r"[^\w.-]+", "-", printable(root.name)).strip("-.")
+    return f"{name[:100] or 'own'}-unet"
+
+
+def prepared_dataset(config: DataConfig) -> Source | None:
     """Return the data set that `prepare` downloaded, or None.
 
     Raises:
+        ConfigError: settings are given that are of own images.
         DataError: there is something in its place that is no whole data set.
     """
+    _require_no_own_data(config)
     folder = dataset_folder()
     if not folder.exists():
         return None
@@ -57,16 +116,23 @@ def prepared_dataset() -> Source | None:
             f"remove it, then `{HOW_TO_PREPARE}` downloads the data set again"
         )
     summary = f"Oxford-IIIT Pet, prepared in {printable(str(folder))}"
-    return _on_disk(folder, summary, "Oxford-IIIT Pet")
+    return _oxford(folder, summary, "Oxford-IIIT Pet", config)
 
 
-def resolve_source(data: str) -> Source:
+def resolve_source(config: DataConfig) -> Source:
     """Resolve `auto`, `synthetic` or a folder; never downloads.
 
     Raises:
-        DataError: the folder has not the layout of Oxford-IIIT Pet.
+        ConfigError: settings are given that are of another layout.
+        DataError: the folder has no layout that is known.
     """
-    if data == "auto" and (source := prepared_dataset()):
+    data = config.source
+    if data not in ("auto", "synthetic"):
+        folder = user_path(data, "data")
+        if is_image_folder(folder):
+            return _own_images(folder, config)
+    _require_no_own_data(config)
+    if data == "auto" and (source := prepared_dataset(config)):
         return source
     if data in ("auto", "synthetic"):
         why = "no prepared data set found; " if data == "auto" else ""
@@ -75,10 +141,20 @@ def resolve_source(data: str) -> Source:
             is_synthetic=True,
             summary=f"Data: the built-in sample of drawn pets ({why}{_HOW_TO_GET_IT})",
             description="the drawn sample that comes with the code: no photographs",
+            config=config,
         )
-    root = find_root(user_path(data, "data"))
+    root = find_root(folder)
     shown = printable(str(root))
-    return _on_disk(root, shown, f"the folder `{shown}`, in the layout of Oxford-IIIT Pet")
+    layout = "in the layout of Oxford-IIIT Pet"
+    return _oxford(root, f"{shown}, {layout}", f"the folder `{shown}`, {layout}", config)
+
+
+def _require_no_own_data(config: DataConfig) -> None:
+    if given := ", ".join(f"{name}={value}" for name, value in own_data(config).items()):
+        raise ConfigError(
+            f"{given}: is for own images and masks, and data={config.source} is none; leave "
+            "it out, or give a folder that holds images/ and masks/"
+        )
 
 
 def absolute(data: str) -> str:
@@ -93,18 +169,39 @@ def require_source(data: str, run: str) -> None:
         DataError: it is not.
     """
     try:
-        if data != "synthetic":
-            resolve_source(data)
+        if data != "synthetic" and not is_image_folder(user_path(data, "data")):
+            resolve_source(DataConfig(source=data))
     except DataError as error:
         raise DataError(
             f"{error}; this is the data of {run}: if it lies elsewhere now, give `data`"
         ) from error
 
 
-def _on_disk(root: Path, summary: str, description: str) -> Source:
+def _own_images(root: Path, config: DataConfig) -> Source:
+    if config.border != DataConfig().border:
+        raise ConfigError(
+            f"border={config.border}: is of Oxford-IIIT Pet's trimaps, and {root} has masks; leave "
+            "it out, and say which values do not count, such as ignore=3"
+        )
+    shown = printable(str(root))
     return Source(
         root=root,
-        is_synthetic=False,
+        summary=f"Data: {shown}, own images and masks",
+        description=f"the folder `{shown}` of own images and masks",
+        config=config,
+        labels=Labels(
+            foreground=mask_values("foreground", config.foreground),
+            ignored=mask_values("ignore", config.ignore),
+            threshold=config.mask_threshold,
+            empty=config.empty == "allow",
+        ),
+    )
+
+
+def _oxford(root: Path, summary: str, description: str, config: DataConfig) -> Source:
+    return Source(
+        root=root,
         summary=f"Data: {summary}",
         description=f"{description} {_CITED}",
+        config=config,
     )

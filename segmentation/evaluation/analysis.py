@@ -6,8 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
+from segmentation.data.example import Example, Labels
 from segmentation.data.images.examples import binary_mask
-from segmentation.data.oxford_pets import Example
 from segmentation.errors import DataError
 from segmentation.evaluation.scoring import (
     Evaluation,
@@ -82,11 +82,11 @@ class ImageAnalysis:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Slice:
-    """The images of one species or breed.
+    """The images of one species, breed, class or group.
 
     Attributes:
-        name: of the species or breed.
-        species: `cat` or `dog`.
+        name: of it.
+        species: `cat` or `dog`, of Oxford-IIIT Pet alone.
         counts: pixel counts of its images.
     """
 
@@ -120,7 +120,7 @@ class Analysis:
         examples: N of them.
         digests: SHA-256 of each one's file, hexadecimal.
         scores: of each image, by the names of `IMAGE_SCORES`.
-        by_border: the scores for each meaning of the border.
+        by_border: the scores for each meaning of the border; of own masks, which have none, one.
         histograms: the pixels of each image by probability.
         problems: a line for each example that cannot be used.
     """
@@ -139,15 +139,20 @@ class Analysis:
         """The scores for the meaning of the border that was asked for."""
         return self.by_border[self.border]
 
+    @property
+    def labels(self) -> Labels:
+        """What the masks mean, and show."""
+        return self.examples[0].labels
+
     @cached_property
     def species(self) -> list[Slice]:
-        """In alphabetical order."""
+        """In alphabetical order; none of own images."""
         return self._slices("species")
 
     @cached_property
-    def breeds(self) -> list[Slice]:
-        """The lowest Dice first."""
-        return sorted(self._slices("breed"), key=lambda one: one.mean.dice)
+    def kinds(self) -> list[Slice]:
+        """Breeds, classes or groups, the lowest Dice first; none where there are none."""
+        return sorted(self._slices("kind"), key=lambda one: one.mean.dice)
 
     @cached_property
     def curve(self) -> dict[float, float]:
@@ -185,7 +190,7 @@ class Analysis:
             "calibration_error": self.calibration_error,
             "best_threshold": self.best_threshold,
         }
-        for border, other in self.by_border.items():
+        for border, other in self.by_border.items() if self.labels.trimap else ():
             found[f"dice_border_{border}"] = other.counts.mean().dice
         for one in self.species:
             found[f"dice_{one.name}"] = one.mean.dice
@@ -195,13 +200,14 @@ class Analysis:
         }
 
     def _slices(self, kind: str) -> list[Slice]:
-        """Return a slice for each species or breed, in alphabetical order."""
+        """Return a slice for each species or kind that there is, in alphabetical order."""
         names = np.array([getattr(example, kind) for example in self.examples])
         species = dict(zip(names, (example.species for example in self.examples), strict=True))
         counts = self.evaluation.counts
         return [
             Slice(name=str(name), species=species[name], counts=counts.take(names == name))
             for name in np.unique(names)
+            if name
         ]
 
 
@@ -227,7 +233,7 @@ def analyze(
     if not images:
         raise DataError(f"no image of the {split} split can be used:", problems)
     examples = tuple(one.example for one in images)
-    counts = {border: join([one.counts[border] for one in images]) for border in BORDERS}
+    counts = {border: join([one.counts[border] for one in images]) for border in images[0].counts}
     return Analysis(
         split=split,
         border=border,
@@ -251,7 +257,7 @@ def _analyze_image(image: ScoredImage) -> ImageAnalysis:
         scores={name: score.measure(image) for name, score in IMAGE_SCORES.items()},
         counts={
             border: count_pixels(image.prediction, *binary_mask(trimap, border))
-            for border in BORDERS
+            for border in (BORDERS if image.example.labels.trimap else (image.border,))
         },
         histogram=image.result.histogram,
     )

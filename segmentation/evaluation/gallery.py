@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from segmentation.data.oxford_pets import Example
-from segmentation.evaluation.pictures import Picture, encode, panel, sheet
+from segmentation.data.example import Example
+from segmentation.evaluation.pictures import Picture, encode, legend, panel, sheet
 from segmentation.evaluation.scoring import ScoredImage
 
 _THUMBNAIL_HEIGHT, _PANEL_HEIGHT = 96, 224
@@ -23,6 +23,7 @@ class _Drawing(NamedTuple):
     id: str
     caption: str
     picture: Picture
+    noun: str
 
 
 class Gallery:
@@ -54,13 +55,13 @@ class Gallery:
             self._trouble = error.with_traceback(None)  # which holds pixels
 
     def _add(self, image: ScoredImage) -> None:
-        name, scores = image.example.id, image.counts.mean()
+        name, scores, noun = image.example.id, image.counts.mean(), image.example.labels.noun
         pixels = image.pixels.image, image.truth[0] == 1, image.prediction
         caption = (
             f"{name}   Dice {scores.dice:.3f}, IoU {scores.iou:.3f}, accuracy {scores.accuracy:.3f}"
         )
         large, *small = (
-            _Drawing(scores.dice, name, caption, panel(*pixels, height))
+            _Drawing(scores.dice, name, caption, panel(*pixels, height), noun)
             for height in (_PANEL_HEIGHT, _THUMBNAIL_HEIGHT)[: 2 if self._with_thumbnails else 1]
         )
         with self._lock:
@@ -102,4 +103,5 @@ def _worst(drawings: list[_Drawing], number: int) -> list[_Drawing]:
 
 
 def _sheet(drawings: list[_Drawing]) -> Picture:
-    return sheet([one.picture for one in drawings], [one.caption for one in drawings], 2)
+    pictures, captions = [one.picture for one in drawings], [one.caption for one in drawings]
+    return sheet(pictures, captions, 2, legend(drawings[0].noun))

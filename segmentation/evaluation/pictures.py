@@ -18,17 +18,26 @@ Mask = NDArray[np.bool_]
 _Drawing = TypeVar("_Drawing")
 _log = logging.getLogger(__name__)
 
+#: What colors of a picture mean.
+Legend = Mapping[tuple[int, int, int], str]
+
 # Okabe and Ito's colors, told apart by people with any kind of color vision.
-_HIT = (0, 158, 115)
-#: What the colors of a prediction mean.
-LEGEND = {_HIT: "pet found", (213, 94, 0): "wrongly called pet", (86, 180, 233): "pet missed"}
-#: The same where no truth is known.
-GREEN = {_HIT: "pet"}
+_HIT, _FALSE, _MISSED = (0, 158, 115), (213, 94, 0), (86, 180, 233)
 _STRENGTH = 0.55
 _ASPECT = 4.0
 _LONGEST = 20  # letters of a name above a small picture
 _GAP = 4  # pixels between pictures
 _SMALL = 116  # height of a picture among those of `glance`
+
+
+def legend(noun: str) -> Legend:
+    """Return what the colors of a prediction mean where the foreground is called `noun`."""
+    return {_HIT: f"{noun} found", _FALSE: f"wrongly called {noun}", _MISSED: f"{noun} missed"}
+
+
+def green(noun: str) -> Legend:
+    """Return the same where no truth is known, or nothing but the truth is shown."""
+    return {_HIT: noun}
 
 
 def try_draw(name: str, draw: Callable[[], _Drawing]) -> _Drawing | None:
@@ -42,7 +51,7 @@ def try_draw(name: str, draw: Callable[[], _Drawing]) -> _Drawing | None:
 
 
 def views(image: Picture, mask: Mask, prediction: Mask, height: int) -> list[Picture]:
-    """Return photo, truth and prediction, each of one size, in the colors of `LEGEND`.
+    """Return photo, truth and prediction, each of one size, in the colors of `legend`.
 
     Args:
         image: uint8 (H, W, 3), RGB.
@@ -61,7 +70,8 @@ def views(image: Picture, mask: Mask, prediction: Mask, height: int) -> list[Pic
         for pixels in (mask, prediction)
     )
     outcome = photo
-    for pixels, color in zip((truth & found, ~truth & found, truth & ~found), LEGEND, strict=True):
+    outcomes = {_HIT: truth & found, _FALSE: ~truth & found, _MISSED: truth & ~found}
+    for color, pixels in outcomes.items():
         outcome = _tint(outcome, pixels, color)
     return [photo, _tint(photo, truth, _HIT), outcome]
 
@@ -92,14 +102,16 @@ def encode_figure(figure: "Figure", dpi: int = 100) -> bytes:
     return stream.getvalue()
 
 
-def glance(names: Sequence[str], images: Picture, masks: Mask, predictions: Mask) -> Picture:
+def glance(
+    names: Sequence[str], images: Picture, masks: Mask, predictions: Mask, key: Legend
+) -> Picture:
     """Lay out small `views` of some images in a square, to be read in half its size.
 
     MLflow puts a picture into the middle of a square, and shows as much of its upper part as a
     run's params leave room for: so the first row is low, and nothing is above it.
     """
     each = zip(images, masks, predictions, strict=True)
-    page = sheet([panel(*one, _SMALL) for one in each], names, 2, size=_SMALL // 5)
+    page = sheet([panel(*one, _SMALL) for one in each], names, 2, key, size=_SMALL // 5)
     below = max(0, page.shape[1] - page.shape[0])
     return np.pad(page, ((0, below), (0, 0), (0, 0)), constant_values=255)
 
@@ -108,10 +120,10 @@ def sheet(
     panels: Sequence[Picture],
     captions: Sequence[str],
     columns: int,
-    legend: Mapping[tuple[int, int, int], str] = LEGEND,
+    key: Legend,
     size: int = 0,
 ) -> Picture:
-    """Lay out panels of any width in a grid, each under its caption, all under the legend.
+    """Lay out panels of any width in a grid, each under its caption, all under the legend `key`.
 
     `size` is that of the text in pixels; 0: to be read where the sheet is shown reduced.
     """
@@ -121,7 +133,7 @@ def sheet(
     width = max(panel.shape[1] for panel in panels) + 12
     height = tallest + line + 8
     rows = -(-len(panels) // columns)
-    page, draw = _page(width * min(columns, len(panels)), line + height * rows, size, legend)
+    page, draw = _page(width * min(columns, len(panels)), line + height * rows, size, key)
     for position, (picture, caption) in enumerate(zip(panels, captions, strict=True)):
         left, top = width * (position % columns) + 6, line + height * (position // columns)
         draw.text((left, top), caption, fill="black", font_size=size)
@@ -135,6 +147,7 @@ def progress(
     masks: Mask,
     predictions: Mapping[int, Mask],
     height: int,
+    key: Legend,
 ) -> Picture:
     """Lay out what the network predicted for some images while it was trained, a row an image.
 
@@ -144,6 +157,7 @@ def progress(
         masks: bool (K, S, S), the truth.
         predictions: bool (K or more, S, S), by epoch.
         height: of each picture, in pixels.
+        key: the legend.
     """
     shown = sorted(predictions)
     cells: list[tuple[Picture, str]] = []
@@ -154,16 +168,16 @@ def progress(
         cells += [(photo, name[-_LONGEST:]), (truth, "truth")]
         cells += [(now, f"epoch {epoch}") for epoch, (*_, now) in zip(shown, seen, strict=True)]
     pictures, captions = zip(*cells, strict=True)
-    return sheet(pictures, captions, len(shown) + 2)
+    return sheet(pictures, captions, len(shown) + 2, key)
 
 
 def _page(
-    width: int, height: int, size: int, legend: Mapping[tuple[int, int, int], str] = LEGEND
+    width: int, height: int, size: int, key: Legend
 ) -> tuple[Image.Image, ImageDraw.ImageDraw]:
     """Return a white page with the legend in its first line, and what draws on it."""
     page = Image.new("RGB", (width, height), "white")
     draw, left, size = ImageDraw.Draw(page), float(_GAP), min(size, max(9, width // 25))
-    for color, meaning in legend.items():
+    for color, meaning in key.items():
         draw.rectangle((left, 5, left + size, 5 + size), fill=color)
         draw.text((left + 1.3 * size, 3), meaning, fill="black", font_size=size)
         left += 2.3 * size + draw.textlength(meaning, font_size=size)
@@ -171,7 +185,7 @@ def _page(
 
 
 def curves(
-    history: Mapping[str, Sequence[float]], best_epoch: int, baseline_dice: float
+    history: Mapping[str, Sequence[float]], best_epoch: int, baseline_dice: float, noun: str
 ) -> "Figure":
     """Draw scores and, below them, losses over epochs, to be read at half the size, too.
 
@@ -179,7 +193,8 @@ def curves(
         history: a figure an epoch for `train/loss`, `val/loss`, `val/dice`, `val/iou` and
             `val/accuracy`.
         best_epoch: marked, counted from 1.
-        baseline_dice: Dice of answering `pet` everywhere, drawn as a line.
+        baseline_dice: Dice of answering `noun` everywhere, drawn as a line.
+        noun: what the foreground is called.
     """
     from segmentation.utils.figures import Figure, rc_context
 
@@ -197,7 +212,7 @@ def curves(
                 axes.plot(range(1, len(history[name]) + 1), history[name], label=name)
             axes.axvline(best_epoch, color="gray", linestyle=":", label=f"best epoch {best_epoch}")
             axes.grid(alpha=0.3)
-        scores.axhline(baseline_dice, color="black", linestyle="--", label="Dice of 'all pet'")
+        scores.axhline(baseline_dice, color="black", linestyle="--", label=f"Dice of 'all {noun}'")
         scores.set_ylim(0, 1)
         losses.set_xlabel("epoch")
         for axes in (losses, scores):

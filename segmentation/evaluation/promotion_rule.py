@@ -96,9 +96,10 @@ def _compare(contest: Contest) -> dict[str, float]:
 
 def _verdict(contest: Contest, metrics: dict[str, float], force: bool) -> tuple[bool, str]:
     """Return whether the challenger takes over, and why; the first that applies decides."""
+    noun = contest.challenger.labels.noun if contest.challenger else ""
     baselines = (
-        f"'pet' everywhere scores {metrics['gate/floor_dice']:.3f} there, 'background' everywhere "
-        f"an accuracy of {metrics['gate/floor_accuracy']:.3f}"
+        f"'{noun}' everywhere scores {metrics['gate/floor_dice']:.3f} there, 'background' "
+        f"everywhere an accuracy of {metrics['gate/floor_accuracy']:.3f}"
     )
     if contest.challenger is None or not contest.challenger.above_baselines():
         return False, f"not above the trivial baselines: {baselines}"
@@ -107,8 +108,8 @@ def _verdict(contest: Contest, metrics: dict[str, float], force: bool) -> tuple[
     if contest.unknown:
         return False, "it is not known which images it was trained on"
     if contest.incumbent is None:
-        pet = f"{metrics['gate/floor_dice']:.3f}"
-        return True, f"the first one above the trivial baselines ('pet' everywhere: {pet})"
+        floor = f"{metrics['gate/floor_dice']:.3f}"
+        return True, f"the first one above the trivial baselines ('{noun}' everywhere: {floor})"
     if contest.champion is None:
         return False, f"{contest.incumbent} could not be judged: {contest.trouble}"
     if metrics["gate/images"] < FEWEST:

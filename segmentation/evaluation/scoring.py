@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from segmentation.data.example import Example, Labels
 from segmentation.data.images.examples import (
     DecodedExample,
     ExampleError,
@@ -17,7 +18,6 @@ from segmentation.data.images.examples import (
     decode,
     read_files,
 )
-from segmentation.data.oxford_pets import Example
 from segmentation.errors import DataError
 from segmentation.metrics.calibration import Histogram, histogram
 from segmentation.metrics.segmentation import Counts, Scores, bootstrap_interval, count, join
@@ -133,8 +133,8 @@ def score_images(
 def _load(example: Example) -> tuple[DecodedExample, str] | str:
     """Return the pixels of an example and its image file's digest, or why it cannot be used."""
     try:
-        image, trimap = read_files(example)
-        return decode(example, image, trimap), hashlib.sha256(image).hexdigest()
+        image, mask = read_files(example)
+        return decode(example, image, mask), hashlib.sha256(image).hexdigest()
     except ExampleError as error:
         return str(error)
 
@@ -160,6 +160,11 @@ class Evaluation:
         """Put the results of some images together."""
         examples, counts, histograms = zip(*results, strict=True)
         return cls(split=split, examples=examples, counts=join(counts), histograms=histograms)
+
+    @property
+    def labels(self) -> Labels:
+        """What the masks mean, and show."""
+        return self.examples[0].labels
 
     @functools.cached_property
     def interval(self) -> tuple[float, float]:

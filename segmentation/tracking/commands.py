@@ -7,7 +7,7 @@ from typing import Any
 
 import mlflow
 
-from segmentation.data.oxford_pets import has_test_list
+from segmentation.data.oxford_pets import entry
 from segmentation.data.sources import Source
 from segmentation.tracking.addresses import mask_password, sqlite_path
 from segmentation.tracking.registry.versions import VersionRef
@@ -46,20 +46,19 @@ def view_run(run_id: str) -> str:
 
 def after_training(version: VersionRef, run_id: str, source: Source) -> list[str]:
     """Return the last lines: a model, where it is seen, loaded, judged and used for masks."""
-    data = {} if source.is_synthetic else {"data": printable(str(source.root))}
-    split = {} if has_test_list(source.root) else {"split": "gate"}
+    split = {} if source.test() else {"split": "gate"}
     return [
         f"Model: {version.summary()}",
         f"Look:  {view_run(run_id)}",
         f'Load:  mlflow.pytorch.load_model("{version.uri}")',
-        f"Next:  {mlflow_run('evaluate', {'model': version.uri, **data, **split})}",
+        f"Next:  {mlflow_run('evaluate', {'model': version.uri, **source.options, **split})}",
         f"       {predict_with(version.uri, source)}",
     ]
 
 
 def predict_with(uri: str, source: Source) -> str:
     """Return the command by which a model writes masks of a data set's photos."""
-    photos = {"images": printable(str(source.root / "images")), "output": "masks"}
+    photos = {"images": printable(str(entry(source.root, "images"))), "output": "masks"}
     return mlflow_run("predict", {"model": uri, **photos})
 
 

@@ -3,7 +3,7 @@
 import logging
 
 from segmentation.config.training import Config
-from segmentation.data.oxford_pets import Example, has_test_list, read_list, read_trainval
+from segmentation.data.example import Example
 from segmentation.data.sources import Source, resolve_source
 from segmentation.data.splits import gate_of
 from segmentation.errors import ConfigError, DataError
@@ -40,7 +40,7 @@ def evaluate_model(
     """
     compute = choose_compute(config.training)
     open_store()
-    source = resolve_source(config.data.source)
+    source = resolve_source(config.data)
     _log.info(source.summary)
     uri = uri or default_model("champion", source)
     loaded = load(uri, compute.device, allow_pickle=allow_pickle)
@@ -50,8 +50,8 @@ def evaluate_model(
     analysis = analyze(split, loaded.model, examples, config.data.border, gallery.draw, progress)
     if analysis.problems and config.data.bad_examples == "stop":
         raise DataError(
-            f"{len(analysis.problems)} of {len(examples)} examples cannot be used; mend them or "
-            "remove them from the lists, or say bad_examples=skip to leave them out:",
+            f"{len(analysis.problems)} of {len(examples)} examples cannot be used; mend or remove "
+            "them, or say bad_examples=skip to leave them out:",
             analysis.problems,
         )
     _require_own_images(analysis, loaded, source)
@@ -79,13 +79,11 @@ def evaluate_model(
 
 def _examples_of(split: str, source: Source, loaded: LoadedModel) -> list[Example]:
     if split == "test":
-        if has_test_list(source.root):
-            return read_list(source.root, "test")
-        raise DataError(
-            f"{source.root / 'annotations' / 'test.txt'}: is not there; add the list of test "
-            "images, or say split=gate"
-        )
-    trainval = read_trainval(source.root)
+        if test := source.test():
+            return test
+        missing = source.root / ("annotations/test.txt" if source.labels.trimap else "test/images")
+        raise DataError(f"{missing}: is not there; add the test images, or say split=gate")
+    trainval = source.trainval()
     if split == "gate":
         if gate := list(gate_of(trainval)):
             return gate

@@ -23,7 +23,7 @@ from segmentation.data.photo_folder import (
     require_free,
 )
 from segmentation.errors import DataError
-from segmentation.evaluation.pictures import GREEN, Picture, encode, overlay, sheet, views
+from segmentation.evaluation.pictures import Picture, encode, green, overlay, sheet, views
 from segmentation.evaluation.scoring import THRESHOLD
 from segmentation.models.predictor import BATCH, Model, Photo, one_thread_each, workers_for
 from segmentation.runtime.device import choose_compute
@@ -92,7 +92,7 @@ def predict(
         run.log_artifact(options.output / TABLE, TABLE)
         if shares:
             run.log_image(lambda: _sheet(tasks, options), _SHEET)
-        some = f"Some of the photos, small, the pets in green: `{_SHEET}`. " if shares else ""
+        some = f"Some of the photos, small, what was found in green: `{_SHEET}`. " if shares else ""
         listed = "".join(f"- {problem}\n" for problem in problems)[:4000]
         run.describe(
             f"{len(shares)} masks by {loaded.label} in `{output}`.\n\n"
@@ -105,7 +105,7 @@ def predict(
         _log.info(
             f"Wrote {len(shares)} mask{'s'[: len(shares) > 1]} to {output}/masks, "
             f"{len(shares) / seconds:.0f} photos/s; "
-            f"on average {np.mean(shares):.1%} is pet"
+            f"on average {np.mean(shares):.1%} is foreground"
         )
     _log.info("Table: %s/%s", output, TABLE)
     _log.info("Look:  %s", view_run(run.id))
@@ -126,7 +126,7 @@ def _sheet(tasks: Sequence[PhotoTask], options: PredictOptions) -> Picture:
                 photo, mask = (read_photo(read_regular_file(one)) for one in (task.photo, path))
                 found = mask[..., 0] > 0
                 small[printable(str(task.name))] = views(photo, found, found, _HEIGHT)[1]
-    return sheet(list(small.values()), [name[-20:] for name in small], 4, GREEN)
+    return sheet(list(small.values()), [name[-20:] for name in small], 4, green("found"))
 
 
 def _metrics(shares: list[float], problems: list[str], seconds: float) -> dict[str, float]:

@@ -1,22 +1,28 @@
 """What `prepare` does: a data set downloaded, verified, reported in a run, and exported."""
 
+import dataclasses
 import logging
 from pathlib import Path
 
+import numpy as np
+
 from segmentation.config.training import DataConfig
-from segmentation.data.oxford_pets import read_list
+from segmentation.data.images.examples import binary_mask, decode, read_files
 from segmentation.data.prepare.download import download
 from segmentation.data.prepare.export import require_new, write_splits
-from segmentation.data.prepare.verification import verify
+from segmentation.data.prepare.verification import Report, verify
 from segmentation.data.sources import Source, prepared_dataset, resolve_source
 from segmentation.data.splits import split
 from segmentation.errors import DataError
+from segmentation.evaluation.pictures import Picture, green, sheet, views
 from segmentation.tracking.commands import mlflow_run, view_run
 from segmentation.tracking.project_run import open_store
 from segmentation.tracking.runs.run import tracked_run
 from segmentation.utils.concurrency import Progress
 from segmentation.utils.paths import printable, user_path
 
+#: The artifact with some images under their masks, how many at most, and how high, in pixels.
+_SHEET, _DOZEN, _HEIGHT = "overlays.jpg", 12, 160
 _log = logging.getLogger(__name__)
 
 
@@ -26,23 +32,26 @@ def prepare(data: str, output: str, config: DataConfig, progress: Progress) -> N
     Args:
         data: `download`, `synthetic` or a folder.
         output: a new folder for the chosen images and their masks; empty: none.
-        config: which images are chosen, and what the border counts as.
+        config: which images are chosen, and what their masks mean.
         progress: told how many examples are verified.
     """
     target = user_path(output, "output")
     if output:
         require_new(target)
     open_store()
-    source = _find(data)
+    source = _find(data, config)
     _log.info(source.summary)
-    report = verify(source.root, progress)
+    report = verify(source, progress)
     for line in report.lines():
         _log.info(line)
-    text, root = "\n".join(report.lines()), printable(str(report.root))
+    text, root = "\n".join(report.lines()), printable(str(source.root))
     with tracked_run(f"prepare {Path(root).name}", {"data.source": root}) as run:
         run.log_metrics(report.metrics())
         run.log_text(text + "\n", "report.txt")
-        run.describe(f"What lies in `{root}`:\n\n```\n{text[:4000]}\n```")
+        if report.examples:
+            run.log_image(lambda: _sheet(report, config.border), _SHEET)
+        shown = f"Some of them with their masks: `{_SHEET}`." * bool(report.examples)
+        run.describe(f"What lies in `{root}`:\n\n```\n{text[:4000]}\n```\n\n{shown}")
     if output:
         _export(source, config, target)
     _log.info("Look:  %s", view_run(run.id))
@@ -51,21 +60,40 @@ def prepare(data: str, output: str, config: DataConfig, progress: Progress) -> N
             f"{len(report.problems)} of the listed examples cannot be used (listed above); train "
             "with bad_examples=skip, or mend them"
         )
-    _log.info("Next:  %s", mlflow_run("train", {} if data == "download" else {"data": data}))
+    given = {"download": {}, "synthetic": {"data": data}}.get(data, source.options)
+    _log.info("Next:  %s", mlflow_run("train", given))
 
 
-def _find(data: str) -> Source:
+def _find(data: str, config: DataConfig) -> Source:
     if data != "download":
-        return resolve_source(data)
-    if source := prepared_dataset():
+        return resolve_source(dataclasses.replace(config, source=data))
+    if source := prepared_dataset(config):
         return source
     download()
-    return resolve_source("auto")
+    return resolve_source(config)
+
+
+def _sheet(report: Report, border: str) -> Picture:
+    """Draw a dozen of the images, always the same ones, with their masks over them."""
+    lots = np.random.default_rng(0).permutation(len(report.examples))[:_DOZEN]
+    small: dict[str, Picture] = {}
+    for example in [report.examples[lot] for lot in lots]:
+        pixels = decode(example, *read_files(example))
+        mask = binary_mask(pixels.trimap, border)[0] == 1
+        small[example.id] = views(pixels.image, mask, mask, _HEIGHT)[1]
+    names, colors = [name[-20:] for name in small], green(report.labels.noun)
+    return sheet(list(small.values()), names, 4, colors)
 
 
 def _export(source: Source, config: DataConfig, target: Path) -> None:
-    chosen = split(read_list(source.root, "trainval"), config)
+    chosen = split(source.trainval(), config)
     splits = {"train": chosen.train, "val": chosen.val, "gate": chosen.gate}
     left_out = write_splits(splits, config.border, target)
     missing = f", without {len(left_out)} that cannot be used" if left_out else ""
     _log.info("Wrote the images and masks of train, val and gate to %s%s", target, missing)
+    given = {"data": printable(str(target))}
+    if config.border == "ignore" or source.labels.ignored:
+        given |= {"foreground": "1", "ignore": "2"}
+    if source.labels.empty:
+        given["empty"] = "allow"
+    _log.info("Train on these: %s", mlflow_run("train", given))

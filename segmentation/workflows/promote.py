@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import torch
 
 from segmentation.config.training import Config
-from segmentation.data.oxford_pets import read_trainval
 from segmentation.data.sources import Source, resolve_source
 from segmentation.data.splits import gate_of
 from segmentation.errors import ConfigError, DataError, ModelError
@@ -65,7 +64,7 @@ class GateEvaluator:
         progress: Progress = ignore_progress,
         device: torch.device | None = None,
     ) -> None:
-        self._examples = gate_of(read_trainval(source.root))
+        self._examples = gate_of(source.trainval())
         self._border, self._progress, self.device = border, progress, device
         self.problems: tuple[str, ...] = ()
 
@@ -97,7 +96,7 @@ def promote_model(
         )
     compute = choose_compute(config.training)
     open_store()
-    source = resolve_source(config.data.source)
+    source = resolve_source(config.data)
     _log.info(source.summary)
     loaded = load(uri or default_model("challenger", source), compute.device)
     challenger = VersionRef(name=loaded.name, version=loaded.version)

@@ -99,13 +99,16 @@ class TrainingSession:
         require_shared_memory(config.training.loader_workers)
         with group.local_main_process_first():  # the others find the images decoded
             build_unet(config.model, config.training.seed)  # or what is missing is said at once
-            source = resolve_source(config.data.source)
+            source = resolve_source(config.data)
             _log.info(source.summary)
             data = load_data(config.data, source, progress, with_gate=with_gate)
         for name, part in data.items():
             for problem in part.problems:
                 _log.info("Left out of %s: %s", name, problem)
-        for line in note_on_turned([name for part in data.values() for name in part.turned]):
+            if source.labels.empty and part.empty:
+                _log.info("Without foreground: %d of %d images of %s", part.empty, len(part), name)
+        turned = [name for part in data.values() for name in part.turned]
+        for line in note_on_turned(turned, source.labels):
             _log.info(line)
         return cls(
             config=config,
@@ -118,13 +121,13 @@ class TrainingSession:
 
     def _summary(self, epochs: int) -> str:
         model, training, data = self.config.model, self.config.training, self.config.data
-        kind = "synthetic" if self.source.is_synthetic else "pets"
+        images = f"{self.source.kind}-{data.train_images}"
         own = model.encoder == OWN_ENCODER
         encoder = "" if own else f"{model.encoder.removeprefix('efficientnet_')} "
         return (
             # What differs most between runs comes first: MLflow cuts long names.
             f"{encoder}w{model.width} lr{training.lr:g} seed{training.seed} {epochs}ep "
-            f"{kind}-{data.train_images} {f'd{model.depth} ' if own else ''}{data.image_size}px"
+            f"{images} {f'd{model.depth} ' if own else ''}{data.image_size}px"
         )
 
     @property
@@ -214,7 +217,7 @@ class TrainingSession:
         with training_run(name, tags, **options) as self.run:
             self._kind, self._what = kind, what
             self.run.log_params(self.settings())
-            inputs.log_splits(self.run, self.data, self.source.root)
+            inputs.log_splits(self.run, self.data, self.source)
             yield self.run
 
     def load_checkpoint(self, run_id: str) -> Checkpoint | None:
@@ -313,7 +316,7 @@ class TrainingSession:
     def log_model(self, *, register: bool = False) -> None:
         """Export the model and log it with its figures; if wanted, it becomes a version then."""
         folder, val = self.run.folder.path / "model", self.data["val"]
-        dataset = inputs.dataset(val.name, val.digest, self.source.root)
+        dataset = inputs.dataset(val.name, val.digest, self.source)
         publish.pack(self.segmenter, self.config.model, self.threshold.value, folder)
         entry = {
             "metrics": self.final_metrics,
@@ -345,9 +348,9 @@ class TrainingSession:
         """Log the pictures and the table of the validation images, and a picture of the curves."""
         images.log_images(self.run, self.evaluation, self.gallery)
         history, best_epoch = self.result.history, self.result.best_epoch
-        floor = self.evaluation.counts.all_pet().mean().dice
+        floor, noun = self.evaluation.counts.all_pet().mean().dice, self.source.labels.noun
         name = "curves.png"
-        if png := try_draw(name, lambda: encode_figure(curves(history, best_epoch, floor))):
+        if png := try_draw(name, lambda: encode_figure(curves(history, best_epoch, floor, noun))):
             self.run.log_artifact(png, name)
             self.run.log_image_step(png, f"{GLANCE}/curves")
 

@@ -74,7 +74,7 @@ def start_processes(
     _require_shares(processes, config)
     if choose_compute(config.training, processes - 1).device.type == "cpu":
         require_processors("processes", processes)
-    resolve_source(config.data.source)
+    resolve_source(config.data)
     build_unet(config.model, config.training.seed)
     return launch("experiments.train", arguments, processes)
 

@@ -76,14 +76,14 @@ def test_the_chosen_images_and_binary_masks_can_be_opened(pets: Path, program: P
     output = program.cache.parent / "shown"
     options = {"data": pets, "train_images": 10, "val_images": 5, "output": output}
     good(program.entry("prepare", **options, border="ignore"))
-    assert len(list((output / "train" / "masks").iterdir())) == 10
-    assert len(list((output / "val" / "images").iterdir())) == 5
-    masks = sorted((output / "val" / "masks").iterdir())
+    assert len(list((output / "masks" / "train").iterdir())) == 10
+    assert len(list((output / "images" / "val").iterdir())) == 5
+    masks = sorted((output / "masks" / "val").iterdir())
     for path in masks:
         trimap = np.asarray(Image.open(pets / "annotations" / "trimaps" / path.name))
         mask = Image.open(path)
         assert np.array_equal(np.asarray(mask), np.array([0, 1, 0, 2])[trimap])
         assert set(np.unique(np.asarray(mask.convert("L")))) == {0, 128, 255}  # as seen
-        with Image.open(output / "val" / "images" / path.name) as image:
+        with Image.open(output / "images" / "val" / path.name) as image:
             assert image.size == mask.size
     assert f"output={output}: exists already" in program.refused(2, "prepare", **options)

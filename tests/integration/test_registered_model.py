@@ -67,7 +67,7 @@ def test_by_default_its_own_threshold_is_used_or_0_5(home: Home, tmp_path: Path,
     for params in ({}, {"threshold": None}):
         assert function.predict(photos, params)["pet_share"][0] == pytest.approx(share)
     done = good(home.entry("predict", images=photo, output=tmp_path / "o", model=model))
-    assert f"on average {share:.1%} is pet" in done.stdout
+    assert f"on average {share:.1%} is foreground" in done.stdout
     assert ("Threshold: " in done.stdout) != old
 
 

@@ -7,6 +7,8 @@ import mlflow
 import numpy as np
 import pytest
 
+from segmentation.config.training import DataConfig
+from segmentation.data.sources import Source
 from segmentation.tracking.experiment_page import introduce_experiment
 from segmentation.tracking.logging.mlflow_sink import MlflowSink
 from segmentation.tracking.logging.outbox import Entry, Outbox
@@ -33,11 +35,12 @@ class Mute(MlflowSink):
 
 
 def log_all(run: RunLogger, folder: Path) -> None:
+    source = Source(root=folder, summary="", description="", config=DataConfig())
     run.log_params({"width": 4, "lr": 1e-3})
     run.set_tags({"device": "cpu"})
     run.describe("what it was")
     run.rename("renamed")
-    run.log_inputs([(dataset("train", "f" * 40, folder), "training")])
+    run.log_inputs([(dataset("train", "f" * 40, source), "training")])
     for epoch in (1, 2, 3):
         run.log_metrics({"loss": 1 / epoch, "dice": 0.5}, epoch)
     run.log_image_step(png_of(IMAGE), "at a glance/pets", 2)

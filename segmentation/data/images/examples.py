@@ -1,23 +1,33 @@
 """How an example's two files become pixels, or are refused by name; and a trimap a mask."""
 
 import dataclasses
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.data.images.reader import RefusedError, exif_orientation, read_rgb, read_values
-from segmentation.data.oxford_pets import Example
+from segmentation.data.example import Example, Labels
+from segmentation.data.images.reader import (
+    OWN_FORMATS,
+    RefusedError,
+    exif_orientation,
+    read_mask,
+    read_rgb,
+    read_values,
+)
 from segmentation.utils.files import read_regular_file
 from segmentation.utils.paths import printable
 
 Bytes = NDArray[np.uint8]
 _Result = TypeVar("_Result")
 
-#: Values of a trimap.
-PET, BACKGROUND, BORDER = 1, 2, 3
+#: Values of a trimap. Own masks, decoded to one, have `IGNORED` in place of a border.
+PET, BACKGROUND, BORDER, IGNORED = 1, 2, 3, 4
 #: The bits of a pixel's flags, made from a trimap: it is pet; it counts.
 COUNTS_SHIFT = 1
 PET_BIT, COUNTS_BIT = 1, 1 << COUNTS_SHIFT
@@ -42,7 +52,8 @@ class DecodedExample:
 
     Attributes:
         image: uint8 (H, W, 3), RGB.
-        trimap: uint8 (H, W), values in {1, 2, 3}, with at least one 1.
+        trimap: uint8 (H, W), values in {1, 2, 3, 4}, with at least one 1 unless masks may be
+            empty.
     """
 
     image: Bytes
@@ -59,61 +70,120 @@ def decode_trimap(content: bytes) -> Bytes:
     values = np.flatnonzero(np.bincount(trimap.ravel(), minlength=1)).tolist()
     strange = sorted(set(values) - {PET, BACKGROUND, BORDER})
     if strange:
-        shown = ", ".join(map(str, strange[:5])) + (", ..." if len(strange) > 5 else "")
-        raise RefusedError(f"expected trimap values 1, 2 and 3, found {shown}")
+        raise RefusedError(f"expected trimap values 1, 2 and 3, found {_shown(strange)}")
     if PET not in values:
         raise RefusedError("the trimap has no pet (no pixel of value 1)")
     return trimap
 
 
-def decode(example: Example, image: bytes, trimap: bytes) -> DecodedExample:
+def decode_mask(content: bytes, labels: Labels) -> Bytes:
+    """Decode an own mask to a trimap, uint8 (H, W) with values in {1, 2, 4}, by what labels say.
+
+    Raises:
+        RefusedError: it is no mask, its values could mean anything, or it has no foreground and
+            may not be so.
+    """
+    values = read_mask(content, blurred=labels.threshold > 0)
+    found = mask_values(values)
+    meaning = np.full(256, BACKGROUND, np.uint8)
+    meaning[list(_foreground(found, labels))] = PET
+    meaning[list(labels.ignored)] = IGNORED
+    trimap: Bytes = meaning[values]
+    if not labels.empty and PET not in trimap:
+        raise RefusedError(
+            f"the mask has no foreground (values: {_shown(found)}); say empty=allow if that is "
+            "meant"
+        )
+    return trimap
+
+
+def _foreground(found: Sequence[int], labels: Labels) -> Sequence[int]:
+    """Return the values that are foreground, of a mask that has these."""
+    if labels.threshold:
+        return range(labels.threshold, 256)
+    counted = set(found) - set(labels.ignored)
+    if labels.foreground or counted <= {0, 1} or counted <= {0, 255}:
+        return labels.foreground or (1, 255)
+    raise RefusedError(
+        f"the mask has the values {_shown(found)}, and only 0 with 1 or with 255 speak for "
+        "themselves; say which are foreground, such as foreground=1 or foreground=1,2, or from "
+        "which one on, such as mask_threshold=128"
+    )
+
+
+def mask_values(values: Bytes) -> list[int]:
+    """Return the values that occur in uint8 (H, W), rising."""
+    found: list[int] = np.flatnonzero(np.bincount(values.ravel(), minlength=1)).tolist()
+    return found
+
+
+def _shown(values: Sequence[int]) -> str:
+    return ", ".join(map(str, values[:5])) + (", ..." if len(values) > 5 else "")
+
+
+def unclear_values(problems: Sequence[str]) -> str:
+    """Say in how many masks there are which values that could mean anything; else nothing."""
+    counts = Counter(re.findall("the mask has the values (.*?), and only", "\n".join(problems)))
+    text = "; ".join(f"{shown} in {count}" for shown, count in counts.most_common(5))
+    return text and f" (values of masks that could mean anything: {text})"
+
+
+def decode(example: Example, image: bytes, mask: bytes) -> DecodedExample:
     """Decode the two files of an example from their contents.
 
     Raises:
         ExampleError: either is refused, or their sizes differ; names every one of its offenders.
     """
-    contents = {example.image: image, example.trimap: trimap}
-    pixels = _each_file(example, lambda path, decoder: decoder(contents[path]))
-    if pixels[0].shape[:2] != pixels[1].shape:
-        sizes = [f"{p.shape[1]} x {p.shape[0]}" for p in pixels]
-        text = f"{example.trimap}: is {sizes[1]} pixels, but its image is {sizes[0]}"
-        raise ExampleError(text + _BY_EXIF * (exif_orientation(image) != 1))
-    return DecodedExample(image=pixels[0], trimap=pixels[1])
+    contents = {example.image: image, example.mask: mask}
+    pixels, trimap = _each_file(example, lambda path, decoder: decoder(contents[path]))
+    own = not example.labels.trimap
+    turned = pixels.shape[:2] != trimap.shape and exif_orientation(image) != 1
+    if own and turned:
+        pixels = read_rgb(image, OWN_FORMATS, upright=True)
+    if pixels.shape[:2] != trimap.shape:
+        sizes = [f"{p.shape[1]} x {p.shape[0]}" for p in (pixels, trimap)]
+        text = f"{example.mask}: is {sizes[1]} pixels, but its image is {sizes[0]}"
+        raise ExampleError(text + _BY_EXIF * (turned and not own))
+    return DecodedExample(image=pixels, trimap=trimap)
 
 
-def note_on_turned(names: Sequence[str]) -> list[str]:
+def note_on_turned(names: Sequence[str], labels: Labels) -> list[str]:
     """Return a line about images that EXIF says are to be turned; none where there are none."""
     if not names:
         return []
     some = ", ".join(names[:3]) + ", ..." * (len(names) > 3)
-    return [
-        f"Note: photos that EXIF says are to be turned: {len(names)} ({some}); they are taken as "
-        "they are stored, and so must their trimaps be drawn"
-    ]
+    how = "they are taken as they are stored, and so must their trimaps be drawn"
+    if not labels.trimap:
+        how = "they are turned where the mask has the turned size, else taken as they are stored"
+    return [f"Note: photos that EXIF says are to be turned: {len(names)} ({some}); {how}"]
 
 
 def read_files(example: Example) -> tuple[bytes, bytes]:
-    """Return the bytes of image and trimap.
+    """Return the bytes of image and mask.
 
     Raises:
         ExampleError: names each file that is missing, unreadable, empty or no plain file; and the
             other one, if that cannot be decoded.
     """
     try:
-        image, trimap = _each_file(example, lambda path, _: read_regular_file(path))
+        image, mask = _each_file(example, lambda path, _: read_regular_file(path))
     except ExampleError:
         # What could be read is decoded all the same, so that everything wrong is told at once.
         _each_file(example, lambda path, decoder: decoder(read_regular_file(path)))
         raise
-    return image, trimap
+    return image, mask
 
 
 def _each_file(
     example: Example, function: Callable[[Path, Callable[[bytes], Bytes]], _Result]
 ) -> list[_Result]:
-    """Call a function with path and decoder of image and trimap; name both in the error."""
+    """Call a function with path and decoder of image and mask; name both in the error."""
     results, problems = [], []
-    for path, decoder in ((example.image, read_rgb), (example.trimap, decode_trimap)):
+    decoders: tuple[Callable[[bytes], Bytes], ...] = (read_rgb, decode_trimap)
+    if not example.labels.trimap:
+        mask_decoder = partial(decode_mask, labels=example.labels)
+        decoders = (partial(read_rgb, formats=OWN_FORMATS), mask_decoder)
+    for path, decoder in zip((example.image, example.mask), decoders, strict=True):
         try:
             results.append(function(path, decoder))
         except RefusedError as error:
@@ -129,15 +199,15 @@ def binary_mask(trimap: Bytes, border: str) -> tuple[Bytes, Bytes]:
     """Turn a trimap into the mask that is learned and the pixels that count.
 
     Args:
-        trimap: uint8 (H, W) or (K,), values in {1, 2, 3}.
+        trimap: uint8 (H, W) or (K,), values in {1, 2, 3, 4}.
         border: what 3 becomes: `pet`, `background` or `ignore`.
 
     Returns:
         (mask, valid): uint8 of the same shape, both in {0, 1}; mask 1 = pet. `valid` is 1
-        everywhere but on an ignored border, where mask is 0.
+        everywhere but on what is ignored, where mask is 0.
     """
     mask = (trimap == PET) | ((trimap == BORDER) & (border == "pet"))
-    valid = (trimap != BORDER) | (border != "ignore")
+    valid = (trimap != IGNORED) & ((trimap != BORDER) | (border != "ignore"))
     return mask.astype(np.uint8), valid.astype(np.uint8)
 
 

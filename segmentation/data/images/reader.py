@@ -1,11 +1,12 @@
 """How the content of an image file becomes pixels, or is refused.
 
-Photos are read by one rule. Used: JPEG, PNG and GIF by their content, whatever their name says;
-gray, palette and CMYK converted to RGB as Pillow does; transparency laid over white; of a camera's
-multi-picture JPEG the first. Refused: other formats, animations, 16-bit samples, more than
-`MAX_PIXELS`, and what is cut off or fails a checksum. Pixels are taken as they are stored: the
-trimaps were drawn on those, so an EXIF orientation is told, but not applied. Damage that Pillow's
-decoders mend without a word, such as wrong bytes in the middle of a JPEG, is not seen.
+Photos are read by one rule. Used: JPEG, PNG and GIF (of own images WebP too) by their content,
+whatever their name says; gray, palette and CMYK converted to RGB as Pillow does; transparency laid
+over white; of a camera's multi-picture JPEG the first. Refused: other formats, animations, 16-bit
+samples, more than `MAX_PIXELS`, and what is cut off or fails a checksum. Pixels are taken as they
+are stored: the trimaps were drawn on those, so an EXIF orientation is told, but not applied, unless
+an own mask has the size of the upright photo alone. Damage that Pillow's decoders mend without a
+word, such as wrong bytes in the middle of a JPEG, is not seen.
 """
 
 import contextlib
@@ -18,12 +19,16 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 #: A larger image is refused before it is decoded; the data set's largest has 12 million pixels.
 MAX_PIXELS = 64_000_000
 
 _PHOTO_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")
+_PHOTO_FORMATS = ("JPEG", "PNG", "GIF")
+#: Formats of own photos, and of masks.
+OWN_FORMATS = (*_PHOTO_FORMATS, "WEBP")
+_MASK_FORMATS = ("PNG", "BMP", "TIFF", "GIF", "JPEG")
 
 # Our own limit is lower and an error; half-broken metadata does not matter to pixels.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -34,14 +39,19 @@ class RefusedError(Exception):
     """An image is not used; the message says why, as a clause about its file."""
 
 
-def read_rgb(content: bytes) -> NDArray[np.uint8]:
+def read_rgb(
+    content: bytes, formats: tuple[str, ...] = _PHOTO_FORMATS, *, upright: bool = False
+) -> NDArray[np.uint8]:
     """Decode a photograph to uint8 (H, W, 3) RGB by the rule at the head of this module.
+
+    `upright` turns it as its EXIF says.
 
     Raises:
         RefusedError: it is refused.
     """
-    formats = ("JPEG", "PNG", "GIF")
     with _refusing(formats), _opened(content, formats, _PHOTO_MODES) as image:
+        if upright:
+            image = ImageOps.exif_transpose(image)
         if "A" in image.getbands() or "transparency" in image.info:
             layer = image.convert("RGBA")
             image = Image.new("RGBA", layer.size, "white")
@@ -59,11 +69,42 @@ def read_values(content: bytes) -> NDArray[np.uint8]:
         return np.array(image)
 
 
+def read_mask(content: bytes, *, blurred: bool) -> NDArray[np.uint8]:
+    """Decode a mask to uint8 (H, W): its gray, or its index into the palette.
+
+    Args:
+        content: of a PNG, BMP, TIFF or GIF file.
+        blurred: whether it may be a JPEG, whose values are not those that were drawn.
+
+    Raises:
+        RefusedError: it is none of these, or its channels differ.
+    """
+    modes = ("1", "L", "LA", "P", "RGB", "RGBA")
+    with _refusing(_MASK_FORMATS), _opened(content, _MASK_FORMATS, modes) as image:
+        if image.format in ("JPEG", "MPO") and not blurred:
+            raise RefusedError(
+                "is a JPEG, which blurs a mask's values; save the mask as PNG, or say "
+                "mask_threshold=128"
+            )
+        if image.format == "GIF":  # whoever writes one numbers the colors anew
+            image = image.convert("RGB")
+        values = np.array(image, np.uint8).reshape(image.height, image.width, -1)
+        opaque = image.mode in ("LA", "RGBA") and (values[..., -1] == 255).all()
+        first, others = values[..., :1], values[..., 1:-1] if opaque else values[..., 1:]
+        if (others != first).any():
+            raise RefusedError(
+                "is a mask whose channels differ; save it with one value a pixel (gray or palette)"
+            )
+        return first[..., 0]
+
+
 def exif_orientation(content: bytes) -> int:
     """Return how EXIF says that a photograph is to be turned, 2 to 8; 1: it is not."""
-    formats = ("JPEG", "PNG", "GIF")
     # Broken EXIF says nothing.
-    with contextlib.suppress(Exception), Image.open(io.BytesIO(content), formats=formats) as image:
+    with (
+        contextlib.suppress(Exception),
+        Image.open(io.BytesIO(content), formats=OWN_FORMATS) as image,
+    ):
         found: int = image.getexif()[ExifTags.Base.Orientation]
         return found if found in range(2, 9) else 1
     return 1

@@ -1,4 +1,4 @@
-"""Writes splits as folders of images and masks that a person can open."""
+"""Writes splits as a folder of images and masks that a person can open, and train on again."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from segmentation.data.example import Example
 from segmentation.data.images.examples import ExampleError, binary_mask, decode, read_files
-from segmentation.data.oxford_pets import Example
 from segmentation.errors import ConfigError, DataError
 from segmentation.utils.files import atomic_dir
 
@@ -30,7 +30,7 @@ def require_new(output: Path) -> None:
 
 
 def write_splits(splits: Mapping[str, Sequence[Example]], border: str, output: Path) -> list[str]:
-    """Write OUTPUT/SPLIT/images/ID.png (RGB) and OUTPUT/SPLIT/masks/ID.png (palette, 0 and 1).
+    """Write OUTPUT/images/SPLIT/ID.png (RGB) and OUTPUT/masks/SPLIT/ID.png (palette, 0 and 1).
 
     Returns:
         One line for each example that was left out because it cannot be used.
@@ -43,11 +43,9 @@ def write_splits(splits: Mapping[str, Sequence[Example]], border: str, output: P
         output.parent.mkdir(parents=True, exist_ok=True)
         with atomic_dir(output) as stage:
             for name, examples in splits.items():
-                for kind in ("images", "masks"):
-                    (stage / name / kind).mkdir(parents=True)
                 for example in examples:
                     try:
-                        _write(example, border, stage / name)
+                        _write(example, border, stage, name)
                     except ExampleError as error:
                         problems.append(str(error))
     except OSError as error:
@@ -58,10 +56,13 @@ def write_splits(splits: Mapping[str, Sequence[Example]], border: str, output: P
     return problems
 
 
-def _write(example: Example, border: str, folder: Path) -> None:
+def _write(example: Example, border: str, folder: Path, split: str) -> None:
     pixels = decode(example, *read_files(example))
     mask, valid = binary_mask(pixels.trimap, border)
     picture = Image.fromarray(np.where(valid == 1, mask, 2).astype(np.uint8)).convert("P")
     picture.putpalette(_PALETTE)
-    picture.save(folder / "masks" / f"{example.id}.png")
-    Image.fromarray(pixels.image).save(folder / "images" / f"{example.id}.png")
+    photo = Image.fromarray(pixels.image)
+    for kind, image in (("images", photo), ("masks", picture)):
+        path = folder / kind / split / f"{example.id}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path)

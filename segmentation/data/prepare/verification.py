@@ -1,22 +1,25 @@
 """Checks every listed example of a data set, and reports all that is wrong at once."""
 
+import contextlib
 import dataclasses
 import hashlib
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 
+from segmentation.data.example import Example, Labels
 from segmentation.data.images.examples import (
     BORDER,
     PET,
     ExampleError,
     decode,
+    mask_values,
     note_on_turned,
     read_files,
 )
-from segmentation.data.images.reader import exif_orientation
-from segmentation.data.oxford_pets import LISTS, Example, listed_twice, read_lists
+from segmentation.data.images.reader import RefusedError, exif_orientation, read_mask
+from segmentation.data.oxford_pets import LISTS, listed_twice, read_lists
+from segmentation.data.sources import Source
 from segmentation.data.splits import find_duplicates, in_gate
 from segmentation.utils.concurrency import Progress, in_parallel
 from segmentation.utils.paths import printable
@@ -27,37 +30,51 @@ class Report:
     """What a data set holds.
 
     Attributes:
-        root: its folder.
+        labels: what its masks mean, and show.
         counts: number of listed examples by list.
-        breeds: number of listed examples by breed.
+        kinds: number of listed examples by breed, class or group.
         sizes: smallest, median and largest (width, height), by area; pixels.
-        pet, border: mean share over the usable images, in [0, 1].
+        pet, border: mean share over the usable images, in [0, 1]; of own masks, of what is ignored.
+        empty: number of usable images without foreground.
+        values: in how many own masks each value occurs.
         problems: one line for each example that cannot be used.
         turned: the names of images that EXIF says are to be turned.
+        examples: those that can be used.
     """
 
-    root: Path
+    labels: Labels
     counts: dict[str, int]
-    breeds: Counter[str]
+    kinds: Counter[str]
     sizes: tuple[tuple[int, int], tuple[int, int], tuple[int, int]] | None
     pet: float
     border: float
+    empty: int
+    values: Counter[int]
     problems: tuple[str, ...]
     turned: tuple[str, ...]
+    examples: tuple[Example, ...]
 
     def lines(self) -> list[str]:
         """Return the report for people, a fact a line."""
-        listed = ", ".join(f"{number} in {name}.txt" for name, number in self.counts.items())
-        breeds = ", ".join(f"{breed} {number}" for breed, number in sorted(self.breeds.items()))
-        lines = [
-            f"examples:  {listed}",
-            f"breeds:    {len(self.breeds)} ({breeds})",
-        ]
+        labels, file = self.labels, ".txt" if self.labels.trimap else ""
+        listed = ", ".join(f"{number} in {name}{file}" for name, number in self.counts.items())
+        lines = [f"examples:  {listed}"]
+        if any(self.kinds):
+            kinds = ", ".join(f"{kind} {number}" for kind, number in sorted(self.kinds.items()))
+            lines.append(f"{f'{labels.kinds}:':11}{len(self.kinds)} ({kinds})")
         if self.sizes:
             small, middle, large = (f"{width} x {height}" for width, height in self.sizes)
             lines.append(f"sizes:     {small} to {large} pixels, median {middle}")
-            lines.append(f"pixels:    pet {self.pet:.1%}, border {self.border:.1%}, mean by image")
-        lines += note_on_turned(self.turned)
+            shares = f"{labels.noun} {self.pet:.1%}"
+            shares += f", {'border' if labels.trimap else 'ignored'} {self.border:.1%}"
+            lines.append(f"pixels:    {shares}, mean by image")
+        if self.values:
+            counts = [f"{one} in {number}" for one, number in sorted(self.values.items())]
+            more = f" and {len(counts) - 8} more" if len(counts) > 8 else ""
+            lines.append(f"values:    {', '.join(counts[:8])}{more}, of the masks")
+        if self.empty:
+            lines.append(f"empty:     {self.empty} without {labels.noun}")
+        lines += note_on_turned(self.turned, labels)
         lines.append(f"problems:  {len(self.problems) or 'none'}")
         return lines + [f"  {problem}" for problem in self.problems]
 
@@ -77,26 +94,31 @@ class _CheckedExample:
 
     problem: str = ""
     size: tuple[int, int] = (0, 0)
+    values: tuple[int, ...] = ()
     pet: float = 0.0
     border: float = 0.0
     digest: str = ""
     turned: bool = False
 
 
-def verify(root: Path, progress: Progress) -> Report:
+def verify(source: Source, progress: Progress) -> Report:
     """Read both lists and every file that they name.
 
     Raises:
-        DataError: a list is missing, empty or malformed.
+        DataError: a list is missing, empty or malformed, or own images and masks do not go
+            together.
     """
-    lists = read_lists(root, LISTS)
+    if source.labels.trimap:
+        lists = read_lists(source.root, LISTS)  # what is wrong with both is said at once
+    else:
+        lists = {"trainval": source.trainval(), "test": source.test()}
     listed = [(name, example) for name, examples in lists.items() for example in examples]
     checked = in_parallel(lambda pair: _check(pair[1]), listed, progress)
     good = [one for one in checked if not one.problem]
     problems = [one.problem for one in checked if one.problem]
     both = listed_twice(lists["trainval"], lists["test"])
     problems += [
-        printable(f"{root / 'annotations'}: {name} is in both lists")
+        printable(f"{source.root / 'annotations'}: {name} is in both lists")
         for name in sorted(set(both.values()))
     ]
     problems += find_duplicates(
@@ -106,31 +128,41 @@ def verify(root: Path, progress: Progress) -> Report:
     ).values()
     sizes = sorted((one.size for one in good), key=lambda size: size[0] * size[1])
     return Report(
-        root=root,
+        labels=listed[0][1].labels,
         counts={name: len(examples) for name, examples in lists.items()},
-        breeds=Counter(example.breed for _, example in listed),
+        kinds=Counter(example.kind for _, example in listed),
         sizes=(sizes[0], sizes[len(sizes) // 2], sizes[-1]) if sizes else None,
         pet=float(np.mean([one.pet for one in good])) if good else 0.0,
         border=float(np.mean([one.border for one in good])) if good else 0.0,
+        empty=sum(not one.pet for one in good),
+        values=Counter(value for one in checked for value in one.values),
         problems=tuple(problems),
         turned=tuple(
             printable(example.image.name)
             for (_, example), one in zip(listed, checked, strict=True)
             if one.turned
         ),
+        examples=tuple(
+            example for (_, example), one in zip(listed, checked, strict=True) if not one.problem
+        ),
     )
 
 
 def _check(example: Example) -> _CheckedExample:
+    values: tuple[int, ...] = ()
     try:
-        image, trimap = read_files(example)
-        pixels = decode(example, image, trimap)
+        image, mask = read_files(example)
+        if not example.labels.trimap:
+            with contextlib.suppress(RefusedError):  # said when both are decoded
+                values = tuple(mask_values(read_mask(mask, blurred=True)))
+        pixels = decode(example, image, mask)
     except ExampleError as error:
-        return _CheckedExample(problem=str(error))
+        return _CheckedExample(problem=str(error), values=values)
     return _CheckedExample(
+        values=values,
         size=(pixels.image.shape[1], pixels.image.shape[0]),
         pet=float((pixels.trimap == PET).mean()),
-        border=float((pixels.trimap == BORDER).mean()),
+        border=float((pixels.trimap >= BORDER).mean()),
         digest=hashlib.sha256(image).hexdigest(),
         turned=exif_orientation(image) != 1,
     )

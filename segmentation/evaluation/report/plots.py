@@ -3,7 +3,7 @@
 import numpy as np
 
 from segmentation.evaluation.analysis import Analysis
-from segmentation.evaluation.report.report import counted, split_images
+from segmentation.evaluation.report.report import counted, sliced_by, split_images
 from segmentation.evaluation.scoring import THRESHOLD
 from segmentation.utils.figures import Axes, Figure, MaxNLocator
 
@@ -19,7 +19,7 @@ def plot_all(analysis: Analysis) -> dict[str, Figure]:
         "threshold.png": plot_thresholds(analysis),
         "calibration.png": plot_calibration(analysis),
         "scores.png": plot_scores(analysis),
-        "slices.png": plot_slices(analysis),
+        **({"slices.png": plot_slices(analysis)} if analysis.kinds else {}),
     }
 
 
@@ -34,10 +34,10 @@ def plot_thresholds(analysis: Analysis) -> Figure:
     if best != THRESHOLD:
         label = f"{best:g}, the highest on these images: Dice {curve[best]:.3f}"
         axes.plot(best, curve[best], color=_RED, marker="D", linestyle="none", label=label)
-    label = f"'pet' everywhere: Dice {baseline:.3f}"
+    label = f"'{analysis.labels.noun}' everywhere: Dice {baseline:.3f}"
     axes.axhline(baseline, color="black", linestyle="--", label=label)
     axes.set_ylim(np.floor(10 * min(baseline, *curve.values())) / 10 - 0.02, 1)
-    axes.set_xlabel("threshold: above it a pixel is called pet")
+    axes.set_xlabel("threshold: above it a pixel is called " + analysis.labels.noun)
     axes.set_ylabel("mean Dice")
     axes.set_title(f"Dice by threshold, mean over {split_images(analysis)}")
     axes.grid(alpha=0.3)
@@ -46,8 +46,8 @@ def plot_thresholds(analysis: Analysis) -> Figure:
 
 
 def plot_calibration(analysis: Analysis) -> Figure:
-    """Draw the share of pet over the probability of pet."""
-    bins = analysis.bins
+    """Draw the share of foreground over its probability."""
+    bins, noun = analysis.bins, analysis.labels.noun
     pixels = sum(one.pixels for one in bins)
     figure, axes = _figure(6.5, 5)
     axes.plot([0, 1], [0, 1], color=_GRAY, linestyle="--", label="perfectly calibrated")
@@ -55,8 +55,8 @@ def plot_calibration(analysis: Analysis) -> Figure:
     axes.plot(*points, color=_BLUE, marker="o", label="this model")
     for one, x, y in zip(bins, *points, strict=True):
         axes.annotate(f"{one.pixels / pixels:.0%}", (x, y), (6, -10), textcoords="offset points")
-    axes.set_xlabel("probability of pet, in ten bins, with their shares of the pixels")
-    axes.set_ylabel("share of the pixels that are pet")
+    axes.set_xlabel(f"probability of {noun}, in ten bins, with their shares of the pixels")
+    axes.set_ylabel(f"share of the pixels that are {noun}")
     axes.legend(loc="upper left")
     axes.grid(alpha=0.3)
     axes.set_title(
@@ -82,7 +82,7 @@ def plot_scores(analysis: Analysis) -> Figure:
         edges,
         color="black",
         linestyle="--",
-        label="'pet' everywhere",
+        label=f"'{analysis.labels.noun}' everywhere",
     )
     label = f"its mean {baseline.mean():.3f}"
     axes.axvline(baseline.mean(), color="black", linestyle=":", label=label)
@@ -95,26 +95,33 @@ def plot_scores(analysis: Analysis) -> Figure:
 
 
 def plot_slices(analysis: Analysis) -> Figure:
-    """Draw Dice by species and, the lowest first, by breed, with the trivial baseline of each."""
-    slices = [*analysis.species, *analysis.breeds]
+    """Draw Dice by species and, the lowest first, by kind, with the trivial baseline of each."""
+    slices = [*analysis.species, *analysis.kinds]
     figure, axes = _figure(9, 1.8 + 0.26 * len(slices))
     names = [f"{one.name[:_LONGEST_NAME]}, {counted(len(one.counts))}" for one in slices]
     axes.set_yticks(range(len(slices)), names, parse_math=False)
     axes.invert_yaxis()
-    for species in [one.name for one in analysis.species]:
-        color, marker = _BY_SPECIES[species]
+    for species in sorted({one.species for one in slices}):
+        color, marker = _BY_SPECIES.get(species, (_BLUE, "o"))
         rows = [y for y, one in enumerate(slices) if one.species == species]
         dice = [slices[y].mean.dice for y in rows]
-        axes.plot(dice, rows, marker, color=color, label=f"{species}, 95 % interval")
+        axes.plot(dice, rows, marker, color=color, label=f"{species or 'mean'}, 95 % interval")
         for y in rows:  # of too few images there is no interval
             if interval := slices[y].interval:
                 axes.plot(interval, (y, y), color=color)
     baselines = [one.baseline for one in slices]
-    axes.plot(baselines, range(len(slices)), "k|", markersize=10, label="'pet' everywhere")
-    axes.axhline(len(analysis.species) - 0.5, color=_GRAY)
+    axes.plot(
+        baselines,
+        range(len(slices)),
+        "k|",
+        markersize=10,
+        label=f"'{analysis.labels.noun}' everywhere",
+    )
+    if analysis.species:
+        axes.axhline(len(analysis.species) - 0.5, color=_GRAY)
     axes.set_xlabel("mean Dice")
     axes.grid(alpha=0.3)
-    axes.set_title(f"Dice by species and breed, {split_images(analysis)}")
+    axes.set_title(f"Dice by {sliced_by(analysis)}, {split_images(analysis)}")
     figure.legend(loc="outside lower center", ncols=3)
     return figure
 

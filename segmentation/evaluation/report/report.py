@@ -31,6 +31,12 @@ def split_images(analysis: Analysis, number: int | None = None) -> str:
     return f"{number:,} {kind} image{'' if number == 1 else 's'}"
 
 
+def sliced_by(analysis: Analysis) -> str:
+    """Return what the slices are, such as `species and breed`; empty where there are none."""
+    species = "species and " if analysis.species else ""
+    return species + analysis.labels.kind
+
+
 def counted(number: int) -> str:
     """Return such as `1 image` or `12 images`."""
     return f"{number:,} image{'' if number == 1 else 's'}"
@@ -68,6 +74,9 @@ def report_figures(
         "data": data,
         "seen": seen,
         "image_scores": IMAGE_SCORES,
+        "noun": analysis.labels.noun,
+        "trimap": analysis.labels.trimap,
+        "by": sliced_by(analysis),
         "threshold": THRESHOLD,
         "own_threshold": own,
         "border_names": _BORDER_NAMES,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from segmentation.data.dataset import SplitDataset
 from segmentation.data.images.examples import PET_BIT
-from segmentation.evaluation.pictures import Mask, Picture, glance, progress, try_draw
+from segmentation.evaluation.pictures import Mask, Picture, glance, legend, progress, try_draw
 from segmentation.tracking.logging.run_logger import GLANCE, RunLogger, png_of
 from segmentation.tracking.tags import FIRST_STEP, LAST_STEP
 from segmentation.training.callbacks import Callback
@@ -28,7 +28,7 @@ class TrackingCallback(Callback):
     """
 
     def __init__(self, run: RunLogger, val: SplitDataset, epochs: int) -> None:
-        self._run, self._val = run, val
+        self._run, self._val, self._labels = run, val, val.examples[0].labels
         self._moments = {0, *(round(moment) for moment in np.linspace(1, epochs, _MOMENTS))}
         # What the network said of the samples, bool (K, S, S), by epoch.
         self._said: dict[int, Tensor] = {}
@@ -69,13 +69,14 @@ class TrackingCallback(Callback):
             }
         )
         self._run.log_image(self._progress, "val/progress.jpg")
-        key, last = f"{GLANCE}/pets", self._said[state.epoch].numpy()
-        if png := try_draw(key, lambda: png_of(glance(*self._samples(len(last)), last))):
+        key, last = f"{GLANCE}/{self._labels.things}", self._said[state.epoch].numpy()
+        colors, shown = legend(self._labels.noun), self._samples(len(last))
+        if png := try_draw(key, lambda: png_of(glance(*shown, last, colors))):
             self._run.log_image_step(png, key)
 
     def _progress(self) -> Picture:
         said = {epoch: masks.numpy() for epoch, masks in self._said.items()}
-        return progress(*self._samples(_ROWS), said, _CELL)
+        return progress(*self._samples(_ROWS), said, _CELL, legend(self._labels.noun))
 
     def _samples(self, most: int) -> tuple[list[str], Picture, Mask]:
         """Return the samples' names, pixels and masks."""

@@ -108,7 +108,7 @@ def load(
 
 
 def default_model(alias: str, source: Source | None = None) -> str:
-    """Return the address of a model by its alias: of real pets if there is one, else of drawn ones.
+    """Return the address of a model by its alias: of real pets, else of drawn ones, else the only.
 
     Args:
         alias: `champion` or `challenger`.
@@ -118,10 +118,12 @@ def default_model(alias: str, source: Source | None = None) -> str:
         ModelError: there is a model of real pets, but the data are the drawn ones: nobody wants
             to compare these, but `data` is easily forgotten.
     """
-    there = {name for name in ("pet-unet", "pet-unet-synthetic") if _has(name, alias)}
+    there = [name for name in ("pet-unet", "pet-unet-synthetic") if _has(name, alias)]
     if source is None:
-        return f"models:/{min(there, default='pet-unet')}@{alias}"
-    if source.is_synthetic and there == {"pet-unet"}:
+        known = mlflow.MlflowClient().search_registered_models() if not there else []
+        others = [model.name for model in known if alias in model.aliases]
+        return f"models:/{(there or others[: len(others) == 1] or ['pet-unet'])[0]}@{alias}"
+    if source.is_synthetic and there == ["pet-unet"]:
         raise ModelError(
             f"the data is the drawn sample, but there is a @{alias} of real pets alone, pet-unet; "
             "give the `data` on which you trained, or the `model`"

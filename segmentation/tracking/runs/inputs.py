@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import mlflow
 from mlflow.data.dataset_source_registry import get_dataset_source_from_json
@@ -10,6 +9,7 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.exceptions import MlflowException
 
 from segmentation.data.dataset import SplitDataset
+from segmentation.data.sources import Source
 from segmentation.tracking.logging.run_logger import RunLogger
 from segmentation.utils.paths import printable
 
@@ -20,7 +20,7 @@ _FILE = "splits.json"
 _CONTEXTS = {"train": "training", "val": "validation"}
 
 
-def log_splits(run: RunLogger, splits: Mapping[str, SplitDataset], source: Path) -> None:
+def log_splits(run: RunLogger, splits: Mapping[str, SplitDataset], source: Source) -> None:
     """Log the data sets with their digests, who is in which split, and what was left out."""
     log_datasets(run, splits, source)
     members = {
@@ -31,7 +31,7 @@ def log_splits(run: RunLogger, splits: Mapping[str, SplitDataset], source: Path)
     log_problems(run, [problem for split in splits.values() for problem in split.problems])
 
 
-def log_datasets(run: RunLogger, splits: Mapping[str, SplitDataset], source: Path) -> None:
+def log_datasets(run: RunLogger, splits: Mapping[str, SplitDataset], source: Source) -> None:
     """Log the data sets with their digests."""
     run.log_inputs(
         [
@@ -47,11 +47,11 @@ def log_problems(run: RunLogger, problems: Sequence[str]) -> None:
         run.log_text("\n".join(problems) + "\n", "bad_examples.txt")
 
 
-def dataset(split: str, digest: str, source: Path) -> MetaDataset:
+def dataset(split: str, digest: str, source: Source) -> MetaDataset:
     """Describe a split to MLflow; of the digest of its files it keeps 36 characters."""
-    folder = get_dataset_source_from_json(json.dumps({"uri": printable(str(source))}), "local")
+    folder = get_dataset_source_from_json(json.dumps({"uri": printable(str(source.root))}), "local")
     return MetaDataset(  # type: ignore[abstract]  # complete, if not by its annotations
-        folder, name=f"pets-{split}", digest=digest[:36]
+        folder, name=f"{source.kind}-{split}", digest=digest[:36]
     )
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from segmentation.config.training import OWN_ENCODER, Config
+from segmentation.config.training import OWN_DATA, OWN_ENCODER, Config, defaults
 from segmentation.tracking.tags import SETTINGS, read
 
 #: What runs of earlier versions call each setting, by the parameter's name: there it stands as it
@@ -12,7 +12,9 @@ from segmentation.tracking.tags import SETTINGS, read
 EARLIER = {one.option: f"{part}.{one.name}" for part, one, _ in Config().items()}
 EARLIER["model_name"] = "model.name"
 # What runs of earlier versions did not log, since it could not be otherwise.
-_FORMERLY = {"encoder": OWN_ENCODER, "weights": "auto", "encoder_lr": "0.0"}
+_FORMERLY = {"encoder": OWN_ENCODER, "weights": "auto", "encoder_lr": "0.0"} | {
+    name: str(defaults()[name]) for name in OWN_DATA
+}
 
 # Only a training logs all of these, and not the last.
 _OF_A_TRAINING, _OF_A_SEARCH = {"data", "epochs", "seed", "model_name"}, "trials"

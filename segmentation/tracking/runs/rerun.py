@@ -9,7 +9,7 @@ from mlflow.utils.git_utils import get_git_commit
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
 from segmentation.config.training import Config, defaults
-from segmentation.data.sources import absolute, require_source
+from segmentation.data.sources import absolute, folder_model_name, require_source
 from segmentation.errors import ConfigError
 from segmentation.runtime.device import choose_compute
 from segmentation.tracking.runs.logged_settings import is_training, used
@@ -65,7 +65,8 @@ class LoggedTraining:
                 notes.append(f"it has logged no {option}; train's default is taken: {default}")
         but = f", but {', '.join(changed)}" if changed else ""
         notes = [f"the settings of {self._info.run_name}{but}", *notes]
-        if "data" in given and "model_name" not in given and found["model_name"] in _USUAL:
+        names = (*_USUAL, folder_model_name(Path(self._params.get("data", ""))))
+        if "data" in given and "model_name" not in given and found["model_name"] in names:
             found["model_name"] = ""  # real pets must not come under the drawn ones' name
         try:
             choose_compute(Config.from_options(found).training)

@@ -30,13 +30,13 @@ def log_analysis(run: RunLogger, analysis: Analysis, loaded: LoadedModel, source
             "model": loaded.label,
             "split": analysis.split,
             "data": source.name,
-            "border": analysis.border,
+            **({"border": analysis.border} if analysis.labels.trimap else {}),
         }
     )
     pairs = zip(analysis.examples, analysis.digests, strict=True)
     lines = sorted(f"{example.id} {digest}\n" for example, digest in pairs)
     digest = hashlib.sha256("".join(lines).encode()).hexdigest()
-    dataset = inputs.dataset(analysis.split, digest, source.root)
+    dataset = inputs.dataset(analysis.split, digest, source)
     model_id = loaded.model_id if _is_logged_here(loaded.model_id) else ""
     run.log_inputs([(dataset, analysis.split)], model_id)
     run.log_metrics(analysis.metrics(), model_id=model_id, dataset=dataset)
@@ -76,8 +76,9 @@ def note_on_version(
     split, (low, high) = analysis.split, analysis.evaluation.interval
     short = (
         f"{analysis.evaluation.counts.mean().dice:.4f} ({low:.3f} to {high:.3f}, "
-        f"{len(analysis.examples)} images of {source.name}, border {analysis.border})"
+        f"{len(analysis.examples)} images of {source.name}"
     )
+    short += f", border {analysis.border})" if analysis.labels.trimap else ")"
     client = mlflow.MlflowClient()
     client.set_model_version_tag(loaded.name, loaded.version, f"{split}.dice", short)
     ref = VersionRef(name=loaded.name, version=loaded.version)
@@ -96,7 +97,7 @@ def _table(analysis: Analysis) -> pd.DataFrame:
         "accuracy_all_background": counts.all_background().accuracy(),
         **vars(counts),
     }
-    for border, others in analysis.by_border.items():
+    for border, others in analysis.by_border.items() if analysis.labels.trimap else ():
         columns[f"dice_border_{border}"] = others.counts.dice()
     return pd.DataFrame(columns)
 

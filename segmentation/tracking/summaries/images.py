@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from segmentation.data.oxford_pets import Example
+from segmentation.data.example import Example
 from segmentation.evaluation.gallery import MOST_THUMBNAILS, Gallery
 from segmentation.evaluation.pictures import try_draw
 from segmentation.evaluation.scoring import Evaluation
@@ -50,7 +50,9 @@ def log_images(
 
 def names(examples: Sequence[Example]) -> dict[str, list[str]]:
     """Return the columns that say which images these are."""
+    labels = examples[0].labels
+    columns = {"id": "id", **({"species": "species"} if labels.trimap else {})}
+    columns |= {labels.kind: "kind"} if labels.kind else {}
     return {
-        name: [getattr(example, name) for example in examples]
-        for name in ("id", "species", "breed")
+        name: [getattr(example, field) for example in examples] for name, field in columns.items()
     }

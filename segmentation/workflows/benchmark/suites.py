@@ -45,7 +45,7 @@ def run(own: BenchmarkConfig, config: Config) -> None:
     """
     compute = choose_compute(config.training)
     open_store()
-    source = resolve_source(config.data.source)
+    source = resolve_source(config.data)
     _log.info(source.summary)
     tags = _machine(compute.device)
     processor, threads, torch_version, device = tags.values()

@@ -65,7 +65,7 @@ class SearchJob:
         name = search.study
         if name == "auto":
             digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-            name = f"{'synthetic' if session.source.is_synthetic else 'pets'}-{digest[:8]}"
+            name = f"{session.source.kind}-{digest[:8]}"
         # After how long a trial counts as lost is something that all processes must agree on.
         settings["heartbeat"] = search.heartbeat
         if search.storage != "file":

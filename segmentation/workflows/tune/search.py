@@ -95,7 +95,7 @@ def _search(job: SearchJob, session: TrainingSession, command: str) -> None:
             study.optuna.set_user_attr("parent", parent.id)
             own = dataclasses.asdict(job.search) | notation(job.space) | {"study": name}
             parent.log_params(session.settings() | own)  # a study that goes on keeps what it has
-            log_datasets(parent, session.data, session.source.root)
+            log_datasets(parent, session.data, session.source)
         running = _Search(job, session, study, parent)
         running.run()
         finish_search(job, session.source, study, running.report(), parent)

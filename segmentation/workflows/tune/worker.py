@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from segmentation.config.training import Config
-from segmentation.data.oxford_pets import Example
+from segmentation.data.example import Example
 from segmentation.errors import DataError, TrainingError, out_of_memory
 from segmentation.evaluation.gallery import Gallery
 from segmentation.evaluation.scoring import evaluate

@@ -137,7 +137,7 @@ def test_a_file_that_is_changed_in_use_is_said(cache: Path, own_pets: Path, on_d
     train = loaded(own_pets)["train"]
     shutil.rmtree(cache)
     repaint(train.examples[0].image)
-    with pytest.raises(DataError, match=r"\.jpg: it or its trimap was changed .* run again$"):
+    with pytest.raises(DataError, match=r"\.jpg: it or its mask was changed .* run again$"):
         train.pixels.gather([0])
     train.examples[0].image.unlink()
     with pytest.raises(DataError, match=r"\.jpg: No such file .*it was usable when this began"):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from segmentation.config.training import DataConfig
+from segmentation.data.example import Example
 from segmentation.data.images.examples import (
     COUNTS_BIT,
     PET_BIT,
@@ -16,8 +17,9 @@ from segmentation.data.images.examples import (
 )
 from segmentation.data.images.reader import RefusedError, exif_orientation, read_rgb
 from segmentation.data.loading import load_splits
-from segmentation.data.oxford_pets import LISTS, Example, read_list
+from segmentation.data.oxford_pets import LISTS, read_list
 from segmentation.data.prepare.verification import verify
+from segmentation.data.sources import resolve_source
 from segmentation.errors import DataError
 from segmentation.tracking.registry.photo_model import PhotoError, read_photo
 from segmentation.utils.concurrency import ignore_progress
@@ -42,7 +44,8 @@ def test_training_and_verification_name_all_offenders_at_once(corpus: dict[str, 
     expected = rf"{len(REFUSED)} of {len(CASES)} examples cannot be used.*bad_examples=skip"
     with pytest.raises(DataError, match=expected) as raised:
         load_splits({"train": list(corpus.values())}, {}, CONFIG, ignore_progress)
-    report = verify(next(iter(corpus.values())).image.parent.parent, ignore_progress)
+    folder = next(iter(corpus.values())).image.parent.parent
+    report = verify(resolve_source(DataConfig(source=str(folder))), ignore_progress)
     assert any(line.startswith("Note: photos that EXIF") for line in report.lines())
     for problems in (raised.value.problems, report.problems):
         assert [text for case in CASES if (text := case.misnamed(problems))] == []

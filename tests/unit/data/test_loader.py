@@ -34,7 +34,7 @@ def test_a_photo_of_another_split_may_not_train(own_pets: Path, apart: str) -> N
     others = {"gate": split(read_trainval(own_pets), SMALL_DATA).gate, "val": parts["val"].examples}
     seen = (read_list(own_pets, "test") if apart == "test" else others[apart])[0]
     shutil.copy(seen.image, twin.image)
-    shutil.copy(seen.trimap, twin.trimap)
+    shutil.copy(seen.mask, twin.mask)
     expected = rf"{twin.id}\.jpg: the same picture as .*{seen.id}\.jpg, .* the {apart} "
     with pytest.raises(DataError, match=expected):
         loaded(own_pets)
@@ -117,7 +117,7 @@ def test_pixels_are_decoded_to_the_working_size(data: Data) -> None:
     assert flags.shape == (12, 32, 32)
     assert set(np.unique(flags)) == {COUNTS_BIT, COUNTS_BIT | PET_BIT}
     for example, own in zip(train.examples, flags, strict=True):
-        trimap = np.asarray(Image.open(example.trimap))
+        trimap = np.asarray(Image.open(example.mask))
         assert (own & PET_BIT == 1).mean() == pytest.approx((trimap != 2).mean(), abs=0.05)
 
 

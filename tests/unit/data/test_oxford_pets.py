@@ -74,7 +74,7 @@ def test_a_list_is_read_however_its_lines_are_written(trainval: Path, text: str)
 def test_what_an_example_is_follows_from_its_line(trainval: Path) -> None:
     trainval.write_text("two words_7 1 2 1 9\n")  # columns too many belong to the name
     (example,) = read_list(trainval.parent.parent, "trainval")
-    assert (example.id, example.breed, example.species) == ("two words_7 1", "two words", "cat")
+    assert (example.id, example.kind, example.species) == ("two words_7 1", "two words", "cat")
     assert example.image == trainval.parent.parent / "images" / "two words_7 1.jpg"
 
 
@@ -121,7 +121,7 @@ def test_what_lies_there_in_capitals_or_as_another_jpeg_is_found(own_pets: Path)
     assert has_test_list(own_pets)
     found = read_trainval(own_pets)
     assert [one.id for one in found] == [one.id for one in before]
-    assert all(one.image.exists() and one.trimap.exists() for one in found)
+    assert all(one.image.exists() and one.mask.exists() for one in found)
 
 
 def test_a_folder_of_another_layout_is_refused_with_what_is_missing(tmp_path: Path) -> None:

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from segmentation.config.training import DataConfig
-from segmentation.data.oxford_pets import Example
+from segmentation.data.example import Example
 from segmentation.data.splits import choose_subset, in_gate, split
 from segmentation.errors import ConfigError
 
 
 def examples(**breeds: int) -> list[Example]:
     return [
-        Example(id=f"{breed}_{n}", breed=breed, species="cat", image=Path(), trimap=Path())
+        Example(id=f"{breed}_{n}", key=f"{breed}_{n}", kind=breed, image=Path(), mask=Path())
         for breed, number in breeds.items()
         for n in range(1, number + 1)
     ]
@@ -47,17 +47,17 @@ def test_the_gate_is_for_ever_the_same() -> None:
 
 
 def test_breeds_come_in_proportion() -> None:
-    chosen = Counter(e.breed for e in choose_subset(examples(a=60, b=30, c=10), 20, seed=0))
+    chosen = Counter(e.kind for e in choose_subset(examples(a=60, b=30, c=10), 20, seed=0))
     assert chosen == {"a": 12, "b": 6, "c": 2}
-    thin = Counter(e.breed for e in choose_subset(FULL, 20, seed=0))
+    thin = Counter(e.kind for e in choose_subset(FULL, 20, seed=0))
     assert set(thin.values()) == {1}  # 20 of 37 breeds, none twice
-    assert len(Counter(e.breed for e in split(FULL, DataConfig()).train)) == 37
+    assert len(Counter(e.kind for e in split(FULL, DataConfig()).train)) == 37
 
 
 def test_the_order_does_not_matter_and_is_mixed() -> None:
     drawn = choose_subset(FULL, 50, seed=0)
     assert drawn == choose_subset(FULL[::-1], 50, seed=0)
-    assert [e.breed for e in drawn] != sorted(e.breed for e in drawn)
+    assert [e.kind for e in drawn] != sorted(e.kind for e in drawn)
 
 
 def test_all_means_all_but_the_gate() -> None:

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segmentation.config.training import DataConfig
 from segmentation.data.images.examples import BACKGROUND
 from segmentation.data.oxford_pets import read_list
 from segmentation.data.prepare.verification import verify
+from segmentation.data.sources import resolve_source
 from segmentation.data.synthetic.dataset import synthetic_folder, write_dataset
 
 
@@ -23,7 +25,7 @@ def test_the_same_seed_draws_the_same_files_and_another_seed_others(tmp_path: Pa
 
 
 def test_it_passes_the_verification_that_real_data_must_pass(pets: Path) -> None:
-    report = verify(pets, lambda *_: None)
+    report = verify(resolve_source(DataConfig(source=str(pets))), lambda *_: None)
     assert report.problems == ()
     assert report.counts == {"trainval": 40, "test": 10}
     assert 0.15 < report.pet < 0.45  # 0.28 in real pets
@@ -37,7 +39,7 @@ def test_no_threshold_on_color_finds_the_pet(pets: Path) -> None:
     for example in read_list(pets, "trainval"):
         photo = np.asarray(Image.open(example.image), dtype=int)
         pixels.append(photo.reshape(-1, 3)[::17])
-        truths.append((np.asarray(Image.open(example.trimap)).ravel() != BACKGROUND)[::17])
+        truths.append((np.asarray(Image.open(example.mask)).ravel() != BACKGROUND)[::17])
 
     def mean_dice(said: list[np.ndarray]) -> float:
         pairs = zip(said, truths, strict=True)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from segmentation.data.oxford_pets import Example
+from segmentation.data.example import Example
 from segmentation.errors import DataError
 from segmentation.evaluation.analysis import BORDERS, IMAGE_SCORES, Analysis, ImageScore, analyze
 from segmentation.evaluation.gallery import Gallery
@@ -38,10 +38,11 @@ def example(name: str, folder: Path) -> Example:
     """An example of this name; in lower case it is a dog."""
     return Example(
         id=name,
-        breed=name.rsplit("_", 1)[0],
+        key=name,
+        kind=name.rsplit("_", 1)[0],
         species="cat" if name[0].isupper() else "dog",
         image=folder / f"{name}.jpg",
-        trimap=folder / f"{name}.png",
+        mask=folder / f"{name}.png",
     )
 
 
@@ -59,7 +60,7 @@ def write(folder: Path, name: str, trimap: object = TRIMAP, answer: object = ANS
     pixels[..., 0] = red.round()
     written = example(name, folder)
     Image.fromarray(pixels).save(written.image, "PNG")
-    Image.fromarray(np.array([trimap], np.uint8)).save(written.trimap)
+    Image.fromarray(np.array([trimap], np.uint8)).save(written.mask)
     return written
 
 
@@ -78,7 +79,7 @@ def test_the_three_meanings_of_the_border_by_hand(tmp_path: Path) -> None:
         asked = analysis([tabby], border)
         assert asked.evaluation is asked.by_border[border]
         assert asked.scores["dice"].tolist() == [expected]
-        assert [one.mean.dice for one in (*asked.species, *asked.breeds)] == [expected] * 2
+        assert [one.mean.dice for one in (*asked.species, *asked.kinds)] == [expected] * 2
         assert asked.curve[0.5] == pytest.approx(expected)
         assert sum(one.pixels for one in asked.bins) == (6 if border == "ignore" else 8)
     accuracy = {name: one.counts.mean().accuracy for name, one in found.by_border.items()}
@@ -102,7 +103,7 @@ def test_slices_by_hand(tmp_path: Path) -> None:
     answers = {f"Tabby_{number}": good if number < 3 else poor for number in range(5)}
     answers |= {"pug_1": poor, "Smoke_1": good}
     found = analysis([write(tmp_path, name, [1, 1, 2, 2], one) for name, one in answers.items()])
-    slices = [*found.species, *found.breeds]
+    slices = [*found.species, *found.kinds]
     assert [(one.name, one.species, len(one.counts)) for one in slices] == [
         ("cat", "cat", 6),
         ("dog", "dog", 1),
@@ -136,7 +137,7 @@ def test_the_best_threshold(tmp_path: Path, answer: list[float], best: float) ->
 def test_bad_examples_are_named_and_left_out_and_pictures_are_of_the_others(tmp_path: Path) -> None:
     examples = [write(tmp_path, f"pug_{n:02}", answer=[n / 23, *ANSWER[1:]]) for n in range(24)]
     examples[7].image.unlink()
-    examples[20].trimap.write_bytes(b"")
+    examples[20].mask.write_bytes(b"")
     gallery, seen = Gallery(examples), []
     found = analyze("gate", Red(), examples, "pet", gallery.draw, lambda *done: seen.append(done))
     good = [one for one in examples if one.id not in ("pug_07", "pug_20")]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from segmentation.evaluation.pictures import LEGEND, glance, panel, progress, sheet
+from segmentation.evaluation.pictures import glance, legend, panel, progress, sheet
 
 
 def test_colors_tell_hits_from_false_and_missed_pixels() -> None:
@@ -25,14 +25,14 @@ def test_photos_of_any_shape_have_a_panel_of_bounded_size(height: int, width: in
     picture = panel(image, mask, mask, 96)
     assert picture.shape[0] == 96
     assert 72 <= picture.shape[1] <= 3 * 4 * 96 + 8
-    assert sheet([picture] * 3, ["a", "b", "c"], 2).shape[0] > 2 * 96
+    assert sheet([picture] * 3, ["a", "b", "c"], 2, legend("pet")).shape[0] > 2 * 96
 
 
 def test_progress_shows_each_moment_in_a_column() -> None:
     images, masks = np.zeros((2, 20, 20, 3), np.uint8), np.ones((2, 20, 20), bool)
     # Right from epoch 50 on.
     moments = {epoch: masks if epoch >= 50 else ~masks for epoch in (0, 20, 40, 60, 80, 99)}
-    page = progress(["a", "b"], images, masks, moments, 20)
+    page = progress(["a", "b"], images, masks, moments, 20, legend("pet"))
     assert page.shape[1] == 32 * 8
     outcomes = [page[-18, 32 * column + 16] for column in range(2, 8)]
     assert [outcome.argmax() for outcome in outcomes] == [2, 2, 2, 1, 1, 1]  # missed, then found
@@ -41,10 +41,11 @@ def test_progress_shows_each_moment_in_a_column() -> None:
 @pytest.mark.parametrize("number", [1, 8])
 def test_at_a_glance_pets_are_seen_near_the_top_of_a_square_under_the_legend(number: int) -> None:
     masks = np.ones((number, 20, 20), bool)
-    page = glance(["a"] * number, np.zeros((number, 20, 20, 3), np.uint8), masks, masks)
+    images, key = np.zeros((number, 20, 20, 3), np.uint8), legend("pet")
+    page = glance(["a"] * number, images, masks, masks, key)
     assert page.shape[0] == page.shape[1]
     first_line = page[10].tolist()
-    places = [first_line.index(list(color)) for color in LEGEND]
+    places = [first_line.index(list(color)) for color in key]
     assert places == sorted(places)
     photo = np.flatnonzero((page[:, 30] == 0).all(axis=1))
     assert (photo[0] < 80, photo[100] < 180) == (True, True)

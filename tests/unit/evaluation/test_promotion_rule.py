@@ -1,6 +1,7 @@
 """The rule of promotion, case by case."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,13 +9,15 @@ import pytest
 from segmentation.evaluation.promotion_rule import Contest, decide
 from segmentation.evaluation.scoring import Evaluation
 from segmentation.metrics.segmentation import Counts
+from tests.unit.evaluation.test_analysis import example
 
 
 def evaluation(dice: float, images: int = 32) -> Evaluation:
     """Images of 1000 pixels, 400 of them pet, that score such Dice, without false positives."""
     tp = np.full(images, round(400 * dice / (2 - dice)))
     counts = Counts(tp=tp, fp=np.zeros_like(tp), fn=400 - tp, tn=np.full_like(tp, 600))
-    return Evaluation(split="gate", examples=(), counts=counts)
+    examples = (example("Tabby_1", Path()),) * len(tp)
+    return Evaluation(split="gate", examples=examples, counts=counts)
 
 
 GOOD, FAIR = evaluation(0.9), evaluation(0.8)

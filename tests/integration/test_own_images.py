@@ -1,0 +1,133 @@
+"""Own images and masks through every program, and the same pets in both layouts."""
+
+import hashlib
+import re
+import shutil
+from pathlib import Path
+
+import mlflow
+import numpy as np
+from PIL import Image
+
+from segmentation.config.training import DataConfig
+from segmentation.data.images.examples import binary_mask, decode, read_files
+from segmentation.data.sources import resolve_source
+from tests.helpers.own_images import TRIMAP, make
+from tests.helpers.programs import DISCS, TINY, Program, good
+
+#: `pet` as a word: metric keys such as `best/pet_share` are the same for all data.
+_PET = re.compile(r"\b(pets?|breeds?|trimaps?)\b", re.IGNORECASE)
+
+
+def as_own(pets: Path, folder: Path) -> Path:
+    """Write pets of Oxford's layout as images and masks; return a CSV of groups and classes."""
+    source = resolve_source(DataConfig(source=str(pets)))
+    rows = ["path,group,class"]
+    for part, examples in ((".", source.trainval()), ("test", source.test())):
+        for one in examples:
+            for kind, path in (("images", one.image), ("masks", one.mask)):
+                (folder / part / kind).mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, folder / part / kind)
+            rows.append(f"{'test/' if part == 'test' else ''}{one.image.name},{one.id},{one.kind}")
+    table = folder / "groups.csv"
+    table.write_text("\n".join(rows))
+    return table
+
+
+def test_the_same_animals_give_the_same_figures_in_both_layouts(
+    tmp_path: Path, pets: Path, program: Program
+) -> None:
+    table = as_own(pets, tmp_path / "animals")
+    own = {"data": tmp_path / "animals", "groups": table, "foreground": 1, "ignore": 3}
+    for given in ({"data": pets, "border": "ignore"}, own):
+        good(program.entry("train", **TINY, **given, model_name="one"))
+        good(program.entry("evaluate", **given, model="models:/one/1"))
+    client = mlflow.MlflowClient(program.store)
+    runs = client.search_runs(["0"], order_by=["attributes.start_time"])
+    trained, evaluated = runs[::2], runs[1::2]
+    for one, other in (trained, evaluated):
+        same = {
+            name: value
+            for name, value in one.data.metrics.items()
+            if not re.search(r"second|system|time|border|cat|dog", name)
+        }
+        assert len(same) > 10
+        assert same == {name: other.data.metrics[name] for name in same}
+        inputs = [[i.dataset.digest for i in run.inputs.dataset_inputs] for run in (one, other)]  # type: ignore[union-attr]
+        assert len(inputs[0]) == len(inputs[1])
+    assert trained[0].data.tags["data.digest"] == trained[1].data.tags["data.digest"]
+
+
+def pixels_of(folder: Path, **settings: str) -> dict[str, str]:
+    """Return a digest of pixels and mask of each image, by the last part of its name."""
+    config = DataConfig(source=str(folder), **settings)  # type: ignore[arg-type]
+    source, found = resolve_source(config), {}
+    for example in [*source.trainval(), *source.test()]:
+        pixels = decode(example, *read_files(example))
+        arrays = (pixels.image, *binary_mask(pixels.trimap, config.border))
+        digest = hashlib.sha256(b"".join(array.tobytes() for array in arrays))
+        found[example.id.rpartition("/")[2]] = digest.hexdigest()
+    return found
+
+
+def test_what_prepare_writes_can_be_trained_on_again(
+    tmp_path: Path, pets: Path, program: Program
+) -> None:
+    void = make(tmp_path / "own", 30, TRIMAP)
+    for name, folder, given, then in (
+        ("pets", pets, {"border": "pet"}, {}),
+        ("void", void, {"foreground": "1", "ignore": "3"}, {"foreground": "1", "ignore": "2"}),
+    ):
+        shown = tmp_path / f"shown {name}"
+        options = {"train_images": "all", "val_images": "all", **given}
+        done = good(program.entry("prepare", data=folder, output=shown, **options))
+        written, before = pixels_of(shown, **then), pixels_of(folder, **given)
+        assert len(written) == int(re.findall(r"(\d+) in trainval", done.stdout)[0])
+        assert written == {name: before[name] for name in written}
+        typed = "".join(f" -P {name}={value}" for name, value in then.items())
+        assert f" -e train --env-manager local -P 'data={shown}'{typed}\n" in done.stdout
+        again = {"train_images": "all", "val_images": "all", "epochs": 1, "data": shown}
+        good(program.entry("train", **TINY | again | then))
+
+
+def test_a_strangers_folder_is_trained_judged_and_predicted_and_nothing_says_pet(
+    tmp_path: Path, program: Program
+) -> None:
+    folder = make(tmp_path / "Coffee beans (2026)", 60)
+    table = tmp_path / "groups.csv"
+    rows = [f"photo {n}.png,bag {n // 2},{'raw' if n % 4 < 2 else 'roast'}" for n in range(60)]
+    table.write_text("\n".join(["path,group,class", *rows]))
+    data = {"data": folder, "groups": table}
+    done = [
+        good(program.entry("prepare", **data)),
+        good(program.entry("train", **DISCS | {"epochs": "14", "train_images": "20"}, **data)),
+        good(program.entry("evaluate", **data)),
+        good(program.entry("promote", **data)),
+        good(program.entry("predict", images=folder / "images", output=tmp_path / "out")),
+    ]
+    prepared, trained, judged, *_ = (one.stdout for one in done)
+    assert prepared.startswith(f"Data: {folder}, own images and masks\n")
+    for line in (
+        r"classes:   2 \(raw 30, roast 30\)",
+        r"values:    0 in 60, 255 in 60, of the masks",
+    ):
+        assert re.search(f"^{line}$", prepared, re.M)
+    assert "Model: Coffee-beans-2026-unet version 1, @challenger, @champion" in trained
+    assert f"-P model=models:/Coffee-beans-2026-unet/1 -P 'data={folder}' -P groups=" in trained
+    assert re.search(r"^Classes: of 2 classes the worst is r", judged, re.M)
+    client = mlflow.MlflowClient(program.store)
+    runs = client.search_runs(["0"])
+    (version,) = client.search_model_versions("name='Coffee-beans-2026-unet'")
+    introduction = client.get_registered_model(version.name).description
+    said = [one.stdout + one.stderr for one in done] + [version.description, introduction]
+    for run in runs:
+        said += [str(run.data.tags), str(run.data.params), str(run.inputs)]
+        if client.list_artifacts(run.info.run_id):
+            artifacts = Path(client.download_artifacts(run.info.run_id, ""))
+            texts = (".html", ".csv", ".json", ".txt", ".md")
+            said += [path.read_text() for path in artifacts.rglob("*") if path.suffix in texts]
+    inert = r"'border': 'pet'|\"border\": \"pet\"|data:image[^\"]*"  # a setting; pictures
+    text = re.sub(inert, "", "\n".join(said))
+    assert [text[max(0, m.start() - 60) : m.end() + 20] for m in _PET.finditer(text)] == []
+    mask = np.asarray(Image.open(tmp_path / "out" / "masks" / "photo 3.png"))
+    assert ((mask > 0) == (TRIMAP == 1)).mean() > 0.9

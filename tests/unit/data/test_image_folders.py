@@ -1,0 +1,281 @@
+"""Folders of own images and masks: used rightly, or refused by name in one sentence."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segmentation.config.training import DataConfig
+from segmentation.data.dataset import SplitDataset
+from segmentation.data.example import Example
+from segmentation.data.images.examples import (
+    COUNTS_BIT,
+    PET_BIT,
+    decode,
+    note_on_turned,
+    read_files,
+)
+from segmentation.data.loading import load_splits
+from segmentation.data.sources import Source, folder_model_name, resolve_source
+from segmentation.data.splits import in_gate, split
+from segmentation.errors import ConfigError, DataError
+from segmentation.utils.concurrency import ignore_progress
+from tests.helpers.own_images import DISC, DISTANCE, GRAY, TRIMAP, Mask, make, photo, save
+
+ONES = DISC.astype(np.uint8)
+VOID = np.where(TRIMAP == 3, 255, ONES).astype(np.uint8)
+SOFT = (np.clip(9 - DISTANCE, 0, 1) * 200 + 55 * DISC).astype(np.uint8)
+INDEXED = Image.fromarray(ONES, "P")
+INDEXED.putpalette([255, 255, 255, 0, 0, 0])
+
+#: Masks that are used, how their files end, and the settings that they need.
+USED: dict[str, tuple[Mask, str, dict[str, object]]] = {
+    "0 and 255": (GRAY, "png", {}),
+    "0 and 1": (ONES, "PNG", {}),
+    "1 bit": (Image.fromarray(DISC), "png", {}),
+    "palette, by its index": (INDEXED, "png", {}),
+    "equal channels": (np.dstack([GRAY] * 3), "png", {}),
+    "opaque": (np.dstack([GRAY] * 3 + [GRAY | 255]), "png", {}),
+    "BMP": (GRAY, "bmp", {}),
+    "TIFF": (GRAY, "Tiff", {}),
+    "GIF, by its color": (Image.fromarray(GRAY).quantize(2), "gif", {}),
+    "JPEG": (GRAY, "jpg", {"mask_threshold": 128}),
+    "soft edge": (SOFT, "png", {"mask_threshold": 255}),
+    "classes": (np.where(DISC, np.uint8(7), TRIMAP), "png", {"foreground": "7, 9"}),
+    "trimap": (TRIMAP, "png", {"foreground": "1", "ignore": "3"}),
+    "void": (VOID, "png", {"ignore": "255"}),
+}
+
+
+def source_of(folder: Path, **settings: object) -> Source:
+    return resolve_source(DataConfig(source=str(folder), image_size=32, **settings))  # type: ignore[arg-type]
+
+
+def examples_of(source: Source) -> list[Example]:
+    return [*source.trainval(), *source.test()]
+
+
+def loaded(folder: Path, **settings: object) -> SplitDataset:
+    source = source_of(folder, **settings)
+    return load_splits({"all": examples_of(source)}, {}, source.config, ignore_progress)["all"]
+
+
+@pytest.mark.parametrize(("mask", "ending", "settings"), USED.values(), ids=USED)
+def test_masks_are_taken_for_what_they_say(
+    tmp_path: Path, mask: Mask, ending: str, settings: dict[str, object]
+) -> None:
+    data = loaded(make(tmp_path / "own", 2, mask, ending), **settings)
+    for flags in data.pixels.gather([0, 1])[1]:
+        assert np.array_equal(flags & PET_BIT == PET_BIT, DISC)
+        ignored = (TRIMAP == 3) & ("ignore" in settings)
+        assert np.array_equal(flags & COUNTS_BIT == 0, ignored)
+
+
+def test_what_masks_mean_decides_what_is_cached_of_them(tmp_path: Path) -> None:
+    folder = make(tmp_path / "own", 1, TRIMAP)
+    for values, pixels in (("1", (TRIMAP == 1)), ("2", TRIMAP == 2), ("1,3", TRIMAP != 2)):
+        (flags,) = loaded(folder, foreground=values).pixels.gather([0])[1]
+        assert np.array_equal(flags & PET_BIT, pixels)
+    with pytest.raises(DataError):
+        loaded(folder)
+
+
+def test_names_of_any_kind_and_depth_are_paired(tmp_path: Path) -> None:
+    folder = make(tmp_path / "My own: photos", 6)
+    for number, ending in enumerate((".jpg", ".JPEG", ".Jpg", ".webp", ".gif")):
+        path = folder / "images" / f"photo {number}.png"
+        save(path.with_suffix(ending), Image.open(path))
+        path.unlink()
+    for kind, name in (("images", "été 1.png"), ("masks", "ÉTÉ 1.PNG")):
+        (folder / kind / "photo 5.png").rename(folder / kind / name)
+        (folder / kind / "Thumbs.db").touch()
+        (folder / kind / ".hidden.png").touch()
+        (folder / kind).rename(folder / "Day 2.5")
+        (folder / "Day 2.5").rename(folder / "around")
+        (folder / kind.capitalize()).mkdir()
+        (folder / "around").rename(folder / kind.capitalize() / "Day 2.5")
+    source = source_of(folder)
+    names = {"Day 2.5/été 1", *(f"Day 2.5/photo {number}" for number in range(5))}
+    assert {example.id for example in examples_of(source)} == names
+    assert len(loaded(folder)) == 6
+    assert (source.model_name, source.kind) == ("My-own-photos-unet", "My-own-photos")
+    assert source.summary == f"Data: {folder}, own images and masks"
+    assert folder_model_name(Path("/")) == "own-unet"
+
+
+def test_a_photo_is_turned_where_only_that_fits_its_mask(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6  # a quarter to the right
+    wide = np.concatenate([photo(0), photo(1)], axis=1)
+    folder = tmp_path / "own"
+    for name, mask in (("upright", GRAY[:, :32].repeat(2, axis=0)), ("stored", np.tile(GRAY, 2))):
+        save(folder / "images" / f"{name}.jpg", wide, exif=exif, quality=100)
+        save(folder / "masks" / f"{name}.png", mask)
+        wide = wide[:, ::-1]
+    shapes, data = {}, loaded(folder)
+    for example in data.examples:
+        pixels = decode(example, *read_files(example))
+        assert pixels.image.shape[:2] == pixels.trimap.shape
+        shapes[example.id] = pixels.trimap.shape
+    assert shapes == {"upright": (64, 32), "stored": (32, 64)}
+    (note,) = note_on_turned(data.turned, data.examples[0].labels)
+    assert "are to be turned: 2 (" in note
+
+
+def put(mask: Mask, ending: str = "png") -> Callable[[Path], None]:
+    """Return what puts this in the place of two masks."""
+
+    def change(folder: Path) -> None:
+        for number in (0, 1):
+            (folder / "masks" / f"photo {number}.png").unlink()
+            save(folder / "masks" / f"photo {number}.{ending}", mask)
+
+    return change
+
+
+def remove(kind: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        for number in (0, 1):
+            (folder / kind / f"photo {number}.png").unlink()
+
+    return change
+
+
+def twice(folder: Path) -> None:
+    for number in (0, 1):
+        save(folder / "images" / f"photo {number}.jpg", photo(number))
+
+
+#: What is done to a folder, how the bad file ends, and what is said of each of the two.
+BAD_FILES: dict[str, tuple[Callable[[Path], None], str, str]] = {
+    "three values": (put(TRIMAP), "png", "the mask has the values 1, 2, 3, and only 0 with 1 or"),
+    "0, 1 and 255": (put(VOID), "png", "the mask has the values 0, 1, 255, and only"),
+    "soft edge": (put(SOFT), "png", "such as foreground=1 or foreground=1,2, or from which one on"),
+    "JPEG": (put(GRAY, "jpg"), "jpg", "is a JPEG, which blurs a mask's values; save the mask as"),
+    "channels": (put(np.dstack([GRAY, GRAY, ONES])), "png", "is a mask whose channels differ;"),
+    "alpha": (put(np.dstack([GRAY | 255] * 3 + [GRAY])), "png", "is a mask whose channels differ"),
+    "16 bits": (put(Image.fromarray(GRAY.astype(np.uint16))), "png", "has 16 bits a sample"),
+    "size": (put(GRAY[1:]), "png", "is 32 x 31 pixels, but its image is 32 x 32"),
+    "empty": (put(GRAY * 0), "png", "the mask has no foreground (values: 0); say empty=allow if"),
+    "no mask": (remove("masks"), "png", "has no mask; expected one so named in "),
+    "no image": (remove("images"), "png", "has no image; expected one so named in "),
+    "twice": (twice, "jpg", ".png has the same name; rename one, or remove it"),
+}
+
+
+@pytest.mark.parametrize(("change", "ending", "text"), BAD_FILES.values(), ids=BAD_FILES)
+def test_all_files_that_could_mean_anything_are_refused_by_name(
+    tmp_path: Path, change: Callable[[Path], None], ending: str, text: str
+) -> None:
+    change(make(tmp_path / "own"))
+    with pytest.raises(DataError) as raised:
+        loaded(tmp_path / "own")
+    for number, problem in zip((0, 1), sorted(raised.value.problems), strict=True):
+        assert f"/photo {number}.{ending}: " in problem
+        assert text in problem
+    if text.startswith("the mask has the values"):
+        assert "values of masks that could mean anything" in str(raised.value)
+        assert " in 2)" in str(raised.value)
+
+
+def test_a_split_of_inverted_masks_is_refused(tmp_path: Path) -> None:
+    small = (DISTANCE < 3).astype(np.uint8)
+    loaded(make(tmp_path / "right", mask=small))
+    with pytest.raises(DataError, match=r"97\.\d% of the pixels of the all split are foreground;"):
+        loaded(make(tmp_path / "inverted", mask=1 - small))
+
+
+def test_masks_without_foreground_count_where_they_are_meant(tmp_path: Path) -> None:
+    put(GRAY * 0)(make(tmp_path / "own"))
+    data = loaded(tmp_path / "own", empty="allow")
+    assert (len(data), data.empty) == (8, 2)
+
+
+#: Settings that cannot be, with own images (True) or with Oxford's layout, and what is said.
+BAD_SETTINGS = [
+    (True, {"border": "ignore"}, "border=ignore: is of Oxford-IIIT Pet's trimaps"),
+    (True, {"foreground": "1,x"}, "foreground=1,x: expected values from 0 to 255"),
+    (True, {"ignore": "256"}, "ignore=256: expected values"),
+    (True, {"foreground": "1,2", "ignore": "2"}, "foreground=1,2, ignore=2: each says what"),
+    (True, {"foreground": "1", "mask_threshold": 9}, "foreground=1, mask_threshold=9: each"),
+    (False, {"foreground": "1"}, "foreground=1: is for own images and masks, and data="),
+    (False, {"empty": "allow"}, "empty=allow: is for own images"),
+]
+
+
+@pytest.mark.parametrize(("own", "settings", "text"), BAD_SETTINGS)
+def test_settings_of_the_other_layout_or_against_each_other_are_refused(
+    tmp_path: Path, pets: Path, own: bool, settings: dict[str, object], text: str
+) -> None:
+    folder = make(tmp_path / "own", 1) if own else pets
+    with pytest.raises(ConfigError, match=f"^{text}"):
+        source_of(folder, **settings)
+
+
+def test_splits_follow_the_content_and_equal_files_stay_together(tmp_path: Path) -> None:
+    folder = make(tmp_path / "own", 60)
+    for name in ("images", "masks"):
+        content = (folder / name / "photo 7.png").read_bytes()
+        (folder / name / "again.png").write_bytes(content)
+    source = source_of(folder)
+    parts = split(source.trainval(), source.config)
+    names = {
+        name: {example.id for example in part}
+        for name, part in (("test", source.test()), *vars(parts).items())
+    }
+    assert sum(map(len, names.values())) == len(set.union(*names.values())) == 61
+    assert all(6 <= len(names[name]) <= 18 for name in ("test", "gate", "val"))
+    assert sum({"photo 7", "again"} <= part for part in names.values()) == 1
+    for kind in ("images", "masks"):  # another name, the same split
+        (folder / kind / "photo 3.png").rename(folder / kind / "renamed.png")
+    renamed = {example.id for example in source_of(folder).test()}
+    assert ("renamed" in renamed) == ("photo 3" in names["test"])
+
+
+def test_a_test_set_beside_is_the_test_set_and_holds_no_image_of_the_others(
+    tmp_path: Path,
+) -> None:
+    folder = make(tmp_path / "own")
+    make(folder / "test", 9)
+    source = source_of(folder)
+    parts, apart = {"train": source.trainval()}, {"test": source.test()}
+    with pytest.raises(DataError, match=r"(?s)8 of 8 .*photo 0.png: the same picture as .*/test/"):
+        load_splits(parts, apart, source.config, ignore_progress)
+    assert [example.id for example in source.test()][-1] == "test/photo 8"
+
+
+def groups(folder: Path, *rows: str, head: str = "path,group,class") -> str:
+    path = folder / "groups.csv"
+    path.write_text("\n".join([head, *rows]) + "\n", encoding="utf-8-sig")
+    return str(path)
+
+
+def test_groups_stay_together_and_classes_come_in_proportion(tmp_path: Path) -> None:
+    folder = make(tmp_path / "own", 90)
+    rows = [f"photo {n}.png,film {n // 3},{'ab'[n % 9 < 3]}" for n in range(90)]
+    source = source_of(folder, groups=groups(tmp_path, *rows), val_images=12)
+    parts = split(source.trainval(), source.config)
+    films = [{e.key for e in part} for part in (parts.train, parts.val, parts.gate, source.test())]
+    assert sum(map(len, films)) == len(set.union(*films)) == 30
+    assert len(parts.val) == 12
+    assert sum(example.kind == "b" for example in parts.val) in (3, 6)
+    assert all(in_gate(example) for example in parts.gate)
+    assert source.trainval()[0].labels.kinds == "classes"
+
+
+def test_a_bad_csv_is_refused_with_all_its_lines(tmp_path: Path) -> None:
+    folder = make(tmp_path / "own", 4)
+    rows = ["photo 0.png,a,x", "photo 0,a,x", "photo 9.png,a,x", "photo 1.PNG,,x", "photo 2.png"]
+    with pytest.raises(DataError) as raised:
+        source_of(folder, groups=groups(tmp_path, *rows)).trainval()
+    said = ["'photo 0' is listed twice", "no image 'photo 9.png'", "expected a group and a class"]
+    for text, number in zip((*said, said[-1]), (3, 4, 5, 6), strict=True):
+        assert any(f"csv:{number}: " in one and text in one for one in raised.value.problems)
+    assert [one for one in raised.value.problems if "photo 3.png: is not in groups.csv" in one]
+    for head in ("file,group", "path;group"):
+        with pytest.raises(DataError, match="expected a first line path,group"):
+            source_of(folder, groups=groups(tmp_path, head=head)).trainval()
+    with pytest.raises(DataError, match=r"no\.csv: expected a readable CSV"):
+        source_of(folder, groups=str(tmp_path / "no.csv")).trainval()
