@@ -1,12 +1,12 @@
 """Write reference/parameters.md from the declared options: `python -m docs.parameters`."""
 
-import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from experiments.petseg import ENTRY_POINTS, command
 from segmentation.config.benchmark import BenchmarkConfig
 from segmentation.config.fields import MOST, declared
 from segmentation.config.search import SearchConfig
@@ -14,17 +14,6 @@ from segmentation.config.shrink import ShrinkConfig
 from segmentation.config.training import GROUPS
 
 PAGE = Path(__file__).parent / "reference" / "parameters.md"
-ENTRY_POINTS = (
-    "train",
-    "tune",
-    "evaluate",
-    "promote",
-    "predict",
-    "prepare",
-    "recover",
-    "shrink",
-    "benchmark",
-)
 _EXPECTED = {
     f"{one.text}  [default": one.expected
     for one in declared(*GROUPS.values(), SearchConfig, ShrinkConfig, BenchmarkConfig)
@@ -52,12 +41,6 @@ all others as they were used. What `auto` came to is also in the tags `data.sour
 def page() -> str:
     """Return the page, a table for each entry point."""
     return "\n".join([_HEAD, *(_section(name) for name in ENTRY_POINTS)])
-
-
-def command(name: str) -> click.Command:
-    """Return the command of an entry point."""
-    main: click.Command = importlib.import_module(f"experiments.{name}").main
-    return main
 
 
 def _section(name: str) -> str:

@@ -9,18 +9,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import click
 
 from segmentation.errors import ConfigError, PeerLostError, TrainingError, explain
 from segmentation.runtime.sharding import shard_from_env
 from segmentation.runtime.signals import end_like_ctrl_c
-from segmentation.training.callbacks import Callback
-
-if TYPE_CHECKING:
-    from segmentation.training.trainer import Trainer
 
 #: Seconds between lines of a long work's progress, where there is no terminal to draw a bar on:
 #: a tenth of what has passed, within these.
@@ -208,25 +204,3 @@ class ProgressBar:
         """Close the bar that an error has left open, if any."""
         if cls._open is not None:
             cls._open.close()
-
-
-class ConsoleCallback(Callback):
-    """Shows the epochs."""
-
-    def __init__(self) -> None:
-        self._progress = ProgressBar("Epoch")
-
-    def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
-        self._progress(
-            trainer.state.epoch,
-            trainer.state.schedule.epochs,
-            f"loss {metrics['train/loss']:.3f}  val Dice {metrics['val/dice']:.3f}  "
-            f"accuracy {metrics['val/accuracy']:.3f}  "
-            f"{metrics['train/images_per_second']:.0f} images/s",
-        )
-
-    def on_fit_end(self, trainer: "Trainer") -> None:
-        self._progress.close()
-        state = trainer.state
-        if not state.stop_reason.startswith("all "):
-            click.echo(f"Stopped after epoch {state.epoch}: {state.stop_reason}")

@@ -6,7 +6,7 @@ import click
 
 from experiments.console import ProgressBar, one_line_errors
 from experiments.options import config_options, entry_point, pickle_option
-from segmentation.config.training import OWN_DATA, Config
+from segmentation.config.training import OF_EVALUATE, Config
 
 
 @entry_point
@@ -23,7 +23,7 @@ from segmentation.config.training import OWN_DATA, Config
     help="Which images: the official test list, the fixed gate fifth of trainval, or those that "
     "validated or trained this very model.",
 )
-@config_options("data", "border", *OWN_DATA, "bad_examples", "device")
+@config_options(*OF_EVALUATE)
 @pickle_option
 @one_line_errors
 def main(model: str, split: str, allow_pickle: bool, **options: Any) -> None:

@@ -10,33 +10,13 @@ from typing import Any
 import click
 
 from experiments.console import tell_run
-from segmentation.config import fields
-from segmentation.config.fields import Setting, seconds_of
+from segmentation.config import fields, file
+from segmentation.config.fields import Setting
 from segmentation.config.search import DEFAULT_SPACE, SearchConfig
 from segmentation.config.training import declared, default_text, searchable
+from segmentation.errors import ConfigError
 
 Command = Callable[..., Any]
-
-#: What parameters of ours are called elsewhere.
-_ELSEWHERE = {
-    "batch": "batch_size",
-    "bs": "batch_size",
-    "channels": "width",
-    "checkpoint": "model",
-    "data_dir": "data",
-    "dataset": "data",
-    "imgsz": "image_size",
-    "img_size": "image_size",
-    "input": "images",
-    "learning_rate": "lr",
-    "n_epochs": "epochs",
-    "n_trials": "trials",
-    "num_epochs": "epochs",
-    "num_workers": "loader_workers",
-    "out": "output",
-    "random_seed": "seed",
-    "weights": "model",
-}
 
 
 class _EntryPoint(click.Command):
@@ -53,7 +33,7 @@ class _EntryPoint(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            ours = _ELSEWHERE.get(error.option_name.lstrip("-").replace("-", "_"))
+            ours = file.ELSEWHERE.get(error.option_name.lstrip("-").replace("-", "_"))
             if ours not in [param.name for param in self.params]:
                 raise
             text = f"No such option '{error.option_name}'. Did you mean '--{ours}'?"
@@ -66,14 +46,29 @@ def entry_point(function: Command) -> click.Command:
         "show_default": True,
         "token_normalize_func": lambda name: name.replace("_", "-"),
     }
-    return click.command(cls=_EntryPoint, context_settings=settings)(function)
+    return click.command(cls=_EntryPoint, context_settings=settings)(_config_option(function))
 
 
-def duration(context: click.Context, parameter: click.Parameter, value: str) -> float | None:
-    """Read a time, such as `90s`, `5m`, `1.5h` or a number of seconds, 0 or more; empty: None."""
-    if value and seconds_of(value) is None:
-        raise click.BadParameter(f"{value!r} is no time; expected such as 90s, 5m or 1.5h.")
-    return seconds_of(value)
+def _read_config(context: click.Context, _: click.Parameter, value: str) -> None:
+    """Let the settings of a file be the defaults: what is typed wins."""
+    if not value:
+        return
+    known = [str(one.name) for one in context.command.params if one.name != "config"]
+    try:
+        context.default_map = file.read(value, known)
+    except ConfigError as error:
+        raise click.UsageError(str(error), context) from error
+
+
+_config_option = click.option(
+    "--config",
+    default="",
+    is_eager=True,
+    expose_value=False,
+    callback=_read_config,
+    help="A file of parameters by their names, YAML or TOML, such as a run's config.yaml; what you "
+    "give besides wins.",
+)
 
 
 def config_options(*names: str) -> Callable[[Command], Command]:

@@ -6,7 +6,7 @@ import click
 
 from experiments.console import ProgressBar, one_line_errors
 from experiments.options import config_options, entry_point
-from segmentation.config.training import OWN_DATA, Config
+from segmentation.config.training import OF_PREPARE, Config
 
 
 @entry_point
@@ -16,7 +16,7 @@ from segmentation.config.training import OWN_DATA, Config
     help="'download' (Oxford-IIIT Pet, into the user's cache folder), 'synthetic' (the drawn "
     "sample), or a folder in that layout or with images/ and masks/, to verify what is there.",
 )
-@config_options("train_images", "val_images", "split_seed", "border", *OWN_DATA)
+@config_options(*OF_PREPARE)
 @click.option(
     "--output",
     default="",

@@ -1,14 +1,14 @@
 """Train a U-Net, track the run in MLflow, register the model."""
 
-import sys
 from typing import Any
 
 import click
 
-from experiments.console import ConsoleCallback, ProgressBar, one_line_errors
-from experiments.options import config_options, duration, entry_point, given, model_name_option
-from segmentation.config.training import Config, encoder_of, require_model_name, typed
+from experiments.console import ProgressBar, one_line_errors
+from experiments.options import config_options, entry_point, given, model_name_option
+from segmentation.config.training import requested
 from segmentation.runtime.sharding import FULL, shard_from_env
+from segmentation.training.callbacks import ProgressCallback
 
 
 @entry_point
@@ -16,7 +16,6 @@ from segmentation.runtime.sharding import FULL, shard_from_env
 @model_name_option
 @click.option(
     "--budget",
-    callback=duration,
     metavar="DURATION",
     default="",
     help="Time for training, such as 90s, 5m or 1.5h: as many epochs as fit into it, whatever "
@@ -43,20 +42,18 @@ from segmentation.runtime.sharding import FULL, shard_from_env
 )
 @click.pass_context
 @one_line_errors
-def main(context: click.Context, processes: int, **options: Any) -> None:
+def main(context: click.Context, processes: int, **_: Any) -> None:
     """Train a U-Net that tells foreground, such as pets, from background."""
-    if not options["like"] and not options["resume"]:
-        options |= encoder_of(given(context))
-        Config.from_options(options)  # what is wrong is said at once
-    require_model_name(options["model_name"])
-    options["budget"] = options["budget"] or 0.0
+    typed = {name: one for name, one in given(context).items() if name != "processes"}
+    options, asked = requested(typed)
     # What follows takes seconds to import; --help and wrong parameters need none of it.
     from segmentation.workflows.train import start_processes, train
 
-    asked = typed(given(context))
     if processes > 1 and shard_from_env() == FULL:
-        context.exit(start_processes(options, asked, processes, sys.argv[1:]))
-    train(options, asked, [ConsoleCallback()], ProgressBar("Reading images"))
+        words = [f"--{name.replace('_', '-')}={value}" for name, value in typed.items()]
+        context.exit(start_processes(options, asked, processes, words))
+    epochs = ProgressCallback(ProgressBar("Epoch"))
+    train(options, asked, [epochs], ProgressBar("Reading images"))
 
 
 if __name__ == "__main__":

@@ -6,11 +6,6 @@ import click
 
 from experiments.console import ProgressBar, one_line_errors
 from experiments.options import entry_point, given, model_name_option, search_options
-from segmentation.config.fields import from_options
-from segmentation.config.search import SearchConfig
-from segmentation.config.training import encoder_of, require_model_name, searchable
-
-_RANGES = [one.option for one in searchable()]
 
 
 @entry_point
@@ -18,23 +13,17 @@ _RANGES = [one.option for one in searchable()]
 @model_name_option
 @click.pass_context
 @one_line_errors
-def main(context: click.Context, model_name: str, **options: Any) -> None:
+def main(context: click.Context, model_name: str, **_: Any) -> None:
     """Search for better settings with Optuna; every trial is a run of its own.
 
     Parameters of the network and of its training take a VALUE, a RANGE to search (lr=3e-4..3e-2,
     width=8..32:8 in steps of 8) or CHOICES (loss=bce,bce+dice). The same command again goes on
     with the same study.
     """
-    config = from_options(SearchConfig, options)
-    options |= encoder_of(given(context))
-    require_model_name(model_name)
     # What follows takes up to seconds to import; --help needs none of it.
-    from segmentation.tuning.space import check, parse
+    from segmentation.tuning.space import requested
 
-    fixed, space = parse({name: options[name] for name in _RANGES})
-    others = {name: text for name, text in options.items() if name not in _RANGES}
-    settings = check(space, {**others, **fixed})
-
+    config, space, settings = requested(given(context))
     from segmentation.workflows.tune.search import search
 
     progress = ProgressBar("Reading images")

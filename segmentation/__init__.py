@@ -1,6 +1,41 @@
 """Pet-from-background segmentation: data contract, U-Net, training, tracking."""
 
+import importlib
 import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segmentation.api import (
+        Prediction,
+        Result,
+        evaluate,
+        load_model,
+        predict,
+        prepare,
+        train,
+        tune,
+    )
+    from segmentation.errors import ConfigError, PetsegError
+    from segmentation.training.callbacks import Callback
+
+__all__ = [
+    "Callback",
+    "ConfigError",
+    "PetsegError",
+    "Prediction",
+    "Result",
+    "evaluate",
+    "load_model",
+    "predict",
+    "prepare",
+    "train",
+    "tune",
+]
+_ELSEWHERE = {
+    "Callback": "segmentation.training.callbacks",
+    "ConfigError": "segmentation.errors",
+    "PetsegError": "segmentation.errors",
+}
 
 # While OpenMP's threads wait for each other they spin, and whatever else runs on the machine goes
 # without. So many rounds are enough for a training alone, and few enough for two at once; see
@@ -8,3 +43,9 @@ import os
 # here. What a user has set stays.
 if not {"OMP_WAIT_POLICY", "KMP_BLOCKTIME"} & os.environ.keys():
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_ELSEWHERE.get(name, "segmentation.api")), name)

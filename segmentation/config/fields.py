@@ -29,9 +29,11 @@ from segmentation.errors import ConfigError
 MOST = 10**9
 #: A number of images, or every one that the split has.
 Count = Annotated[int, pydantic.Field(ge=1)] | Literal["all"]
-Text = Annotated[str, pydantic.PlainValidator(lambda value: _text(value))]
+Text = Annotated[str, pydantic.PlainValidator(lambda value: _text(value), str)]
 #: A file by its whole path, which a training that goes on elsewhere still finds, or a word.
-File = Annotated[str, pydantic.PlainValidator(lambda value: _file(value))]
+File = Annotated[str, pydantic.PlainValidator(lambda value: _file(value), str)]
+#: The path of a file that is there.
+ExistingFile = Annotated[str, pydantic.PlainValidator(lambda value: _existing_file(value), str)]
 Seed = Annotated[int, pydantic.Field(ge=0, le=2**32 - 1)]
 
 _Settings = TypeVar("_Settings")
@@ -136,6 +138,15 @@ def declared(*groups: Any) -> Iterator[Setting]:
             )
 
 
+def json_schema(*groups: Any) -> dict[str, Any]:
+    """Return the JSON schema of each setting of some classes, by the parameters' names."""
+    found = {}
+    for group in groups:
+        for name, one in pydantic.TypeAdapter(group).json_schema()["properties"].items():
+            found[one.pop("option") or name] = one
+    return found
+
+
 def from_options(group: type[_Settings], options: Mapping[str, Any]) -> _Settings:
     """Build settings from values by the parameters' names; others are ignored, empty ones default.
 
@@ -164,6 +175,13 @@ def _file(value: Any) -> str:
     return text if text in ("auto", "none") else os.path.abspath(os.path.expanduser(text))
 
 
+def _existing_file(value: Any) -> str:
+    path = os.path.abspath(os.path.expanduser(_text(value)))
+    if not os.path.isfile(path):
+        raise ValueError
+    return path
+
+
 def _kind(annotation: Any) -> tuple[type, tuple[str, ...]]:
     """Return the plain type of an annotation, and its literal choices."""
     if get_origin(annotation) is Annotated:
@@ -172,13 +190,14 @@ def _kind(annotation: Any) -> tuple[type, tuple[str, ...]]:
         return str, get_args(annotation)
     if get_origin(annotation) in (Union, types.UnionType):
         kinds = [_kind(one) for one in get_args(annotation)]
-        return kinds[0][0], kinds[1][1]
+        return kinds[0][0], kinds[0][1] or kinds[1][1]
     return annotation, ()
 
 
 def _expected(kind: type, choices: tuple[str, ...], field: Any) -> str:
     if kind is str:
-        return f"one of {', '.join(choices)}" if choices else "a text that is not empty"
+        other = ", or the path of a file" * (get_origin(field.annotation) is not Literal)
+        return f"one of {', '.join(choices)}{other}" if choices else "a text that is not empty"
     if kind is bool:
         return "true or false"
     number = "a whole number" if kind is int else "a number"

@@ -9,6 +9,7 @@ from segmentation.config import fields
 from segmentation.config.fields import (
     MOST,
     Count,
+    ExistingFile,
     File,
     Seed,
     Setting,
@@ -165,10 +166,12 @@ class TrainingConfig:
         "BCEWithLogitsLoss, alone or plus one minus the soft Dice.",
         search="choice",
     )
-    augment: Literal["none", "light", "strong"] = setting(
+    augment: Literal["none", "light", "strong"] | ExistingFile = setting(
         "strong",
-        "Strength of the augmentation.",
+        "Strength of the augmentation; or a file that `albumentations.save` wrote, with a pipeline "
+        "of your own.",
         search="choice",
+        union_mode="left_to_right",
     )
     resizing: Literal["progressive", "fixed"] = setting(
         "progressive",
@@ -272,6 +275,10 @@ FREE = ("data", "groups", "bad_examples", "device", "loader_workers")
 #: What own images and masks have besides; other data does not, nor had earlier versions.
 OWN_DATA = ("foreground", "ignore", "mask_threshold", "empty", "groups")
 
+#: What other entry points have of them.
+OF_EVALUATE = ("data", "border", *OWN_DATA, "bad_examples", "device")
+OF_PREPARE = ("train_images", "val_images", "split_seed", "border", *OWN_DATA)
+
 GROUPS: dict[str, Any] = {"data": DataConfig, "model": ModelConfig, "training": TrainingConfig}
 
 
@@ -291,6 +298,24 @@ def own_data(data: DataConfig) -> dict[str, Any]:
     """Return those of `OWN_DATA` that are not as they are by default."""
     values = {name: (getattr(data, name), getattr(DataConfig(), name)) for name in OWN_DATA}
     return {name: value for name, (value, usual) in values.items() if value != usual}
+
+
+def requested(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return all parameters of `train`, and what a user gave of them as the settings' types.
+
+    Raises:
+        ConfigError: names every impossible value at once.
+    """
+    options = {**dict.fromkeys(OF_TRAIN, ""), **given}
+    if not options["like"] and not options["resume"]:
+        options |= encoder_of(given)
+        Config.from_options(options)
+    require_model_name(options["model_name"])
+    budget = str(options["budget"] or 0)
+    options["budget"] = fields.seconds_of(budget)
+    if options["budget"] is None:
+        raise ConfigError(f"budget={budget}: expected such as 90s, 5m or 1.5h")
+    return options, typed(given)
 
 
 def encoder_of(given: Collection[str]) -> dict[str, str]:
@@ -336,6 +361,10 @@ def typed(options: Mapping[str, Any]) -> dict[str, Any]:
 def declared() -> Iterator[Setting]:
     """Yield every setting, in the order of their declaration."""
     return fields.declared(*GROUPS.values())
+
+
+#: All parameters of `train`.
+OF_TRAIN = [*(one.option for one in declared()), "model_name", "budget", "like", "resume"]
 
 
 def searchable() -> Iterator[Setting]:

@@ -23,7 +23,8 @@ from segmentation.config.training import TrainingConfig
 from segmentation.data.augmentation.augmenter import Augmenter
 from segmentation.data.dataset import SplitDataset
 from segmentation.data.images.examples import COUNTS_SHIFT, PET_BIT, Bytes
-from segmentation.errors import ConfigError, DataError
+from segmentation.data.own_augmentation import Pipeline
+from segmentation.errors import ConfigError, DataError, PetsegError
 from segmentation.runtime.sharding import FULL, Shard
 from segmentation.runtime.worker_pool import end_with_parent
 from segmentation.utils.concurrency import batched, prefetch
@@ -90,14 +91,19 @@ class BatchLoader:
     """The training split, augmented and shuffled anew each epoch, and the validation split."""
 
     def __init__(
-        self, train: SplitDataset, val: SplitDataset, config: TrainingConfig, shard: Shard = FULL
+        self,
+        train: SplitDataset,
+        val: SplitDataset,
+        config: TrainingConfig,
+        shard: Shard = FULL,
+        augmentation: Pipeline | None = None,
     ) -> None:
         self.train_size, self.val_size = len(train), len(val)
         self.batch_size = config.batch_size
         #: Height and width of the images, in pixels.
         self.image_size = train.pixels.size
         self._shard = shard
-        self._val, self._dataset = val.pixels, _AugmentedDataset(train, config)
+        self._val, self._dataset = val.pixels, _AugmentedDataset(train, config, augmentation)
         self._sampler = _EpochSampler(
             len(train), config.batch_size, config.seed, self.image_size, shard
         )
@@ -105,7 +111,7 @@ class BatchLoader:
         # On a CPU, whatever prepares data takes its time from the network; a GPU must not wait.
         self.ahead = pinned and not config.loader_workers
         self._workers, self._at_once = config.loader_workers, _AT_ONCE
-        self._loader: DataLoader[Batch | DataError] = DataLoader(
+        self._loader: DataLoader[Batch | PetsegError] = DataLoader(
             self._dataset,
             batch_sampler=self._sampler,
             num_workers=config.loader_workers,
@@ -142,13 +148,13 @@ class BatchLoader:
         self._sampler.epoch, self._sampler.size = number, size or self.image_size
         self._sampler.skip = skip
         if self._workers:
-            prepared: Iterable[Batch | DataError] = self._loader
+            prepared: Iterable[Batch | PetsegError] = self._loader
         elif self.ahead:
             prepared = prefetch(self._prepare, self._sampler, 1)
         else:
             prepared = self._in_groups()
         for batch in prepared:
-            if isinstance(batch, DataError):
+            if isinstance(batch, PetsegError):
                 raise batch
             yield batch
 
@@ -161,21 +167,21 @@ class BatchLoader:
         finally:
             self._at_once = _AT_ONCE
 
-    def _in_groups(self) -> Iterator[Batch | DataError]:
+    def _in_groups(self) -> Iterator[Batch | PetsegError]:
         """Prepare several batches in one call, then hand them out."""
         bytes_each = self.batch_size * self._sampler.size**2 * _PER_PIXEL
         for some in batched(self._sampler, max(1, self._at_once // bytes_each)):
             group = self._dataset.__getitems__(list(itertools.chain.from_iterable(some)))
-            if isinstance(group, DataError):
+            if isinstance(group, PetsegError):
                 yield group
                 return
             sizes = [len(batch) for batch in some]
             parts = (torch.split(tensor, sizes) for tensor in group)
             yield from itertools.starmap(Batch, zip(*parts, strict=True))
 
-    def _prepare(self, positions: "list[_Position]") -> Batch | DataError:
+    def _prepare(self, positions: "list[_Position]") -> Batch | PetsegError:
         batch = self._dataset.__getitems__(positions)
-        if isinstance(batch, DataError) or not torch.cuda.is_available():
+        if isinstance(batch, PetsegError) or not torch.cuda.is_available():
             return batch
         return Batch(*(tensor.pin_memory() for tensor in batch))
 
@@ -212,24 +218,26 @@ class _EpochSampler:
             yield [(self.epoch, self.size, index) for index in mine]
 
 
-class _AugmentedDataset(Dataset[Batch | DataError]):
+class _AugmentedDataset(Dataset[Batch | PetsegError]):
     """Makes a whole batch at a time, so that nothing is collated piece by piece."""
 
-    def __init__(self, train: SplitDataset, config: TrainingConfig) -> None:
+    def __init__(
+        self, train: SplitDataset, config: TrainingConfig, augmentation: Pipeline | None
+    ) -> None:
         self._pixels = train.pixels
         self._keys = [_hash(example.id) for example in train.examples]
-        self._augment = Augmenter(config.augment, config.seed)
+        self._augment = Augmenter(config.augment, config.seed, augmentation)
 
-    def __getitems__(self, positions: list[_Position]) -> Batch | DataError:
+    def __getitems__(self, positions: list[_Position]) -> Batch | PetsegError:
         """Return a batch, or what is wrong: raised here, it would reach the user as a traceback."""
         epoch, size, _ = positions[0]
         indices = [index if index >= 0 else ~index for _, _, index in positions]
         keys = [self._keys[index] for index in indices]
         try:
             pixels = self._pixels.gather(indices)
-        except DataError as error:
+            images, flags = self._augment(*pixels, epoch, keys, size)
+        except (ConfigError, DataError) as error:
             return error
-        images, flags = self._augment(*pixels, epoch, keys, size)
         flags[[index < 0 for _, _, index in positions]] = 0
         return to_batch(images, flags)
 

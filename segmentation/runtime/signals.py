@@ -50,11 +50,16 @@ class StopSignal:
 
     @contextlib.contextmanager
     def defer(self) -> Iterator[None]:
-        """Only note the first signal; a second one ends the program at once. In the main thread.
+        """Only note the first signal; a second one ends the program at once.
+
+        In another thread than the main one, which hears no signals, it does nothing.
 
         What comes behind it in another way is no second one: after a Ctrl-C, which all programs of
         a terminal hear, MLflow's launcher sends SIGTERM to those that it has started.
         """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         kinds = [signal.SIGINT, *end_signals()]
         before = {kind: signal.signal(kind, self._note) for kind in kinds}
         try:

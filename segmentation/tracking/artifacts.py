@@ -4,12 +4,19 @@ import mlflow
 from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from PIL import Image
 
 
 def size_at(address: str, path: str = "") -> int:
     """Return the bytes of all artifacts below an address of MLflow's, or in a folder there."""
     items = get_artifact_repository(address).list_artifacts(path or None)
     return sum(size_at(address, i.path) if i.is_dir else i.file_size or 0 for i in items)
+
+
+def load_picture(run_id: str, path: str) -> Image.Image:
+    """Return an artifact that is a picture."""
+    picture: Image.Image = mlflow.artifacts.load_image(f"runs:/{run_id}/{path}")
+    return picture
 
 
 def remove_at(address: str, path: str) -> None:

@@ -18,6 +18,9 @@ from segmentation.utils.paths import printable
 def mlflow_run(name: str, parameters: Mapping[str, Any]) -> str:
     """Return the command that runs an entry point of this project from where the user stands."""
     project = Path(__file__).parent.parent.parent
+    if not (project / "MLproject").exists():  # `pip install` leaves it out
+        words = [f"--{key}={value}" for key, value in parameters.items()]
+        return shlex.join(["petseg", name, *words])
     where = "." if studies_folder().parent == project else shlex.quote(str(project))
     given = "".join(f" -P {shlex.quote(f'{key}={value}')}" for key, value in parameters.items())
     return f"mlflow run {where} -e {name} --env-manager local{given}"

@@ -216,6 +216,11 @@ def find_run(run_id: str) -> Run | None:
     return None
 
 
+def metrics_of(run_id: str) -> dict[str, float]:
+    """Return the last value of each metric of a run."""
+    return dict(mlflow.MlflowClient().get_run(run_id).data.metrics)
+
+
 def get_run_or_fail(run_id: str, asked: str, expected: str) -> Run:
     """Look up a run that a command needs; a ConfigError says that it was deleted, or never was.
 

@@ -8,6 +8,9 @@ FAILURE = "failure"
 #: Why a trial of a search was pruned.
 PRUNED = "pruned"
 
+#: The digest of the file with the augmentation, where it is not one of ours.
+AUGMENTATION = "augment.digest"
+
 # What is for this program alone.
 _HIDDEN = "mlflow.petseg."
 #: The parameters of a training, by their names, as JSON.

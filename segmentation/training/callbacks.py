@@ -1,10 +1,13 @@
 """Callbacks: what else happens while a network is trained."""
 
+import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from segmentation.training.trainer import Trainer
+
+_log = logging.getLogger(__name__)
 
 
 class Callback:
@@ -44,3 +47,33 @@ class EarlyStopping(Callback):
         state = trainer.state
         if state.epoch - state.best_epoch >= self._patience:
             state.stop_reason = f"no better validation Dice for {self._patience} epochs"
+
+
+class ProgressBar(Protocol):
+    """Shows how much of something is done."""
+
+    def __call__(self, done: int, total: int, extra: str = "") -> None: ...
+
+    def close(self) -> None: ...
+
+
+class ProgressCallback(Callback):
+    """Shows the epochs on a progress bar."""
+
+    def __init__(self, progress: ProgressBar) -> None:
+        self._progress = progress
+
+    def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
+        self._progress(
+            trainer.state.epoch,
+            trainer.state.schedule.epochs,
+            f"loss {metrics['train/loss']:.3f}  val Dice {metrics['val/dice']:.3f}  "
+            f"accuracy {metrics['val/accuracy']:.3f}  "
+            f"{metrics['train/images_per_second']:.0f} images/s",
+        )
+
+    def on_fit_end(self, trainer: "Trainer") -> None:
+        self._progress.close()
+        state = trainer.state
+        if not state.stop_reason.startswith("all "):
+            _log.info("Stopped after epoch %d: %s", state.epoch, state.stop_reason)

@@ -71,7 +71,7 @@ def pictures(study: optuna.Study) -> dict[str, bytes]:
     module = _visualization().matplotlib
     from matplotlib import pyplot
 
-    files = {}
+    files, before = {}, set(pyplot.get_fignums())
     for name, drawn in _plot(study, module):
         for axes in np.atleast_1d(drawn) if name in _marked(study) else ():
             x, y = _pruned(study, axes.get_xlabel())
@@ -83,7 +83,8 @@ def pictures(study: optuna.Study) -> dict[str, bytes]:
         figure.set_size_inches(9, 5.5)
         figure.savefig(buffer, dpi=110, bbox_inches="tight")
         files[name] = buffer.getvalue()
-        pyplot.close("all")
+    for number in set(pyplot.get_fignums()) - before:  # others are of a notebook
+        pyplot.close(number)
     return files
 
 

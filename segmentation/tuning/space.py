@@ -13,8 +13,15 @@ from typing import Any, cast
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from segmentation.config.search import DEFAULT_SPACE
-from segmentation.config.training import Config, searchable, typed
+from segmentation.config.fields import from_options
+from segmentation.config.search import DEFAULT_SPACE, OF_TUNE, SearchConfig
+from segmentation.config.training import (
+    Config,
+    encoder_of,
+    require_model_name,
+    searchable,
+    typed,
+)
 from segmentation.errors import ConfigError
 
 Value = int | float | str
@@ -66,6 +73,21 @@ def parse(texts: Mapping[str, str]) -> tuple[dict[str, Value], Space]:
             "width=8..32:8 or choices such as loss=bce,bce+dice"
         )
     return fixed, space
+
+
+def requested(given: Mapping[str, Any]) -> tuple[SearchConfig, Space, dict[str, Any]]:
+    """Return how the search goes, its space and all settings, see `check`, of what a user gave.
+
+    Raises:
+        ConfigError: as `parse` and `check` do, or a value is impossible.
+    """
+    options = {**dict.fromkeys(OF_TUNE, ""), **given}
+    config = from_options(SearchConfig, options)
+    options |= encoder_of(given)
+    require_model_name(options["model_name"])
+    ranges = {one.option: str(options.pop(one.option)) for one in searchable()}
+    fixed, space = parse(ranges)
+    return config, space, check(space, {**options, **fixed})
 
 
 def check(space: Space, options: Mapping[str, Any]) -> dict[str, Any]:

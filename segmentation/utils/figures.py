@@ -3,9 +3,12 @@
 So there is no global state, no window and nothing to close.
 """
 
+import sys
+
 from segmentation.utils.environment import environment
 
-with environment({"MPLBACKEND": "Agg"}):  # theirs may name what is not installed here
+# A shell's may name what is not installed here; a notebook's own shows its reader's figures.
+with environment({} if "ipykernel" in sys.modules else {"MPLBACKEND": "Agg"}):
     from matplotlib import rc_context
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure

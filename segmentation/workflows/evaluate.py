@@ -22,17 +22,20 @@ _log = logging.getLogger(__name__)
 
 
 def evaluate_model(
-    uri: str,
+    uri: str | LoadedModel,
     split: str,
     config: Config,
     *,
     allow_pickle: bool = False,
     progress: Progress = ignore_progress,
-) -> None:
+) -> tuple[str, str]:
     """Score a model on a split in every way, and log a run with a report.
 
     The split is `test`, `gate`, or the `val` or `train` images of the model's own training; an
     empty address is the champion of the data's usual model.
+
+    Returns:
+        The run's id and the model's address.
 
     Raises:
         DataError: files cannot be used, all of them named, and `bad_examples` is `stop`.
@@ -42,8 +45,8 @@ def evaluate_model(
     open_store()
     source = resolve_source(config.data)
     _log.info(source.summary)
-    uri = uri or default_model("champion", source)
-    loaded = load(uri, compute.device, allow_pickle=allow_pickle)
+    address = uri or default_model("champion", source)
+    loaded = load(address, compute.device, allow_pickle=allow_pickle)
     _log.info("Model: %s, on %s", loaded.label, loaded.model.device.type)
     examples = _examples_of(split, source, loaded)
     gallery = Gallery(examples)
@@ -75,6 +78,7 @@ def evaluate_model(
     _log.info("Look:  %s", view_run(run.id))
     _log.info("Share: %s/report.html, among that run's artifacts, is the report in one file", split)
     _log.info("Next:  %s", predict_with(loaded.uri, source))
+    return run.id, loaded.uri
 
 
 def _examples_of(split: str, source: Source, loaded: LoadedModel) -> list[Example]:

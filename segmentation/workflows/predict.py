@@ -29,7 +29,7 @@ from segmentation.models.predictor import BATCH, Model, Photo, one_thread_each, 
 from segmentation.runtime.device import choose_compute
 from segmentation.tracking.commands import view_run
 from segmentation.tracking.project_run import open_store
-from segmentation.tracking.registry.loading import default_model, load
+from segmentation.tracking.registry.loading import LoadedModel, default_model, load
 from segmentation.tracking.registry.photo_model import PhotoError, mask_png, read_photo
 from segmentation.tracking.runs.run import tracked_run
 from segmentation.utils.concurrency import Progress, batched, ignore_progress, prefetch
@@ -49,13 +49,16 @@ _log = logging.getLogger(__name__)
 def predict(
     images: Path,
     options: PredictOptions,
-    uri: str,
+    uri: str | LoadedModel,
     config: Config,
     *,
     allow_pickle: bool = False,
     progress: Progress = ignore_progress,
-) -> None:
+    kept: bool = True,
+) -> list[PhotoTask]:
     """Write a mask for a photo, or each of a folder, and log a run of it; no address: the champion.
+
+    Unless they are `kept`, the files are the caller's, who reads them. Returns the photos.
 
     Raises:
         ConfigError: there are no photos, or files would be overwritten.
@@ -76,7 +79,8 @@ def predict(
         _log.info("Not looked at: %d file(s), ending: %s", count, ending)
     started = time.perf_counter()
     shares, problems = write_masks(loaded.model, tasks, options, progress)
-    output, seconds = printable(str(options.output)), time.perf_counter() - started
+    output = printable(str(options.output)) if kept else "memory"
+    seconds = time.perf_counter() - started
     name = f"predict {len(shares)} photos with {loaded.label}"
     with tracked_run(name, {"model": loaded.label}) as run:
         run.log_params(
@@ -103,17 +107,19 @@ def predict(
         _log.info("Left out: %s", problem)
     if shares:
         _log.info(
-            f"Wrote {len(shares)} mask{'s'[: len(shares) > 1]} to {output}/masks, "
+            f"Wrote {len(shares)} mask{'s'[: len(shares) > 1]} to {output}{'/masks' * kept}, "
             f"{len(shares) / seconds:.0f} photos/s; "
             f"on average {np.mean(shares):.1%} is foreground"
         )
-    _log.info("Table: %s/%s", output, TABLE)
+    if kept:
+        _log.info("Table: %s/%s", output, TABLE)
     _log.info("Look:  %s", view_run(run.id))
     if problems:
         raise DataError(
             f"{len(problems)} of {len(tasks)} photos could not be used (listed above); "
             "the others are done"
         )
+    return tasks
 
 
 def _sheet(tasks: Sequence[PhotoTask], options: PredictOptions) -> Picture:

@@ -26,7 +26,7 @@ _SHEET, _DOZEN, _HEIGHT = "overlays.jpg", 12, 160
 _log = logging.getLogger(__name__)
 
 
-def prepare(data: str, output: str, config: DataConfig, progress: Progress) -> None:
+def prepare(data: str, output: str, config: DataConfig, progress: Progress) -> Path:
     """Verify a data set, log a report of it, and say what to type next.
 
     Args:
@@ -34,6 +34,9 @@ def prepare(data: str, output: str, config: DataConfig, progress: Progress) -> N
         output: a new folder for the chosen images and their masks; empty: none.
         config: which images are chosen, and what their masks mean.
         progress: told how many examples are verified.
+
+    Returns:
+        The data's folder.
     """
     target = user_path(output, "output")
     if output:
@@ -62,6 +65,7 @@ def prepare(data: str, output: str, config: DataConfig, progress: Progress) -> N
         )
     given = {"download": {}, "synthetic": {"data": data}}.get(data, source.options)
     _log.info("Next:  %s", mlflow_run("train", given))
+    return source.root
 
 
 def _find(data: str, config: DataConfig) -> Source:

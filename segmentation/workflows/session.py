@@ -2,17 +2,21 @@
 
 import contextlib
 import dataclasses
+import functools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
+from segmentation.config import file
 from segmentation.config.training import FREE, OWN_ENCODER, Config
+from segmentation.data.augmentation.augmenter import own_pipeline
 from segmentation.data.dataset import SplitDataset
 from segmentation.data.images.examples import note_on_turned
 from segmentation.data.loader import BatchLoader, require_shared_memory
 from segmentation.data.loading import load_data
+from segmentation.data.own_augmentation import Pipeline
 from segmentation.data.sources import Source, resolve_source
 from segmentation.errors import ConfigError, DataError
 from segmentation.evaluation.gallery import Gallery
@@ -31,7 +35,7 @@ from segmentation.tracking.runs import inputs
 from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.runs.training_run import TrainingRun, training_run
 from segmentation.tracking.summaries import images
-from segmentation.tracking.tags import GROUP
+from segmentation.tracking.tags import AUGMENTATION, GROUP
 from segmentation.tracking.templates import linked, render
 from segmentation.training.callbacks import Callback, EarlyStopping
 from segmentation.training.checkpoint import Checkpoint, load_matching, parse
@@ -96,6 +100,7 @@ class TrainingSession:
             DataError: lists or files cannot be used.
         """
         compute = choose_compute(config.training, group.local_rank)
+        own_pipeline(config.training.augment, config.data.image_size)
         require_shared_memory(config.training.loader_workers)
         with group.local_main_process_first():  # the others find the images decoded
             build_unet(config.model, config.training.seed)  # or what is missing is said at once
@@ -130,10 +135,17 @@ class TrainingSession:
             f"{images} {f'd{model.depth} ' if own else ''}{data.image_size}px"
         )
 
+    @functools.cached_property
+    def augmentation(self) -> Pipeline | None:
+        """A person's own, read once."""
+        return own_pipeline(self.config.training.augment, self.config.data.image_size)
+
     @property
     def fingerprint(self) -> dict[str, Any]:
         """What must be equal for a checkpoint to be of this training, by name."""
         settings = self.config.options() | {"precision": self.compute.precision} | self.digests
+        if self.augmentation:
+            settings["augmentation"] = self.augmentation.digest
         return {name: value for name, value in settings.items() if name not in FREE}
 
     @property
@@ -166,6 +178,7 @@ class TrainingSession:
             "torch": str(torch.__version__),
             "processes": str(self.group.shard.size),
             **({GROUP: self.group.key} if self.group.key else {}),
+            **({AUGMENTATION: self.augmentation.digest} if self.augmentation else {}),
         }
 
     def require_same_in_all_processes(self) -> None:
@@ -217,6 +230,9 @@ class TrainingSession:
         with training_run(name, tags, **options) as self.run:
             self._kind, self._what = kind, what
             self.run.log_params(self.settings())
+            self.run.log_text(file.dump(self.settings()), file.CONFIG)
+            if self.augmentation:
+                self.run.log_artifact(self.augmentation.content, "augment.json")
             inputs.log_splits(self.run, self.data, self.source)
             yield self.run
 
@@ -356,4 +372,4 @@ class TrainingSession:
 
     def _batches(self) -> BatchLoader:
         train, val = self.data["train"], self.data["val"]
-        return BatchLoader(train, val, self.config.training, self.group.shard)
+        return BatchLoader(train, val, self.config.training, self.group.shard, self.augmentation)

@@ -92,7 +92,7 @@ def train(
     given: Mapping[str, Any],
     callbacks: Sequence[Callback] = (),
     progress: Progress = ignore_progress,
-) -> None:
+) -> tuple[str, str] | None:
     """Train, register the model, let it compete with the champion, and say how it went.
 
     Every process of a training calls it with the same options.
@@ -102,6 +102,9 @@ def train(
         given: those that the user gave, which is to be known where a run has others.
         callbacks: of the training, besides those that track it.
         progress: told how many images are decoded.
+
+    Returns:
+        In the main process the run's id and the model's address; None where nothing was to be done.
 
     Raises:
         ConfigError: a parameter is impossible.
@@ -120,8 +123,9 @@ def train(
                     _log.info(line)
                 _require_shares(group.shard.size, Config.from_options(plan.settings))
         fields = group.broadcast(plan and dataclasses.asdict(plan), long_timeout=True)
-        if fields is not None:
-            _run(TrainingPlan(**fields), group, callbacks, progress, earlier)
+        if fields is None:
+            return None
+        return _run(TrainingPlan(**fields), group, callbacks, progress, earlier)
 
 
 def _plan(
@@ -177,7 +181,7 @@ def _run(
     callbacks: Sequence[Callback],
     progress: Progress,
     earlier: LoggedTraining | None,
-) -> None:
+) -> tuple[str, str] | None:
     """Do this process's part of a planned training."""
     session = TrainingSession.load(
         Config.from_options(plan.settings),
@@ -197,7 +201,7 @@ def _run(
     if not group.is_main_process:
         session.fit(checkpoint=saved, resumable=True)
         group.barrier()
-        return
+        return None
     registered, decision = _train_and_register(session, plan, callbacks, saved)
     with contextlib.suppress(PeerLostError):  # all is done
         group.barrier()  # for this the others wait: had this process died, they were needed
@@ -207,6 +211,7 @@ def _run(
         _log.info(earlier.compare(session.evaluation.counts.mean().dice))
     for line in after_training(registered, session.run.id, session.source):
         _log.info(line)
+    return session.run.id, registered.uri
 
 
 def _require_same_images(plan: TrainingPlan, session: TrainingSession) -> None:

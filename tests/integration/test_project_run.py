@@ -5,10 +5,10 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from experiments.petseg import ENTRY_POINTS
 from segmentation.tracking.runs.heartbeat import first_sign
 from tests.helpers.programs import PROJECT, Program, good, opened_by_launcher
 
-ENTRIES = [path.stem for path in PROJECT.glob("experiments/*.py") if "main(" in path.read_text()]
 OPENED = {"mlflow.project.entryPoint": "main"}
 #: Runs that are not new, each with a word of what is said of them: tags, metrics, status.
 OLD: dict[str, tuple[dict[str, str], dict[str, float], str]] = {
@@ -41,7 +41,7 @@ def test_no_entry_point_takes_a_run_that_the_shell_still_names(
     before = client.get_run(run_id).to_dictionary() if kind in OLD else {}
     photos = {"images": str(pets / "images"), "output": str(program.folder / "out")}
     options: dict[str, dict[str, str]] = {"predict": photos, "recover": {}, "shrink": {}}
-    for entry in ENTRIES:
+    for entry in ENTRY_POINTS:
         given = options.get(entry, {"data": str(pets)})
         done = program.entry(entry, MLFLOW_RUN_ID=run_id, **given)
         assert done.returncode == 2, (entry, done.stderr)

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from docs import parameters
+from experiments.petseg import ENTRY_POINTS, command
 from tests.helpers.programs import DOCS, PROJECT, README
 
 PAGES = [README, *sorted(DOCS.rglob("*.md"))]
@@ -34,8 +35,8 @@ def test_the_readme_is_a_page_of_one_screen() -> None:
 def test_every_documented_command_has_an_entry_point_and_its_parameters(page: Path) -> None:
     for line in re.findall(r"mlflow run \. (-e [^`\n|]*)", page.read_text()):
         words = shlex.split(line, comments=True)
-        assert words[1] in parameters.ENTRY_POINTS, line
-        known = {option.name for option in parameters.command(words[1]).params}
+        assert words[1] in ENTRY_POINTS, line
+        known = {option.name for option in command(words[1]).params}
         pairs = [word for before, word in itertools.pairwise(words) if before == "-P"]
         assert {word.partition("=")[0] for word in pairs} <= known, line
         assert "--env-manager local" in line or "-P" not in line, line

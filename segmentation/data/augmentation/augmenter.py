@@ -12,6 +12,7 @@ from segmentation.data.augmentation.transforms import (
     Vary,
 )
 from segmentation.data.images.examples import Bytes
+from segmentation.data.own_augmentation import Pipeline
 
 _PIPELINES = {
     "none": (
@@ -29,13 +30,22 @@ _PIPELINES = {
 }
 
 
+def own_pipeline(augment: str, size: int) -> Pipeline | None:
+    """Return the pipeline of a file, tried at so many pixels a side; None for one of ours.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    return None if augment in _PIPELINES else Pipeline(augment, size)
+
+
 class Augmenter:
     """Draws variants of images and masks; the same one for the same (seed, epoch, key)."""
 
-    def __init__(self, strength: str, seed: int) -> None:
-        """Build the pipeline `none`, `light` or `strong`."""
-        self._compose = Compose([Vary(*_PIPELINES[strength])])
-        self._seed = seed
+    def __init__(self, strength: str, seed: int, own: Pipeline | None = None) -> None:
+        """Build the pipeline `none`, `light` or `strong`, or take a person's own."""
+        self._compose = Compose([Vary(*_PIPELINES["none" if own else strength])])
+        self._seed, self._own = seed, own
 
     def __call__(
         self, images: Bytes, flags: Bytes, epoch: int, keys: Sequence[int], size: int
@@ -52,6 +62,13 @@ class Augmenter:
         Returns:
             uint8 (N, size, size, 3) and uint8 (N, size, size), as what came in.
         """
+        if self._own:
+            entropy = [np.random.SeedSequence([self._seed, epoch, key]) for key in keys]
+            numbers = [int(one.generate_state(1)[0]) for one in entropy]
+            pairs = map(self._own, images, flags, numbers)
+            images, flags = (np.stack(part) for part in zip(*pairs, strict=True))
+            if size == images.shape[1]:
+                return images, flags
         draws = [self._draw(epoch, key) for key in keys]
         varied = self._compose(images=images, masks=flags, draws=draws, size=size)
         return varied["images"], varied["masks"]

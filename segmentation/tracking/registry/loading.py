@@ -23,7 +23,7 @@ from torch import Tensor
 from segmentation.data.sources import Source
 from segmentation.errors import ConfigError, ModelError
 from segmentation.evaluation.scoring import THRESHOLD
-from segmentation.models.predictor import Batched, Model, OneByOne, same_answers
+from segmentation.models.predictor import Batched, Model, OneByOne, Photo, Probability, same_answers
 from segmentation.models.unet import Segmenter, rebuild_unet
 from segmentation.tracking.addresses import mask_password
 from segmentation.tracking.registry import photo_model
@@ -65,6 +65,10 @@ class LoadedModel:
         """Its name and version, or its address."""
         return f"{self.name} version {self.version}" if self.version else self.uri
 
+    def __call__(self, photo: Photo) -> Probability:
+        """Map uint8 (H, W, 3), RGB, to the probability of foreground, float32 (H, W) in [0, 1]."""
+        return next(self.model([photo.copy()]))  # PyTorch wants what may be written
+
     @functools.cached_property
     def splits(self) -> Splits | None:
         """What it was trained on; None if that is not known."""
@@ -72,12 +76,12 @@ class LoadedModel:
 
 
 def load(
-    uri: str, device: torch.device | None = None, *, allow_pickle: bool = False
+    uri: str | LoadedModel, device: torch.device | None = None, *, allow_pickle: bool = False
 ) -> LoadedModel:
     """Load a model by an address such as `models:/pet-unet@champion`.
 
     Args:
-        uri: MLflow's address of a model, or a folder.
+        uri: MLflow's address of a model, or a folder; or a model that is loaded, which it returns.
         device: where to compute; the CPU if it is not given. Only models of this project move.
         allow_pickle: whether a model may be unpickled, or bring code of its own: either runs
             whatever code it holds.
@@ -85,6 +89,8 @@ def load(
     Raises:
         ModelError: there is none, it has another signature, or it needs pickle.
     """
+    if isinstance(uri, LoadedModel):
+        return uri
     version = _version(uri)
     address = f"models:/{version.name}/{version.version}" if version else uri
     with environment({_ALLOW_PICKLE: str(allow_pickle).lower()}):

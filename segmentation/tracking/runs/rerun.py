@@ -15,6 +15,7 @@ from segmentation.runtime.device import choose_compute
 from segmentation.tracking.runs.logged_settings import is_training, used
 from segmentation.tracking.runs.run import has_uncommitted_changes
 from segmentation.tracking.store import get_run_or_fail
+from segmentation.tracking.tags import AUGMENTATION
 
 #: The names that a model has where none is given, by the data.
 _USUAL = ("pet-unet", "pet-unet-synthetic")
@@ -125,4 +126,5 @@ def _facts(tags: Mapping[str, str], val_digest: str) -> dict[str, str]:
         # Behind the first word stands why, and a repeated training has it "as asked".
         "precision": tags.get("amp", "").split(" ")[0],
         "threads": tags.get("threads", ""),
+        "augmentation": tags.get(AUGMENTATION, "ours")[:_SHOWN],
     }

@@ -18,8 +18,11 @@ from segmentation.tracking.logging.run_logger import Destination, RunLogger
 from segmentation.tracking.project_run import VARIABLE, keep_said
 from segmentation.tracking.runs.heartbeat import first_sign, heartbeat
 from segmentation.tracking.store import release_reserve
-from segmentation.tracking.tags import FAILURE
+from segmentation.tracking.tags import FAILURE, HOST, SEEN, read
 from segmentation.tracking.templates import linked, render
+
+#: The ids of the active runs, of a notebook perhaps, in which work is under way.
+_taken: set[str] = set()
 
 
 class Run(RunLogger):
@@ -50,7 +53,7 @@ def tracked_run(
     parent: Run | None = None,
     resume: str | None = None,
 ) -> Iterator[Run]:
-    """Open a run, or attach to the one that `mlflow run` opened; yield it.
+    """Open a run, or attach to the one that `mlflow run` opened, or that is active; yield it.
 
     What is logged goes straight to the store. The run ends as its `status` says, as KILLED on
     Ctrl-C, or as FAILED with the reason in the tag `failure`: never as RUNNING while this process
@@ -60,7 +63,7 @@ def tracked_run(
     with ending_badly(), heartbeat(run_id):
         run = Run(run_id, experiment, MlflowSink(run_id))
         yield run
-    mlflow.end_run(run.status)
+    end_run(run.status)
 
 
 def open_run(
@@ -78,20 +81,47 @@ def open_run(
         resume: the id of a run to go on in.
     """
     begun = {**tags, MLFLOW_RUN_NAME: name, "git.dirty": has_uncommitted_changes()}
-    where: dict[str, Any] = {"run_id": resume}
+    active = mlflow.active_run()
+    where: dict[str, Any] = {"run_id": resume, "nested": active is not None}
     if parent is not None:
         # What `mlflow run` opened is the parent's, though every process of its inherits the name.
         os.environ.pop(VARIABLE, None)
         where = {"experiment_id": parent.experiment, "parent_run_id": parent.id, "nested": True}
         begun = unless_said(begun, {})
     else:
-        begun = keep_said(begun, resume or os.environ.get(VARIABLE))
+        taken = active.info.run_id if active and _is_to_take(active.info.run_id, resume) else None
+        begun = keep_said(begun, resume or os.environ.get(VARIABLE) or taken)
+        where["run_id"] = resume or taken
     begun |= first_sign()
-    run = mlflow.start_run(**where, log_system_metrics=False, tags=begun)
+    if active and where.get("run_id") == active.info.run_id:
+        _taken.add(active.info.run_id)
+        run = active
+        mlflow.set_tags(begun)
+    else:
+        run = mlflow.start_run(**where, log_system_metrics=False, tags=begun)
     with ending_badly():
         if parent is None:  # the parent has done it for its trials
             introduce_experiment(run.info.experiment_id)
     return run.info.run_id, run.info.experiment_id
+
+
+def _is_to_take(run_id: str, resume: str | None) -> bool:
+    """Tell whether a run that is active is to be gone on in, or is free of work of ours.
+
+    In a second one's place figures of the first would be overwritten: that one gets a nested run.
+    """
+    tags = mlflow.MlflowClient().get_run(run_id).data.tags
+    return run_id == resume or (resume is None and HOST not in read(tags))
+
+
+def end_run(status: str) -> None:
+    """End the current run; one that was active before is ended by whoever has begun it."""
+    run = mlflow.active_run()
+    if run and run.info.run_id in _taken:
+        _taken.remove(run.info.run_id)
+        mlflow.delete_tag(SEEN)  # from now on nobody gives signs of life
+    else:
+        mlflow.end_run(status)
 
 
 @contextlib.contextmanager
@@ -107,7 +137,7 @@ def ending_badly() -> Iterator[None]:
         with contextlib.suppress(Exception):  # the error that ended the run matters more
             _note_end(error)
         with contextlib.suppress(Exception):
-            mlflow.end_run(status_of(error))
+            end_run(status_of(error))
         raise
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ from segmentation.tracking.registry.publish import publish
 from segmentation.tracking.runs.heartbeat import heartbeat
 from segmentation.tracking.runs.run import (
     Run,
+    end_run,
     end_tags,
     ending_badly,
     open_run,
@@ -110,7 +110,7 @@ class TrainingRun(Run):
     def end(self) -> None:
         """End the run, of which all was delivered."""
         try:
-            mlflow.end_run(self.status)
+            end_run(self.status)
         except MlflowException as error:
             raise UndeliveredError(
                 f"the tracking store went away before the run's end ({error}); "
@@ -170,8 +170,7 @@ def training_run(
             # once more what has ended it may.
             on = resumable and not isinstance(error, _NOT_TO_GO_ON_FROM)
             go_on = commands.resume(run_id) if on else ""
-            hears = threading.current_thread() is threading.main_thread()  # else no signals
-            asked = isinstance(error, KeyboardInterrupt) or not hears
+            asked = isinstance(error, KeyboardInterrupt)
             with contextlib.nullcontext() if asked else StopSignal().defer():
                 watch.finish()
                 _end_badly(run, error, go_on)
@@ -194,7 +193,7 @@ def _end_badly(run: TrainingRun, error: BaseException, go_on: str) -> None:
             run.outbox.put("end", {"status": status})
     with contextlib.suppress(Exception):
         # Where something waits, FAILED is what shows until it is delivered.
-        mlflow.end_run(status if arrived else "FAILED")
+        end_run(status if arrived else "FAILED")
     if arrived and not run.folder.checkpoint.exists():  # nothing is left to go on from
         run.folder.remove()
 

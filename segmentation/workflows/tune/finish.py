@@ -26,10 +26,13 @@ _log = logging.getLogger(__name__)
 
 def finish_search(
     job: SearchJob, source: Source, study: Study, report: StudyReport, parent: Run
-) -> None:
+) -> tuple[str, str]:
     """Register the winner, let it contend, delete what `keep` says, log and say what was found.
 
     All trials and confirmations have ended, and are in the report.
+
+    Returns:
+        The winner's address, and the id of its run.
     """
     winner = _winner(report)
     if report.finalists:
@@ -58,6 +61,7 @@ def finish_search(
     _log.info("Again: %s", report.command)
     for line in after_training(registered, parent.id, source):
         _log.info(line)
+    return registered.uri, str(winner.user_attrs["run"])
 
 
 def _winner(report: StudyReport) -> Trial:

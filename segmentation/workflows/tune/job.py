@@ -9,6 +9,7 @@ from typing import Any
 
 from segmentation.config.search import SearchConfig
 from segmentation.config.training import FREE, Config
+from segmentation.data.augmentation.augmenter import own_pipeline
 from segmentation.tracking.registry import versions
 from segmentation.tracking.store import studies_folder
 from segmentation.tracking.summaries import studies
@@ -62,6 +63,9 @@ class SearchJob:
             "pruner": search.pruner,
             **{f"{name} images": digests[name][:16] for name in ("train", "val")},
         }
+        for augment in {options["augment"], *getattr(space.get("augment"), "choices", ())}:
+            if own := own_pipeline(augment, session.config.data.image_size):
+                settings[f"augment {augment}"] = own.digest[:16]
         name = search.study
         if name == "auto":
             digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

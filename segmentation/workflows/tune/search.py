@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from typing import Any
 
+from segmentation.config import file
 from segmentation.config.search import SearchConfig
 from segmentation.config.training import Config
+from segmentation.data.augmentation.augmenter import own_pipeline
 from segmentation.models.unet import build_unet
 from segmentation.runtime.worker_pool import WorkerPool
 from segmentation.tracking.commands import mlflow_run
@@ -42,7 +44,7 @@ def search(
     model_name: str,
     typed: Mapping[str, Any],
     progress: Progress,
-) -> None:
+) -> tuple[str, str, str]:
     """Run what is missing of a study, confirm its finalists, register the winner.
 
     Args:
@@ -52,6 +54,9 @@ def search(
         model_name: of the registered model; empty for the usual one.
         typed: the parameters that the user gave.
         progress: told how many images are read.
+
+    Returns:
+        The ids of the study's run, the model's address, and the id of the winner's run.
 
     Raises:
         ConfigError: the study was begun with other settings, or more images or workers are asked
@@ -63,13 +68,15 @@ def search(
     usual = Config.from_options(options)
     for encoder in getattr(space.get("encoder"), "choices", ()):
         build_unet(dataclasses.replace(usual.model, encoder=encoder), 0)
+    for augment in getattr(space.get("augment"), "choices", ()):
+        own_pipeline(augment, usual.data.image_size)
     if config.study != "auto":
         _require_parent(config)
     session = TrainingSession.load(usual, model_name, progress, with_gate=config.confirm > 0)
     job = SearchJob.plan(config, space, options, session)
     command = mlflow_run("tune", {**typed, "study": job.location.name})
     try:
-        _search(job, session, command)
+        return _search(job, session, command)
     except KeyboardInterrupt:
         _log.info("Go on: %s", command)
         raise
@@ -83,7 +90,7 @@ def _require_parent(config: SearchConfig) -> None:
         studies.require_parent(known, config.study)
 
 
-def _search(job: SearchJob, session: TrainingSession, command: str) -> None:
+def _search(job: SearchJob, session: TrainingSession, command: str) -> tuple[str, str, str]:
     study = job.open_study()
     study.optuna.set_user_attr(COMMAND, command)
     with ExitStack() as opened:
@@ -95,10 +102,13 @@ def _search(job: SearchJob, session: TrainingSession, command: str) -> None:
             study.optuna.set_user_attr("parent", parent.id)
             own = dataclasses.asdict(job.search) | notation(job.space) | {"study": name}
             parent.log_params(session.settings() | own)  # a study that goes on keeps what it has
+            asked = {**job.options, "data": session.source.name, "model_name": job.model_name}
+            parent.log_text(file.dump(asked | own), file.CONFIG)
             log_datasets(parent, session.data, session.source)
         running = _Search(job, session, study, parent)
         running.run()
-        finish_search(job, session.source, study, running.report(), parent)
+        found = finish_search(job, session.source, study, running.report(), parent)
+    return parent.id, *found
 
 
 class _Search:

@@ -1,0 +1,366 @@
+"""The Python API, for notebooks and scripts: each function does what the command of its name does.
+
+Settings have the names and defaults of that command; `config` is a file of them. All errors that a
+user can cause are `PetsegError`. Nothing heavy is imported before a function is called.
+"""
+
+import contextlib
+import dataclasses
+import io
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segmentation.config import file
+from segmentation.config.search import OF_TUNE
+from segmentation.config.training import OF_EVALUATE, OF_PREPARE, OF_TRAIN, Config, requested
+from segmentation.errors import ConfigError, PetsegError, explain
+from segmentation.training.callbacks import Callback, ProgressCallback
+
+if TYPE_CHECKING:
+    import numpy as np
+    from albumentations import Compose
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+    from segmentation.tracking.registry.loading import LoadedModel
+
+_SPLITS = ("test", "gate", "val", "train")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a training, a search or an evaluation came to.
+
+    Attributes:
+        dice: the mean Dice over images, in [0, 1]; of a search that of its winner.
+        interval: its 95 % bootstrap interval.
+        baselines: the mean Dice of trivial answers, by name.
+        run_id: MLflow's.
+        model_uri: the model's address.
+        metrics: all figures of the run, by the names under which they are tracked.
+    """
+
+    dice: float
+    interval: tuple[float, float]
+    baselines: Mapping[str, float]
+    run_id: str
+    model_uri: str
+    metrics: Mapping[str, float] = dataclasses.field(repr=False)
+    _picture: str = dataclasses.field(repr=False)
+
+    def show(self, picture: str = "") -> "Image":
+        """Return a picture among the run's artifacts, such as `val/worst.jpg`."""
+        from segmentation.tracking.artifacts import load_picture
+
+        return load_picture(self.run_id, picture or self._picture)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a model says of a photo: its path or pixels, and the mask as a PNG of 0 and 255."""
+
+    photo: "Path | NDArray[np.uint8]" = dataclasses.field(repr=False)
+    png: bytes = dataclasses.field(repr=False)
+
+    @property
+    def mask(self) -> "NDArray[np.bool_]":
+        """Where the foreground is, (H, W), at the photo's size as it is displayed."""
+        import numpy as np
+        from PIL import Image
+
+        return np.asarray(Image.open(io.BytesIO(self.png))) > 0
+
+    def show(self) -> "Image":
+        """Return the photo with the foreground in green."""
+        from PIL import Image
+
+        from segmentation.evaluation.pictures import overlay
+        from segmentation.tracking.registry.photo_model import read_photo
+
+        photo = self.photo
+        pixels = read_photo(photo.read_bytes()) if isinstance(photo, Path) else photo
+        return Image.fromarray(overlay(pixels, self.mask))
+
+
+class _Lines(logging.Handler):
+    """Prints what the project logs, above a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _tqdm().write(record.getMessage())
+
+
+class _Bar:
+    """A progress bar, as a notebook or a terminal shows it."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._bar: Any = None
+
+    def __call__(self, done: int, total: int, extra: str = "") -> None:
+        if self._bar is None:
+            self._bar = _tqdm()(total=total, desc=self._label)
+        self._bar.set_postfix_str(extra, refresh=False)
+        self._bar.update(done - self._bar.n)
+        if done == total:
+            self.close()
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _tqdm() -> Any:
+    """Return the bar that suits a notebook or a terminal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that without ipywidgets it is a line of text
+        from tqdm.auto import tqdm
+    return tqdm
+
+
+@contextlib.contextmanager
+def _call() -> Iterator[None]:
+    """Print what the project logs, unless its logger has a level, and raise its errors alone."""
+    log = logging.getLogger("segmentation")
+    before = log.level, log.propagate, log.handlers
+    _tqdm()  # or it would warn when another library imports it
+    if not log.level:
+        log.setLevel(logging.INFO)
+        log.propagate, log.handlers = False, [_Lines()]
+    try:
+        yield
+    except PetsegError:
+        raise
+    except Exception as error:
+        if (message := explain(error)) is None:
+            raise
+        raise PetsegError(message) from error
+    finally:
+        log.setLevel(before[0])
+        log.propagate, log.handlers = before[1:]
+
+
+@_call()
+def train(
+    *, callbacks: Sequence[Callback] = (), augmentation: "Compose | None" = None, **settings: Any
+) -> Result:
+    """Train, register the model, and let it compete with the champion.
+
+    Args:
+        callbacks: called by the training loop.
+        augmentation: of Albumentations' own transforms; takes the place of `augment`.
+        settings: such as `data`, `epochs`, `lr` and `resume`.
+
+    Raises:
+        KeyboardInterrupt: once the step under way is done; `resume` goes on.
+    """
+    options, asked = requested(_given("train", OF_TRAIN, settings, augmentation))
+    from segmentation.workflows import train as workflow
+
+    every = [ProgressCallback(_Bar("Epoch")), *callbacks]
+    if trained := workflow.train(options, asked, every, _Bar("Reading images")):
+        return _result(*trained, "best", "val/progress.jpg")
+    raise ConfigError(f"resume={options['resume']}: that training came to its end")
+
+
+@_call()
+def tune(*, augmentation: "Compose | None" = None, **settings: Any) -> Result:
+    """Search for better settings, confirm the finalists and register the winner.
+
+    Args:
+        augmentation: as of `train`.
+        settings: a value, a range such as `lr="3e-4..3e-2"` or choices such as `width=[8, 16]`.
+    """
+    given = _given("tune", OF_TUNE, settings, augmentation)
+    from segmentation.tuning import space
+    from segmentation.workflows.tune.search import search
+
+    asked, name = space.requested(given), given.get("model_name", "")
+    run_id, uri, winner = search(*asked, name, given, _Bar("Reading images"))
+    return dataclasses.replace(_result(winner, uri, "best", "plots/history.png"), run_id=run_id)
+
+
+@_call()
+def evaluate(
+    model: "str | LoadedModel" = "",
+    *,
+    split: str = "test",
+    allow_pickle: bool = False,
+    **settings: Any,
+) -> Result:
+    """Score a model on a split of a data set, and log a report.
+
+    Args:
+        model: its address, or the model; empty: the champion.
+        split: `test`, `gate`, or the `val` or `train` images of the model's own training.
+        allow_pickle: whether the model may bring code.
+        settings: such as `data` and `device`.
+    """
+    config = Config.from_options(_given("evaluate", OF_EVALUATE, settings))
+    if split not in _SPLITS:
+        raise ConfigError(f"split={split}: expected one of {', '.join(_SPLITS)}")
+    from segmentation.workflows.evaluate import evaluate_model
+
+    bar = _Bar("Judging")
+    tracked = evaluate_model(model, split, config, allow_pickle=allow_pickle, progress=bar)
+    return _result(*tracked, split, f"{split}/random.jpg")
+
+
+@_call()
+def predict(
+    photos: "str | os.PathLike[str] | NDArray[np.uint8]",
+    model: "str | LoadedModel" = "",
+    *,
+    output: str | os.PathLike[str] = "",
+    device: str = "auto",
+    allow_pickle: bool = False,
+    **options: Any,
+) -> "Prediction | list[Prediction]":
+    """Tell foreground from background; of a folder a list, in the order of the paths.
+
+    Args:
+        photos: a photo's path; its pixels, uint8 (H, W, 3), RGB; or a folder.
+        model: its address, or the model; empty: the champion.
+        output: a folder to write the masks to as well.
+        device: where to compute.
+        allow_pickle: whether the model may bring code.
+        options: `threshold`, in (0, 1); with `output` also `overlays`, `probabilities` and
+            `overwrite`.
+    """
+    from segmentation.data.photo_folder import PredictOptions
+    from segmentation.utils.paths import user_path
+
+    known = [one.name for one in dataclasses.fields(PredictOptions) if one.name != "output"]
+    file.require_known(options, known, "predict")
+    config = Config.from_options({"device": device})
+    path = os.fspath(photos) if isinstance(photos, (str, os.PathLike)) else photos
+    with tempfile.TemporaryDirectory(prefix="petseg-") as folder:
+        target = user_path(os.fspath(output) or f"{folder}/masks", "output")
+        wanted = PredictOptions(output=target, **options)
+        images = user_path(path if isinstance(path, str) else _saved(path, folder), "photos")
+        from segmentation.workflows.predict import predict as workflow
+
+        tasks = workflow(
+            images,
+            wanted,
+            model,
+            config,
+            allow_pickle=allow_pickle,
+            progress=_Bar("Predicting"),
+            kept=bool(output),
+        )
+        found = [
+            Prediction(
+                photo=task.photo if isinstance(path, str) else path,
+                png=task.targets(wanted)[0].read_bytes(),
+            )
+            for task in tasks
+        ]
+    return found if images.is_dir() else found[0]
+
+
+@_call()
+def load_model(uri: str = "", *, device: str = "auto", allow_pickle: bool = False) -> "LoadedModel":
+    """Load a model for `predict` and `evaluate`; `model(photo)` gives each pixel's probability.
+
+    Args:
+        uri: such as `models:/pet-unet@champion`; empty: the champion.
+        device: where to compute.
+        allow_pickle: whether the model may bring code.
+    """
+    config = Config.from_options({"device": device})
+    from segmentation.runtime.device import choose_compute
+    from segmentation.tracking.registry.loading import default_model, load
+    from segmentation.tracking.store import connect
+
+    connect(writes=False)
+    compute = choose_compute(config.training)
+    return load(uri or default_model("champion"), compute.device, allow_pickle=allow_pickle)
+
+
+@_call()
+def prepare(
+    data: str | os.PathLike[str] = "download",
+    *,
+    output: str | os.PathLike[str] = "",
+    **settings: Any,
+) -> Path:
+    """Verify a data set, log a report of it, and return its folder.
+
+    Args:
+        data: `download` (Oxford-IIIT Pet, 800 MB), `synthetic` or a folder.
+        output: a new folder for the chosen images and their masks.
+        settings: such as `train_images`.
+    """
+    config = Config.from_options(_given("prepare", OF_PREPARE, settings))
+    from segmentation.workflows.prepare import prepare as workflow
+
+    return workflow(os.fspath(data), os.fspath(output), config.data, _Bar("Verifying"))
+
+
+def _given(
+    name: str,
+    known: Sequence[str],
+    settings: Mapping[str, Any],
+    augmentation: "Compose | None" = None,
+) -> dict[str, Any]:
+    """Return what the caller and the file of settings give, by the parameters' names."""
+    file.require_known(settings, {*known, "config"}, name)
+    given = {option: _plain(value) for option, value in settings.items()}
+    if path := given.pop("config", ""):
+        given = file.read(path, known) | given
+    if augmentation is not None:
+        if "augment" in settings:
+            raise ConfigError("augment, augmentation: each says how to augment; leave one out")
+        from segmentation.data.own_augmentation import save
+
+        given["augment"] = save(augmentation)
+    return {option: one for option, one in given.items() if one is not None and one != ""}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as a command line would have it: paths and choices as text."""
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(str, value))
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _saved(photo: Any, folder: str) -> str:
+    import numpy as np
+    from PIL import Image
+
+    pixels, path = np.asarray(photo), f"{folder}/array.png"
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise ConfigError(
+            f"photos: {pixels.dtype} {pixels.shape}; expected a path, or uint8 (H, W, 3), RGB"
+        )
+    Image.fromarray(pixels).save(path, compress_level=1)
+    return path
+
+
+def _result(run_id: str, model_uri: str, prefix: str, picture: str) -> Result:
+    """Read what a run has logged: below `best/` of a training, else below a split's name."""
+    from segmentation.tracking.store import metrics_of
+
+    metrics = metrics_of(run_id)
+    dice, low, high = (metrics[f"{prefix}/dice{part}"] for part in ("", "_low", "_high"))
+    floor = "floor/dice_" if prefix == "best" else f"{prefix}/floor_dice"
+    baselines = {
+        name.removeprefix(floor) or "all_pet": value
+        for name, value in metrics.items()
+        if name.startswith(floor)
+    }
+    return Result(
+        dice=dice,
+        interval=(low, high),
+        baselines=baselines,
+        run_id=run_id,
+        model_uri=model_uri,
+        metrics=metrics,
+        _picture=picture,
+    )

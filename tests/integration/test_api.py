@@ -1,0 +1,207 @@
+"""`import segmentation`: what the commands do, for a notebook."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import albumentations as A  # noqa: N812  # as its users call it
+import mlflow
+import numpy as np
+import pytest
+from PIL import Image
+
+import segmentation
+from segmentation.errors import DataError, ModelError
+from segmentation.tracking.registry.photo_model import read_photo
+from segmentation.training.trainer import Trainer
+from tests.helpers.home import Home
+from tests.helpers.in_process import isolated
+from tests.helpers.programs import DISCS, Program
+
+SHORT: dict[str, Any] = {**DISCS, "epochs": 3}
+
+
+@pytest.fixture
+def work(program: Program) -> Iterator[Program]:
+    """Stand where a notebook is, in a folder and a store of the test's own."""
+    program.folder.mkdir()
+    with isolated(program.folder, program.environment()):
+        yield program
+
+
+@pytest.fixture
+def at_home(home: Home) -> Iterator[Home]:
+    with isolated(home.folder, home.environment()):
+        yield home
+
+
+class Steps(segmentation.Callback):
+    def __init__(self, stop: bool = False) -> None:
+        self.epochs, self._stop = 0, stop
+
+    def on_epoch_end(self, trainer: Trainer, metrics: Mapping[str, float]) -> None:
+        self.epochs += 1
+        if self._stop:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_training_is_that_of_the_command_line_to_the_last_digit(
+    work: Program, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = Steps()
+    found = segmentation.train(data=home.data, **DISCS, epochs=14, callbacks=[steps])
+    run = work.the_run
+    there = home.training.data.metrics
+    assert (found.run_id, run.info.status, steps.epochs) == (run.info.run_id, "FINISHED", 14)
+    assert run.data.params == home.training.data.params
+    assert (found.dice, *found.interval) == (
+        there["best/dice"],
+        there["best/dice_low"],
+        there["best/dice_high"],
+    )
+    assert found.baselines == {"all_pet": there["floor/dice_all_pet"], "all_background": 0.0}
+    assert found.model_uri == "models:/pet-unet/1"
+    assert found.show().width > found.show("val/worst.jpg").width / 10
+    told = capsys.readouterr()
+    assert told.out.splitlines()[0] == f"Data: {home.data}"
+    assert "Epoch: 100%" in told.err
+    assert mlflow.active_run() is None
+
+
+def test_an_active_run_is_used_and_left_to_who_began_it_and_a_second_work_is_nested(
+    work: Program, discs: Path
+) -> None:
+    with mlflow.start_run(run_name="mine") as mine:
+        found = segmentation.train(data=discs, **SHORT)
+        judged = segmentation.evaluate(found.model_uri, data=discs, split="gate")
+        active = mlflow.active_run()
+        assert active
+        assert active.info.run_id == mine.info.run_id == found.run_id
+    client = work.client
+    run, nested = client.get_run(found.run_id), client.get_run(judged.run_id)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "mine")
+    assert run.data.metrics["best/dice"] == found.dice
+    assert nested.data.tags["mlflow.parentRunId"] == found.run_id
+    assert nested.data.metrics["gate/dice"] == judged.dice
+    assert len(client.search_runs(["0"])) == 2
+
+
+def test_an_interrupt_stops_as_ctrl_c_does_and_resume_goes_on(
+    work: Program, discs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handlers = [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(KeyboardInterrupt):
+        segmentation.train(data=discs, **SHORT, callbacks=[Steps(stop=True)])
+    assert handlers == [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)]
+    run = work.the_run
+    assert run.info.status == "KILLED"
+    assert f"-P resume={run.info.run_id}" in capsys.readouterr().out
+    steps = Steps()
+    found = segmentation.train(resume=run.info.run_id, callbacks=[steps])
+    assert (found.run_id, steps.epochs) == (run.info.run_id, 2)
+    with pytest.raises(segmentation.ConfigError, match="that training came to its end"):
+        segmentation.train(resume=run.info.run_id)
+
+
+def test_it_works_in_another_thread_which_hears_no_signals(work: Program, discs: Path) -> None:
+    found: list[segmentation.Result] = []
+    thread = threading.Thread(target=lambda: found.append(segmentation.train(data=discs, **SHORT)))
+    thread.start()
+    thread.join()
+    assert found[0].dice > 0
+
+
+def test_a_pipeline_of_albumentations_augments_and_is_kept_with_the_run(
+    work: Program, discs: Path
+) -> None:
+    pipeline = A.Compose([A.Transpose(p=0.5), A.GaussNoise(p=1)])
+    options = {key: value for key, value in SHORT.items() if key != "augment"}
+    one = segmentation.train(data=discs, **options, augmentation=pipeline)
+    client = work.client
+    kept = client.download_artifacts(one.run_id, "augment.json")
+    assert A.load(kept).to_dict() == pipeline.to_dict()
+    other = segmentation.train(data=discs, **options, augment=kept, loader_workers=2)
+    assert other.dice == one.dice
+    again = segmentation.train(config=client.download_artifacts(one.run_id, "config.yaml"))
+    assert again.dice == one.dice
+    assert segmentation.train(data=discs, **SHORT).dice != one.dice
+
+
+def test_masks_are_the_same_of_a_path_a_folder_and_an_array(at_home: Home, tmp_path: Path) -> None:
+    photo = sorted((at_home.data / "images").iterdir())[3]
+    one = segmentation.predict(photo, "models:/pet-unet/1")
+    assert isinstance(one, segmentation.Prediction)
+    pixels = read_photo(photo.read_bytes())
+    model = segmentation.load_model()
+    assert one.mask.shape == pixels.shape[:2]
+    assert np.array_equal(one.mask, model(pixels) > at_home.threshold)
+    other = segmentation.predict(pixels, model)
+    assert isinstance(other, segmentation.Prediction)
+    assert np.array_equal(other.mask, one.mask)
+    assert one.show().size == other.show().size == pixels.shape[1::-1]
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        Image.fromarray(pixels).save(folder / name)
+    all_of_them = segmentation.predict(folder, model, output=tmp_path / "out", threshold=0.99)
+    assert isinstance(all_of_them, list)
+    assert [photo.photo for photo in all_of_them] == [folder / "a.png", folder / "b.png"]
+    assert np.array_equal(all_of_them[0].mask, model(pixels) > 0.99)
+    assert (tmp_path / "out" / "masks" / "b.png").read_bytes() == all_of_them[1].png
+
+
+def test_an_evaluation_tells_what_its_run_does(at_home: Home) -> None:
+    found = segmentation.evaluate(data=at_home.data, split="test", device="cpu")
+    figures = at_home.client.get_run(found.run_id).data.metrics
+    assert (found.dice, found.interval[0]) == (figures["test/dice"], figures["test/dice_low"])
+    assert found.baselines == {"all_pet": figures["test/floor_dice"]}
+    assert found.model_uri == "models:/pet-unet@champion"
+    assert found.show().height > 100
+
+
+def test_a_data_set_is_prepared_and_trained_on(work: Program, own_pets: Path) -> None:
+    assert segmentation.prepare(own_pets) == own_pets
+    run = work.the_run
+    assert run.info.status == "FINISHED"
+
+
+def test_a_search_tells_its_winner(work: Program, discs: Path) -> None:
+    quick = {**DISCS, "epochs": 3, "trials": 2, "trial_epochs": 2, "workers": 1}
+    found = segmentation.tune(data=discs, **quick | {"width": [2, 4], "confirm": 0})
+    client = work.client
+    study = client.get_run(found.run_id)
+    assert study.data.params["width"] == "2,4"
+    assert found.dice == pytest.approx(study.data.metrics["best/dice"])
+    assert found.model_uri == "models:/pet-unet/2" or found.model_uri == "models:/pet-unet/1"
+    assert found.show().width > 300
+
+
+def test_mistakes_are_the_projects_errors_and_begin_nothing(work: Program, discs: Path) -> None:
+    with pytest.raises(segmentation.ConfigError, match=r"train: .*learning_rate \(did you mean lr"):
+        segmentation.train(learning_rate=1)
+    with pytest.raises(segmentation.ConfigError, match=r"tune: .*epoch \(did you mean epochs"):
+        segmentation.tune(epoch=1)
+    with pytest.raises(segmentation.ConfigError, match="width=0: expected a whole number"):
+        segmentation.train(width=0)
+    with pytest.raises(segmentation.ConfigError, match="budget=soon: expected such as 90s"):
+        segmentation.train(budget="soon")
+    with pytest.raises(segmentation.ConfigError, match="split=all: expected one of test, gate"):
+        segmentation.evaluate(split="all")
+    with pytest.raises(segmentation.ConfigError, match=r"photos: float64 \(2, 2\); expected a"):
+        segmentation.predict(np.zeros((2, 2)))  # type: ignore[arg-type]
+    with pytest.raises(segmentation.ConfigError, match=r"predict: .* overlay \(did you mean overl"):
+        segmentation.predict(discs / "images", overlay=True)
+    with pytest.raises(segmentation.ConfigError, match=r"augmentation: .*; expected transf"):
+        segmentation.train(augmentation=A.Compose([A.Lambda(image=print)]))
+    with pytest.raises(segmentation.ConfigError, match="each says how to augment"):
+        segmentation.train(augmentation=A.Compose([A.Blur()]), augment="none")
+    with pytest.raises(DataError, match="there is no such folder"):
+        segmentation.train(data="nowhere")
+    with pytest.raises(ModelError, match="no such folder; did you mean models:/pets@champion"):
+        segmentation.load_model("pets")
+    with pytest.raises(AttributeError, match="has no attribute 'fit'"):
+        _ = segmentation.fit
+    assert work.runs() == []

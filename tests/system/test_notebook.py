@@ -1,0 +1,39 @@
+"""The notebook of docs/, from its first cell to its last, in a kernel of its own."""
+
+import json
+import os
+from pathlib import Path
+from unittest import mock
+
+import nbclient
+import nbformat
+import pytest
+
+from tests.helpers.programs import DOCS, Program
+
+NOTEBOOK = DOCS / "notebook.ipynb"
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_as_a_whole_and_shows_what_it_has_stored(program: Program) -> None:
+    stored = nbformat.read(NOTEBOOK, as_version=4)
+    fresh = nbformat.from_dict(json.loads(json.dumps(stored)))
+    program.folder.mkdir()
+    with mock.patch.dict(os.environ, program.environment(), clear=True):
+        client = nbclient.NotebookClient(fresh, timeout=600, coalesce_streams=True)
+        client.execute(cwd=str(program.folder))
+    pictures = [shown(cell) for cell in fresh.cells]
+    assert pictures == [shown(cell) for cell in stored.cells]
+    assert pictures.count(["image/jpeg"]) == 2
+
+
+def shown(cell: nbformat.NotebookNode) -> list[str]:
+    """Return of each thing that a cell shows whether it is a picture."""
+    found = [one.data for one in cell.get("outputs", []) if "data" in one]
+    return ["image/jpeg" if "image/jpeg" in one else "text" for one in found]
+
+
+def test_the_page_shows_the_notebooks_own_lines() -> None:
+    cells = json.loads(NOTEBOOK.read_text())["cells"]
+    (first, *_) = ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    assert f"```python\n{first}\n```" in Path(DOCS / "python.md").read_text()
