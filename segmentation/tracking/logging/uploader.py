@@ -26,13 +26,11 @@ class Uploader:
 
     def __init__(self, outbox: Outbox, sink: MlflowSink) -> None:
         self._outbox, self._sink = outbox, sink
-        self._closing, self._stop = threading.Event(), threading.Event()
         self.trouble, self._since = "", 0.0
         self._start()
 
     def _start(self) -> None:
-        self._closing.clear()
-        self._stop.clear()
+        self._closing, self._stop = threading.Event(), threading.Event()
         # Not joined where the program ends: a call that hangs holds nobody up.
         self._thread = threading.Thread(target=self._run, name="uploader", daemon=True)
         self._thread.start()

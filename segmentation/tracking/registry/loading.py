@@ -42,22 +42,18 @@ _TRUST = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A model that answers, and what is known of it.
+    """A model that answers, and what is known of it."""
 
-    Attributes:
-        uri: the address that was asked for.
-        model: what answers.
-        name, version: in the registry; empty if it is not there, or was not asked for by name.
-        run_id, model_id: MLflow's, of the training and of the logged model; empty if unknown.
-        threshold: that it brings along for predictions, else the one of all scores.
-    """
-
+    #: The address that was asked for.
     uri: str
     model: Model
+    #: In the registry; empty if it is not there, or was not asked for by name.
     name: str
     version: str
+    #: MLflow's, of the training and of the logged model; empty if unknown.
     run_id: str
     model_id: str
+    #: That it brings along for predictions, else the one of all scores.
     threshold: float
 
     @property

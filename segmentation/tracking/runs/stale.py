@@ -22,22 +22,17 @@ ALIVE, DEAD, UNREACHABLE, UNKNOWN = "alive", "gone", "silent", "unknown"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunningRun:
-    """A run that says RUNNING.
-
-    Attributes:
-        id, name: MLflow's.
-        training: whether it is a training with which `train` can go on.
-        sign: the last one of life.
-        verdict: `alive`, `gone` (its process was looked for and is not there), `silent` (its
-            machine cannot be asked, and gives no sign of life any more), or `unknown` (it never
-            gave one: it is not for us to judge).
-        why: in words.
-    """
+    """A run that says RUNNING."""
 
     id: str
     name: str
+    #: Whether it is a training with which `train` can go on.
     training: bool
+    #: The last one of life.
     sign: ProcessInfo | None
+    #: `alive`, `gone` (its process was looked for and is not there), `silent` (its machine cannot
+    #: be asked, and gives no sign of life any more), or `unknown` (it never gave one: it is not for
+    #: us to judge).
     verdict: str
     why: str
 
