@@ -11,6 +11,7 @@ from segmentation.data.images.examples import binary_mask
 from segmentation.errors import DataError
 from segmentation.evaluation.scoring import (
     Evaluation,
+    ImageResult,
     ScoredImage,
     count_pixels,
     score_images,
@@ -35,13 +36,7 @@ FEWEST_FOR_INTERVAL = 5
 
 @dataclasses.dataclass(frozen=True)
 class ImageScore:
-    """A score of single images.
-
-    Attributes:
-        title: what the report calls it.
-        measure: returns it for one image, in [0, 1].
-        note: what the report says of it besides.
-    """
+    """A score of single images, in [0, 1]; the report calls it by its title, and adds the note."""
 
     title: str
     measure: Callable[[ScoredImage], float]
@@ -70,25 +65,8 @@ IMAGE_SCORES = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ImageAnalysis:
-    """What is known of one image; see `Analysis`, which has the same of all."""
-
-    example: Example
-    digest: str
-    scores: dict[str, float]
-    counts: dict[str, Counts]
-    histogram: Histogram
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Slice:
-    """The images of one species, breed, class or group.
-
-    Attributes:
-        name: of it.
-        species: `cat` or `dog`, of Oxford-IIIT Pet alone.
-        counts: pixel counts of its images.
-    """
+    """The images of one species, breed, class or group."""
 
     name: str
     species: str
@@ -112,27 +90,16 @@ class Slice:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """What a model does on the images of one split, each at its own size.
-
-    Attributes:
-        split: which.
-        border: what the trimap's border counts as, where nothing else is said.
-        examples: N of them.
-        digests: SHA-256 of each one's file, hexadecimal.
-        scores: of each image, by the names of `IMAGE_SCORES`.
-        by_border: the scores for each meaning of the border; of own masks, which have none, one.
-        histograms: the pixels of each image by probability.
-        problems: a line for each example that cannot be used.
-    """
+    """What a model does on the N images of one split, each at its own size."""
 
     split: str
-    border: str
+    border: str  # what the trimap's border counts as, where nothing else is said
     examples: tuple[Example, ...]
-    digests: tuple[str, ...]
-    scores: dict[str, Floats]
-    by_border: dict[str, Evaluation]
-    histograms: tuple[Histogram, ...]
-    problems: tuple[str, ...]
+    digests: tuple[str, ...]  # SHA-256 of each one's file, hexadecimal
+    scores: dict[str, Floats]  # of each image, by the names of `IMAGE_SCORES`
+    by_border: dict[str, Evaluation]  # for each meaning of the border; of own masks one
+    histograms: tuple[Histogram, ...]  # the pixels of each image by probability
+    problems: tuple[str, ...]  # a line for each example that cannot be used
 
     @property
     def evaluation(self) -> Evaluation:
@@ -224,40 +191,34 @@ def analyze(
     Raises:
         DataError: none can be used.
     """
+    # Own masks have no border.
+    meanings = BORDERS if all(example.labels.trimap for example in examples) else (border,)
 
-    def measure(image: ScoredImage) -> ImageAnalysis:
+    def measure(image: ScoredImage) -> tuple[ImageResult, str, list[float], list[Counts]]:
         draw(image)
-        return _analyze_image(image)
+        masks = [binary_mask(image.pixels.trimap, meaning) for meaning in meanings]
+        return (
+            image.result,
+            image.digest,
+            [score.measure(image) for score in IMAGE_SCORES.values()],
+            [count_pixels(image.prediction, *mask) for mask in masks],
+        )
 
     images, problems = score_images(model, examples, border, measure, progress=progress)
     if not images:
         raise DataError(f"no image of the {split} split can be used:", problems)
-    examples = tuple(one.example for one in images)
-    counts = {border: join([one.counts[border] for one in images]) for border in images[0].counts}
+    results, digests, scores, counts = zip(*images, strict=True)
+    evaluation = Evaluation.of(split, results)
     return Analysis(
         split=split,
         border=border,
-        examples=examples,
-        digests=tuple(one.digest for one in images),
-        scores={name: np.array([one.scores[name] for one in images]) for name in IMAGE_SCORES},
+        examples=evaluation.examples,
+        digests=digests,
+        scores=dict(zip(IMAGE_SCORES, np.array(scores).T, strict=True)),
         by_border={
-            border: Evaluation(split=split, examples=examples, counts=of)
-            for border, of in counts.items()
+            meaning: dataclasses.replace(evaluation, counts=join(of))
+            for meaning, of in zip(meanings, zip(*counts, strict=True), strict=True)
         },
-        histograms=tuple(one.histogram for one in images),
+        histograms=evaluation.histograms,
         problems=problems,
-    )
-
-
-def _analyze_image(image: ScoredImage) -> ImageAnalysis:
-    trimap = image.pixels.trimap
-    return ImageAnalysis(
-        example=image.example,
-        digest=image.digest,
-        scores={name: score.measure(image) for name, score in IMAGE_SCORES.items()},
-        counts={
-            border: count_pixels(image.prediction, *binary_mask(trimap, border))
-            for border in (BORDERS if image.example.labels.trimap else (image.border,))
-        },
-        histogram=image.result.histogram,
     )

@@ -29,9 +29,7 @@ class _Drawing(NamedTuple):
 class Gallery:
     """Collects pictures of scored images, of no more than it will show.
 
-    Args:
-        examples: draw the random dozen from these, always the same of the same examples.
-        thumbnails: whether thumbnails are wanted.
+    Of the same `examples` the random dozen is always the same; of none there is none.
     """
 
     def __init__(self, examples: Sequence[Example] = (), *, thumbnails: bool = True) -> None:
@@ -60,30 +58,26 @@ class Gallery:
         caption = (
             f"{name}   Dice {scores.dice:.3f}, IoU {scores.iou:.3f}, accuracy {scores.accuracy:.3f}"
         )
+        heights = [_PANEL_HEIGHT, _THUMBNAIL_HEIGHT] if self._with_thumbnails else [_PANEL_HEIGHT]
         large, *small = (
-            _Drawing(scores.dice, name, caption, panel(*pixels, height), noun)
-            for height in (_PANEL_HEIGHT, _THUMBNAIL_HEIGHT)[: 2 if self._with_thumbnails else 1]
+            _Drawing(scores.dice, name, caption, panel(*pixels, height), noun) for height in heights
         )
         with self._lock:
             self._worst = _worst([*self._worst, large], _DOZEN)
+            self._thumbnails = _worst([*self._thumbnails, *small], MOST_THUMBNAILS)
             if self._lots:
                 lots = [*self._random, large]
                 self._random = sorted(lots, key=lambda one: self._lots[one.id])[:_DOZEN]
-            self._thumbnails += small
-            if len(self._thumbnails) > 2 * MOST_THUMBNAILS:
-                self._thumbnails = _worst(self._thumbnails, MOST_THUMBNAILS)
 
     @property
     def thumbnails(self) -> dict[str, Picture]:
-        """By the image's id; of the worst at least, where there are many."""
+        """By the image's id; of the worst, where there are many."""
         return {one.id: one.picture for one in self._all_of(self._thumbnails)}
 
     def worst(self) -> Picture:
-        """Return the worst dozen as one picture, worst first."""
         return _sheet(self._all_of(self._worst))
 
     def random(self) -> Picture:
-        """Return the random dozen as one picture."""
         return _sheet(self._all_of(self._random))
 
     def files(self) -> dict[str, bytes]:

@@ -51,16 +51,10 @@ def try_draw(name: str, draw: Callable[[], _Drawing]) -> _Drawing | None:
 
 
 def views(image: Picture, mask: Mask, prediction: Mask, height: int) -> list[Picture]:
-    """Return photo, truth and prediction, each of one size, in the colors of `legend`.
+    """Return photo, truth and prediction, each `height` pixels high, in the colors of `legend`.
 
-    Args:
-        image: uint8 (H, W, 3), RGB.
-        mask: bool (H, W), the truth.
-        prediction: bool (H, W).
-        height: in pixels; the aspect ratio is kept where it is below 4.
-
-    Returns:
-        each uint8 (height, about W height / H, 3).
+    `image` is uint8 (H, W, 3), `mask` and `prediction` are bool (H, W). The aspect ratio is kept
+    where it is below 4.
     """
     aspect = min(max(image.shape[1] / image.shape[0], 1 / _ASPECT), _ASPECT)
     size = (max(1, round(height * aspect)), height)
@@ -77,7 +71,7 @@ def views(image: Picture, mask: Mask, prediction: Mask, height: int) -> list[Pic
 
 
 def panel(image: Picture, mask: Mask, prediction: Mask, height: int) -> Picture:
-    """Put the `views` of one image side by side."""
+    """Put the `views` of an image side by side."""
     gap = np.full((height, _GAP, 3), 255, np.uint8)
     photo, truth, outcome = views(image, mask, prediction, height)
     return np.concatenate([photo, gap, truth, gap, outcome], axis=1)
@@ -96,7 +90,6 @@ def encode(picture: Picture, form: str, **options: int) -> bytes:
 
 
 def encode_figure(figure: "Figure", dpi: int = 100) -> bytes:
-    """Return a figure of matplotlib's as a PNG file."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=dpi)
     return stream.getvalue()
@@ -132,12 +125,17 @@ def sheet(
     line = size + 9
     width = max(panel.shape[1] for panel in panels) + 12
     height = tallest + line + 8
-    rows = -(-len(panels) // columns)
-    page, draw = _page(width * min(columns, len(panels)), line + height * rows, size, key)
+    rows, across = -(-len(panels) // columns), width * min(columns, len(panels))
+    page = Image.new("RGB", (across, line + height * rows), "white")
+    draw, left, side = ImageDraw.Draw(page), float(_GAP), min(size, max(9, across // 25))
+    for color, meaning in key.items():
+        draw.rectangle((left, 5, left + side, 5 + side), fill=color)
+        draw.text((left + 1.3 * side, 3), meaning, fill="black", font_size=side)
+        left += 2.3 * side + draw.textlength(meaning, font_size=side)
     for position, (picture, caption) in enumerate(zip(panels, captions, strict=True)):
-        left, top = width * (position % columns) + 6, line + height * (position // columns)
-        draw.text((left, top), caption, fill="black", font_size=size)
-        page.paste(Image.fromarray(picture), (left, top + line))
+        x, y = width * (position % columns) + 6, line + height * (position // columns)
+        draw.text((x, y), caption, fill="black", font_size=size)
+        page.paste(Image.fromarray(picture), (x, y + line))
     return np.asarray(page)
 
 
@@ -149,15 +147,10 @@ def progress(
     height: int,
     key: Legend,
 ) -> Picture:
-    """Lay out what the network predicted for some images while it was trained, a row an image.
+    """Lay out what the network predicted for K images while it was trained, a row an image.
 
-    Args:
-        names: of K images.
-        images: uint8 (K, S, S, 3), RGB.
-        masks: bool (K, S, S), the truth.
-        predictions: bool (K or more, S, S), by epoch.
-        height: of each picture, in pixels.
-        key: the legend.
+    `images` are uint8 (K, S, S, 3), the true `masks` bool (K, S, S), `predictions` of an epoch bool
+    (K or more, S, S). `height` is that of each picture, in pixels.
     """
     shown = sorted(predictions)
     cells: list[tuple[Picture, str]] = []
@@ -171,30 +164,12 @@ def progress(
     return sheet(pictures, captions, len(shown) + 2, key)
 
 
-def _page(
-    width: int, height: int, size: int, key: Legend
-) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    """Return a white page with the legend in its first line, and what draws on it."""
-    page = Image.new("RGB", (width, height), "white")
-    draw, left, size = ImageDraw.Draw(page), float(_GAP), min(size, max(9, width // 25))
-    for color, meaning in key.items():
-        draw.rectangle((left, 5, left + size, 5 + size), fill=color)
-        draw.text((left + 1.3 * size, 3), meaning, fill="black", font_size=size)
-        left += 2.3 * size + draw.textlength(meaning, font_size=size)
-    return page, draw
-
-
 def curves(
     history: Mapping[str, Sequence[float]], best_epoch: int, baseline_dice: float, noun: str
 ) -> "Figure":
     """Draw scores and, below them, losses over epochs, to be read at half the size, too.
 
-    Args:
-        history: a figure an epoch for `train/loss`, `val/loss`, `val/dice`, `val/iou` and
-            `val/accuracy`.
-        best_epoch: marked, counted from 1.
-        baseline_dice: Dice of answering `noun` everywhere, drawn as a line.
-        noun: what the foreground is called.
+    `history` has a figure an epoch by the tracked names; epochs count from 1.
     """
     from segmentation.utils.figures import Figure, rc_context
 

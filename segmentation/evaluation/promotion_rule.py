@@ -18,26 +18,15 @@ FEWEST = 30
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Contest:
-    """Two models on the gate images that count: those that neither saw in training.
+    """Two models on the gate images that count: those that neither saw in training."""
 
-    Attributes:
-        challenger: its scores; None if there is no such image.
-        champion: the champion's scores on the same images; None if there is no champion, or if it
-            cannot be scored.
-        incumbent: what the champion is called; None if there is none.
-        trouble: why the champion cannot be scored, else empty.
-        notes: what else a reader must know, a sentence each.
-        unknown: whether it is not known what the challenger was trained on.
-        num_candidates: how many models these images chose the challenger from.
-    """
-
-    challenger: Evaluation | None
-    champion: Evaluation | None
-    incumbent: str | None
-    trouble: str = ""
-    notes: tuple[str, ...] = ()
-    unknown: bool = False
-    num_candidates: int = 1
+    challenger: Evaluation | None  # None if there is no such image
+    champion: Evaluation | None  # on the same images; None if there is none, or it cannot be scored
+    incumbent: str | None  # what the champion is called
+    trouble: str = ""  # why the champion cannot be scored
+    notes: tuple[str, ...] = ()  # what else a reader must know, a sentence each
+    unknown: bool = False  # whether it is not known what the challenger was trained on
+    num_candidates: int = 1  # of which these images chose the challenger
 
     @property
     def level(self) -> float:
@@ -50,65 +39,49 @@ class Contest:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Decision:
-    """Whether the challenger becomes champion, and why.
-
-    Attributes:
-        promoted: whether it does.
-        reason: one or more sentences, with the figures.
-        metrics: by the names MLflow tracks; of the images that count.
-    """
+    """Whether the challenger becomes champion, and why, in sentences with the figures."""
 
     promoted: bool
     reason: str
-    metrics: dict[str, float]
+    metrics: dict[str, float]  # by the names MLflow tracks; of the images that count
 
 
 def decide(contest: Contest, *, force: bool = False) -> Decision:
-    """Apply the rule.
-
-    Args:
-        contest: the two models' scores.
-        force: whether a person takes the responsibility for what the test does not show.
-    """
+    """Apply the rule; with `force` a person answers for what the test does not show."""
     notes = " ".join(("", *contest.notes))
     if contest.challenger is None:
         reason = f"Not champion: there is no image of the gate split to judge it by.{notes}"
         return Decision(promoted=False, reason=reason, metrics={})
-    metrics = contest.challenger.metrics() | _compare(contest)
-    promoted, why = _verdict(contest, metrics, force)
+    metrics = contest.challenger.metrics()
+    if contest.champion is not None:
+        differences = contest.challenger.counts.dice() - contest.champion.counts.dice()
+        metrics |= {
+            "gate/champion_dice": contest.champion.counts.mean().dice,
+            "gate/difference": float(differences.mean()),
+            "gate/p_value": p_value_of_better(differences),
+            "gate/level": contest.level,
+        }
+    promoted, why = _verdict(contest, contest.challenger, metrics, force)
     head = "Champion" if promoted else "Not champion"
     reason = f"{head}: {_scores(contest, metrics)}; {why}.{notes}"
     return Decision(promoted=promoted, reason=reason, metrics=metrics)
 
 
-def _compare(contest: Contest) -> dict[str, float]:
-    """Return the paired comparison with the champion, empty if there is none."""
-    if contest.challenger is None or contest.champion is None:
-        return {}
-    differences = contest.challenger.counts.dice() - contest.champion.counts.dice()
-    return {
-        "gate/champion_dice": contest.champion.counts.mean().dice,
-        "gate/difference": float(differences.mean()),
-        "gate/p_value": p_value_of_better(differences),
-        "gate/level": contest.level,
-    }
-
-
-def _verdict(contest: Contest, metrics: dict[str, float], force: bool) -> tuple[bool, str]:
+def _verdict(
+    contest: Contest, challenger: Evaluation, metrics: dict[str, float], force: bool
+) -> tuple[bool, str]:
     """Return whether the challenger takes over, and why; the first that applies decides."""
-    noun = contest.challenger.labels.noun if contest.challenger else ""
-    baselines = (
-        f"'{noun}' everywhere scores {metrics['gate/floor_dice']:.3f} there, 'background' "
-        f"everywhere an accuracy of {metrics['gate/floor_accuracy']:.3f}"
-    )
-    if contest.challenger is None or not contest.challenger.above_baselines():
-        return False, f"not above the trivial baselines: {baselines}"
+    noun, floor = challenger.labels.noun, f"{metrics['gate/floor_dice']:.3f}"
+    if not challenger.above_baselines():
+        return False, (
+            f"not above the trivial baselines: '{noun}' everywhere scores {floor} there, "
+            f"'background' everywhere an accuracy of {metrics['gate/floor_accuracy']:.3f}"
+        )
     if force:
         return True, "as `force` says"
     if contest.unknown:
         return False, "it is not known which images it was trained on"
     if contest.incumbent is None:
-        floor = f"{metrics['gate/floor_dice']:.3f}"
         return True, f"the first one above the trivial baselines ('{noun}' everywhere: {floor})"
     if contest.champion is None:
         return False, f"{contest.incumbent} could not be judged: {contest.trouble}"

@@ -41,21 +41,13 @@ class ImageResult(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ScoredImage:
-    """One image, its truth, and what the model says.
-
-    Attributes:
-        example: which one.
-        pixels: photo and trimap at the photo's own size, (H, W).
-        digest: SHA-256 of the photo's file, hexadecimal.
-        border: what the trimap's border counts as.
-        probability: of pet, float32 (H, W) in [0, 1].
-    """
+    """One image, its truth, and what the model says."""
 
     example: Example
-    pixels: DecodedExample
-    digest: str
-    border: str
-    probability: NDArray[np.float32]
+    pixels: DecodedExample  # photo and trimap at the photo's own size, (H, W)
+    digest: str  # SHA-256 of the photo's file, hexadecimal
+    border: str  # what the trimap's border counts as
+    probability: NDArray[np.float32]  # of pet, (H, W) in [0, 1]
 
     @functools.cached_property
     def truth(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -94,16 +86,8 @@ def score_images(
 ) -> tuple[list[_Measured], tuple[str, ...]]:
     """Score examples at their own size; few images are in memory at a time.
 
-    Args:
-        model: gives the probabilities.
-        examples: which ones.
-        border: what the trimap's border counts as.
-        measure: takes from a scored image what is kept; called in any thread.
-        progress: called with how many are done.
-
-    Returns:
-        What `measure` returned for each example that can be used, in order, and a line for each
-        that cannot.
+    Return what `measure`, which is called in any thread, keeps of each example that can be used, in
+    order, and a line for each that cannot. `border` is what the trimap's border counts as.
     """
 
     def work(batch: Sequence[Example]) -> list[_Measured | str]:
@@ -141,23 +125,15 @@ def _load(example: Example) -> tuple[DecodedExample, str] | str:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The scores of N images, with what is needed to believe them.
-
-    Attributes:
-        split: which images.
-        examples: N of them, in the order of `counts`.
-        counts: pixel counts at each photo's own size.
-        histograms: the pixels of each image by probability, where they are kept.
-    """
+    """The scores of N images of a split, with what is needed to believe them."""
 
     split: str
     examples: tuple[Example, ...]
-    counts: Counts
-    histograms: tuple[Histogram, ...] = ()
+    counts: Counts  # at each photo's own size
+    histograms: tuple[Histogram, ...] = ()  # the pixels of each image by probability
 
     @classmethod
     def of(cls, split: str, results: Sequence[ImageResult]) -> "Evaluation":
-        """Put the results of some images together."""
         examples, counts, histograms = zip(*results, strict=True)
         return cls(split=split, examples=examples, counts=join(counts), histograms=histograms)
 
@@ -198,7 +174,7 @@ class Evaluation:
         }
 
     def above_baselines(self) -> bool:
-        """Return whether Dice and accuracy both beat both trivial baselines on these images."""
+        """Tell whether Dice and accuracy both beat both trivial baselines on these images."""
         mean = self.counts.mean()
         return all(
             mean.dice > one.dice and mean.accuracy > one.accuracy for one in self._baselines()
@@ -216,7 +192,6 @@ class Evaluation:
         }
 
     def _baselines(self) -> tuple[Scores, Scores]:
-        """Return what answering `pet` everywhere scores, and answering `background`."""
         return self.counts.all_pet().mean(), self.counts.all_background().mean()
 
 

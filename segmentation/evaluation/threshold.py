@@ -24,11 +24,8 @@ def best_threshold(curve: Mapping[float, float]) -> float:
 def choose_threshold(val: Evaluation, gate: Evaluation | None) -> OwnThreshold:
     """Take what is best on validation, if the paired test of promotion shows that it is better.
 
-    Few validation images choose by chance, so it must be better than 0.5 on others.
-
-    Args:
-        val: of the model, on its validation images.
-        gate: on the gate images; None where it is not judged on these.
+    Few validation images choose by chance, so it must be better than 0.5 on others. `gate` is None
+    where the model is not judged on these.
     """
     best = best_threshold(threshold_curve(val.histograms))
     if best == THRESHOLD:

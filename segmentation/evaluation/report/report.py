@@ -53,14 +53,9 @@ def report_figures(
 ) -> dict[str, Any]:
     """Return what the templates show, by the names they use.
 
-    Args:
-        analysis: what was found.
-        model: what it is called, such as `pet-unet version 3`.
-        uri: its address.
-        data: what the images are and under which licence, in Markdown.
-        seen: how many of the images the model has seen before: those that `train`ed it, and those
-            of `val` that chose its epoch; None if that is not known.
-        own_threshold: that predictions of the model use.
+    `model` is such as `pet-unet version 3`; `data` says what the images are and under which
+    licence, in Markdown; `seen` how many of them `train`ed the model, and how many of `val` chose
+    its epoch, None if that is not known. Predictions of the model use `own_threshold`.
     """
     counts = analysis.evaluation.counts
     worst = np.argsort(counts.dice(), kind="stable")[:_MOST_ROWS]
@@ -100,7 +95,6 @@ def console_lines(figures: Mapping[str, Any]) -> list[str]:
 
 
 def description(figures: Mapping[str, Any]) -> str:
-    """Return the description of the run in Markdown."""
     return _TEXT.get_template("description.md.jinja").render(figures)
 
 
@@ -111,12 +105,10 @@ def version_note(figures: Mapping[str, Any], source: str, run_id: str) -> str:
 
 
 def html_report(figures: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
-    """Return the report as one HTML file that needs no other.
+    """Return the report as one HTML file that needs no other; `pictures` are files by their names.
 
-    Args:
-        figures: see `report_figures`.
-        pictures: encoded files by name: `threshold.png`, `calibration.png`, `scores.png`,
-            `slices.png`, `worst.jpg`, `random.jpg`; what is not there is left out.
+    It shows `threshold.png`, `calibration.png`, `scores.png`, `slices.png`, `worst.jpg` and
+    `random.jpg`, as far as they are there.
     """
     embedded = {name: _data_url(name, content) for name, content in pictures.items()}
     return _HTML.get_template("report.html.jinja").render(figures, pictures=embedded)
