@@ -9,6 +9,7 @@ import dataclasses
 import io
 import logging
 import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -87,13 +88,6 @@ class Prediction:
         return Image.fromarray(overlay(pixels, self.mask))
 
 
-class _Lines(logging.Handler):
-    """Prints what the project logs, above a progress bar."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        _tqdm().write(record.getMessage())
-
-
 class _Bar:
     """A progress bar, as a notebook or a terminal shows it."""
 
@@ -103,7 +97,9 @@ class _Bar:
 
     def __call__(self, done: int, total: int, extra: str = "") -> None:
         if self._bar is None:
-            self._bar = _tqdm()(total=total, desc=self._label)
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(total=total, desc=self._label)
         self._bar.set_postfix_str(extra, refresh=False)
         self._bar.update(done - self._bar.n)
         if done == total:
@@ -115,23 +111,17 @@ class _Bar:
             self._bar = None
 
 
-def _tqdm() -> Any:
-    """Return the bar that suits a notebook or a terminal."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that without ipywidgets it is a line of text
-        from tqdm.auto import tqdm
-    return tqdm
-
-
 @contextlib.contextmanager
 def _call() -> Iterator[None]:
     """Print what the project logs, unless its logger has a level, and raise its errors alone."""
     log = logging.getLogger("segmentation")
     before = log.level, log.propagate, log.handlers
-    _tqdm()  # or it would warn when another library imports it
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that without ipywidgets a bar is a line of text
+        import tqdm.auto  # noqa: F401  # before another library does
     if not log.level:
         log.setLevel(logging.INFO)
-        log.propagate, log.handlers = False, [_Lines()]
+        log.propagate, log.handlers = False, [logging.StreamHandler(sys.stdout)]
     try:
         yield
     except PetsegError:

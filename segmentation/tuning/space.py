@@ -59,7 +59,8 @@ def parse(texts: Mapping[str, str]) -> tuple[dict[str, Value], Space]:
         try:
             parsed = _parse(text, setting.kind, log=setting.search == "log")
         except (ValueError, OverflowError) as error:
-            problems.append(f"{name}={text}: {error}")
+            told = error if isinstance(error, ValueError) else "expected numbers of fewer digits"
+            problems.append(f"{name}={text}: {told}")
             continue
         if isinstance(parsed, Value):
             fixed[name] = parsed
