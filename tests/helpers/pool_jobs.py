@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from segmentation.errors import TrainingError
-
 
 def die_once_or_count(tell: Callable[[Any], None], folder: str) -> None:
     try:
@@ -24,12 +22,8 @@ def die(tell: Callable[[Any], None]) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def fail(tell: Callable[[Any], None]) -> None:
-    raise TrainingError("the lamp went out")
-
-
-def fill(tell: Callable[[Any], None]) -> None:
-    raise OSError(28, "No space left on device")
+def fail(tell: Callable[[Any], None], error: Exception) -> None:
+    raise error
 
 
 def threads(tell: Callable[[Any], None]) -> None:

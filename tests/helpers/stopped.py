@@ -16,7 +16,6 @@ import torch
 from segmentation.tracking.registry.loading import load_export
 from segmentation.training import checkpoint
 from tests.helpers.programs import TINY, Program
-from tests.helpers.waiting import wait_until
 
 #: A training of some seconds, besides start and end.
 SHORT = {**TINY, "epochs": "40", "lr": "1e-2", "batch_size": "4"}
@@ -111,15 +110,3 @@ def interrupt(
 
 def kept_epoch(path: Path) -> int:
     return int(checkpoint.load(path)["state"]["epoch"])
-
-
-def wait_for_checkpoint(program: Program, epoch: int = 1) -> int:
-    """Wait until a training has kept an epoch; return which one it was."""
-    kept = [0]
-
-    def there() -> bool:
-        kept.extend(kept_epoch(path) for path in (program.cache / "runs").glob("*/checkpoint"))
-        return kept[-1] >= epoch
-
-    wait_until(there)
-    return kept[-1]

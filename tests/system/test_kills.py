@@ -19,7 +19,7 @@ from segmentation.data.loader import Batch, BatchLoader
 from segmentation.errors import explain
 from tests.helpers.programs import PROJECT, Program, good, mlflow_run
 from tests.helpers.quick import Data
-from tests.helpers.stopped import OFTEN, SHORT, Ended, ended, kept_epoch, wait_for_checkpoint
+from tests.helpers.stopped import OFTEN, SHORT, Ended, ended, kept_epoch
 from tests.helpers.waiting import read_until, wait_until, wait_until_gone
 
 FULL = pytest.mark.full
@@ -48,7 +48,8 @@ def test_a_killed_training_ends_as_if_it_never_was_and_goes_on_from_its_own_alon
 ) -> None:
     process = program.start_entry("train", **OFTEN, **SHORT, data=pets)
     try:
-        wait_for_checkpoint(program, 15)
+        kept = (program.cache / "runs").glob
+        wait_until(lambda: any(kept_epoch(path) >= 15 for path in kept("*/checkpoint")))
         process.send_signal(signal.SIGSTOP)  # slow, but alive
         run_id = program.the_run.info.run_id
         alive = program.refused(2, "train", resume=run_id)
@@ -63,12 +64,12 @@ def test_a_killed_training_ends_as_if_it_never_was_and_goes_on_from_its_own_alon
         ("0" * 32, "the tracking store has no such run"),
     ):
         assert reason in program.refused(2, "train", resume=given)
-    kept = program.cache / "runs" / run_id / "checkpoint"
-    content = kept.read_bytes()
+    file = program.cache / "runs" / run_id / "checkpoint"
+    content = file.read_bytes()
     for bad in (content[:-100], b'{"format":1,"bytes":0'):
-        kept.write_bytes(bad)
-        assert f"{kept}: is damaged" in program.refused(1, "train", resume=run_id)
-    kept.write_bytes(content)
+        file.write_bytes(bad)
+        assert f"{file}: is damaged" in program.refused(1, "train", resume=run_id)
+    file.write_bytes(content)
     resume(program, whole, pets)
     again = good(program.entry("train", resume=run_id))
     assert "Nothing is left to do: the training " in again.stdout

@@ -33,9 +33,9 @@ def test_processes_that_always_die_end_with_a_sentence(monkeypatch: pytest.Monke
 
 def test_an_error_ends_the_others_and_reaches_the_parent_as_it_was() -> None:
     with pytest.raises(TrainingError, match=r"^the lamp went out$"):
-        WorkerPool(2, 1, pool_jobs.fail).run(print)
+        WorkerPool(2, 1, pool_jobs.fail, TrainingError("the lamp went out")).run(print)
     with pytest.raises(PetsegError, match="No space left on device; free some space"):
-        WorkerPool(1, 1, pool_jobs.fill).run(print)
+        WorkerPool(1, 1, pool_jobs.fail, OSError(28, "No space left on device")).run(print)
 
 
 def test_each_process_has_its_share_of_the_threads() -> None:
