@@ -27,7 +27,9 @@ def fail(tell: Callable[[Any], None], error: Exception) -> None:
 
 
 def threads(tell: Callable[[Any], None]) -> None:
-    tell(int(os.environ["OMP_NUM_THREADS"]))
+    import torch
+
+    tell(torch.get_num_threads())
 
 
 def wait(tell: Callable[[Any], None]) -> None:
