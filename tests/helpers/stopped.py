@@ -18,7 +18,7 @@ from segmentation.training import checkpoint
 from tests.helpers.programs import TINY, Program
 
 #: A training of some seconds, besides start and end.
-SHORT = {**TINY, "epochs": "40", "lr": "1e-2", "batch_size": "4"}
+SHORT = {**TINY, "epochs": "24", "lr": "1e-2", "batch_size": "4"}
 #: A checkpoint after every epoch, so that kills meet all kinds of moments.
 OFTEN = {"PETSEG_CHECKPOINT_SECONDS": "0"}
 

@@ -1,6 +1,7 @@
 """A pretrained encoder from `train` to the registry, and beside our own."""
 
 import mlflow
+import pytest
 
 from segmentation.models.predictor import Batched
 from segmentation.tracking.registry.loading import load
@@ -33,11 +34,13 @@ def test_again_and_with_our_own_encoder_against_the_champion(pretrained_home: Ho
     assert "could not be judged" not in other
 
 
-def test_a_search_compares_encoders(program: Program, pretrained_home: Home) -> None:
+@pytest.mark.parametrize("confirm", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_search_compares_encoders(program: Program, pretrained_home: Home, confirm: int) -> None:
     own = {"image_size": "64", "depth": "4", "encoder": "unet,efficientnet_lite0", "width": "4"}
-    options = {**TINY_SEARCH, **own, "trials": "3", "lr": "1e-2", "pruner": "none", "workers": "1"}
+    own["confirm"] = str(confirm)
+    options = {**TINY_SEARCH, **own, "trials": "2", "lr": "1e-2", "pruner": "none", "workers": "1"}
     done = good(program.entry("tune", **options, data=pretrained_home.data))
-    assert_exact(program, trials=3, confirmations=4)
+    assert_exact(program, trials=2, confirmations=4 * confirm)
     tried = {trial.params["encoder"] for trial in trials_of(program)}
     assert tried == {"unet", "efficientnet_lite0"}
-    assert "epochs=3" in done.stdout
+    assert ("epochs=3" in done.stdout) == bool(confirm)

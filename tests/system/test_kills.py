@@ -49,7 +49,7 @@ def test_a_killed_training_ends_as_if_it_never_was_and_goes_on_from_its_own_alon
     process = program.start_entry("train", **OFTEN, **SHORT, data=pets)
     try:
         kept = (program.cache / "runs").glob
-        wait_until(lambda: any(kept_epoch(path) >= 15 for path in kept("*/checkpoint")))
+        wait_until(lambda: any(kept_epoch(path) >= 8 for path in kept("*/checkpoint")))
         process.send_signal(signal.SIGSTOP)  # slow, but alive
         run_id = program.the_run.info.run_id
         alive = program.refused(2, "train", resume=run_id)

@@ -4,6 +4,9 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+from torchvision.datasets import OxfordIIITPet
+
 from tests.helpers.loopback import Server, archives_of
 from tests.helpers.programs import TINY, Program, finish, good
 from tests.helpers.waiting import wait_until
@@ -17,7 +20,9 @@ main(["--train-images", "10", "--val-images", "5"])
 """
 
 
-def test_of_three_one_is_killed_and_the_others_download_once(pets: Path, program: Program) -> None:
+def test_of_three_one_is_killed_and_the_others_download_once(
+    pets: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = Server(archives_of(pets))
     words = [word for resource in server.resources() for word in resource]
     command = [sys.executable, "-c", PREPARE, *words]
@@ -25,16 +30,17 @@ def test_of_three_one_is_killed_and_the_others_download_once(pets: Path, program
         server.behavior = "dawdle"
         killed = program.start(*command)
         wait_until(lambda: list(program.cache.glob(".*partial*/root/oxford-iiit-pet/*.gz*")))
-        processes = [program.start(*command) for _ in range(2)]
+        other = program.start(*command)
         killed.kill()
         killed.communicate()
         assert not (program.cache / "oxford-iiit-pet").exists()
         server.behavior = "good"
-        outputs = [good(finish(process)).stdout for process in processes]
+        monkeypatch.setattr(OxfordIIITPet, "_RESOURCES", server.resources())
+        done = program.entry("prepare", train_images=10, val_images=5), finish(other)
     finally:
         server.close()
     assert sorted(server.asked[1:]) == sorted(server.archives)
-    assert all("problems:  none" in out for out in outputs)
+    assert all("problems:  none" in good(one).stdout for one in done)
     assert not list(program.cache.glob(".*partial*"))
     assert [run.data.metrics["data/trainval"] for run in program.runs()] == [40, 40]
 

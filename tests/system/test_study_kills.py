@@ -64,6 +64,7 @@ def test_processes_that_begin_a_study_at_once_and_are_killed_leave_the_exact_num
         assert trial.params.items() >= trials[trial.user_attrs["retry_of"]].params.items()
 
 
+@pytest.mark.slow
 def test_what_lives_keeps_its_trial_and_what_hangs_too_long_loses_it(
     program: Program, tmp_path: Path
 ) -> None:
