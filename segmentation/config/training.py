@@ -81,8 +81,8 @@ class DataConfig:
     )
 
     def __post_init__(self) -> None:
-        foreground = mask_values("foreground", self.foreground)
-        both = set(foreground) & set(mask_values("ignore", self.ignore))
+        foreground = values_of("foreground", self.foreground)
+        both = set(foreground) & set(values_of("ignore", self.ignore))
         if both or (self.mask_threshold and foreground):
             other = f"ignore={self.ignore}" if both else f"mask_threshold={self.mask_threshold}"
             raise ConfigError(
@@ -91,7 +91,7 @@ class DataConfig:
             )
 
 
-def mask_values(name: str, text: str) -> tuple[int, ...]:
+def values_of(name: str, text: str) -> tuple[int, ...]:
     """Return the values that `foreground` or `ignore` names; none for `auto` and `none`."""
     words = [] if text in ("auto", "none") else text.split(",")
     if not all(re.fullmatch(r" *\d{1,3} *", word, re.A) and int(word) <= 255 for word in words):

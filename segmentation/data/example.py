@@ -6,27 +6,16 @@ from pathlib import Path
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Labels:
-    """How the masks of a data set are read, and what they show is called.
+    """How the masks of a data set are read, and what they show is called."""
 
-    Attributes:
-        trimap: whether they are Oxford-IIIT Pet's trimaps, to which the other values do not apply.
-        foreground: the values that are foreground; empty: of 0 and 1, or 0 and 255, the other one.
-        ignored: the values that count nowhere.
-        threshold: a value of at least this is foreground; 0: values are not compared so.
-        empty: whether a mask may be without foreground.
-        noun: what the foreground is called.
-        things: what several images are called.
-        kind: what `Example.kind` is: `breed`, `class` or `group`; empty where there is none.
-    """
-
-    trimap: bool = False
-    foreground: tuple[int, ...] = ()
-    ignored: tuple[int, ...] = ()
-    threshold: int = 0
-    empty: bool = False
+    trimap: bool = False  # Oxford-IIIT Pet's: 1, 2 and 3; the next four say nothing then
+    foreground: tuple[int, ...] = ()  # values; none: of 0 and 1, or of 0 and 255, the other one
+    ignored: tuple[int, ...] = ()  # values that count nowhere
+    threshold: int = 0  # a value of at least this is foreground; 0: values are not compared
+    empty: bool = False  # whether a mask may be without foreground
     noun: str = "foreground"
     things: str = "images"
-    kind: str = ""
+    kind: str = ""  # what `Example.kind` is: `breed`, `class` or `group`; empty: there is none
 
     @property
     def kinds(self) -> str:
@@ -45,21 +34,12 @@ OXFORD = Labels(trimap=True, noun="pet", things="pets", kind="breed")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Example:
-    """One image with its mask.
+    """One image with its mask."""
 
-    Attributes:
-        id: its name, unique in the data set.
-        key: what decides by its hash whether it is in the gate split; the same for all examples
-            that are never to be in two splits.
-        kind: its breed, class or group; empty where there is none.
-        species: `cat` or `dog` of Oxford-IIIT Pet, else empty.
-        labels: of its data set.
-    """
-
-    id: str
-    key: str
+    id: str  # unique in the data set
+    key: str  # whose hash chooses the split; what has the same is never in two splits
     image: Path
     mask: Path
-    kind: str = ""
-    species: str = ""
+    kind: str = ""  # breed, class or group
+    species: str = ""  # `cat` or `dog`, of Oxford-IIIT Pet alone
     labels: Labels = OXFORD

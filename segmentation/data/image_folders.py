@@ -35,13 +35,10 @@ def is_image_folder(root: Path) -> bool:
 def read_image_folder(root: Path, labels: Labels, groups: str) -> dict[str, list[Example]]:
     """Find the examples that may train or choose anything, `trainval`, and those of `test`.
 
-    Args:
-        root: the folder.
-        labels: how its masks are read.
-        groups: a CSV file with the columns path, group and, if classes are known, class; or `none`.
+    `groups` is a CSV file with the columns path, group and perhaps class, or `none`.
 
     Raises:
-        DataError: images and masks do not go together, or the CSV cannot be used; all is named.
+        DataError: images and masks are no pairs, or the CSV cannot be used; all is named.
     """
     problems: list[str] = []
     test = _pairs(entry(root, "test"), "test/", labels, problems)
@@ -127,12 +124,7 @@ def _grouped(path: Path, *lists: list[Example]) -> Iterator[list[Example]]:
 def _read_groups(
     path: Path, known: Container[str]
 ) -> tuple[dict[str, tuple[str, str]], str, list[str]]:
-    """Read a CSV file of groups.
-
-    Returns:
-        Group and kind of each example, by its id in small letters; whether the kind is a `class` or
-        the `group`; a line for each row that cannot be used.
-    """
+    """Return group and kind by id, whether kinds are of `class` or `group`, and what is wrong."""
     try:
         text = read_regular_file(path).decode("utf-8-sig")
         reader = csv.DictReader(io.StringIO(text, newline=""), restval="")

@@ -5,7 +5,7 @@ import re
 from functools import cached_property
 from pathlib import Path
 
-from segmentation.config.training import DataConfig, mask_values, own_data
+from segmentation.config.training import DataConfig, own_data, values_of
 from segmentation.data.example import OXFORD, Example, Labels
 from segmentation.data.image_folders import is_image_folder, read_image_folder
 from segmentation.data.oxford_pets import (
@@ -29,21 +29,12 @@ _CITED = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Source:
-    """A data set on disk.
+    """A data set on disk."""
 
-    Attributes:
-        root: the folder that holds `images` and `annotations`, or `images` and `masks`.
-        is_synthetic: whether it is the built-in sample of drawn pets.
-        summary: one line for people, with what to do for other data.
-        description: what it is and under which license, in Markdown.
-        config: how it is to be read.
-        labels: what its masks mean, and show.
-    """
-
-    root: Path
-    is_synthetic: bool = False
-    summary: str
-    description: str
+    root: Path  # the folder that holds `images` and `annotations`, or `images` and `masks`
+    is_synthetic: bool = False  # the built-in sample of drawn pets
+    summary: str  # one line for people, with what to do for other data
+    description: str  # what it is and under which license, in Markdown
     config: DataConfig
     labels: Labels = OXFORD
 
@@ -77,8 +68,7 @@ class Source:
         """Read the examples that may train or choose anything.
 
         Raises:
-            DataError: a list cannot be used, or names examples that the test list names too; or own
-                images and masks do not go together.
+            DataError: lists cannot be used, or share examples; or images and masks are no pairs.
         """
         return read_trainval(self.root) if self.labels.trimap else self._own["trainval"]
 
@@ -190,8 +180,8 @@ def _own_images(root: Path, config: DataConfig) -> Source:
         description=f"the folder `{shown}` of own images and masks",
         config=config,
         labels=Labels(
-            foreground=mask_values("foreground", config.foreground),
-            ignored=mask_values("ignore", config.ignore),
+            foreground=values_of("foreground", config.foreground),
+            ignored=values_of("ignore", config.ignore),
             threshold=config.mask_threshold,
             empty=config.empty == "allow",
         ),

@@ -67,7 +67,7 @@ def decode_trimap(content: bytes) -> Bytes:
         RefusedError: it is not such a trimap.
     """
     trimap = read_values(content)
-    values = np.flatnonzero(np.bincount(trimap.ravel(), minlength=1)).tolist()
+    values = occurring(trimap)
     strange = sorted(set(values) - {PET, BACKGROUND, BORDER})
     if strange:
         raise RefusedError(f"expected trimap values 1, 2 and 3, found {_shown(strange)}")
@@ -84,7 +84,7 @@ def decode_mask(content: bytes, labels: Labels) -> Bytes:
             may not be so.
     """
     values = read_mask(content, blurred=labels.threshold > 0)
-    found = mask_values(values)
+    found = occurring(values)
     meaning = np.full(256, BACKGROUND, np.uint8)
     meaning[list(_foreground(found, labels))] = PET
     meaning[list(labels.ignored)] = IGNORED
@@ -111,7 +111,7 @@ def _foreground(found: Sequence[int], labels: Labels) -> Sequence[int]:
     )
 
 
-def mask_values(values: Bytes) -> list[int]:
+def occurring(values: Bytes) -> list[int]:
     """Return the values that occur in uint8 (H, W), rising."""
     found: list[int] = np.flatnonzero(np.bincount(values.ravel(), minlength=1)).tolist()
     return found

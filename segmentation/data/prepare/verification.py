@@ -13,8 +13,8 @@ from segmentation.data.images.examples import (
     PET,
     ExampleError,
     decode,
-    mask_values,
     note_on_turned,
+    occurring,
     read_files,
 )
 from segmentation.data.images.reader import RefusedError, exif_orientation, read_mask
@@ -27,32 +27,20 @@ from segmentation.utils.paths import printable
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a data set holds.
-
-    Attributes:
-        labels: what its masks mean, and show.
-        counts: number of listed examples by list.
-        kinds: number of listed examples by breed, class or group.
-        sizes: smallest, median and largest (width, height), by area; pixels.
-        pet, border: mean share over the usable images, in [0, 1]; of own masks, of what is ignored.
-        empty: number of usable images without foreground.
-        values: in how many own masks each value occurs.
-        problems: one line for each example that cannot be used.
-        turned: the names of images that EXIF says are to be turned.
-        examples: those that can be used.
-    """
+    """What a data set holds."""
 
     labels: Labels
-    counts: dict[str, int]
-    kinds: Counter[str]
+    counts: dict[str, int]  # examples by list
+    kinds: Counter[str]  # examples by breed, class or group
+    # Smallest, median and largest (width, height), by area; pixels.
     sizes: tuple[tuple[int, int], tuple[int, int], tuple[int, int]] | None
-    pet: float
-    border: float
-    empty: int
-    values: Counter[int]
-    problems: tuple[str, ...]
-    turned: tuple[str, ...]
-    examples: tuple[Example, ...]
+    pet: float  # mean share over the usable images, in [0, 1]
+    border: float  # the same; of own masks, of what is ignored
+    empty: int  # usable images without foreground
+    values: Counter[int]  # in how many own masks each value occurs
+    problems: tuple[str, ...]  # one line for each example that cannot be used
+    turned: tuple[str, ...]  # the names of images that EXIF says are to be turned
+    examples: tuple[Example, ...]  # those that can be used
 
     def lines(self) -> list[str]:
         """Return the report for people, a fact a line."""
@@ -154,7 +142,7 @@ def _check(example: Example) -> _CheckedExample:
         image, mask = read_files(example)
         if not example.labels.trimap:
             with contextlib.suppress(RefusedError):  # said when both are decoded
-                values = tuple(mask_values(read_mask(mask, blurred=True)))
+                values = tuple(occurring(read_mask(mask, blurred=True)))
         pixels = decode(example, image, mask)
     except ExampleError as error:
         return _CheckedExample(problem=str(error), values=values)
