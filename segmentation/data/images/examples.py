@@ -154,7 +154,8 @@ def note_on_turned(names: Sequence[str], labels: Labels) -> list[str]:
     some = ", ".join(names[:3]) + ", ..." * (len(names) > 3)
     how = "they are taken as they are stored, and so must their trimaps be drawn"
     if not labels.trimap:
-        how = "they are turned where the mask has the turned size, else taken as they are stored"
+        how = "they are turned where only that gives the mask's size, else taken as they are stored"
+        how += ": look at square ones, and at those that are upside down"
     return [f"Note: photos that EXIF says are to be turned: {len(names)} ({some}); {how}"]
 
 
