@@ -165,9 +165,10 @@ def seconds_of(text: str) -> float | None:
 
 def _text(value: Any) -> str:
     # Not as pydantic checks a str: it refuses paths that are not UTF-8.
-    if not isinstance(value, str) or not value.strip():
+    text = str(value) if isinstance(value, int) else value  # `foreground=1`
+    if not isinstance(text, str) or not text.strip():
         raise ValueError
-    return value
+    return text
 
 
 def _file(value: Any) -> str:

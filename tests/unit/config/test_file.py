@@ -62,6 +62,13 @@ def test_a_file_that_says_something_else_is_refused(tmp_path: Path, text: str, s
     assert said in raised.value.message
 
 
+def test_numbers_are_texts_where_texts_are_expected(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("foreground: 1\nignore: [3, 4]\n")
+    config = Config.from_options(file.read(str(path), parsed("train").keys()))
+    assert (config.data.foreground, config.data.ignore) == ("1", "3,4")
+
+
 @pytest.mark.parametrize("entry", ["train", "tune"])
 def test_petseg_config_prints_every_default_as_a_file_that_is_taken(
     tmp_path: Path, entry: str
