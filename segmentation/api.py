@@ -228,11 +228,14 @@ def predict(
     known = [one.name for one in dataclasses.fields(PredictOptions) if one.name != "output"]
     file.require_known(options, known, "predict")
     config = Config.from_options({"device": device})
-    path = os.fspath(photos) if isinstance(photos, (str, os.PathLike)) else photos
     with tempfile.TemporaryDirectory(prefix="petseg-") as folder:
         target = user_path(os.fspath(output) or f"{folder}/masks", "output")
         wanted = PredictOptions(output=target, **options)
-        images = user_path(path if isinstance(path, str) else _saved(path, folder), "photos")
+        pixels, images = None, Path(folder) / "array.png"
+        if isinstance(photos, (str, os.PathLike)):
+            images = user_path(os.fspath(photos), "photos")
+        else:
+            pixels = _save(photos, images)
         from segmentation.workflows.predict import predict as workflow
 
         tasks = workflow(
@@ -244,13 +247,11 @@ def predict(
             progress=_Bar("Predicting"),
             kept=bool(output),
         )
-        found = [
-            Prediction(
-                photo=task.photo if isinstance(path, str) else path,
-                png=task.targets(wanted)[0].read_bytes(),
-            )
-            for task in tasks
-        ]
+        pngs = [task.targets(wanted)[0].read_bytes() for task in tasks]
+    found = [
+        Prediction(photo=task.photo if pixels is None else pixels, png=png)
+        for task, png in zip(tasks, pngs, strict=True)
+    ]
     return found if images.is_dir() else found[0]
 
 
@@ -320,17 +321,18 @@ def _plain(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
-def _saved(photo: Any, folder: str) -> str:
+def _save(photo: Any, path: Path) -> "NDArray[np.uint8]":
+    """Write pixels to a file; return them as an array."""
     import numpy as np
     from PIL import Image
 
-    pixels, path = np.asarray(photo), f"{folder}/array.png"
+    pixels = np.asarray(photo)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ConfigError(
             f"photos: {pixels.dtype} {pixels.shape}; expected a path, or uint8 (H, W, 3), RGB"
         )
     Image.fromarray(pixels).save(path, compress_level=1)
-    return path
+    return pixels
 
 
 def _result(run_id: str, model_uri: str, prefix: str, picture: str) -> Result:

@@ -138,7 +138,7 @@ def test_masks_are_the_same_of_a_path_a_folder_and_an_array(at_home: Home, tmp_p
     model = segmentation.load_model()
     assert one.mask.shape == pixels.shape[:2]
     assert np.array_equal(one.mask, model(pixels) > at_home.threshold)
-    other = segmentation.predict(pixels, model)
+    other = segmentation.predict(Image.fromarray(pixels), model)  # type: ignore[arg-type]  # as good as an array
     assert isinstance(other, segmentation.Prediction)
     assert np.array_equal(other.mask, one.mask)
     assert one.show().size == other.show().size == pixels.shape[1::-1]
