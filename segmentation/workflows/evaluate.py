@@ -36,10 +36,6 @@ def evaluate_model(
 
     Returns:
         The run's id and the model's address.
-
-    Raises:
-        DataError: files cannot be used, all of them named, and `bad_examples` is `stop`.
-        ModelError: the model cannot be loaded.
     """
     compute = choose_compute(config.training)
     open_store()

@@ -23,7 +23,7 @@ from segmentation.data.photo_folder import (
     require_free,
 )
 from segmentation.errors import DataError
-from segmentation.evaluation.pictures import Picture, encode, green, overlay, sheet, views
+from segmentation.evaluation.pictures import Mask, Picture, encode, overlay
 from segmentation.evaluation.scoring import THRESHOLD
 from segmentation.models.predictor import BATCH, Model, Photo, one_thread_each, workers_for
 from segmentation.runtime.device import choose_compute
@@ -32,12 +32,11 @@ from segmentation.tracking.project_run import open_store
 from segmentation.tracking.registry.loading import LoadedModel, default_model, load
 from segmentation.tracking.registry.photo_model import PhotoError, mask_png, read_photo
 from segmentation.tracking.runs.run import tracked_run
+from segmentation.tracking.summaries.images import OVERLAYS, log_overlays
 from segmentation.utils.concurrency import Progress, batched, ignore_progress, prefetch
 from segmentation.utils.files import atomic_write, read_regular_file
 from segmentation.utils.paths import printable
 
-#: The artifact with some of the photos, how many at most, and how high, in pixels.
-_SHEET, _DOZEN, _HEIGHT = "overlays.jpg", 12, 160
 _COLUMNS = ("image", "mask", "width", "height", "pet_share", "problem")
 #: What the table says of a photo, by column: its mask, or the problem.
 _Row = dict[str, Any]
@@ -58,12 +57,8 @@ def predict(
 ) -> list[PhotoTask]:
     """Write a mask for a photo, or each of a folder, and log a run of it; no address: the champion.
 
-    Unless they are `kept`, the files are the caller's, who reads them. Returns the photos.
-
-    Raises:
-        ConfigError: there are no photos, or files would be overwritten.
-        ModelError: the model cannot be loaded, or fails.
-        DataError: some photos could not be used; the others are done.
+    Unless they are `kept`, the files are the caller's, who reads them. Returns the photos, unless a
+    DataError says that some could not be used; the others are done.
     """
     tasks, others = find_photos(images, options.output)
     require_free(tasks, options)
@@ -95,8 +90,8 @@ def predict(
         run.log_metrics(_metrics(shares, problems, seconds))
         run.log_artifact(options.output / TABLE, TABLE)
         if shares:
-            run.log_image(lambda: _sheet(tasks, options), _SHEET)
-        some = f"Some of the photos, small, what was found in green: `{_SHEET}`. " if shares else ""
+            log_overlays(run, _found(tasks, options), "found")
+        some = f"Some of the photos, what was found in green: `{OVERLAYS}`. " if shares else ""
         listed = "".join(f"- {problem}\n" for problem in problems)[:4000]
         run.describe(
             f"{len(shares)} masks by {loaded.label} in `{output}`.\n\n"
@@ -122,17 +117,15 @@ def predict(
     return tasks
 
 
-def _sheet(tasks: Sequence[PhotoTask], options: PredictOptions) -> Picture:
-    """Draw up to a dozen photos with their masks, small: the photos stay with who owns them."""
-    small: dict[str, Picture] = {}
+def _found(
+    tasks: Sequence[PhotoTask], options: PredictOptions
+) -> Iterator[tuple[str, Picture, Mask]]:
+    """Yield the photos that have masks, by their names."""
     for task in tasks:
         path = task.targets(options)[0]
-        if len(small) < _DOZEN and path.exists():
-            with contextlib.suppress(PhotoError, OSError):  # it may be there from an earlier photo
-                photo, mask = (read_photo(read_regular_file(one)) for one in (task.photo, path))
-                found = mask[..., 0] > 0
-                small[printable(str(task.name))] = views(photo, found, found, _HEIGHT)[1]
-    return sheet(list(small.values()), [name[-20:] for name in small], 4, green("found"))
+        with contextlib.suppress(PhotoError, OSError):  # it may be there from an earlier photo
+            photo, mask = (read_photo(read_regular_file(one)) for one in (task.photo, path))
+            yield printable(str(task.name)), photo, mask[..., 0] > 0
 
 
 def _metrics(shares: list[float], problems: list[str], seconds: float) -> dict[str, float]:

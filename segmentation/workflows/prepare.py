@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,14 @@ from segmentation.data.prepare.verification import Report, verify
 from segmentation.data.sources import Source, prepared_dataset, resolve_source
 from segmentation.data.splits import split
 from segmentation.errors import DataError
-from segmentation.evaluation.pictures import Picture, green, sheet, views
+from segmentation.evaluation.pictures import Mask, Picture
 from segmentation.tracking.commands import mlflow_run, view_run
 from segmentation.tracking.project_run import open_store
 from segmentation.tracking.runs.run import tracked_run
+from segmentation.tracking.summaries.images import OVERLAYS, log_overlays
 from segmentation.utils.concurrency import Progress
 from segmentation.utils.paths import printable, user_path
 
-#: The artifact with some images under their masks, how many at most, and how high, in pixels.
-_SHEET, _DOZEN, _HEIGHT = "overlays.jpg", 12, 160
 _log = logging.getLogger(__name__)
 
 
@@ -52,8 +52,8 @@ def prepare(data: str, output: str, config: DataConfig, progress: Progress) -> P
         run.log_metrics(report.metrics())
         run.log_text(text + "\n", "report.txt")
         if report.examples:
-            run.log_image(lambda: _sheet(report, config.border), _SHEET)
-        shown = f"Some of them with their masks: `{_SHEET}`." * bool(report.examples)
+            log_overlays(run, _mixed(report, config.border), report.labels.noun)
+        shown = f"Some of them with their masks: `{OVERLAYS}`." * bool(report.examples)
         run.describe(f"What lies in `{root}`:\n\n```\n{text[:4000]}\n```\n\n{shown}")
     if output:
         _export(source, config, target)
@@ -77,16 +77,12 @@ def _find(data: str, config: DataConfig) -> Source:
     return resolve_source(config)
 
 
-def _sheet(report: Report, border: str) -> Picture:
-    """Draw a dozen of the images, always the same ones, with their masks over them."""
-    lots = np.random.default_rng(0).permutation(len(report.examples))[:_DOZEN]
-    small: dict[str, Picture] = {}
-    for example in [report.examples[lot] for lot in lots]:
+def _mixed(report: Report, border: str) -> Iterator[tuple[str, Picture, Mask]]:
+    """Yield the images by their names, always in the same mixed order, with their masks."""
+    for lot in np.random.default_rng(0).permutation(len(report.examples)):
+        example = report.examples[lot]
         pixels = decode(example, *read_files(example))
-        mask = binary_mask(pixels.trimap, border)[0] == 1
-        small[example.id] = views(pixels.image, mask, mask, _HEIGHT)[1]
-    names, colors = [name[-20:] for name in small], green(report.labels.noun)
-    return sheet(list(small.values()), names, 4, colors)
+        yield example.id, pixels.image, binary_mask(pixels.trimap, border)[0] == 1
 
 
 def _export(source: Source, config: DataConfig, target: Path) -> None:

@@ -55,24 +55,21 @@ class TrainingSession:
     `open_run`, `fit`, `evaluate`, `choose_threshold` where it is judged on the gate, then
     `log_model` and `log_images`, in this order. Of several processes only the main one does more
     than `fit`.
-
-    Attributes:
-        data: the splits `train` and `val`, by name.
-        segmenter: the model with the weights of its best epoch, in eval mode.
-        evaluation: the model on the validation images, at their own size; `gallery` shows them.
-        threshold: that the model brings along.
     """
 
     config: Config
     compute: Compute
     source: Source
+    #: The splits `train` and `val`, by name.
     data: dict[str, SplitDataset]
     model_name: str
     group: ProcessGroup = SINGLE_PROCESS
     budget: TimeBudget | None = None
     run: TrainingRun = dataclasses.field(init=False)
+    #: With the weights of its best epoch, in eval mode.
     segmenter: Segmenter = dataclasses.field(init=False)
     result: TrainingState = dataclasses.field(init=False)
+    #: Of the model on the validation images, at their own size; `gallery` shows them.
     evaluation: Evaluation = dataclasses.field(init=False)
     gallery: Gallery = dataclasses.field(init=False)
     threshold: OwnThreshold = dataclasses.field(init=False)

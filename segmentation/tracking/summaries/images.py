@@ -1,15 +1,30 @@
-"""The table of scored images with their thumbnails, for trainings, searches and evaluations."""
+"""Images among the artifacts: the table of scored ones with thumbnails, and a dozen overlays."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from segmentation.data.example import Example
 from segmentation.evaluation.gallery import MOST_THUMBNAILS, Gallery
-from segmentation.evaluation.pictures import try_draw
+from segmentation.evaluation.pictures import Mask, Picture, green, sheet, try_draw, views
 from segmentation.evaluation.scoring import Evaluation
 from segmentation.metrics.segmentation import Floats
 from segmentation.tracking.logging.run_logger import RunLogger, png_of
+
+#: The artifact of `log_overlays`, how many it shows at most, and how high, in pixels.
+OVERLAYS, _DOZEN, _HEIGHT = "overlays.jpg", 12, 160
+
+
+def log_overlays(run: RunLogger, some: Iterable[tuple[str, Picture, Mask]], noun: str) -> None:
+    """Log a dozen of some images by their names, small, with their masks over them."""
+
+    def draw() -> Picture:
+        first = list(itertools.islice(some, _DOZEN))
+        small = [views(image, mask, mask, _HEIGHT)[1] for _, image, mask in first]
+        return sheet(small, [name[-20:] for name, *_ in first], 4, green(noun))
+
+    run.log_image(draw, OVERLAYS)
 
 
 def log_images(

@@ -27,23 +27,20 @@ _SEEDS = 2**32
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SearchJob:
-    """All that a worker needs to know; can be sent to another process.
-
-    Attributes:
-        options: every other setting, by its parameter's name, and train's defaults for what is
-            searched; its `epochs` is the length of a whole training.
-        settings: what must not change under the study's name.
-        digests: of the splits that the study was begun with, by name.
-        started: when this command began, in seconds since 1970.
-    """
+    """All that a worker needs to know; can be sent to another process."""
 
     location: StudyLocation
     search: SearchConfig
     space: Space
+    #: Every other setting, by its parameter's name, and train's defaults for what is searched; its
+    #: `epochs` is the length of a whole training.
     options: Mapping[str, Any]
+    #: What must not change under the study's name.
     settings: Mapping[str, Any]
+    #: Of the splits that the study was begun with, by name.
     digests: Mapping[str, str]
     model_name: str
+    #: When this command began, in seconds since 1970.
     started: float = dataclasses.field(default_factory=time.time)
 
     @classmethod

@@ -57,11 +57,6 @@ def search(
 
     Returns:
         The ids of the study's run, the model's address, and the id of the winner's run.
-
-    Raises:
-        ConfigError: the study was begun with other settings, or more images or workers are asked
-            for than there are images or processors.
-        TrainingError: no trial came to its end.
     """
     require_processors("workers", config.workers)
     open_store()
