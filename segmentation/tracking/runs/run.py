@@ -40,8 +40,7 @@ class Run(RunLogger):
         """Log who became champion and the figures that decided it, once."""
         there = mlflow.MlflowClient().get_run(self.id).data  # by a process killed on the way
         new = {name: value for name, value in decision.metrics.items() if name not in there.metrics}
-        if new:
-            self.log_metrics(new)
+        self.log_metrics(new)
         if "promotion" not in there.tags:
             self.set_tags({"promotion": decision.reason[:5000]})
 
