@@ -47,3 +47,12 @@ def test_a_shell_completes_names_and_options(program: Program) -> None:
     code = "from experiments.petseg import main; main(prog_name='petseg')"
     shown = program.run(sys.executable, "-c", code, _PETSEG_COMPLETE="bash_complete", **line)
     assert shown.stdout.splitlines() == ["plain,--encoder", "plain,--encoder-lr"]
+
+
+def test_importing_the_python_api_imports_nothing_heavy(program: Program) -> None:
+    code = (
+        "import segmentation, sys; light = set(sys.modules); segmentation.train\n"
+        "heavy = {'torch', 'mlflow', 'numpy', 'albumentations', 'PIL', 'tqdm'}\n"
+        "print('pydantic' in light, heavy & set(sys.modules))"
+    )
+    assert good(program.run(sys.executable, "-c", code)).stdout == "False set()\n"
