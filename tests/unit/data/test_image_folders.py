@@ -44,7 +44,7 @@ USED: dict[str, tuple[Mask, str, dict[str, object]]] = {
     "JPEG": (GRAY, "jpg", {"mask_threshold": 128}),
     "soft edge": (SOFT, "png", {"mask_threshold": 255}),
     "classes": (np.where(DISC, np.uint8(7), TRIMAP), "png", {"foreground": "7, 9"}),
-    "trimap": (TRIMAP, "png", {"foreground": "1", "ignore": "3"}),
+    "trimap": (TRIMAP, "png", {"foreground": 1, "ignore": 3}),
     "void": (VOID, "png", {"ignore": "255"}),
 }
 
