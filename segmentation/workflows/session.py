@@ -123,13 +123,13 @@ class TrainingSession:
 
     def _summary(self, epochs: int) -> str:
         model, training, data = self.config.model, self.config.training, self.config.data
-        images = f"{self.source.kind}-{data.train_images}"
+        number = data.train_images if data.train_images == "all" else len(self.data["train"])
         own = model.encoder == OWN_ENCODER
         encoder = "" if own else f"{model.encoder.removeprefix('efficientnet_')} "
         return (
             # What differs most between runs comes first: MLflow cuts long names.
             f"{encoder}w{model.width} lr{training.lr:g} seed{training.seed} {epochs}ep "
-            f"{images} {f'd{model.depth} ' if own else ''}{data.image_size}px"
+            f"{self.source.kind}-{number} {f'd{model.depth} ' if own else ''}{data.image_size}px"
         )
 
     @functools.cached_property

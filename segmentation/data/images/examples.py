@@ -105,9 +105,8 @@ def _foreground(found: Sequence[int], labels: Labels) -> Sequence[int]:
     if labels.foreground or counted <= {0, 1} or counted <= {0, 255}:
         return labels.foreground or (1, 255)
     raise RefusedError(
-        f"the mask has the values {_shown(found)}, and only 0 with 1 or with 255 speak for "
-        "themselves; say which are foreground, such as foreground=1 or foreground=1,2, or from "
-        "which one on, such as mask_threshold=128"
+        f"the mask has the values {_shown(found)}: say by foreground or mask_threshold what they "
+        "mean, since only 0 with 1 or with 255 speak for themselves"
     )
 
 
@@ -123,9 +122,12 @@ def _shown(values: Sequence[int]) -> str:
 
 def unclear_values(problems: Sequence[str]) -> str:
     """Say in how many masks there are which values that could mean anything; else nothing."""
-    counts = Counter(re.findall("the mask has the values (.*?), and only", "\n".join(problems)))
-    text = "; ".join(f"{shown} in {count}" for shown, count in counts.most_common(5))
-    return text and f" (values of masks that could mean anything: {text})"
+    counts = Counter(re.findall("the mask has the values (.*?): say", "\n".join(problems)))
+    text = "; ".join(f"{shown} in {count} masks" for shown, count in counts.most_common(5))
+    return text and (
+        f" (values that could mean anything: {text}; say which are foreground, such as "
+        "foreground=1 or foreground=1,2, or from which one on, such as mask_threshold=128)"
+    )
 
 
 def decode(example: Example, image: bytes, mask: bytes) -> DecodedExample:
