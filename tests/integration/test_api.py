@@ -89,15 +89,20 @@ def test_an_active_run_is_used_and_left_to_who_began_it_and_a_second_work_is_nes
     assert len(client.search_runs(["0"])) == 2
 
 
+@pytest.mark.parametrize("active", [False, True])
 def test_an_interrupt_stops_as_ctrl_c_does_and_resume_goes_on(
-    work: Program, discs: Path, capsys: pytest.CaptureFixture[str]
+    work: Program, discs: Path, capsys: pytest.CaptureFixture[str], active: bool
 ) -> None:
+    if active:
+        mlflow.start_run()
     handlers = [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(KeyboardInterrupt):
         segmentation.train(data=discs, **SHORT, callbacks=[Steps(stop=True)])
     assert handlers == [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)]
+    if active:
+        mlflow.end_run()  # which calls it FINISHED
     run = work.the_run
-    assert run.info.status == "KILLED"
+    assert run.info.status == ("FINISHED" if active else "KILLED")
     assert f"-P resume={run.info.run_id}" in capsys.readouterr().out
     steps = Steps()
     found = segmentation.train(resume=run.info.run_id, callbacks=[steps])

@@ -61,7 +61,8 @@ class ResumableRun:
 
     @property
     def finished(self) -> bool:
-        return self._status == "FINISHED"
+        # MLflow calls a notebook's run FINISHED, though the training in it was stopped.
+        return self._status == "FINISHED" and FAILURE not in self._tags
 
     @property
     def trouble(self) -> str:
