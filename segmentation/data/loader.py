@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import itertools
 import os
-import shutil
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,17 +36,11 @@ _PER_PIXEL = 4  # bytes: red, green, blue and the flags
 
 
 class Batch(NamedTuple):
-    """Tensors of N images.
+    """Tensors of N images."""
 
-    Attributes:
-        image: uint8 (N, 3, S, S), RGB.
-        mask: uint8 (N, 1, S, S) in {0, 1}, 1 = pet.
-        valid: uint8 (N, 1, S, S) in {0, 1}; pixels with 0 count nowhere.
-    """
-
-    image: Tensor
-    mask: Tensor
-    valid: Tensor
+    image: Tensor  # uint8 (N, 3, S, S), RGB
+    mask: Tensor  # uint8 (N, 1, S, S) in {0, 1}, 1 = pet
+    valid: Tensor  # uint8 (N, 1, S, S) in {0, 1}; pixels with 0 count nowhere
 
     def to(self, device: torch.device) -> "Batch":
         return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
@@ -71,20 +64,9 @@ def to_batch(images: Bytes, flags: Bytes) -> Batch:
     )
 
 
-def require_shared_memory(workers: int) -> None:
-    """See that there is room for the locks of so many loader processes.
-
-    Raises:
-        ConfigError: there is not, as in some containers.
-    """
-    needed = (32 + 12 * workers) * 1024 if workers else 0  # a page each
-    with contextlib.suppress(OSError):  # other systems keep them elsewhere
-        free = shutil.disk_usage("/dev/shm").free  # noqa: S108
-        if free < needed:
-            raise ConfigError(
-                f"loader_workers={workers}: takes {needed // 1024} KiB of shared memory, /dev/shm "
-                f"has {free // 1024} left; lower it, or start the container with --shm-size=64m"
-            )
+#: Epoch, size of the variants in pixels, and the images of a batch. An index below 0 is that of an
+#: image, bit by bit inverted, that counts nowhere.
+_Order = tuple[int, int, Sequence[int]]
 
 
 class BatchLoader:
@@ -100,59 +82,58 @@ class BatchLoader:
     ) -> None:
         self.train_size, self.val_size = len(train), len(val)
         self.batch_size = config.batch_size
-        #: Height and width of the images, in pixels.
-        self.image_size = train.pixels.size
-        self._shard = shard
+        self.image_size = train.pixels.size  # height and width, in pixels
+        self._seed, self._shard = config.seed, shard
         self._val, self._dataset = val.pixels, _AugmentedDataset(train, config, augmentation)
-        self._sampler = _EpochSampler(
-            len(train), config.batch_size, config.seed, self.image_size, shard
-        )
         pinned = torch.cuda.is_available() and config.device in ("auto", "cuda")
         # On a CPU, whatever prepares data takes its time from the network; a GPU must not wait.
-        self.ahead = pinned and not config.loader_workers
-        self._workers, self._at_once = config.loader_workers, _AT_ONCE
-        self._loader: DataLoader[Batch | PetsegError] = DataLoader(
-            self._dataset,
-            batch_sampler=self._sampler,
-            num_workers=config.loader_workers,
-            collate_fn=_as_is,
-            pin_memory=pinned,
-            persistent_workers=config.loader_workers > 0,
-            # Threads run by now, and a forked process would inherit whatever locks they hold.
-            multiprocessing_context="spawn" if config.loader_workers else None,
-            worker_init_fn=_heed_parent,
-        )
+        self.ahead, self._at_once = pinned, _AT_ONCE
+        self._orders: list[_Order] = []  # for loader processes
+        self._loader: DataLoader[Batch | PetsegError] | None = None
+        if config.loader_workers:
+            self._loader = DataLoader(
+                self._dataset,
+                batch_size=None,  # an order is a whole batch
+                sampler=self._orders,
+                num_workers=config.loader_workers,
+                pin_memory=pinned,
+                persistent_workers=True,
+                # Threads run by now, and a forked process would inherit whatever locks they hold.
+                multiprocessing_context="spawn",
+                worker_init_fn=_heed_parent,
+            )
 
     def __len__(self) -> int:
         """Return the number of steps an epoch; the last batch may be smaller."""
-        return len(self._sampler)
+        return -(-self.train_size // self.batch_size)
 
     def global_batch_size(self, step: int) -> int:
         """Return how many images a batch of an epoch has, all shards together."""
         return min(self.batch_size, self.train_size - step * self.batch_size)
 
     def epoch(self, number: int, size: int = 0, skip: int = 0) -> Iterator[Batch]:
-        """Yield the training batches of one epoch, of each the shard.
+        """Yield the training batches of one epoch, of each the shard, but for the first `skip`.
 
         Where a batch has fewer images than there are shards, an empty shard gets an image that
-        counts nowhere, so that every process takes every step.
-
-        Args:
-            number: of the epoch, from 1: other draws, another order.
-            size: height and width of the variants, in pixels; 0: of the images.
-            skip: so many batches at the beginning are not prepared.
+        counts nowhere, so that every process takes every step. `size` is the variants' height and
+        width, in pixels; 0: that of the images.
 
         Raises:
             DataError: pixels are not in memory, and their files were changed.
         """
-        self._sampler.epoch, self._sampler.size = number, size or self.image_size
-        self._sampler.skip = skip
-        if self._workers:
-            prepared: Iterable[Batch | PetsegError] = self._loader
+        size = size or self.image_size
+        shuffled = np.random.default_rng([self._seed, number]).permutation(self.train_size).tolist()
+        orders = [
+            (number, size, self._shard.of(batch) or [~batch[0]])
+            for batch in batched(shuffled[skip * self.batch_size :], self.batch_size)
+        ]
+        prepared: Iterable[Batch | PetsegError]
+        if self._loader is not None:
+            self._orders[:], prepared = orders, self._loader
         elif self.ahead:
-            prepared = prefetch(self._prepare, self._sampler, 1)
+            prepared = prefetch(self._prepare, orders, 1)
         else:
-            prepared = self._in_groups()
+            prepared = self._in_groups(orders, size)
         for batch in prepared:
             if isinstance(batch, PetsegError):
                 raise batch
@@ -167,20 +148,20 @@ class BatchLoader:
         finally:
             self._at_once = _AT_ONCE
 
-    def _in_groups(self) -> Iterator[Batch | PetsegError]:
+    def _in_groups(self, orders: list[_Order], size: int) -> Iterator[Batch | PetsegError]:
         """Prepare several batches in one call, then hand them out."""
-        bytes_each = self.batch_size * self._sampler.size**2 * _PER_PIXEL
-        for some in batched(self._sampler, max(1, self._at_once // bytes_each)):
-            group = self._dataset.__getitems__(list(itertools.chain.from_iterable(some)))
+        bytes_each = self.batch_size * size**2 * _PER_PIXEL
+        for some in batched(orders, max(1, self._at_once // bytes_each)):
+            parts = [indices for *_, indices in some]
+            group = self._dataset[some[0][0], size, list(itertools.chain.from_iterable(parts))]
             if isinstance(group, PetsegError):
                 yield group
                 return
-            sizes = [len(batch) for batch in some]
-            parts = (torch.split(tensor, sizes) for tensor in group)
-            yield from itertools.starmap(Batch, zip(*parts, strict=True))
+            tensors = (torch.split(tensor, list(map(len, parts))) for tensor in group)
+            yield from itertools.starmap(Batch, zip(*tensors, strict=True))
 
-    def _prepare(self, positions: "list[_Position]") -> Batch | PetsegError:
-        batch = self._dataset.__getitems__(positions)
+    def _prepare(self, order: _Order) -> Batch | PetsegError:
+        batch = self._dataset[order]
         if isinstance(batch, PetsegError) or not torch.cuda.is_available():
             return batch
         return Batch(*(tensor.pin_memory() for tensor in batch))
@@ -195,29 +176,6 @@ class BatchLoader:
             yield some, to_batch(*self._val.gather(mine)) if mine else None
 
 
-#: Epoch, size of the variant in pixels, and index of the image. An index below 0 is that of an
-#: image, bit by bit inverted, that counts nowhere.
-_Position = tuple[int, int, int]
-
-
-class _EpochSampler:
-    """Yields the positions of the shard of each batch, all of an epoch's but the first `skip`."""
-
-    def __init__(self, images: int, batch_size: int, seed: int, size: int, shard: Shard) -> None:
-        self.images, self.batch_size, self.seed, self.shard = images, batch_size, seed, shard
-        self.epoch, self.size, self.skip = 0, size, 0
-
-    def __len__(self) -> int:
-        return -(-self.images // self.batch_size)
-
-    def __iter__(self) -> Iterator[list[_Position]]:
-        generator = np.random.default_rng([self.seed, self.epoch])
-        order = generator.permutation(self.images).tolist()
-        for some in batched(order[self.skip * self.batch_size :], self.batch_size):
-            mine = self.shard.of(some) or [~some[0]]
-            yield [(self.epoch, self.size, index) for index in mine]
-
-
 class _AugmentedDataset(Dataset[Batch | PetsegError]):
     """Makes a whole batch at a time, so that nothing is collated piece by piece."""
 
@@ -228,17 +186,17 @@ class _AugmentedDataset(Dataset[Batch | PetsegError]):
         self._keys = [_hash(example.id) for example in train.examples]
         self._augment = Augmenter(config.augment, config.seed, augmentation)
 
-    def __getitems__(self, positions: list[_Position]) -> Batch | PetsegError:
+    def __getitem__(self, order: _Order) -> Batch | PetsegError:
         """Return a batch, or what is wrong: raised here, it would reach the user as a traceback."""
-        epoch, size, _ = positions[0]
-        indices = [index if index >= 0 else ~index for _, _, index in positions]
+        epoch, size, positions = order
+        indices = [index if index >= 0 else ~index for index in positions]
         keys = [self._keys[index] for index in indices]
         try:
             pixels = self._pixels.gather(indices)
             images, flags = self._augment(*pixels, epoch, keys, size)
         except (ConfigError, DataError) as error:
             return error
-        flags[[index < 0 for _, _, index in positions]] = 0
+        flags[[index < 0 for index in positions]] = 0
         return to_batch(images, flags)
 
 
@@ -258,7 +216,3 @@ def _heed_parent(_worker: int) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: threading.Timer(_LAST_STEP, os._exit, [0]).start())
     end_with_parent(0.0)
-
-
-def _as_is(batch: Any) -> Batch:
-    return batch  # type: ignore[no-any-return]
