@@ -63,7 +63,8 @@ def config(name: str, schema: bool) -> None:
     if schema:
         known = json_schema(*groups)
         if name == "tune":
-            known |= {one.option: {"anyOf": [known[one.option], {}]} for one in searchable()}
+            several = {"type": ["string", "array"]}  # a range, or choices
+            known |= {one.option: {"anyOf": [known[one.option], several]} for one in searchable()}
         found = {option: known.get(option, {}) for option in options}
         shown = {"type": "object", "properties": found, "additionalProperties": False}
         click.echo(json.dumps(shown, indent=2))

@@ -31,11 +31,6 @@ __all__ = [
     "train",
     "tune",
 ]
-_ELSEWHERE = {
-    "Callback": "segmentation.training.callbacks",
-    "ConfigError": "segmentation.errors",
-    "PetsegError": "segmentation.errors",
-}
 
 # While OpenMP's threads wait for each other they spin, and whatever else runs on the machine goes
 # without. So many rounds are enough for a training alone, and few enough for two at once; see
@@ -48,4 +43,8 @@ if not {"OMP_WAIT_POLICY", "KMP_BLOCKTIME"} & os.environ.keys():
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_ELSEWHERE.get(name, "segmentation.api")), name)
+    return getattr(importlib.import_module("segmentation.api"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]  # what a notebook completes
