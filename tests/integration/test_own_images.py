@@ -11,7 +11,7 @@ from PIL import Image
 from segmentation.config.training import DataConfig
 from segmentation.data.images.examples import binary_mask, decode, read_files
 from segmentation.data.sources import resolve_source
-from tests.helpers.own_images import TRIMAP, make
+from tests.helpers.own_images import TRIMAP, make, save
 from tests.helpers.programs import DISCS, TINY, Program, good
 
 #: `pet` as a word: metric keys such as `best/pet_share` are the same for all data.
@@ -94,7 +94,9 @@ def test_a_strangers_folder_is_trained_judged_and_predicted_and_nothing_says_pet
     table = tmp_path / "groups.csv"
     rows = [f"photo {n}.png,bag {n // 2},{'raw' if n % 4 < 2 else 'roast'}" for n in range(60)]
     table.write_text("\n".join(["path,group,class", *rows]))
-    data = {"data": folder, "groups": table}
+    for number in range(0, 60, 7):
+        save(folder / "masks" / f"photo {number}.png", TRIMAP * 0)
+    data = {"data": folder, "groups": table, "empty": "allow"}
     done = [
         good(program.entry("prepare", **data)),
         good(program.entry("train", **DISCS | {"epochs": "14", "train_images": "20"}, **data)),
@@ -104,10 +106,15 @@ def test_a_strangers_folder_is_trained_judged_and_predicted_and_nothing_says_pet
     ]
     prepared, trained, judged, *_ = (one.stdout for one in done)
     assert prepared.startswith(f"Data: {folder}, own images and masks\n")
-    for line in ("classes:   2 (raw 30, roast 30)", "values:    0 in 60, 255 in 60, of the masks"):
+    for line in (
+        "classes:   2 (raw 30, roast 30)",
+        "values:    0 in 60, 255 in 51, of the masks",
+        "empty:     9 without foreground",
+    ):
         assert line in prepared.splitlines()
     assert "Model: Coffee-beans-2026-unet version 1, @challenger, @champion" in trained
-    assert f"-P model=models:/Coffee-beans-2026-unet/1 -P 'data={folder}' -P groups=" in trained
+    assert f"-P model=models:/Coffee-beans-2026-unet/1 -P 'data={folder}' -P empty=" in trained
+    assert re.search(r"^Without foreground: \d of \d+ images of train$", trained, re.M)
     assert re.search(r"^Classes: of 2 classes the worst is r", judged, re.M)
     client = program.client
     (version,) = client.search_model_versions("name='Coffee-beans-2026-unet'")
