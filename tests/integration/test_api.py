@@ -48,18 +48,19 @@ class Steps(segmentation.Callback):
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_a_training_is_that_of_the_command_line_to_the_last_digit(
+def test_the_file_of_a_run_of_the_command_line_trains_the_same_to_the_last_digit(
     work: Program, home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    steps = Steps()
-    found = segmentation.train(data=home.data, **DISCS, epochs=14, callbacks=[steps])
+    """What is given wins; the rest, the data included, is the earlier run's."""
+    steps, kept = Steps(), home.artifact("config.yaml")
+    found = segmentation.train(config=kept, model_name="again", callbacks=[steps])
     run, there = work.the_run, home.training.data.metrics
     assert (found.run_id, run.info.status, steps.epochs) == (run.info.run_id, "FINISHED", 14)
-    assert run.data.params == home.training.data.params
+    assert run.data.params == {**home.training.data.params, "model_name": "again"}
     figures = [there[f"best/{name}"] for name in ("dice", "dice_low", "dice_high")]
     assert [found.dice, *found.interval] == figures
     assert found.baselines == {"all_pet": there["floor/dice_all_pet"], "all_background": 0.0}
-    assert found.model_uri == "models:/pet-unet/1"
+    assert found.model_uri == "models:/again/1"
     assert found.show().width > found.show("val/worst.jpg").width / 10
     told = capsys.readouterr()
     assert told.out.splitlines()[0] == home.out.splitlines()[0]

@@ -160,13 +160,3 @@ def test_training_and_evaluation_end_well_without_pictures(program: Program, pet
     left = artifacts_without_pictures("evaluate", model="models:/pet-unet/1", split="gate")
     assert {"gate/report.html", "gate/images.csv", "gate/images.json"} <= left
     assert "gate.dice" in program.client.get_model_version("pet-unet", "1").tags
-
-
-def test_the_file_that_a_run_keeps_trains_it_again(home: Home, program: Program) -> None:
-    """What is typed wins; the rest, the data included, is the earlier run's."""
-    kept = home.artifact("config.yaml")
-    done = good(program.entry("train", config=kept, loader_workers=0, model_name="again"))
-    assert "Model: again version 1" in done.stdout
-    run = program.the_run
-    assert run.data.metrics["best/dice"] == home.training.data.metrics["best/dice"]
-    assert run.data.params == {**home.training.data.params, "model_name": "again"}
