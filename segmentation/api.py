@@ -40,7 +40,7 @@ class Result:
     Attributes:
         dice: the mean Dice over images, in [0, 1]; of a search that of its winner.
         interval: its 95 % bootstrap interval.
-        baselines: the mean Dice of trivial answers, by name.
+        baselines: the mean Dice of answering `foreground` or `background` everywhere.
         run_id: MLflow's.
         model_uri: the model's address.
         metrics: all figures of the run, by the names under which they are tracked.
@@ -343,7 +343,7 @@ def _result(run_id: str, model_uri: str, prefix: str, picture: str) -> Result:
     dice, low, high = (metrics[f"{prefix}/dice{part}"] for part in ("", "_low", "_high"))
     floor = "floor/dice_" if prefix == "best" else f"{prefix}/floor_dice"
     baselines = {
-        name.removeprefix(floor) or "all_pet": value
+        "background" if name.endswith("background") else "foreground": value
         for name, value in metrics.items()
         if name.startswith(floor)
     }

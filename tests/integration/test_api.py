@@ -59,7 +59,7 @@ def test_the_file_of_a_run_of_the_command_line_trains_the_same_to_the_last_digit
     assert run.data.params == {**home.training.data.params, "model_name": "again"}
     figures = [there[f"best/{name}"] for name in ("dice", "dice_low", "dice_high")]
     assert [found.dice, *found.interval] == figures
-    assert found.baselines == {"all_pet": there["floor/dice_all_pet"], "all_background": 0.0}
+    assert found.baselines == {"foreground": there["floor/dice_all_pet"], "background": 0.0}
     assert found.model_uri == "models:/again/1"
     assert found.show().width > found.show("val/worst.jpg").width / 10
     told = capsys.readouterr()
@@ -156,7 +156,7 @@ def test_an_evaluation_tells_what_its_run_does(at_home: Home) -> None:
     found = segmentation.evaluate(data=at_home.data, split="test", device="cpu")
     figures = at_home.client.get_run(found.run_id).data.metrics
     assert (found.dice, found.interval[0]) == (figures["test/dice"], figures["test/dice_low"])
-    assert found.baselines == {"all_pet": figures["test/floor_dice"]}
+    assert found.baselines == {"foreground": figures["test/floor_dice"]}
     assert found.model_uri == "models:/pet-unet@champion"
     assert found.show().height > 100
 
