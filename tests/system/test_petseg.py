@@ -2,6 +2,7 @@
 
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -34,9 +35,9 @@ def test_a_subcommand_is_the_program_of_that_name(program: Program, words: list[
     assert [one.returncode for one in both] == [2, 2]
 
 
-def test_several_processes_start_with_the_words_of_the_subcommand(program: Program) -> None:
+def test_several_processes_start_with_the_subcommands_words(program: Program, pets: Path) -> None:
     """Not with `train` before them, which would be no option."""
-    words = ["train", "--processes=2", "--train-images=1000", "--device=cpu", "--data=synthetic"]
+    words = ["train", "--processes=2", "--train-images=1000", "--device=cpu", f"--data={pets}"]
     done = program.run(sys.executable, "-m", "experiments.petseg", *words)
     assert done.returncode == 2, done.stderr
     assert "train_images=1000: there are" in done.stderr
