@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import itertools
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -62,6 +63,22 @@ def to_batch(images: Bytes, flags: Bytes) -> Batch:
         mask=torch.from_numpy(flags & PET_BIT).unsqueeze(1),
         valid=torch.from_numpy(flags >> COUNTS_SHIFT).unsqueeze(1),
     )
+
+
+def require_shared_memory(workers: int) -> None:
+    """See that there is room for the locks of so many loader processes, as in a small container.
+
+    Raises:
+        ConfigError: there is not.
+    """
+    needed = (32 + 12 * workers) * 1024 if workers else 0  # a page each
+    with contextlib.suppress(OSError):  # other systems keep them elsewhere
+        free = shutil.disk_usage("/dev/shm").free  # noqa: S108
+        if free < needed:
+            raise ConfigError(
+                f"loader_workers={workers}: takes {needed // 1024} KiB of shared memory, /dev/shm "
+                f"has {free // 1024} left; lower it, or start the container with --shm-size=64m"
+            )
 
 
 #: Epoch, size of the variants in pixels, and the images of a batch. An index below 0 is that of an

@@ -14,7 +14,7 @@ from segmentation.config.training import FREE, OWN_ENCODER, Config
 from segmentation.data.augmentation.augmenter import own_pipeline
 from segmentation.data.dataset import SplitDataset
 from segmentation.data.images.examples import note_on_turned
-from segmentation.data.loader import BatchLoader
+from segmentation.data.loader import BatchLoader, require_shared_memory
 from segmentation.data.loading import load_data
 from segmentation.data.own_augmentation import Pipeline
 from segmentation.data.sources import Source, resolve_source
@@ -98,6 +98,7 @@ class TrainingSession:
         """
         compute = choose_compute(config.training, group.local_rank)
         own_pipeline(config.training.augment, config.data.image_size)
+        require_shared_memory(config.training.loader_workers)
         with group.local_main_process_first():  # the others find the images decoded
             build_unet(config.model, config.training.seed)  # or what is missing is said at once
             source = resolve_source(config.data)

@@ -10,10 +10,10 @@ from PIL import Image
 
 from segmentation.config.training import TrainingConfig
 from segmentation.data.images.examples import COUNTS_BIT, PET_BIT
-from segmentation.data.loader import BatchLoader
+from segmentation.data.loader import BatchLoader, require_shared_memory
 from segmentation.data.oxford_pets import read_list, read_trainval
 from segmentation.data.splits import split
-from segmentation.errors import DataError
+from segmentation.errors import ConfigError, DataError
 from segmentation.evaluation.scoring import evaluate
 from segmentation.models.predictor import OneByOne
 from segmentation.runtime.sharding import FULL, Shard
@@ -102,6 +102,12 @@ def test_processes_see_each_image_once_varied_alike_whoever_has_it(data: Data) -
 
     several = [image for rank in range(3) for image in seen(Shard(rank=rank, size=3))]
     assert sorted(several) == sorted(seen(FULL))
+
+
+def test_shared_memory_that_is_too_small_is_told_before_anything_begins() -> None:
+    with pytest.raises(ConfigError, match=r"=999999999: takes .*, or start .* --shm-size"):
+        require_shared_memory(999_999_999)
+    require_shared_memory(0)
 
 
 def test_pixels_are_decoded_to_the_working_size(data: Data) -> None:
