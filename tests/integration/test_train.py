@@ -130,7 +130,7 @@ def test_photos_that_change_meanwhile_are_not_scored(program: Program, own_pets:
 
 def test_a_training_within_a_budget_logs_its_plan(program: Program, discs: Path) -> None:
     done = good(program.entry("train", **DISCS, data=discs, budget="3s"))
-    (planned,) = re.findall(r"^Budget: (\d+) epochs in 3 s of training$", done.stdout, re.M)
+    (planned,) = re.findall(r"^Budget: (\d+) epochs? in \d+ s of training$", done.stdout, re.M)
     run = program.the_run
     assert run.data.params["epochs"] == planned
     asked, *changes = run.data.tags["budget"].split("; ")
