@@ -1,7 +1,9 @@
 """The training step, and all that changes while a network is trained."""
 
 import dataclasses
+import io
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +14,7 @@ from torch.optim import AdamW
 
 from segmentation.config.training import TrainingConfig
 from segmentation.data.loader import Batch, BatchLoader
-from segmentation.errors import CheckpointError
+from segmentation.errors import CheckpointError, TrainingError
 from segmentation.runtime.device import Compute
 from segmentation.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from segmentation.runtime.turns import Turns
@@ -196,7 +198,9 @@ class Trainer:
             "scaler": self._scaler.state_dict(),
             "losses": self._losses,
             "best": self._best,
-            "callbacks": {type(one).__name__: one.state_dict() for one in self.callbacks},
+            "callbacks": {
+                name: _loadable(name, one.state_dict()) for name, one in self._named_callbacks()
+            },
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
@@ -218,8 +222,30 @@ class Trainer:
         self._scaler.load_state_dict(saved["scaler"])
         self._losses, self._best = saved["losses"].to(self._compute.device), saved["best"]
         self.state = TrainingState.from_dict(saved["state"])
-        for callback in self.callbacks:
-            callback.load_state_dict(saved["callbacks"].get(type(callback).__name__, {}))
+        for name, callback in self._named_callbacks():
+            callback.load_state_dict(saved["callbacks"].get(name, {}))
+
+    def _named_callbacks(self) -> Iterator[tuple[str, Callback]]:
+        """Yield callbacks by the names of their classes, further ones of a class numbered."""
+        seen = Counter[str]()
+        for one in self.callbacks:
+            seen[name := type(one).__name__] += 1
+            yield f"{name} {seen[name]}" if seen[name] > 1 else name, one
+
+
+def _loadable(name: str, state: dict[str, Any]) -> dict[str, Any]:
+    """Return a callback's state, or raise an error where a checkpoint would not load with it."""
+    file = io.BytesIO()
+    try:
+        torch.save(state, file)
+        file.seek(0)
+        torch.load(file, "cpu", weights_only=True)
+    except Exception as error:  # both raise anything
+        raise TrainingError(
+            f"the callback {name}: its state_dict holds what no checkpoint can; expected plain "
+            "types, bytes and tensors"
+        ) from error
+    return state
 
 
 def _pretrained(model: nn.Module) -> list[nn.Parameter]:

@@ -1,11 +1,15 @@
 """`fit`, stopped after any step and gone on with: the same to the last bit."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from segmentation.config.training import ModelConfig
+from segmentation.errors import TrainingError
 from segmentation.models.unet import UNet, build_unet
 from segmentation.runtime.signals import StopSignal
 from segmentation.training import checkpoint
@@ -92,6 +96,37 @@ def test_a_training_stopped_after_any_step_ends_as_one_that_never_was(
         assert resumed[1].first_step < resumed[1].last_step
         assert len(notes.metrics) == 3 - epoch  # an epoch is told once
         assert notes.steps == 3 * steps
+
+
+class Held(Recorder):
+    """Holds a value besides."""
+
+    def __init__(self, value: object) -> None:
+        super().__init__()
+        self.value = value
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "value": self.value}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.value = state["value"]
+
+
+@pytest.mark.parametrize("value", [np.float64(1), np.zeros(2), Path("x"), lambda: 0])
+def test_a_callback_whose_state_would_not_load_is_named_before_anything_is_written(
+    data: Data, tmp_path: Path, value: object
+) -> None:
+    with pytest.raises(TrainingError, match=r"the callback Held: .* expected plain types"):
+        train(data, Stopping(tmp_path / "kept"), Held(value), epochs=1)
+    assert not (tmp_path / "kept").exists()
+
+
+def test_two_callbacks_of_one_class_get_each_its_own_state(data: Data, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(data, Stopping(tmp_path / "kept", 1), Held(1), Held(2))
+    both = Held(0), Held(0)
+    train(data, Stopping(tmp_path / "kept"), *both)
+    assert [one.value for one in both] == [1, 2]
 
 
 @pytest.mark.parametrize(("interval", "expected"), [(3600, [3]), (0, [1, 2, 3])])
