@@ -10,7 +10,7 @@ import numpy as np
 from segmentation.config.training import DataConfig
 from segmentation.data.images.examples import binary_mask, decode, read_files
 from segmentation.data.prepare.download import download
-from segmentation.data.prepare.export import require_new, write_splits
+from segmentation.data.prepare.export import GROUPS, require_new, write_splits
 from segmentation.data.prepare.verification import Report, verify
 from segmentation.data.sources import Source, prepared_dataset, resolve_source
 from segmentation.data.splits import split
@@ -88,7 +88,8 @@ def _mixed(report: Report, border: str) -> Iterator[tuple[str, Picture, Mask]]:
 def _export(source: Source, config: DataConfig, target: Path) -> None:
     chosen = split(source.trainval(), config)
     splits = {"train": chosen.train, "val": chosen.val, "gate": chosen.gate}
-    left_out = write_splits(splits, config.border, target)
+    grouped = config.groups != "none"
+    left_out = write_splits(splits, config.border, target, grouped=grouped)
     missing = f", without {len(left_out)} that cannot be used" if left_out else ""
     _log.info("Wrote the images and masks of train, val and gate to %s%s", target, missing)
     given = {"data": printable(str(target))}
@@ -96,4 +97,6 @@ def _export(source: Source, config: DataConfig, target: Path) -> None:
         given |= {"foreground": "1", "ignore": "2"}
     if source.labels.empty:
         given["empty"] = "allow"
+    if grouped:
+        given["groups"] = printable(str(target / GROUPS))
     _log.info("Train on these: %s", mlflow_run("train", given))

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -55,13 +56,14 @@ def test_the_same_animals_give_the_same_figures_in_both_layouts(
 
 
 def pixels_of(folder: Path, **settings: str) -> dict[str, str]:
-    """Return a digest of pixels and mask of each image, by the last part of its name."""
+    """Return a digest of pixels, mask and group of each image, by the last part of its name."""
     config = DataConfig(source=str(folder), **settings)  # type: ignore[arg-type]
     source, found = resolve_source(config), {}
     for example in [*source.trainval(), *source.test()]:
         pixels = decode(example, *read_files(example))
         arrays = (pixels.image, *binary_mask(pixels.trimap, config.border))
-        digest = hashlib.sha256(b"".join(array.tobytes() for array in arrays))
+        group = f"{example.key} {example.kind}" * ("groups" in settings)
+        digest = hashlib.sha256(b"".join(array.tobytes() for array in arrays) + group.encode())
         found[example.id.rpartition("/")[2]] = digest.hexdigest()
     return found
 
@@ -70,9 +72,14 @@ def test_what_prepare_writes_can_be_trained_on_again(
     tmp_path: Path, pets: Path, program: Program
 ) -> None:
     void = make(tmp_path / "own", 30, TRIMAP)
+    table = tmp_path / "groups.csv"
+    rows = [f"photo {n}.png,film {n // 2},{'ab'[n % 4 < 2]}" for n in range(30)]
+    table.write_text("\n".join(["path,group,class", *rows]))
+    own = {"foreground": "1", "ignore": "3", "groups": str(table)}
+    again = own | {"ignore": "2", "groups": str(tmp_path / "shown void" / "groups.csv")}
     for name, folder, given, then in (
         ("pets", pets, {"border": "pet"}, {}),
-        ("void", void, {"foreground": "1", "ignore": "3"}, {"foreground": "1", "ignore": "2"}),
+        ("void", void, own, again),
     ):
         shown = tmp_path / f"shown {name}"
         options = {"train_images": "all", "val_images": "all", **given}
@@ -80,9 +87,9 @@ def test_what_prepare_writes_can_be_trained_on_again(
         written, before = pixels_of(shown, **then), pixels_of(folder, **given)
         assert len(written) == int(re.findall(r"(\d+) in trainval", done.stdout)[0])
         assert written == {name: before[name] for name in written}
-        typed = "".join(f" -P {name}={value}" for name, value in then.items())
+        typed = "".join(f" -P {shlex.quote(f'{name}={value}')}" for name, value in then.items())
         assert f" -e train --env-manager local -P 'data={shown}'{typed}\n" in done.stdout
-        good(program.entry("prepare", data=shown, **options | then))
+        good(program.entry("train", **TINY | options | then, data=shown))
 
 
 def test_a_strangers_folder_is_trained_judged_and_predicted_and_nothing_says_pet(

@@ -1,5 +1,6 @@
 """Writes splits as a folder of images and masks that a person can open, and train on again."""
 
+import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from segmentation.utils.files import atomic_dir
 #: them black, white and gray.
 _PALETTE = (0, 0, 0, 255, 255, 255, 128, 128, 128)
 
+#: Which images are of one group, where they were split by groups.
+GROUPS = "groups.csv"
+
 
 def require_new(output: Path) -> None:
     """Refuse a folder that already holds something.
@@ -29,8 +33,12 @@ def require_new(output: Path) -> None:
         )
 
 
-def write_splits(splits: Mapping[str, Sequence[Example]], border: str, output: Path) -> list[str]:
+def write_splits(
+    splits: Mapping[str, Sequence[Example]], border: str, output: Path, *, grouped: bool
+) -> list[str]:
     """Write OUTPUT/images/SPLIT/ID.png (RGB) and OUTPUT/masks/SPLIT/ID.png (palette, 0 and 1).
+
+    Of `grouped` examples OUTPUT/groups.csv has the groups and classes.
 
     Returns:
         One line for each example that was left out because it cannot be used.
@@ -38,7 +46,8 @@ def write_splits(splits: Mapping[str, Sequence[Example]], border: str, output: P
     Raises:
         DataError: the folder cannot be written; nothing is left there.
     """
-    problems = []
+    problems: list[str] = []
+    rows: list[dict[str, str]] = []
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with atomic_dir(output) as stage:
@@ -48,6 +57,14 @@ def write_splits(splits: Mapping[str, Sequence[Example]], border: str, output: P
                         _write(example, border, stage, name)
                     except ExampleError as error:
                         problems.append(str(error))
+                    else:
+                        row = {"path": f"{name}/{example.id}.png", "group": example.key}
+                        rows.append({**row, example.labels.kind: example.kind})
+            if grouped and rows:
+                with (stage / GROUPS).open("w", encoding="utf-8", newline="") as file:
+                    writer = csv.DictWriter(file, rows[0])
+                    writer.writeheader()
+                    writer.writerows(rows)
     except OSError as error:
         raise DataError(
             f"output={output}: cannot be written ({error}); nothing was left there. Give another "
