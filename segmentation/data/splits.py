@@ -59,8 +59,7 @@ def split(trainval: Sequence[Example], config: DataConfig) -> Split:
     """
     gate = gate_of(trainval)
     pool = [example for example in trainval if not in_gate(example)]
-    own = bool(pool) and not pool[0].labels.trimap
-    val_count = _count("val_images", config, len(pool) - 1, max(1, len(pool) // 5), own)
+    val_count = val_images(trainval, config)
     units = {example.key: example for example in sorted(pool, key=lambda e: e.id, reverse=True)}
     if len(units) < 2:
         raise ConfigError(
@@ -72,9 +71,15 @@ def split(trainval: Sequence[Example], config: DataConfig) -> Split:
     val = [example for example in pool if example.key in places]
     val.sort(key=lambda example: (places[example.key], example.id))
     rest = [example for example in pool if example.key not in places]
-    train_count = _count("train_images", config, len(rest), len(rest), own)
+    train_count = _count("train_images", config, rest, len(rest), len(rest))
     train = choose_subset(rest, train_count, config.split_seed)
     return Split(train=tuple(train), val=tuple(val), gate=gate)
+
+
+def val_images(trainval: Sequence[Example], config: DataConfig) -> int:
+    """Return how many images `config` asks for to validate on; whole groups may be others."""
+    pool = [example for example in trainval if not in_gate(example)]
+    return _count("val_images", config, pool, len(pool) - 1, max(1, len(pool) // 5))
 
 
 def choose_subset(examples: Sequence[Example], count: int, seed: int) -> list[Example]:
@@ -137,13 +142,16 @@ def find_duplicates(files: Iterable[tuple[str, Example, str]]) -> dict[str, str]
     return problems
 
 
-def _count(name: str, config: DataConfig, available: int, everything: int, own: bool) -> int:
+def _count(
+    name: str, config: DataConfig, pool: Sequence[Example], available: int, everything: int
+) -> int:
     """Turn `all` into a number, and refuse more than there are.
 
     Of own images, which may be few, the default is the most that is taken.
     """
     count: Count = getattr(config, name)
     number = everything if count == "all" else count
+    own = bool(pool) and not pool[0].labels.trimap
     if own and count == getattr(DataConfig(), name):
         number = min(number, everything)
     if not 0 < number <= available:

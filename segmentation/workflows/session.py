@@ -18,6 +18,7 @@ from segmentation.data.loader import BatchLoader, require_shared_memory
 from segmentation.data.loading import load_data
 from segmentation.data.own_augmentation import Pipeline
 from segmentation.data.sources import Source, resolve_source
+from segmentation.data.splits import val_images
 from segmentation.errors import ConfigError, DataError
 from segmentation.evaluation.gallery import Gallery
 from segmentation.evaluation.pictures import curves, encode_figure, try_draw
@@ -158,6 +159,8 @@ class TrainingSession:
                 f"{name}_images": len(part.examples) + len(part.problems)
                 for name, part in self.data.items()
             },
+            # With groups there may be others, from which the split could not be found again.
+            "val_images": val_images(self.source.trainval(), self.config.data),
             "data": self.source.name,
             "device": self.compute.device.type,
             "precision": self.compute.precision,

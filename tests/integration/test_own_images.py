@@ -1,6 +1,7 @@
 """Own images and masks through every program, and the same pets in both layouts."""
 
 import hashlib
+import math
 import re
 import shlex
 import shutil
@@ -9,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segmentation.config.training import DataConfig
+from segmentation.config.training import Config, DataConfig
 from segmentation.data.images.examples import binary_mask, decode, read_files
 from segmentation.data.sources import resolve_source
+from segmentation.workflows.session import TrainingSession
 from tests.helpers.own_images import TRIMAP, make, save
 from tests.helpers.programs import DISCS, TINY, Program, good
 
@@ -90,6 +92,17 @@ def test_what_prepare_writes_can_be_trained_on_again(
         typed = "".join(f" -P {shlex.quote(f'{name}={value}')}" for name, value in then.items())
         assert f" -e train --env-manager local -P 'data={shown}'{typed}\n" in done.stdout
         good(program.entry("train", **TINY | options | then, data=shown))
+
+
+def test_what_a_run_logs_splits_uneven_groups_alike(tmp_path: Path) -> None:
+    data, table = make(tmp_path / "own", 60), tmp_path / "groups.csv"
+    rows = [f"photo {n}.png,film {math.isqrt(4 * n)}" for n in range(60)]
+    table.write_text("\n".join(["path,group", *rows]))
+    for seed in range(5):
+        given = {**TINY, "data": str(data), "groups": str(table), "split_seed": seed}
+        session = TrainingSession.load(Config.from_options(given))
+        again = TrainingSession.load(Config.from_options(session.settings()))
+        assert again.digests == session.digests
 
 
 def test_a_strangers_folder_is_trained_judged_and_predicted_and_nothing_says_pet(
