@@ -59,7 +59,7 @@ class Pipeline:
                 self._compose = albumentations.Compose([albumentations.from_dict(saved)])
         except Exception as error:  # its checks raise many kinds
             raise self._error(error) from error
-        self.digest = hashlib.sha256(self.content).hexdigest()
+        self.digest = _digest(self.content)
         random = np.random.default_rng(0)
         image = random.integers(0, 256, (size, size, 3), np.uint8)
         flags = random.choice(_FLAGS[[0, 1, 255]], (size, size))
@@ -95,7 +95,7 @@ class Pipeline:
 
 
 def save(transform: Any) -> str:
-    """Keep a pipeline in the cache, in a file that is named by its content; return its path.
+    """Keep a pipeline as `keep` does, and return its path.
 
     Raises:
         ConfigError: it cannot be saved, so that no run with it could be repeated.
@@ -105,13 +105,28 @@ def save(transform: Any) -> str:
         albumentations.save(transform, text)
     except Exception as error:
         raise ConfigError(f"augmentation: {_reason(error)}; {_EXPECTED}") from error
-    content = text.getvalue().encode()
-    name = f"{hashlib.sha256(content).hexdigest()[:16]}.json"
-    path = cache_folder() / "augmentations" / name
+    return keep(text.getvalue().encode())
+
+
+def keep(content: bytes) -> str:
+    """Keep a pipeline's file in the cache, named by its content; return its path."""
+    path = cache_folder() / "augmentations" / f"{_digest(content)[:16]}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as stream:
         stream.write(content)
     return str(path)
+
+
+def digest_of(file: str) -> str:
+    """Return the digest that a pipeline of a file has; empty where there is no such file."""
+    try:
+        return _digest(read_regular_file(Path(file)))
+    except OSError:
+        return ""
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _parse(text: str) -> dict[str, Any]:

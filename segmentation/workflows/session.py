@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -33,6 +32,7 @@ from segmentation.tracking.logging.callback import TrackingCallback
 from segmentation.tracking.logging.run_logger import GLANCE
 from segmentation.tracking.registry import publish, versions
 from segmentation.tracking.runs import inputs
+from segmentation.tracking.runs.logged_settings import PIPELINE
 from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.runs.training_run import TrainingRun, training_run
 from segmentation.tracking.summaries import images
@@ -64,6 +64,8 @@ class TrainingSession:
     #: The splits `train` and `val`, by name.
     data: dict[str, SplitDataset]
     model_name: str
+    #: A person's own.
+    augmentation: Pipeline | None
     group: ProcessGroup = SINGLE_PROCESS
     budget: TimeBudget | None = None
     run: TrainingRun = dataclasses.field(init=False)
@@ -98,7 +100,7 @@ class TrainingSession:
             DataError: lists or files cannot be used.
         """
         compute = choose_compute(config.training, group.local_rank)
-        own_pipeline(config.training.augment, config.data.image_size)
+        augmentation = own_pipeline(config.training.augment, config.data.image_size)
         require_shared_memory(config.training.loader_workers)
         with group.local_main_process_first():  # the others find the images decoded
             build_unet(config.model, config.training.seed)  # or what is missing is said at once
@@ -119,6 +121,7 @@ class TrainingSession:
             source=source,
             data=data,
             model_name=model_name or source.model_name,
+            augmentation=augmentation,
             group=group,
         )
 
@@ -133,17 +136,12 @@ class TrainingSession:
             f"{self.source.kind}-{number} {f'd{model.depth} ' if own else ''}{data.image_size}px"
         )
 
-    @functools.cached_property
-    def augmentation(self) -> Pipeline | None:
-        """A person's own, read once."""
-        return own_pipeline(self.config.training.augment, self.config.data.image_size)
-
     @property
     def fingerprint(self) -> dict[str, Any]:
         """What must be equal for a checkpoint to be of this training, by name."""
         settings = self.config.options() | {"precision": self.compute.precision} | self.digests
         if self.augmentation:
-            settings["augmentation"] = self.augmentation.digest
+            settings["augment"] = self.augmentation.digest
         return {name: value for name, value in settings.items() if name not in FREE}
 
     @property
@@ -182,11 +180,12 @@ class TrainingSession:
         }
 
     def require_same_in_all_processes(self) -> None:
-        """Compare the images and the precision of the processes that train together.
+        """Compare images, augmentation and precision of the processes that train together.
 
         A ConfigError ends the main process; the others learn that it has gone.
         """
         own = {**self.digests, "precision": self.compute.precision}
+        own["augmentation"] = self.augmentation.digest if self.augmentation else ""
         main = self.group.broadcast(own)
         others = torch.tensor([int(own[name] != main[name]) for name in own])
         differing = [
@@ -195,7 +194,8 @@ class TrainingSession:
         if differing and self.group.is_main_process:
             raise ConfigError(
                 f"the processes of this training have not the same {' and '.join(differing)}; give "
-                "each machine the same data, and say precision=fp32 or bf16 where they are unlike"
+                "each machine the same data and augment file, and say precision=fp32 or bf16 where "
+                "they are unlike"
             )
         self.group.barrier()
 
@@ -232,7 +232,7 @@ class TrainingSession:
             self.run.log_params(self.settings())
             self.run.log_text(file.dump(self.settings()), file.CONFIG)
             if self.augmentation:
-                self.run.log_artifact(self.augmentation.content, "augment.json")
+                self.run.log_artifact(self.augmentation.content, PIPELINE)
             inputs.log_splits(self.run, self.data, self.source)
             yield self.run
 

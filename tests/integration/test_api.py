@@ -1,6 +1,7 @@
 """`import segmentation`: what the commands do, for a notebook."""
 
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -93,16 +94,22 @@ def test_an_interrupt_stops_as_ctrl_c_does_and_resume_goes_on(
     if active:
         mlflow.start_run()
     handlers = [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)]
+    options: dict[str, Any] = {**SHORT, "augmentation": A.Compose([A.Transpose()])}
+    del options["augment"]
     with pytest.raises(KeyboardInterrupt):
-        segmentation.train(data=discs, **SHORT, callbacks=[Steps(stop=True)])
+        segmentation.train(data=discs, **options, callbacks=[Steps(stop=True)])
     assert handlers == [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)]
     if active:
         mlflow.end_run()  # which calls it FINISHED
     run = work.the_run
     assert run.info.status == ("FINISHED" if active else "KILLED")
     assert f"-P resume={run.info.run_id}" in capsys.readouterr().out
-    steps = Steps()
-    found = segmentation.train(resume=run.info.run_id, callbacks=[steps])
+    steps, given = Steps(), {}
+    (pipeline,) = (work.cache / "augmentations").iterdir()
+    moved = pipeline.rename(work.folder / "moved.json")
+    if active:  # else the run's own is taken
+        given["augment"] = moved
+    found = segmentation.train(resume=run.info.run_id, callbacks=[steps], **given)
     assert (found.run_id, steps.epochs) == (run.info.run_id, 2)
     with pytest.raises(segmentation.ConfigError, match="that training came to its end"):
         segmentation.train(resume=run.info.run_id)
@@ -121,12 +128,14 @@ def test_a_pipeline_of_albumentations_augments_and_is_kept_with_the_run(
     def train() -> None:
         """In another thread, which hears no signals."""
         dice.append(segmentation.train(config=config, augment=kept, loader_workers=2).dice)
+        shutil.rmtree(work.cache / "augmentations")
+        dice.append(segmentation.train(like=one.run_id).dice)
         dice.append(segmentation.train(config=config, augment="none").dice)
 
     thread = threading.Thread(target=train)
     thread.start()
     thread.join()
-    assert [other == one.dice for other in dice] == [True, False]
+    assert [other == one.dice for other in dice] == [True, True, False]
 
 
 def test_masks_are_the_same_of_a_path_a_folder_and_an_array(at_home: Home, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import albumentations as A  # noqa: N812  # as its users call it
 import mlflow
 import numpy as np
 import pytest
@@ -159,12 +160,16 @@ def test_more_trials_less_to_keep_and_then_none(tuned: Tuned, pets: Path, tmp_pa
     assert f"[`{parent}`](#/experiments/0/runs/{parent})" in tags["mlflow.note.content"]
 
 
-def test_a_study_survives_failed_trials_not_other_settings(program: Program, pets: Path) -> None:
+def test_a_study_survives_failed_trials_not_other_settings(
+    program: Program, pets: Path, tmp_path: Path
+) -> None:
     # The largest learning rate, with a huge decay, multiplies the weights by -99 at each step.
     wild = {"lr": "1e-3,9.99", "width": "4", "weight_decay": "9.99", "ema": "0"}
     options = {**TINY_SEARCH, **wild, "precision": "fp32", "confirm": "0", "workers": "1"}
     options |= {"trials": "2", "trial_epochs": "2", "batch_size": "2", "pruner": "none"}
-    options |= {"data": str(pets)}
+    pipeline = tmp_path / "own.json"
+    A.save(A.Compose([A.Blur()]), pipeline)
+    options |= {"data": str(pets), "augment": str(pipeline)}
     done = good(program.entry("tune", **options))
     assert_exact(program, trials=2, confirmations=0)
     failed = [trial for trial in trials_of(program) if trial.state == "failed"]
@@ -175,15 +180,17 @@ def test_a_study_survives_failed_trials_not_other_settings(program: Program, pet
     runs = program.runs(stage="search")
     assert sum(run.info.status == "FAILED" for run in runs) == len(failed)
     assert "nothing is confirmed" in done.stdout
-    other = options | {"lr": "1e-3,1e-2", "split_seed": "1"}
+    moved = pipeline.rename(tmp_path / "moved.json")
+    other = options | {"lr": "1e-3,1e-2", "split_seed": "1", "augment": str(moved)}
     told = program.refused(2, "tune", **other)
     assert "study=small was begun with other settings" in told
     assert "lr=0.001,0.01 (there it is 0.001,9.99)" in told
     assert "split_seed=1 (there it is 0)" in told
     assert "images=" in told
+    assert "augment" not in told
     assert_exact(program, trials=2, confirmations=0)
     (parent,) = program.runs(stage="parent")
     program.client.delete_run(parent.info.run_id)
-    deleted = program.entry("tune", **options)
+    deleted = program.entry("tune", **options | {"augment": str(moved)})
     assert f"back with `mlflow runs restore --run-id {parent.info.run_id}`" in deleted.stderr
     assert "Reading images" not in deleted.stdout

@@ -1,12 +1,19 @@
 """The settings of a training as its run has them, whichever version has logged it."""
 
 import json
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from segmentation.config.training import OWN_DATA, OWN_ENCODER, Config, defaults
-from segmentation.tracking.tags import SETTINGS, read
+import mlflow
 
+from segmentation.config.training import OWN_DATA, OWN_ENCODER, Config, defaults
+from segmentation.data.own_augmentation import digest_of, keep
+from segmentation.tracking.tags import AUGMENTATION, SETTINGS, read
+
+#: The artifact of a run that holds a pipeline of a person's own.
+PIPELINE = "augment.json"
 #: What runs of earlier versions call each setting, by the parameter's name: there it stands as it
 #: was used, and under the parameter's name stands what was typed, or `''`.
 EARLIER = {one.option: f"{part}.{one.name}" for part, one, _ in Config().items()}
@@ -24,6 +31,22 @@ def is_training(params: Mapping[str, str]) -> bool:
     """Tell by a run's params whether it is of `train`, or of a training of `tune`."""
     logged = {name for name, earlier in EARLIER.items() if name in params or earlier in params}
     return logged >= _OF_A_TRAINING and _OF_A_SEARCH not in params
+
+
+def is_augmentation(file: Any, tags: Mapping[str, str]) -> bool:
+    """Tell whether a file holds the pipeline with which a run of these tags augments."""
+    return digest_of(str(file)) == tags.get(AUGMENTATION)
+
+
+def augmentation(run_id: str, augment: Any, tags: Mapping[str, str]) -> Any:
+    """Return a run's `augment`, or its own artifact where the file has gone or has changed."""
+    if AUGMENTATION not in tags or is_augmentation(augment, tags):
+        return augment
+    client = mlflow.MlflowClient()
+    if PIPELINE not in [item.path for item in client.list_artifacts(run_id)]:
+        return augment
+    with tempfile.TemporaryDirectory() as folder:
+        return keep(Path(client.download_artifacts(run_id, PIPELINE, folder)).read_bytes())
 
 
 def kept(tags: Mapping[str, str]) -> dict[str, Any]:

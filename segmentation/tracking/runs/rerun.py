@@ -12,7 +12,12 @@ from segmentation.config.training import Config, defaults
 from segmentation.data.sources import absolute, folder_model_name, require_source
 from segmentation.errors import ConfigError
 from segmentation.runtime.device import choose_compute
-from segmentation.tracking.runs.logged_settings import is_training, used
+from segmentation.tracking.runs.logged_settings import (
+    augmentation,
+    is_augmentation,
+    is_training,
+    used,
+)
 from segmentation.tracking.runs.run import has_uncommitted_changes
 from segmentation.tracking.store import get_run_or_fail
 from segmentation.tracking.tags import AUGMENTATION
@@ -60,12 +65,15 @@ class LoggedTraining:
         for option, default in usual.items():
             logged = self._params.get(option)
             found[option] = given.get(option, default if logged is None else logged)
-            if option in given and not _is_same(option, given[option], logged):
+            same = option == "augment" and is_augmentation(found[option], self._data.tags)
+            if option in given and not same and not _is_same(option, given[option], logged):
                 changed.append(f"{option}={given[option]} (it had {logged or 'none'})")
             elif option not in given and logged is None:
                 notes.append(f"it has logged no {option}; train's default is taken: {default}")
         but = f", but {', '.join(changed)}" if changed else ""
         notes = [f"the settings of {self._info.run_name}{but}", *notes]
+        if "augment" not in given:
+            found["augment"] = augmentation(self.id, found["augment"], self._data.tags)
         names = (*_USUAL, folder_model_name(Path(self._params.get("data", ""))))
         if "data" in given and "model_name" not in given and found["model_name"] in names:
             found["model_name"] = ""  # real pets must not come under the drawn ones' name

@@ -15,7 +15,7 @@ from segmentation.errors import ConfigError, PeerLostError
 from segmentation.tracking.addresses import require_own
 from segmentation.tracking.runs import stale
 from segmentation.tracking.runs.heartbeat import GRACE_PERIOD
-from segmentation.tracking.runs.logged_settings import kept, used
+from segmentation.tracking.runs.logged_settings import augmentation, is_augmentation, kept, used
 from segmentation.tracking.runs.run_folder import RunFolder
 from segmentation.tracking.runs.training_run import ARTIFACT
 from segmentation.tracking.store import find_runs, get_run_or_fail
@@ -84,6 +84,7 @@ class ResumableRun:
             for name, value in given.items()
             if name in self.options
             and name not in FREE
+            and not (name == "augment" and is_augmentation(value, self._tags))
             and str(value)
             not in (str(self.options[name]), self._params.get(name), resolved.get(name))
         ]
@@ -94,7 +95,9 @@ class ResumableRun:
             )
         if "data" not in given:
             require_source(self.options["data"], f"resume={self._id}")
-        return self.options | {name: given[name] for name in FREE if name in given}
+        augment = given.get("augment", self.options["augment"])
+        own = {"augment": augmentation(self._id, augment, self._tags)}
+        return self.options | own | {name: given[name] for name in FREE if name in given}
 
     def checkpoint(self) -> Path | None:
         """Return where its checkpoint lies on this machine, fetched from the store if need be."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from segmentation.config.search import SearchConfig
 from segmentation.config.training import FREE, Config
-from segmentation.data.augmentation.augmenter import own_pipeline
+from segmentation.data.own_augmentation import Pipeline
 from segmentation.tracking.registry import versions
 from segmentation.tracking.store import studies_folder
 from segmentation.tracking.summaries import studies
@@ -39,6 +39,8 @@ class SearchJob:
     settings: Mapping[str, Any]
     #: Of the splits that the study was begun with, by name.
     digests: Mapping[str, str]
+    #: A person's own, by the path of its file.
+    pipelines: Mapping[str, Pipeline]
     model_name: str
     #: When this command began, in seconds since 1970.
     started: float = dataclasses.field(default_factory=time.time)
@@ -50,6 +52,7 @@ class SearchJob:
         space: Space,
         options: Mapping[str, Any],
         session: TrainingSession,
+        pipelines: Mapping[str, Pipeline],
     ) -> "SearchJob":
         """Name the study, and say what must not change under its name."""
         digests = {name: part.digest for name, part in session.data.items()}
@@ -59,10 +62,11 @@ class SearchJob:
             "trial_epochs": search.trial_epochs,
             "pruner": search.pruner,
             **{f"{name} images": digests[name][:16] for name in ("train", "val")},
+            **{f"augment {file}": own.digest[:16] for file, own in pipelines.items()},
         }
-        for augment in {options["augment"], *getattr(space.get("augment"), "choices", ())}:
-            if own := own_pipeline(augment, session.config.data.image_size):
-                settings[f"augment {augment}"] = own.digest[:16]
+        if session.augmentation:
+            settings["augment"] = session.augmentation.digest[:16]
+            pipelines = {**pipelines, options["augment"]: session.augmentation}
         name = search.study
         if name == "auto":
             digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
@@ -79,6 +83,7 @@ class SearchJob:
             options=options,
             settings=settings,
             digests=digests,
+            pipelines=pipelines,
             model_name=session.model_name,
         )
 

@@ -63,12 +63,14 @@ def search(
     usual = Config.from_options(options)
     for encoder in getattr(space.get("encoder"), "choices", ()):
         build_unet(dataclasses.replace(usual.model, encoder=encoder), 0)
-    for augment in getattr(space.get("augment"), "choices", ()):
-        own_pipeline(augment, usual.data.image_size)
+    choices = getattr(space.get("augment"), "choices", ())
+    tried = {one: own_pipeline(one, usual.data.image_size) for one in choices}
     if config.study != "auto":
         _require_parent(config)
     session = TrainingSession.load(usual, model_name, progress, with_gate=config.confirm > 0)
-    job = SearchJob.plan(config, space, options, session)
+    job = SearchJob.plan(
+        config, space, options, session, {name: one for name, one in tried.items() if one}
+    )
     command = mlflow_run("tune", {**typed, "study": job.location.name})
     try:
         return _search(job, session, command)

@@ -164,7 +164,8 @@ class _Worker:
             "trial": str(trial.number),
             **more,
         }
-        session = dataclasses.replace(self._session, config=config)
+        own = self._job.pipelines.get(config.training.augment)
+        session = dataclasses.replace(self._session, config=config, augmentation=own)
         with (
             _explaining_memory(),
             session.open_run(kind, what, tags, parent=self._parent, patience=_PATIENCE) as run,
