@@ -85,7 +85,7 @@ def _pairs(folder: Path, prefix: str, labels: Labels, problems: list[str]) -> li
 def _by_name(folder: Path, endings: Sequence[str]) -> dict[str, list[Path]]:
     """Return the files of a folder by their relative paths without ending."""
     found: dict[str, list[Path]] = {}
-    for path in list_files(folder, endings)[0]:
+    for path in list_files(folder, endings, links=True)[0]:
         found.setdefault(casefold_key(path.with_suffix("").as_posix()), []).append(folder / path)
     return found
 

@@ -109,18 +109,23 @@ def require_free(tasks: Sequence[PhotoTask], options: PredictOptions) -> None:
 
 
 def list_files(
-    root: Path, endings: Sequence[str], but: Path | None = None
+    root: Path, endings: Sequence[str], but: Path | None = None, *, links: bool = False
 ) -> tuple[list[Path], Counter[str]]:
     """List the files of a folder and of all within, but those of `but`, that have some endings.
+
+    Where `links` to folders are followed, those in a circle are not.
 
     Returns:
         Their paths relative to the folder, and how many files have which other ending.
     """
     names, others = [], Counter[str]()
-    for folder, folders, files in os.walk(root):
+    for folder, folders, files in os.walk(root, followlinks=links):
         here = Path(folder)
+        closed = {but, *(one.resolve() for one in (here, *here.parents))}
         folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and (here / name).resolve() != but
+            name
+            for name in folders
+            if not name.startswith(".") and (here / name).resolve() not in closed
         )
         for file in sorted(files):
             ending = Path(file).suffix.lower()

@@ -90,6 +90,9 @@ def test_names_of_any_kind_and_depth_are_paired(tmp_path: Path) -> None:
         (folder / "Day 2.5").rename(folder / "around")
         (folder / kind.capitalize()).mkdir()
         (folder / "around").rename(folder / kind.capitalize() / "Day 2.5")
+        (folder / kind.capitalize() / "Day 2.5").rename(tmp_path / kind)
+        (tmp_path / kind / "circle").symlink_to(folder / kind.capitalize())
+        (folder / kind.capitalize() / "Day 2.5").symlink_to(tmp_path / kind)
     source = source_of(folder)
     names = {"Day 2.5/été 1", *(f"Day 2.5/photo {number}" for number in range(5))}
     assert {example.id for example in examples_of(source)} == names
