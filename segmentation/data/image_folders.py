@@ -43,6 +43,12 @@ def read_image_folder(root: Path, labels: Labels, groups: str) -> dict[str, list
     problems: list[str] = []
     test = _pairs(entry(root, "test"), "test/", labels, problems)
     examples = _pairs(root, "", labels, problems)
+    apart = {casefold_key(one.id): one.image for one in test}
+    problems += [
+        printable(f"{one.image}: {apart[key]} counts as of the same name; rename one, or remove it")
+        for one in examples
+        if (key := casefold_key(one.id)) in apart
+    ]
     if problems:
         raise DataError(f"{len(problems)} images or masks of {root} have no other half:", problems)
     if not examples:
@@ -51,8 +57,7 @@ def read_image_folder(root: Path, labels: Labels, groups: str) -> dict[str, list
         examples, test = _grouped(Path(groups), examples, test)
     if not test:
         test = [example for example in examples if in_fifth(f"test {example.key}")]
-        apart = {example.id for example in test}
-        examples = [example for example in examples if example.id not in apart]
+        examples = [example for example in examples if not in_fifth(f"test {example.key}")]
     return dict(zip(LISTS, (examples, test), strict=True))
 
 

@@ -145,6 +145,14 @@ def twice(folder: Path) -> None:
         save(folder / "images" / f"photo {number}.jpg", photo(number))
 
 
+def twice_test(folder: Path) -> None:
+    for kind in ("images", "masks"):
+        for number in (0, 1):
+            mask = folder / kind / f"photo {number}.png"
+            for named in (folder / kind / "test", folder / "test" / kind):
+                save(named / mask.name, Image.open(mask))
+
+
 #: What is done to a folder, how the bad file ends, and what is said of each of the two.
 BAD_FILES: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "three values": (
@@ -163,6 +171,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "no mask": (remove("masks"), "png", "has no mask; expected one so named in "),
     "no image": (remove("images"), "png", "has no image; expected one so named in "),
     "twice": (twice, "jpg", ".png has the same name; rename one, or remove it"),
+    "twice test": (twice_test, "png", ".png counts as of the same name; rename one, or remove it"),
 }
 
 
