@@ -59,12 +59,13 @@ def split(trainval: Sequence[Example], config: DataConfig) -> Split:
     """
     gate = gate_of(trainval)
     pool = [example for example in trainval if not in_gate(example)]
-    val_count = val_images(trainval, config)
     units = {example.key: example for example in sorted(pool, key=lambda e: e.id, reverse=True)}
-    if len(units) < 2:
+    if len(units) < 2 and (len(pool) > 1 or config.groups != "none"):
         raise ConfigError(
-            "groups: all images that could train or validate are of one group; have more groups"
+            "groups: two are needed beside the test and the gate split, to train and to validate, "
+            f"and there are {len(units)}; have more groups"
         )
+    val_count = val_images(trainval, config)
     number = max(1, min(round(val_count * len(units) / len(pool)), len(units) - 1))
     chosen = choose_subset([*units.values()], number, config.split_seed)
     places = {example.key: place for place, example in enumerate(chosen)}

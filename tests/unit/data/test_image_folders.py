@@ -270,6 +270,17 @@ def test_groups_stay_together_and_classes_come_in_proportion(tmp_path: Path) -> 
     assert source.trainval()[0].labels.kinds == "classes"
 
 
+@pytest.mark.parametrize("films", ["0", "01"])  # by its hash, 0 is in the test set
+def test_too_few_groups_are_told(tmp_path: Path, films: str) -> None:
+    folder = make(tmp_path / "own", 8)
+    rows = [f"photo {n}.png,{films[n % len(films)]}" for n in range(8)]
+    source = source_of(folder, groups=groups(tmp_path, *rows, head="path,group"))
+    with pytest.raises(
+        ConfigError, match=f"^groups: two are needed .* there are {len(films) - 1}; h"
+    ):
+        split(source.trainval(), source.config)
+
+
 def test_a_bad_csv_is_refused_with_all_its_lines(tmp_path: Path) -> None:
     folder = make(tmp_path / "own", 4)
     rows = ["photo 0.png,a,x", "photo 0,a,x", "photo 9.png,a,x", "photo 1.PNG,,x", "photo 2.png"]
