@@ -116,11 +116,9 @@ def resolve_source(config: DataConfig) -> Source:
         ConfigError: settings are given that are of another layout.
         DataError: the folder has no layout that is known.
     """
-    data = config.source
-    if data not in ("auto", "synthetic"):
-        folder = user_path(data, "data")
-        if is_image_folder(folder):
-            return _own_images(folder, config)
+    data, folder = config.source, user_path(config.source, "data")
+    if is_own(data):
+        return _own_images(folder, config)
     _require_no_own_data(config)
     if data == "auto" and (source := prepared_dataset(config)):
         return source
@@ -137,6 +135,11 @@ def resolve_source(config: DataConfig) -> Source:
     shown = printable(str(root))
     layout = "in the layout of Oxford-IIIT Pet"
     return _oxford(root, f"{shown}, {layout}", f"the folder `{shown}`, {layout}", config)
+
+
+def is_own(data: str) -> bool:
+    """Tell whether the parameter `data` is a folder of own images and masks."""
+    return data not in ("auto", "synthetic") and is_image_folder(user_path(data, "data"))
 
 
 def _require_no_own_data(config: DataConfig) -> None:
@@ -159,7 +162,7 @@ def require_source(data: str, run: str) -> None:
         DataError: it is not.
     """
     try:
-        if data != "synthetic" and not is_image_folder(user_path(data, "data")):
+        if data != "synthetic" and not is_own(data):
             resolve_source(DataConfig(source=data))
     except DataError as error:
         raise DataError(

@@ -13,6 +13,7 @@ from mlflow.entities import Run
 from segmentation.errors import ConfigError, DataError
 from segmentation.tracking.runs.logged_settings import EARLIER
 from segmentation.tracking.runs.rerun import LoggedTraining
+from tests.helpers.own_images import make
 from tests.helpers.programs import TINY, Program, good, opened_by_launcher
 
 #: Of the earlier run; none of them is train's default.
@@ -144,6 +145,11 @@ def test_settings_that_do_not_fit_and_data_that_are_gone_are_told_with_their_ori
         gone.settings({"depth": 8, "data": "synthetic"})
     (tmp_path / "link").symlink_to(lab.earlier.data.params["data"])
     assert "but" not in lab.find(lab.id).settings({"data": f"{tmp_path}/link/"})[1][0]
+    # What is of the layout of its data is left out with other data.
+    run = lab.find(lab.log(data__foreground="1", data__border="ignore"))
+    for data, left in (("synthetic", ("auto", "ignore")), (make(tmp_path / "own"), ("1", "pet"))):
+        settings = run.settings({"data": str(data)})[0]
+        assert (settings["foreground"], settings["border"]) == left
     # The usual name follows the data.
     assert gone.settings({"data": "somewhere"})[0]["model_name"] == ""
     assert lab.find(lab.id).settings({"data": "somewhere"})[0]["model_name"] == "mine"

@@ -1,15 +1,15 @@
 """A logged training as one to repeat: its settings, what overrides them, what differs since."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mlflow.utils.git_utils import get_git_commit
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
-from segmentation.config.training import Config, defaults
-from segmentation.data.sources import absolute, folder_model_name, require_source
+from segmentation.config.training import OWN_DATA, Config, defaults
+from segmentation.data.sources import absolute, folder_model_name, is_own, require_source
 from segmentation.errors import ConfigError
 from segmentation.runtime.device import choose_compute
 from segmentation.tracking.runs.logged_settings import (
@@ -61,9 +61,12 @@ class LoggedTraining:
         """
         found: dict[str, Any] = {}
         changed, notes = [], []
+        foreign: Sequence[str] = ()  # what is of another layout than the data that is given
+        if "data" in given:
+            foreign = ("border",) if is_own(given["data"]) else OWN_DATA
         usual = defaults(given.get("encoder", self._params["encoder"])) | {"model_name": ""}
         for option, default in usual.items():
-            logged = self._params.get(option)
+            logged = str(default) if option in foreign else self._params.get(option)
             found[option] = given.get(option, default if logged is None else logged)
             same = option == "augment" and is_augmentation(found[option], self._data.tags)
             if option in given and not same and not _is_same(option, given[option], logged):
