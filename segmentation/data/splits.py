@@ -148,7 +148,8 @@ def _count(
 ) -> int:
     """Turn `all` into a number, and refuse more than there are.
 
-    Of own images, which may be few, the default is the most that is taken.
+    Of own images, which may be few, the default is the most that is taken, also where it was typed:
+    of a training that is repeated or goes on, it is not known what was.
     """
     count: Count = getattr(config, name)
     number = everything if count == "all" else count
