@@ -50,7 +50,7 @@ def read_image_folder(root: Path, labels: Labels, groups: str) -> dict[str, list
         if (key := casefold_key(one.id)) in apart
     ]
     if problems:
-        raise DataError(f"{len(problems)} images or masks of {root} have no other half:", problems)
+        raise DataError(f"{len(problems)} images or masks of {root} make no pair:", problems)
     if not examples:
         raise DataError(f"{entry(root, 'images')}: no file there ends in {', '.join(ENDINGS)}")
     if groups != "none":
