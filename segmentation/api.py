@@ -229,7 +229,7 @@ def predict(
     file.require_known(options, known, "predict")
     config = Config.from_options({"device": device})
     with tempfile.TemporaryDirectory(prefix="petseg-") as folder:
-        target = user_path(os.fspath(output) or f"{folder}/masks", "output")
+        target = user_path(_plain(output) or f"{folder}/masks", "output")
         wanted = PredictOptions(output=target, **options)
         pixels, images = None, Path(folder) / "array.png"
         if isinstance(photos, (str, os.PathLike)):
@@ -291,7 +291,7 @@ def prepare(
     config = Config.from_options(_given("prepare", OF_PREPARE, settings))
     from segmentation.workflows.prepare import prepare as workflow
 
-    return workflow(os.fspath(data), os.fspath(output), config.data, _Bar("Verifying"))
+    return workflow(_plain(data), _plain(output), config.data, _Bar("Verifying"))
 
 
 def _given(
@@ -302,23 +302,24 @@ def _given(
 ) -> dict[str, Any]:
     """Return what the caller and the file of settings give, by the parameters' names."""
     file.require_known(settings, {*known, "config"}, name)
-    given = {option: _plain(value) for option, value in settings.items()}
+    given = dict(settings)
     if path := given.pop("config", ""):
-        given = file.read(path, known) | given
+        given = file.read(_plain(path), known) | given
     if augmentation is not None:
         if "augment" in settings:
             raise ConfigError("augment, augmentation: each says how to augment; leave one out")
         from segmentation.data.own_augmentation import save
 
         given["augment"] = save(augmentation)
-    return {option: one for option, one in given.items() if one is not None and one != ""}
+    texts = {option: _plain(value) for option, value in given.items() if value is not None}
+    return {option: text for option, text in texts.items() if text}
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as a command line would have it: paths and choices as text."""
+def _plain(value: Any) -> str:
+    """Return a value as a command line would have it, as text."""
     if isinstance(value, (list, tuple)):
         return ",".join(map(str, value))
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
+    return str(os.fspath(value) if isinstance(value, os.PathLike) else value)
 
 
 def _save(photo: Any, path: Path) -> "NDArray[np.uint8]":

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from segmentation.config.fields import setting, settings
 from segmentation.data.oxford_pets import JPEG_ENDINGS
 from segmentation.errors import ConfigError
 from segmentation.utils.paths import casefold_key
@@ -15,27 +16,19 @@ TABLE = "predictions.csv"
 ENDINGS = (*JPEG_ENDINGS, ".png", ".gif", ".webp")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@settings
 class PredictOptions:
-    """What to write for each photo.
+    """What to write for each photo."""
 
-    Attributes:
-        output: the folder.
-        threshold: the probability above which a pixel is pet, in (0, 1); None: the model's own.
-        overlays: whether the photo with the mask over it is written too.
-        probabilities: whether gray pictures of the probability, 0 to 255, are written too.
-        overwrite: whether files that are there are replaced.
-    """
-
-    output: Path
-    threshold: float | None = None
-    overlays: bool = False
-    probabilities: bool = False
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        if self.threshold is not None and not 0 < self.threshold < 1:
-            raise ConfigError(f"threshold={self.threshold}: expected more than 0 and less than 1")
+    output: Path = setting(..., "The folder.")
+    threshold: float | None = setting(
+        None, "The probability above which a pixel is pet; None: the model's own.", gt=0, lt=1
+    )
+    overlays: bool = setting(False, "Whether the photo with the mask over it is written too.")
+    probabilities: bool = setting(
+        False, "Whether gray pictures of the probability, 0 to 255, are written too."
+    )
+    overwrite: bool = setting(False, "Whether files that are there are replaced.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

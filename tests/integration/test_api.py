@@ -205,6 +205,19 @@ def test_mistakes_are_the_projects_errors_and_begin_nothing(work: Program, discs
         segmentation.train(augmentation=A.Compose([A.Lambda(image=print)]))
     with pytest.raises(segmentation.ConfigError, match="each says how to augment"):
         segmentation.train(augmentation=A.Compose([A.Blur()]), augment="none")
+    (work.folder / "a.yaml").write_text("model_name: 2026\nwidth: 0\n")
+    cases: list[tuple[Any, dict[str, Any], str]] = [
+        (segmentation.train, {"config": "a.yaml"}, "width=0: expected"),
+        (segmentation.tune, {"model_name": 5, "width": "8..x"}, "width=8..x: expected"),
+        (segmentation.train, {"like": 7}, "like=7: "),
+        (segmentation.train, {"resume": 5}, "run '5': expected 32 digits"),
+        (segmentation.predict, {"photos": discs, "threshold": "1.5"}, "threshold=1.5: expected a"),
+        (segmentation.predict, {"photos": discs, "output": 5, "threshold": 0}, "threshold=0: "),
+        (segmentation.prepare, {"data": 5}, "5: there is no such folder"),
+    ]
+    for call, given, said in cases:
+        with pytest.raises(segmentation.PetsegError, match=said):
+            call(**given)
     with pytest.raises(DataError, match="there is no such folder"):
         segmentation.train(data="nowhere")
     with pytest.raises(ModelError, match="no such folder; did you mean models:/pets@champion"):
