@@ -19,6 +19,7 @@ _MAX_DEATHS = 10  # in a row, without a message in between
 _GRACE_PERIOD = 30.0  # seconds to end in
 _POLL = 0.5  # seconds between looks whether the user stops it
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_END = None  # is sent once the function has returned
 
 
 class WorkerPool:
@@ -76,17 +77,21 @@ class WorkerPool:
     ) -> None:
         """Take in what a process has sent; replace it if it has died."""
         messages, alive = _receive(connection)
+        ended = False
         for message in messages:
+            if message is _END:
+                ended = True
+                continue
             if isinstance(message, PetsegError):
                 raise message
             self._deaths = 0
             on_message(message)
-        if alive:
+        if alive and not ended:
             return
         process.join()
         connection.close()
         del self._connections[process]
-        if process.exitcode == 0:  # the function has returned
+        if ended:  # whatever the interpreter's own end came to
             return
         self._deaths += 1
         on_message(f"A worker died ({_reason(process)}); another takes its place")
@@ -134,6 +139,7 @@ def _work(
     end_with_parent()
     try:
         function(connection.send, *arguments)
+        connection.send(_END)
     except (KeyboardInterrupt, BrokenPipeError):
         os._exit(1)  # asked to end, or the parent is gone: nobody to tell
     except Exception as error:

@@ -31,6 +31,12 @@ def test_processes_that_always_die_end_with_a_sentence(monkeypatch: pytest.Monke
     assert len(deaths) == 3
 
 
+def test_a_process_that_dies_after_its_work_is_not_replaced() -> None:
+    heard: list[str] = []
+    WorkerPool(1, 1, pool_jobs.die_at_the_end).run(heard.append)
+    assert heard == ["done"]
+
+
 def test_an_error_ends_the_others_and_reaches_the_parent_as_it_was() -> None:
     with pytest.raises(TrainingError, match=r"^the lamp went out$"):
         WorkerPool(2, 1, pool_jobs.fail, TrainingError("the lamp went out")).run(print)
