@@ -40,7 +40,8 @@ class Result:
     Attributes:
         dice: the mean Dice over images, in [0, 1]; of a search that of its winner.
         interval: its 95 % bootstrap interval.
-        baselines: the mean Dice of answering `foreground` or `background` everywhere.
+        baselines: the mean Dice of answering `foreground` or `background` everywhere; of an
+            evaluation the former alone.
         run_id: MLflow's.
         model_uri: the model's address.
         metrics: all figures of the run, by the names under which they are tracked.
@@ -100,6 +101,7 @@ class _Bar:
             from tqdm.auto import tqdm
 
             self._bar = tqdm(total=total, desc=self._label)
+        self._bar.total = total  # a budget may change it
         self._bar.set_postfix_str(extra, refresh=False)
         self._bar.update(done - self._bar.n)
         if done == total:

@@ -48,8 +48,12 @@ def read(file: str, known: Collection[str]) -> dict[str, Any]:
     where, path = f"config={file}", Path(os.path.expanduser(file))
     try:
         text = path.read_text("utf-8")
-        found = tomllib.loads(text) if path.suffix.lower() == ".toml" else yaml.safe_load(text)
+        toml = path.suffix.lower() == ".toml"
+        found = tomllib.loads(text) if toml else yaml.safe_load(text)
         settings = {str(name).replace("-", "_"): value for name, value in found.items()}
+        # Of a name that stands twice YAML keeps the last, without a word.
+        if len(settings) < len(found if toml else yaml.compose(text, yaml.SafeLoader).value):
+            raise ValueError("a name stands there twice")
     except OSError as error:
         raise ConfigError(f"{where}: cannot be read ({error.strerror})") from error
     except (ValueError, AttributeError, yaml.YAMLError, RecursionError) as error:

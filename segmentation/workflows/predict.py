@@ -112,7 +112,7 @@ def predict(
     if problems:
         raise DataError(
             f"{len(problems)} of {len(tasks)} photos could not be used (listed above); "
-            "the others are done"
+            + ("the others are done" if kept else "give `output` to keep the others' masks")
         )
     return tasks
 

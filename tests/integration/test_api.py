@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import segmentation
+from segmentation.api import _Bar
 from segmentation.errors import DataError, ModelError
 from segmentation.tracking.registry.photo_model import read_photo
 from segmentation.training.trainer import Trainer
@@ -159,6 +160,21 @@ def test_masks_are_the_same_of_a_path_a_folder_and_an_array(at_home: Home, tmp_p
     assert [photo.photo for photo in all_of_them] == [folder / "a.png", folder / "b.png"]
     assert np.array_equal(all_of_them[0].mask, model(pixels) > 0.99)
     assert (tmp_path / "out" / "masks" / "b.png").read_bytes() == all_of_them[1].png
+
+
+def test_of_a_folder_with_a_bad_photo_masks_are_kept_where_output_says(
+    at_home: Home, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match="give `output` to keep the others' masks"):
+        segmentation.predict(tmp_path)
+
+
+def test_a_bar_ends_where_a_budget_ends_it(capsys: pytest.CaptureFixture[str]) -> None:
+    bar = _Bar("Epoch")
+    for done, total in ((1, 2), (2, 3), (3, 3)):
+        bar(done, total)
+    assert "3/3" in capsys.readouterr().err
 
 
 def test_an_evaluation_tells_what_its_run_does(at_home: Home) -> None:

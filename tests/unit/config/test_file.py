@@ -48,6 +48,8 @@ def test_a_list_is_what_a_search_chooses_from(tmp_path: Path) -> None:
         ("config: a.yaml\n", "no setting is called config"),
         ("lr: {low: 1}\n", "lr: expected one value"),
         ("just words\n", "expected lines such as `lr: 0.003`"),
+        ("lr: 1\nlr: 2\n", "expected lines such as `lr: 0.003` (a name stands there twice)"),
+        ("encoder-lr: 0\nencoder_lr: 1\n", "(a name stands there twice)"),
         ("", "expected lines such as `lr: 0.003`"),
         ("lr: [1\n", "expected lines such as `lr: 0.003` ("),
         ("lr: !!python/object/apply:os.getcwd []\n", "expected lines such as `lr: 0.003` ("),
