@@ -9,7 +9,7 @@ import nbclient
 import nbformat
 import pytest
 
-from tests.helpers.programs import DOCS, Program
+from tests.helpers.programs import DOCS, Program, good
 
 NOTEBOOK = DOCS / "notebook.ipynb"
 
@@ -31,6 +31,20 @@ def shown(cell: nbformat.NotebookNode) -> list[str]:
     """Return of each thing that a cell shows whether it is a picture."""
     found = [one.data for one in cell.get("outputs", []) if "data" in one]
     return ["image/jpeg" if "image/jpeg" in one else "text" for one in found]
+
+
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "x"])
+def test_what_a_notebook_has_set_in_its_shell_costs_nothing_and_stays(
+    program: Program, backend: str
+) -> None:
+    code = (
+        "from segmentation.utils.figures import Figure\n"
+        "Figure().savefig('figure.png')\n"
+        "import os; print(os.environ['MPLBACKEND'])"
+    )
+    done = good(program.run("python", "-c", code, MPLBACKEND=backend))
+    assert done.stdout == f"{backend}\n"
+    assert (program.folder / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_page_shows_the_notebooks_own_lines() -> None:
