@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from segmentation.config import file
-from segmentation.config.training import FREE, OWN_ENCODER, Config
+from segmentation.config.training import FREE, OWN_DATA, OWN_ENCODER, Config, own_data
 from segmentation.data.augmentation.augmenter import own_pipeline
 from segmentation.data.dataset import SplitDataset
 from segmentation.data.images.examples import note_on_turned
@@ -150,9 +150,11 @@ class TrainingSession:
         return {f"{name} images": part.digest for name, part in self.data.items()}
 
     def settings(self) -> dict[str, Any]:
-        """Return every setting by its parameter's name, `auto` and `all` as what they came to."""
+        """Return the settings by their parameters' names, `auto` and `all` as what they came to."""
+        # Those of own masks that say nothing would stand above the pictures on a run's page.
+        silent = set(OWN_DATA) - own_data(self.config.data).keys()
         return {
-            **self.config.options(),
+            **{name: one for name, one in self.config.options().items() if name not in silent},
             **{
                 f"{name}_images": len(part.examples) + len(part.problems)
                 for name, part in self.data.items()

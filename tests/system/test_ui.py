@@ -111,7 +111,7 @@ def test_the_experiment_explains_its_runs_and_lists_scores(shown: Shown, visit: 
     page = visit(RUNS)
     score = f"{shown.training.data.metrics['best/dice']:.4f}"
     assert str(shown.training.info.run_name).startswith(f"train {score} w8 lr0.01 ")
-    expect(page.get_by_text("U-Nets that separate pets")).to_be_visible()
+    expect(page.get_by_text("U-Nets that separate foreground")).to_be_visible()
     for name in (shown.training.info.run_name, shown.search.info.run_name, "broken"):
         expect(page.get_by_role("link", name=str(name), exact=True)).to_be_visible()
     page.locator("[data-component-id='mlflow.experiment.metadata_editor.expand_button']").click()
