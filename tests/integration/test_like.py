@@ -31,7 +31,8 @@ class Lab(Program):
         """Log the finished training, but for some settings, as an earlier version did."""
         run_id = self.client.create_run("0", run_name="logged").info.run_id
         changes = {name.replace("__", "."): value for name, value in changed.items()}
-        logged = {old: self.earlier.data.params[name] for name, old in EARLIER.items()}
+        params = self.earlier.data.params
+        logged = {old: params[name] for name, old in EARLIER.items() if name in params}
         for name, value in {**dict.fromkeys(EARLIER, "''"), **logged, **changes}.items():
             if value is not None:
                 self.client.log_param(run_id, name, value)

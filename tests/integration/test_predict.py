@@ -108,7 +108,7 @@ def test_a_single_file_and_mistakes(home: Home, album: Path, tmp_path: Path) -> 
         ({"images": tmp_path / "nowhere"}, "there is no such file or folder"),
         ({"images": tmp_path / "none"}, f"no file there ends in {', '.join(ENDINGS)}"),
         ({"output": tmp_path / "file"}, "is a file; expected a folder"),
-        ({"threshold": "1.5"}, "threshold=1.5: expected more than 0"),
+        ({"threshold": "1.5"}, "threshold=1.5: expected a number, more than 0 and less than 1"),
     ):
         given = {"images": album, "output": tmp_path / "o", **options}
         assert text in home.refused(2, "predict", **given)
