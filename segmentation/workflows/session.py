@@ -231,8 +231,9 @@ class TrainingSession:
         name = f"{kind} {what or self._summary(self.config.training.epochs)}"
         with training_run(name, tags, **options) as self.run:
             self._kind, self._what = kind, what
-            self.run.log_params(self.settings())
-            self.run.log_text(file.dump(self.settings()), file.CONFIG)
+            settings = self.settings()
+            self.run.log_params(settings)
+            self.run.log_text(file.dump(settings), file.CONFIG)
             if self.augmentation:
                 self.run.log_artifact(self.augmentation.content, PIPELINE)
             inputs.log_splits(self.run, self.data, self.source)
