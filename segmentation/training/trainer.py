@@ -56,9 +56,7 @@ class Trainer:
         self._turns = Turns(torch.get_num_threads() if alone else 0)
         # Convolutions run fastest where the channels of a pixel lie side by side.
         self._given = model.to(compute.device).to(memory_format=torch.channels_last)
-        pretrained = _pretrained(model)
-        for parameter in pretrained:
-            parameter.requires_grad_(config.encoder_lr > 0)
+        pretrained = freeze_encoder(model, config)
         self._model, self._network = group.wrap_model(self._given)
         self._ema = EMA(self._model, config.ema) if config.ema else None
         self._criterion = SegmentationLoss(config.loss, group)
@@ -248,7 +246,13 @@ def _loadable(name: str, state: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-def _pretrained(model: nn.Module) -> list[nn.Parameter]:
-    """Return the weights of an encoder that learned before; none of other models."""
+def freeze_encoder(model: nn.Module, config: TrainingConfig) -> list[nn.Parameter]:
+    """Freeze an encoder that learned before, unless it is to learn on; return its weights.
+
+    None of other models.
+    """
     encoder = getattr(model, "encoder", None) if getattr(model, "pretrained", False) else None
-    return list(encoder.parameters()) if isinstance(encoder, nn.Module) else []
+    weights = list(encoder.parameters()) if isinstance(encoder, nn.Module) else []
+    for parameter in weights:
+        parameter.requires_grad_(config.encoder_lr > 0)
+    return weights

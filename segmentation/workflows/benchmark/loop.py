@@ -76,7 +76,7 @@ def _measure_width(
     loader = BatchLoader(train, splits["val"], training)
     trainer = Trainer(build_unet(config.model, 0), loader, training, compute)
     numbers = itertools.cycle(range(1, training.epochs + 1))
-    step = bare_step(build_unet(config.model, 0), compute)
+    step = bare_step(config, compute)
 
     def an_image(work: Callable[[], object]) -> Case:
         return lambda: seconds(work) / len(train)

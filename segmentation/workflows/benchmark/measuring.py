@@ -9,7 +9,10 @@ from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 from torch.utils.benchmark.utils.timer import timer
 
+from segmentation.config.training import Config
+from segmentation.models.unet import build_unet
 from segmentation.runtime.device import Compute
+from segmentation.training.trainer import freeze_encoder
 
 #: Measures once and returns a figure, such as seconds.
 Case = Callable[[], float]
@@ -56,11 +59,13 @@ def random_batch(images: int, size: int, device: torch.device) -> tuple[Tensor, 
     return image.to(device).contiguous(memory_format=torch.channels_last), mask.to(device)
 
 
-def bare_step(network: nn.Module, compute: Compute) -> Callable[[Tensor, Tensor], None]:
+def bare_step(config: Config, compute: Compute) -> Callable[[Tensor, Tensor], None]:
     """Return a step with nothing around it: forward, BCEWithLogitsLoss, backward, fused AdamW.
 
-    The network maps uint8 (N, 3, S, S) to logits (N, 1, S, S); it is moved to the device.
+    It takes uint8 (N, 3, S, S) and masks (N, 1, S, S), and trains what a training would.
     """
+    network = build_unet(config.model, 0)
+    freeze_encoder(network, config.training)
     network = network.to(compute.device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
     criterion = nn.BCEWithLogitsLoss()

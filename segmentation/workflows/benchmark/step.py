@@ -10,7 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from segmentation.config.benchmark import BenchmarkConfig
-from segmentation.config.training import OWN_ENCODER, Config, ModelConfig, TrainingConfig
+from segmentation.config.training import OWN_ENCODER, Config, TrainingConfig
 from segmentation.data.sources import Source
 from segmentation.models.folding import folded
 from segmentation.models.unet import build_unet
@@ -49,8 +49,8 @@ def measure_step(
     encoder = config.model.encoder
     structure = f"patch {config.model.patch}" if encoder == OWN_ENCODER else encoder
     for size, width in itertools.product(own.size_list, own.widths_of("step")):
-        model = dataclasses.replace(config.model, width=width)
-        calls = {name: _calls(model, size, one) for name, one in computes.items()}
+        sized = dataclasses.replace(config, model=dataclasses.replace(config.model, width=width))
+        calls = {name: _calls(sized, size, one) for name, one in computes.items()}
         rounds = interleaved(
             {
                 f"{kind} {precision}": per_second(call, units)
@@ -92,12 +92,14 @@ def count_flops(call: Callable[[], object]) -> int:
 
 
 def _calls(
-    model: ModelConfig, size: int, compute: Compute
+    config: Config, size: int, compute: Compute
 ) -> dict[str, tuple[Callable[[], object], float]]:
     """Return both passes with their images, and a matrix product with its operations."""
     image, mask = random_batch(_IMAGES, size, compute.device)
-    step = bare_step(build_unet(model, 0), compute)
-    network = folded(build_unet(model, 0).eval().to(compute.device), image)  # as `predict` does
+    step = bare_step(config, compute)
+    network = folded(
+        build_unet(config.model, 0).eval().to(compute.device), image
+    )  # as `predict` does
     network = network.to(memory_format=torch.channels_last)
     side = _SIDE if compute.device.type == "cpu" else _SIDE_ELSEWHERE
     first, second = (torch.rand(side, side).to(compute.device, compute.dtype) for _ in range(2))
