@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from segmentation.config.training import TrainingConfig
-from segmentation.data.augmentation.augmenter import Augmenter
+from segmentation.data.augmentation import Augmenter
 from segmentation.data.dataset import SplitDataset
 from segmentation.data.images.examples import COUNTS_SHIFT, PET_BIT, Bytes
 from segmentation.data.own_augmentation import Pipeline

@@ -3,14 +3,10 @@
 import hashlib
 import io
 import json
-import os
+import re
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-# Its import would otherwise ask the network for a newer version.
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations
 import numpy as np
@@ -37,12 +33,7 @@ _FLAGS[[0, 1, 255]] = COUNTS_BIT, COUNTS_BIT | PET_BIT, 0
 
 
 class Pipeline:
-    """Draws variants of images and masks; the same one for the same number.
-
-    Attributes:
-        content: of its file.
-        digest: SHA-256 of that, hexadecimal.
-    """
+    """Draws variants of images and masks; the same one for the same number."""
 
     def __init__(self, file: str, size: int) -> None:
         """Read a file, running no code in it, and try it at `size` pixels a side.
@@ -137,21 +128,12 @@ def _parse(text: str) -> dict[str, Any]:
         saved = yaml.safe_load(text)
     if not isinstance(saved, dict) or "transform" not in saved:
         raise ValueError("is no saved pipeline")
+    names = re.findall(r'"__class_fullname__": "(.*?)"', json.dumps(saved))
     known = SERIALIZABLE_REGISTRY.items()
     own = {name for name, kind in known if kind.__module__.startswith("albumentations.")}
-    if others := sorted(set(_names(saved)) - own):
+    if others := sorted({*map(shorten_class_name, names)} - own):
         raise ValueError(f"has {', '.join(others)}")
     return saved
-
-
-def _names(node: Any) -> Iterator[str]:
-    """Yield the names of all transforms."""
-    if isinstance(node, dict):
-        if "__class_fullname__" in node:
-            yield shorten_class_name(str(node["__class_fullname__"]))
-        node = list(node.values())
-    for one in node if isinstance(node, list) else ():
-        yield from _names(one)
 
 
 def _reason(error: Exception) -> str:

@@ -10,7 +10,7 @@ import torch
 
 from segmentation.config import file
 from segmentation.config.training import FREE, OWN_DATA, OWN_ENCODER, Config, own_data
-from segmentation.data.augmentation.augmenter import own_pipeline
+from segmentation.data.augmentation import own_pipeline
 from segmentation.data.dataset import SplitDataset
 from segmentation.data.images.examples import note_on_turned
 from segmentation.data.loader import BatchLoader, require_shared_memory

@@ -9,7 +9,7 @@ from typing import Any
 from segmentation.config import file
 from segmentation.config.search import SearchConfig
 from segmentation.config.training import Config
-from segmentation.data.augmentation.augmenter import own_pipeline
+from segmentation.data.augmentation import own_pipeline
 from segmentation.models.unet import build_unet
 from segmentation.runtime.worker_pool import WorkerPool
 from segmentation.tracking.commands import mlflow_run

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from albumentations import Compose
 
-from segmentation.data.augmentation.augmenter import Augmenter
-from segmentation.data.augmentation.transforms import DRAWS, Color, Compose, Geometry, Vary
+from segmentation.data.augmentation import DRAWS, Augmenter, Color, Geometry, Vary
 from segmentation.data.synthetic.drawing import BREEDS, draw
 
 Pair = tuple[np.ndarray, np.ndarray]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from segmentation.config.training import TrainingConfig
-from segmentation.data.augmentation.augmenter import Augmenter, own_pipeline
+from segmentation.data.augmentation import Augmenter, own_pipeline
 from segmentation.data.loader import BatchLoader
 from segmentation.data.own_augmentation import Pipeline
 from segmentation.errors import ConfigError
