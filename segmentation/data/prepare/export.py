@@ -9,6 +9,7 @@ from PIL import Image
 
 from segmentation.data.example import Example
 from segmentation.data.images.examples import ExampleError, binary_mask, decode, read_files
+from segmentation.data.images.reader import exif_orientation
 from segmentation.errors import ConfigError, DataError
 from segmentation.utils.files import atomic_dir
 
@@ -36,7 +37,7 @@ def require_new(output: Path) -> None:
 def write_splits(
     splits: Mapping[str, Sequence[Example]], border: str, output: Path, *, grouped: bool
 ) -> list[str]:
-    """Write OUTPUT/images/SPLIT/ID.png (RGB) and OUTPUT/masks/SPLIT/ID.png (palette, 0 and 1).
+    """Write OUTPUT/images/SPLIT/ID.jpg (or another ending) and OUTPUT/masks/SPLIT/ID.png (palette).
 
     Of `grouped` examples OUTPUT/groups.csv has the groups and classes.
 
@@ -54,11 +55,11 @@ def write_splits(
             for name, examples in splits.items():
                 for example in examples:
                     try:
-                        _write(example, border, stage, name)
+                        path = _write(example, border, stage, f"{name}/{example.id}")
                     except ExampleError as error:
                         problems.append(str(error))
                     else:
-                        row = {"path": f"{name}/{example.id}.png", "group": example.key}
+                        row = {"path": path, "group": example.key}
                         rows.append({**row, example.labels.kind: example.kind})
             if grouped and rows:
                 with (stage / GROUPS).open("w", encoding="utf-8", newline="") as file:
@@ -73,13 +74,23 @@ def write_splits(
     return problems
 
 
-def _write(example: Example, border: str, folder: Path, split: str) -> None:
-    pixels = decode(example, *read_files(example))
+def _write(example: Example, border: str, folder: Path, name: str) -> str:
+    """Write an example under a name without ending; return the image's name, with its ending."""
+    content = read_files(example)
+    pixels = decode(example, *content)
     mask, valid = binary_mask(pixels.trimap, border)
     picture = Image.fromarray(np.where(valid == 1, mask, 2).astype(np.uint8)).convert("P")
     picture.putpalette(_PALETTE)
-    photo = Image.fromarray(pixels.image)
-    for kind, image in (("images", photo), ("masks", picture)):
-        path = folder / kind / split / f"{example.id}.png"
+    # The file itself, by whose digest it is known wherever it lies; but where viewers would turn
+    # it, the pixels that are taken.
+    turned = exif_orientation(content[0]) != 1
+    image_name = f"{name}{'.png' if turned else example.image.suffix}"
+    image_path, mask_path = folder / "images" / image_name, folder / "masks" / f"{name}.png"
+    for path in (image_path, mask_path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path)
+    picture.save(mask_path)
+    if turned:
+        Image.fromarray(pixels.image).save(image_path)
+    else:
+        image_path.write_bytes(content[0])
+    return image_name
