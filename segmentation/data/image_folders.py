@@ -10,8 +10,8 @@ Without the latter a fifth of the images is the test set, chosen by a hash of th
 import csv
 import dataclasses
 import hashlib
-import io
-from collections.abc import Container, Iterator, Sequence
+import os
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from segmentation.data.example import Example, Labels
@@ -45,12 +45,13 @@ def read_image_folder(root: Path, labels: Labels, groups: str) -> dict[str, list
     examples = _pairs(root, "", labels, problems)
     apart = {casefold_key(one.id): one.image for one in test}
     problems += [
-        printable(f"{one.image}: {apart[key]} counts as of the same name; rename one, or remove it")
+        f"{one.image}: {apart[key]} counts as of the same name; rename one, or remove it"
         for one in examples
         if (key := casefold_key(one.id)) in apart
     ]
     if problems:
-        raise DataError(f"{len(problems)} images or masks of {root} make no pair:", problems)
+        told = [*map(printable, problems)]
+        raise DataError(f"{len(told)} images or masks of {root} make no pair:", told)
     if not examples:
         raise DataError(f"{entry(root, 'images')}: no file there ends in {', '.join(ENDINGS)}")
     if groups != "none":
@@ -64,7 +65,9 @@ def read_image_folder(root: Path, labels: Labels, groups: str) -> dict[str, list
 def _pairs(folder: Path, prefix: str, labels: Labels, problems: list[str]) -> list[Example]:
     """Pair the images and masks of a folder; a line for each that cannot be is added."""
     sides = [entry(folder, "images"), entry(folder, "masks")]
-    images, masks = _by_name(sides[0], ENDINGS), _by_name(sides[1], _MASK_ENDINGS)
+    images = _by_name(sides[0], ENDINGS, problems)
+    masks = _by_name(sides[1], _MASK_ENDINGS, problems)
+    problems += _broken_links([folder, *sides])
     examples = []
     for name in sorted(images | masks):
         pair = images.get(name, []), masks.get(name, [])
@@ -78,7 +81,7 @@ def _pairs(folder: Path, prefix: str, labels: Labels, problems: list[str]) -> li
                 wrong.append(f"{pair[here][0]}: has no {what}; expected one so named in {side}")
         if not name.isprintable():
             wrong.append(f"{name!a} in {folder}: is a name that cannot be shown; rename it")
-        problems += map(printable, wrong)
+        problems += wrong
         if not wrong:
             (image,), (mask,) = pair
             stem = image.relative_to(sides[0]).with_suffix("").as_posix()
@@ -87,12 +90,23 @@ def _pairs(folder: Path, prefix: str, labels: Labels, problems: list[str]) -> li
     return sorted(examples, key=lambda example: example.id)
 
 
-def _by_name(folder: Path, endings: Sequence[str]) -> dict[str, list[Path]]:
+def _by_name(folder: Path, endings: Sequence[str], problems: list[str]) -> dict[str, list[Path]]:
     """Return the files of a folder by their relative paths without ending."""
     found: dict[str, list[Path]] = {}
-    for path in list_files(folder, endings, links=True)[0]:
-        found.setdefault(casefold_key(path.with_suffix("").as_posix()), []).append(folder / path)
+    others = []
+    for name in list_files(folder, links=True):
+        if name.suffix.lower() in endings:
+            key = casefold_key(name.with_suffix("").as_posix())
+            found.setdefault(key, []).append(folder / name)
+        else:
+            others.append(folder / name)
+    problems += _broken_links(others)  # what they led to may be a folder of images
     return found
+
+
+def _broken_links(paths: Iterable[Path]) -> list[str]:
+    lost = (path for path in paths if path.is_symlink() and not os.path.exists(path))
+    return [f"{path}: is a link to what is not there; mend the link, or remove it" for path in lost]
 
 
 def _content_key(image: Path) -> str:
@@ -132,7 +146,7 @@ def _read_groups(
     """Return group and kind by id, whether kinds are of `class` or `group`, and what is wrong."""
     try:
         text = read_regular_file(path).decode("utf-8-sig")
-        reader = csv.DictReader(io.StringIO(text, newline=""), restval="")
+        reader = csv.DictReader(text.splitlines(), restval="")
         columns = reader.fieldnames or []
         numbered = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -33,17 +33,11 @@ class PredictOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PhotoTask:
-    """One photo.
-
-    Attributes:
-        photo: its file.
-        name: its path relative to the folder of the photos.
-        result: the path of its results relative to their folders, without ending.
-    """
+    """One photo."""
 
     photo: Path
-    name: Path
-    result: Path
+    name: Path  # relative to the folder of the photos
+    result: Path  # of what is made of it, relative to the folder of each kind, without ending
 
     def targets(self, options: PredictOptions) -> list[Path]:
         """Return the files that are written of it: mask, overlay, probabilities."""
@@ -72,7 +66,10 @@ def find_photos(images: Path, output: Path) -> tuple[list[PhotoTask], Counter[st
         raise ConfigError(f"images={images}: there is no such file or folder")
     if images.resolve() == output.resolve():
         raise ConfigError(f"output={output}: is the folder of the photos; give another")
-    names, others = list_files(images, ENDINGS, output.resolve())
+    files = list_files(images, output.resolve())
+    names = [name for name in files if name.suffix.lower() in ENDINGS]
+    endings = Counter(name.suffix.lower() or "none" for name in files)
+    others = Counter({ending: n for ending, n in endings.items() if ending not in ENDINGS})
     if not names:
         found = ", ".join(f"{count} of {ending}" for ending, count in others.most_common(5))
         raise ConfigError(
@@ -101,17 +98,12 @@ def require_free(tasks: Sequence[PhotoTask], options: PredictOptions) -> None:
         )
 
 
-def list_files(
-    root: Path, endings: Sequence[str], but: Path | None = None, *, links: bool = False
-) -> tuple[list[Path], Counter[str]]:
-    """List the files of a folder and of all within, but those of `but`, that have some endings.
+def list_files(root: Path, but: Path | None = None, *, links: bool = False) -> list[Path]:
+    """List the files of a folder and of all within but `but`, relative to it, not hidden ones.
 
     Where `links` to folders are followed, those in a circle are not.
-
-    Returns:
-        Their paths relative to the folder, and how many files have which other ending.
     """
-    names, others = [], Counter[str]()
+    found = []
     for folder, folders, files in os.walk(root, followlinks=links):
         here = Path(folder)
         closed = {but, *(one.resolve() for one in (here, *here.parents))}
@@ -120,15 +112,8 @@ def list_files(
             for name in folders
             if not name.startswith(".") and (here / name).resolve() not in closed
         )
-        for file in sorted(files):
-            ending = Path(file).suffix.lower()
-            if file.startswith("."):
-                continue
-            if ending in endings:
-                names.append((here / file).relative_to(root))
-            else:
-                others[ending or "none"] += 1
-    return names, others
+        found += [(here / name).relative_to(root) for name in sorted(files) if name[0] != "."]
+    return found
 
 
 def _results(names: Sequence[Path]) -> list[Path]:

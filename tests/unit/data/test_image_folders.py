@@ -140,6 +140,12 @@ def remove(kind: str) -> Callable[[Path], None]:
     return change
 
 
+def dangling(folder: Path) -> None:
+    (folder / "images" / "photo 0.Day").symlink_to(folder / "nowhere")
+    (folder / "masks" / "more").mkdir()
+    (folder / "masks" / "more" / "photo 1.Day").symlink_to("photo 1.Day")
+
+
 def twice(folder: Path) -> None:
     for number in (0, 1):
         save(folder / "images" / f"photo {number}.jpg", photo(number))
@@ -170,6 +176,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "empty": (put(GRAY * 0), "png", "the mask has no foreground (values: 0); say empty=allow if"),
     "no mask": (remove("masks"), "png", "has no mask; expected one so named in "),
     "no image": (remove("images"), "png", "has no image; expected one so named in "),
+    "links": (dangling, "Day", "is a link to what is not there; mend the link, or remove it"),
     "twice": (twice, "jpg", ".png has the same name; rename one, or remove it"),
     "twice test": (twice_test, "png", ".png counts as of the same name; rename one, or remove it"),
 }
