@@ -80,27 +80,16 @@ class PixelArray:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SplitDataset:
-    """One split.
+    """One split."""
 
-    Attributes:
-        name: `train`, `val`, ...
-        examples: N of them, in the order of the pixels.
-        pixels: of each.
-        digests: SHA-256 of each image file, hexadecimal.
-        digest: SHA-256 over ids and files, hexadecimal.
-        problems: one line for each example left out.
-        turned: the names of images that EXIF says are to be turned.
-        empty: how many have no foreground, at the size of the pixels.
-    """
-
-    name: str
-    examples: tuple[Example, ...]
+    name: str  # `train`, `val`, ...
+    examples: tuple[Example, ...]  # in the order of the pixels
     pixels: PixelArray
-    digests: tuple[str, ...]
-    digest: str
-    problems: tuple[str, ...]
-    turned: tuple[str, ...] = ()
-    empty: int = 0
+    digests: tuple[str, ...]  # SHA-256 of each image file, hexadecimal
+    digest: str  # SHA-256 over ids and files, hexadecimal
+    problems: tuple[str, ...]  # one line for each example left out
+    turned: tuple[str, ...] = ()  # the names of images that EXIF says are to be turned
+    empty: int = 0  # how many have no foreground, at the size of the pixels
 
     def __len__(self) -> int:
         return len(self.examples)

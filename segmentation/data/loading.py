@@ -57,18 +57,17 @@ def load_data(
         DataError: lists or files cannot be used.
     """
     chosen = split(source.trainval(), config)
-    # Of a picture that stands in several splits the first one keeps it: training comes last.
-    parts = {"val": chosen.val, "train": chosen.train}
-    held_out: dict[str, Sequence[Example]] = {"test": source.test()}
-    if not with_gate:
-        held_out = {"gate": chosen.gate, **held_out}
-    elif chosen.gate:
-        parts = {"gate": chosen.gate, **parts}
-    else:
+    if with_gate and not chosen.gate:
         raise ConfigError(
             "the gate split, a fifth of the trainval list, has no image on which finalists could "
             "be compared; say confirm=0, or use more data"
         )
+    # Of a picture that stands in several splits the first one keeps it: training comes last.
+    parts = {"gate": chosen.gate, "val": chosen.val, "train": chosen.train}
+    held_out: dict[str, Sequence[Example]] = {
+        "gate": () if with_gate else parts.pop("gate"),
+        "test": source.test(),
+    }
     return load_splits(parts, held_out, config, progress)
 
 
@@ -83,11 +82,7 @@ def load_splits(
     Every file is read, so that the digests say what is there now; decoded is only what the cache
     has not. Memory does not grow with the number of examples but for some hundred bytes each.
 
-    Args:
-        parts: the examples of each split; of a picture in two of them, the first one keeps it.
-        held_out: other splits, of which no picture may be in `parts`.
-        config: the working size, the border's meaning, and what to do about bad examples.
-        progress: called with the number of examples done and of all.
+    Of a picture in two of the `parts` the first one keeps it; none may be in what is `held_out`.
 
     Raises:
         DataError: files cannot be used, or a picture stands in two splits (all are named), and
@@ -178,6 +173,8 @@ def _split_dataset(
         )
     counted = sum(one.counted for one in good)
     check_pet_share(name, sum(one.pet for one in good) / max(1, counted), good[0].example.labels)
+    in_order = sorted(good, key=lambda one: one.example.id)
+    contents = (f"{one.example.id} {one.content_digest}\n" for one in in_order)
     held = [one.pixels for one in good if one.pixels is not None]
     return SplitDataset(
         name=name,
@@ -189,16 +186,8 @@ def _split_dataset(
             held if len(held) == len(good) else None,
         ),
         digests=tuple(one.image_digest for one in good),
-        digest=_digest(good),
+        digest=hashlib.sha256("".join(contents).encode()).hexdigest(),
         problems=problems,
         turned=tuple(printable(one.example.image.name) for one in good if one.turned),
         empty=sum(not one.pet for one in good),
     )
-
-
-def _digest(loaded: Sequence[_LoadedExample]) -> str:
-    """Hash ids and files, in the order of the ids, so that only the contents matter."""
-    whole = hashlib.sha256()
-    for one in sorted(loaded, key=lambda one: one.example.id):
-        whole.update(f"{one.example.id} {one.content_digest}\n".encode())
-    return whole.hexdigest()

@@ -10,7 +10,7 @@ endings, and what does not lie there so written is taken if it does in capitals,
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from segmentation.data.example import Example
@@ -61,28 +61,52 @@ def missing_parts(root: Path) -> list[str]:
     return [name for name in needed if not entry(root, *name.split("/")).exists()]
 
 
-def read_list(root: Path, name: str) -> list[Example]:
-    """Read `annotations/NAME.txt`; blank lines and lines that begin with # do not count.
-
-    Lines end as text files of Unix, Windows and old Macs do, and in no other way.
+def read_lists(root: Path) -> dict[str, list[Example]]:
+    """Read the lists; without a `test.txt` that one is empty, but a broken link is told.
 
     Raises:
-        DataError: the list is missing or empty, or lines are malformed or name an example again:
-            all of them are named.
+        DataError: a list cannot be used, or examples stand in both; all that is wrong is named.
     """
-    path = entry(root, "annotations", f"{name}.txt")
+    lists: dict[str, list[Example]] = {name: [] for name in LISTS}
+    errors = []
+    for name in LISTS:
+        path = entry(root, "annotations", f"{name}.txt")
+        try:
+            if name != "test" or os.path.lexists(path):
+                lists[name] = _read_list(root, path)
+        except DataError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0] if len(errors) == 1 else DataError("\n".join(map(str, errors)))
+    tested = {casefold_key(one.id): one.id for one in lists["test"]}
+    pairs = ((one.id, tested.get(casefold_key(one.id))) for one in lists["trainval"])
+    if shared := {a if a == b else f"{a!a} and {b!a}" for a, b in pairs if b}:
+        raise DataError(
+            f"{len(shared)} examples stand in trainval.txt and in test.txt of "
+            f"{root / 'annotations'}; whoever trains on them is tested on what it has seen. "
+            "Remove each from one of the lists:",
+            sorted(shared),
+        )
+    return lists
+
+
+def _read_list(root: Path, path: Path) -> list[Example]:
+    """Read a list; blank lines and lines that begin with # do not count.
+
+    Lines end as text files of Unix, Windows and old Macs do, and in no other way.
+    """
     try:
         text = read_regular_file(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: expected a readable UTF-8 list of examples ({error})") from error
-    images = _Files(entry(root, "images"), JPEG_ENDINGS)
-    trimaps = _Files(entry(root, "annotations", "trimaps"), (".png",))
+    image = _finder(entry(root, "images"), JPEG_ENDINGS)
+    trimap = _finder(entry(root, "annotations", "trimaps"), (".png",))
     examples: dict[str, Example] = {}
     problems = []
     for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        parsed = _parse(images, trimaps, line)
+        parsed = _parse(image, trimap, line)
         if isinstance(parsed, str):
             problems.append(f"{path}:{number}: {parsed}")
         elif first := examples.get(casefold_key(parsed.id)):
@@ -97,84 +121,31 @@ def read_list(root: Path, name: str) -> list[Example]:
     return list(examples.values())
 
 
-def read_lists(root: Path, names: Sequence[str]) -> dict[str, list[Example]]:
-    """Read several lists; raises a DataError that names what is wrong with all of them."""
-    lists, refusals = {}, []
-    for name in names:
-        try:
-            lists[name] = read_list(root, name)
-        except DataError as error:
-            refusals.append(str(error))
-    if refusals:
-        raise DataError("\n".join(refusals))
-    return lists
-
-
-def has_test_list(root: Path) -> bool:
-    """Tell whether there is a `test.txt`; a broken link counts, so that reading it says so."""
-    return os.path.lexists(entry(root, "annotations", "test.txt"))
-
-
-def read_trainval(root: Path) -> list[Example]:
-    """Read the examples that may train or choose anything.
-
-    Raises:
-        DataError: a list cannot be used, or names examples that the test list names too.
-    """
-    lists = read_lists(root, LISTS if has_test_list(root) else LISTS[:1])
-    if shared := set(listed_twice(lists["trainval"], lists.get("test", ())).values()):
-        raise DataError(
-            f"{len(shared)} examples stand in trainval.txt and in test.txt of "
-            f"{root / 'annotations'}; whoever trains on them is tested on what it has seen. "
-            "Remove each from one of the lists:",
-            sorted(shared),
-        )
-    return lists["trainval"]
-
-
-def listed_twice(trainval: Iterable[Example], test: Iterable[Example]) -> dict[str, str]:
-    """Find the examples that stand in both lists.
-
-    Returns:
-        For each id of either list that the other has too: the name, as both lists write it.
-    """
-    tested = {casefold_key(example.id): example.id for example in test}
-    twice = {}
-    for example in trainval:
-        if other := tested.get(casefold_key(example.id)):
-            same = example.id == other
-            twice[other] = twice[example.id] = other if same else f"{example.id!a} and {other!a}"
-    return twice
-
-
 def entry(folder: Path, *names: str) -> Path:
     """Return the path of what lies in a folder, or in one within, in capitals or not."""
-    for name in names:
-        files = _Files(folder, (Path(name).suffix,))
-        folder = files.path(Path(name).stem)
+    for name in map(Path, names):
+        folder = _finder(folder, (name.suffix,))(name.stem)
     return folder
 
 
-class _Files:
-    """The entries of a folder whose names have one of some endings, looked up without it."""
+def _finder(folder: Path, endings: Sequence[str]) -> Callable[[str], Path]:
+    """Return what finds a file by its name without ending: one that is there, or should be."""
+    names: dict[str, list[str]] = {}
+    with contextlib.suppress(OSError):  # said when something in it is read
+        for name in sorted(os.listdir(folder)):
+            stem, ending = os.path.splitext(name)
+            if ending.lower() in endings:
+                names.setdefault(casefold_key(stem), []).append(name)
 
-    def __init__(self, folder: Path, endings: Sequence[str]) -> None:
-        self._folder, self._ending = folder, endings[0]
-        self._names: dict[str, list[str]] = {}
-        with contextlib.suppress(OSError):  # said when something in it is read
-            for name in sorted(os.listdir(folder)):
-                stem, ending = os.path.splitext(name)
-                if ending.lower() in endings:
-                    self._names.setdefault(casefold_key(stem), []).append(name)
+    def find(stem: str) -> Path:
+        usual = f"{stem}{endings[0]}"
+        there = names.get(casefold_key(stem), [usual])
+        return folder / (usual if usual in there else there[0])
 
-    def path(self, stem: str) -> Path:
-        """Return the path that is there, or the one that should be."""
-        usual = f"{stem}{self._ending}"
-        there = self._names.get(casefold_key(stem), [])
-        return self._folder / (usual if usual in there or not there else there[0])
+    return find
 
 
-def _parse(images: _Files, trimaps: _Files, line: str) -> Example | str:
+def _parse(image: Callable[[str], Path], trimap: Callable[[str], Path], line: str) -> Example | str:
     """Turn one line into an example, or say what is wrong with it."""
     columns = line.strip().rsplit(maxsplit=3)
     if len(columns) != 4 or not all(
@@ -193,6 +164,6 @@ def _parse(images: _Files, trimaps: _Files, line: str) -> Example | str:
         key=name,
         kind=name.rsplit("_", 1)[0],
         species=_SPECIES[species],
-        image=images.path(name),
-        mask=trimaps.path(name),
+        image=image(name),
+        mask=trimap(name),
     )

@@ -11,10 +11,8 @@ from segmentation.data.image_folders import is_image_folder, read_image_folder
 from segmentation.data.oxford_pets import (
     HOW_TO_PREPARE,
     find_root,
-    has_test_list,
     missing_parts,
-    read_list,
-    read_trainval,
+    read_lists,
 )
 from segmentation.data.synthetic.dataset import synthetic_folder
 from segmentation.errors import ConfigError, DataError
@@ -70,16 +68,16 @@ class Source:
         Raises:
             DataError: lists cannot be used, or share examples; or images and masks are no pairs.
         """
-        return read_trainval(self.root) if self.labels.trimap else self._own["trainval"]
+        return self._lists["trainval"]
 
     def test(self) -> list[Example]:
         """Read the examples that are for evaluation alone, if any; raises as `trainval` does."""
-        if self.labels.trimap:
-            return read_list(self.root, "test") if has_test_list(self.root) else []
-        return self._own["test"]
+        return self._lists["test"]
 
     @cached_property
-    def _own(self) -> dict[str, list[Example]]:
+    def _lists(self) -> dict[str, list[Example]]:
+        if self.labels.trimap:
+            return read_lists(self.root)
         return read_image_folder(self.root, self.labels, self.config.groups)
 
 

@@ -51,9 +51,9 @@ def prepare(data: str, output: str, config: DataConfig, progress: Progress) -> P
     with tracked_run(f"prepare {Path(root).name}", {"data.source": root}) as run:
         run.log_metrics(report.metrics())
         run.log_text(text + "\n", "report.txt")
-        if report.examples:
+        if report.good:
             log_overlays(run, _mixed(report, config.border), report.labels.noun)
-        shown = f"Some of them with their masks: `{OVERLAYS}`." * bool(report.examples)
+        shown = f"Some of them with their masks: `{OVERLAYS}`." * bool(report.good)
         run.describe(f"What lies in `{root}`:\n\n```\n{text[:4000]}\n```\n\n{shown}")
     if output:
         _export(source, config, target)
@@ -79,8 +79,9 @@ def _find(data: str, config: DataConfig) -> Source:
 
 def _mixed(report: Report, border: str) -> Iterator[tuple[str, Picture, Mask]]:
     """Yield the images by their names, always in the same mixed order, with their masks."""
-    for lot in np.random.default_rng(0).permutation(len(report.examples)):
-        example = report.examples[lot]
+    examples = [*report.good]
+    for lot in np.random.default_rng(0).permutation(len(examples)):
+        example = examples[lot]
         pixels = decode(example, *read_files(example))
         yield example.id, pixels.image, binary_mask(pixels.trimap, border)[0] == 1
 

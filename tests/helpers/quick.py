@@ -14,7 +14,7 @@ from segmentation.config.training import DataConfig, TrainingConfig
 from segmentation.data.dataset import SplitDataset
 from segmentation.data.loader import BatchLoader
 from segmentation.data.loading import load_splits
-from segmentation.data.oxford_pets import read_list, read_trainval
+from segmentation.data.oxford_pets import read_lists
 from segmentation.data.splits import split
 from segmentation.models.unet import UNet
 from segmentation.runtime.device import choose_compute
@@ -30,8 +30,9 @@ Data = dict[str, SplitDataset]
 
 def loaded(folder: Path, **changes: object) -> Data:
     config = dataclasses.replace(SMALL_DATA, **changes)  # type: ignore[arg-type]
-    parts = split(read_trainval(folder), config)
-    apart = {"gate": parts.gate, "test": read_list(folder, "test")}
+    lists = read_lists(folder)
+    parts = split(lists["trainval"], config)
+    apart = {"gate": parts.gate, "test": lists["test"]}
     return load_splits({"val": parts.val, "train": parts.train}, apart, config, lambda *_: None)
 
 

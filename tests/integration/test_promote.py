@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from segmentation.data.oxford_pets import read_list
+from segmentation.data.oxford_pets import read_lists
 from segmentation.data.splits import in_gate
 from segmentation.evaluation.promotion_rule import LEVEL
 from tests.helpers.discs import write_discs
@@ -103,4 +103,4 @@ def test_images_that_the_champion_has_seen_do_not_count(registry: Registry, tmp_
 
 
 def _gate(data: Path) -> list[Path]:
-    return [example.image for example in read_list(data, "trainval") if in_gate(example)]
+    return [example.image for example in read_lists(data)["trainval"] if in_gate(example)]

@@ -6,7 +6,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from segmentation.data.oxford_pets import read_trainval
+from segmentation.data.oxford_pets import read_lists
 from segmentation.data.splits import gate_of
 from segmentation.tracking.registry.loading import load
 from tests.helpers.programs import DISCS, TINY, Program, finish, good
@@ -63,4 +63,4 @@ def test_six_that_train_and_two_that_search_leave_exactly_what_each_would_alone(
     kept = list((program.cache / "decoded" / "32").iterdir())
     # Each example once, whoever came first, and nothing half written.
     assert {path.suffix for path in kept} == {".npz"}
-    assert len(kept) == 18 + len(gate_of(read_trainval(pets)))
+    assert len(kept) == 18 + len(gate_of(read_lists(pets)["trainval"]))

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from segmentation.config.training import DataConfig
-from segmentation.data.oxford_pets import read_trainval
+from segmentation.data.oxford_pets import read_lists
 from segmentation.data.splits import split
 from segmentation.runtime.process_group import SINGLE_PROCESS
 from tests.helpers.programs import TINY, Program, good
@@ -117,7 +117,7 @@ def test_one_that_is_killed_comes_back_a_signal_ends_all_and_one_process_can_go_
 
 
 def test_what_is_wrong_is_said_once_and_not_retried(program: Program, own_pets: Path) -> None:
-    chosen = split(read_trainval(own_pets), DataConfig(train_images=12, val_images=6))
+    chosen = split(read_lists(own_pets)["trainval"], DataConfig(train_images=12, val_images=6))
     broken = chosen.train[0].image
     broken.write_bytes(b"no picture")
     done = program.run_entry("train", **TINY, processes=2, data=own_pets)

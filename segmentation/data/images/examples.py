@@ -32,7 +32,6 @@ PET, BACKGROUND, BORDER, IGNORED = 1, 2, 3, 4
 COUNTS_SHIFT = 1
 PET_BIT, COUNTS_BIT = 1, 1 << COUNTS_SHIFT
 
-
 _BY_EXIF = (
     " as it is stored; it is to be turned by its EXIF: draw the trimap on what is stored, or store "
     "the photo upright"
@@ -48,16 +47,10 @@ class ExampleError(Exception):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DecodedExample:
-    """A decoded example.
+    """The pixels of an example."""
 
-    Attributes:
-        image: uint8 (H, W, 3), RGB.
-        trimap: uint8 (H, W), values in {1, 2, 3, 4}, with at least one 1 unless masks may be
-            empty.
-    """
-
-    image: Bytes
-    trimap: Bytes
+    image: Bytes  # uint8 (H, W, 3), RGB
+    trimap: Bytes  # uint8 (H, W) in {1, 2, 3, 4}, with at least one 1 unless masks may be empty
 
 
 def decode_trimap(content: bytes) -> Bytes:

@@ -49,7 +49,7 @@ def read_rgb(
     Raises:
         RefusedError: it is refused.
     """
-    with _refusing(formats), _opened(content, formats, _PHOTO_MODES) as image:
+    with _opened(content, formats, _PHOTO_MODES) as image:
         if upright:
             image = ImageOps.exif_transpose(image)
         if "A" in image.getbands() or "transparency" in image.info:
@@ -65,7 +65,7 @@ def read_values(content: bytes) -> NDArray[np.uint8]:
     Raises:
         RefusedError: it is no such PNG.
     """
-    with _refusing(("PNG",)), _opened(content, ("PNG",), ("L", "P")) as image:
+    with _opened(content, ("PNG",), ("L", "P")) as image:
         return np.array(image)
 
 
@@ -80,7 +80,7 @@ def read_mask(content: bytes, *, blurred: bool) -> NDArray[np.uint8]:
         RefusedError: it is none of these, or its channels differ.
     """
     modes = ("1", "L", "LA", "P", "RGB", "RGBA")
-    with _refusing(_MASK_FORMATS), _opened(content, _MASK_FORMATS, modes) as image:
+    with _opened(content, _MASK_FORMATS, modes) as image:
         if image.format in ("JPEG", "MPO") and not blurred:
             raise RefusedError(
                 "is a JPEG, which blurs a mask's values; save the mask as PNG, or say "
@@ -111,10 +111,20 @@ def exif_orientation(content: bytes) -> int:
 
 
 @contextlib.contextmanager
-def _refusing(formats: tuple[str, ...]) -> Iterator[None]:
-    """Turn whatever Pillow raises into a refusal."""
+def _opened(
+    content: bytes, formats: tuple[str, ...], modes: tuple[str, ...]
+) -> Iterator[Image.Image]:
+    """Open an image, decoded to the end; whatever Pillow raises meanwhile becomes a refusal."""
     try:
-        yield
+        image = Image.open(io.BytesIO(content), formats=formats)
+        if problem := _unusable(image, modes):
+            raise RefusedError(problem)
+        if image.format == "PNG":
+            _require_whole_png(content)
+        elif image.format in ("JPEG", "MPO"):
+            _require_whole_jpeg(content)
+        image.load()
+        yield image
     except (RefusedError, MemoryError):  # short memory is no fault of the file
         raise
     except UnidentifiedImageError as error:
@@ -124,19 +134,6 @@ def _refusing(formats: tuple[str, ...]) -> Iterator[None]:
     except Exception as error:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise RefusedError(f"cannot be decoded ({reason})") from error
-
-
-def _opened(content: bytes, formats: tuple[str, ...], modes: tuple[str, ...]) -> Image.Image:
-    """Open and decode an image to the end."""
-    image = Image.open(io.BytesIO(content), formats=formats)
-    if problem := _unusable(image, modes):
-        raise RefusedError(problem)
-    if image.format == "PNG":
-        _require_whole_png(content)
-    elif image.format in ("JPEG", "MPO"):
-        _require_whole_jpeg(content)
-    image.load()
-    return image
 
 
 def _require_whole_png(content: bytes) -> None:

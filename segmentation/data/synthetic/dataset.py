@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segmentation.data.synthetic.drawing import BREEDS, Breed, draw
+from segmentation.data.synthetic.drawing import BREEDS, draw
 from segmentation.utils.files import create_once
 from segmentation.utils.paths import cache_folder
 
@@ -33,15 +33,8 @@ def write_dataset(folder: Path, trainval: int, test: int, seed: int) -> None:
         image, trimap = draw(breed, np.random.default_rng([seed, number]))
         Image.fromarray(image).save(images / f"{name}.jpg", quality=92)
         Image.fromarray(trimap).save(annotations / "trimaps" / f"{name}.png")
-        lists["trainval" if number < trainval else "test"].append(f"{name} {_columns(breed)}")
-    lists["list"] = lists["trainval"] + lists["test"]
+        row = f"{name} {number % len(BREEDS) + 1} {1 if breed.species == 'cat' else 2} 1"
+        lists["trainval" if number < trainval else "test"].append(row)
     for name, lines in lists.items():
         text = "\n".join(sorted(lines)) + "\n"
         (annotations / f"{name}.txt").write_text(text, encoding="utf-8")
-
-
-def _columns(breed: Breed) -> str:
-    """Return class, species and number within the species, each from 1."""
-    same = [other for other in BREEDS if other.species == breed.species]
-    species = 1 if breed.species == "cat" else 2
-    return f"{BREEDS.index(breed) + 1} {species} {same.index(breed) + 1}"

@@ -13,6 +13,8 @@ from PIL import Image, ImageFilter
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+#: An ellipse: center and radii, in units of the body's half height, and angle in radians.
+_Part = tuple[float, float, float, float, float]
 
 _EDGE = 7  # pixels, the width of the trimap's border
 _EARS = {"pointed": (0.68, -0.85, 0.26, 0.55, 0.45), "hanging": (1.02, 0.15, 0.27, 0.75, -0.2)}
@@ -107,18 +109,16 @@ class _Scene:
         u, v = (u if random.random() < 0.5 else -u) / size, v / size
         parts, head = _pose(breed, random)
         edge = self._wobble(0.12)
-        shape = np.zeros_like(u, dtype=bool)
-        for part in parts:
-            shape |= part.covers(u, v, edge)
+        shape = np.any([_ellipse(part, u, v, edge) for part in parts], axis=0)
         colors = _palette(random)
         self._paint(shape, breed.coat, colors)
-        darker = colors * 0.75  # hanging ears and the head stand out a little from the body
-        face = _Ellipse(head[0], head[1], breed.head, breed.head * 0.95, 0).covers(u, v, edge)
-        self._paint(face & shape, breed.coat, np.clip(darker + 0.12, 0, 1))
+        # Hanging ears and the head stand out a little from the body.
+        face = _ellipse((*head, breed.head, breed.head * 0.95, 0), u, v, edge)
+        self._paint(face & shape, breed.coat, np.clip(colors * 0.75 + 0.12, 0, 1))
         for du, dv, radius in ((-0.38, -0.15, 0.12), (0.38, -0.15, 0.12), (0.0, 0.3, 0.16)):
             center = head[0] + du * breed.head, head[1] + dv * breed.head
-            dot = _Ellipse(*center, radius * breed.head, radius * breed.head, 0)
-            self._pixels[dot.covers(u, v, np.ones_like(u)) & shape] = 0.08
+            dot = (*center, radius * breed.head, radius * breed.head, 0)
+            self._pixels[_ellipse(dot, u, v, 1) & shape] = 0.08
         return shape
 
     def photo(self) -> NDArray[np.uint8]:
@@ -149,58 +149,49 @@ class _Scene:
         self._pixels[where] = texture[where]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Ellipse:
-    """A part of a body: center, radii in units of the body's half height, and angle in radians."""
-
-    x: float
-    y: float
-    across: float
-    down: float
-    angle: float
-
-    def covers(self, u: Floats, v: Floats, edge: Floats) -> Mask:
-        du, dv, c, s = u - self.x, v - self.y, np.cos(self.angle), np.sin(self.angle)
-        inside = ((c * du + s * dv) / self.across) ** 2 + ((c * dv - s * du) / self.down) ** 2
-        return np.asarray(inside < edge)
+def _ellipse(part: _Part, u: Floats, v: Floats, edge: Floats | float) -> Mask:
+    """Return where a part of a body is."""
+    x, y, across, down, angle = part
+    du, dv, c, s = u - x, v - y, np.cos(angle), np.sin(angle)
+    return np.asarray(((c * du + s * dv) / across) ** 2 + ((c * dv - s * du) / down) ** 2 < edge)
 
 
-def _pose(breed: Breed, random: np.random.Generator) -> tuple[list[_Ellipse], tuple[float, float]]:
+def _pose(breed: Breed, random: np.random.Generator) -> tuple[list[_Part], tuple[float, float]]:
     """Return the parts of a pet that stands, sits or looks at you, and the center of its head."""
     long, head = breed.long, breed.head
     kind = random.choice(["stands", "sits", "looks"], p=[0.45, 0.3, 0.25])
     if kind == "stands":
         at = (long * random.uniform(0.9, 1.1), -random.uniform(0.6, 1.0))
-        parts = [_Ellipse(0, 0, long, random.uniform(0.75, 1), random.normal(0, 0.06))]
-        parts += [_Ellipse((at[0] + long) / 2 - 0.3, at[1] / 2, 0.5, 0.75, 0.6)]  # the neck
+        parts = [(0.0, 0.0, long, random.uniform(0.75, 1), random.normal(0, 0.06))]
+        parts += [((at[0] + long) / 2 - 0.3, at[1] / 2, 0.5, 0.75, 0.6)]  # the neck
         for place in (-0.75, -0.45, 0.4, 0.7):
             lean = random.normal(0, 0.15)
-            parts.append(_Ellipse(place * long - lean, 1.0, 0.2, random.uniform(0.7, 1.0), lean))
+            parts.append((place * long - lean, 1.0, 0.2, random.uniform(0.7, 1.0), lean))
         parts += _tail(-long * 0.95, -0.2, breed.tail * long, random)
     elif kind == "sits":
         at = (random.normal(0, 0.15), -1.5)
-        parts = [_Ellipse(0, 0.3, 0.95, 1.45, random.normal(0, 0.1))]
-        parts += [_Ellipse(side * 0.75, 1.25, 0.5, 0.4, 0) for side in (-1, 1)]
+        parts = [(0.0, 0.3, 0.95, 1.45, random.normal(0, 0.1))]
+        parts += [(side * 0.75, 1.25, 0.5, 0.4, 0.0) for side in (-1, 1)]
         parts += _tail(-0.8, 1.3, breed.tail * 1.4, random)
     else:
         at = (random.normal(0, 0.2), 0.0)
         head *= 2.0
-        parts = [_Ellipse(0, head * 1.4, head * 1.25, head * 0.9, 0)]
-    parts.append(_Ellipse(at[0], at[1], head, head * 0.95, 0))
+        parts = [(0.0, head * 1.4, head * 1.25, head * 0.9, 0.0)]
+    parts.append((*at, head, head * 0.95, 0.0))
     # Place, size and lean of an ear, in radii of the head.
     x, y, across, down, lean = _EARS[breed.ears]
     for side in (-1, 1):
         ear = (at[0] + side * head * x, at[1] + head * y, head * across, head * down, side * lean)
-        parts.append(_Ellipse(*ear))
+        parts.append(ear)
     return parts, at
 
 
-def _tail(x: float, y: float, length: float, random: np.random.Generator) -> list[_Ellipse]:
+def _tail(x: float, y: float, length: float, random: np.random.Generator) -> list[_Part]:
     angle, bend = np.pi + random.uniform(-0.3, 1.0), random.normal(0, 0.12)
     parts = []
     for _ in range(max(1, round(length / 0.16))):
         x, y, angle = x + 0.16 * np.cos(angle), y + 0.16 * np.sin(angle), angle + bend
-        parts.append(_Ellipse(x, y, 0.17, 0.17, 0))
+        parts.append((x, y, 0.17, 0.17, 0.0))
     return parts
 
 

@@ -17,7 +17,7 @@ from segmentation.data.images.examples import (
 )
 from segmentation.data.images.reader import RefusedError, exif_orientation, read_rgb
 from segmentation.data.loading import load_splits
-from segmentation.data.oxford_pets import LISTS, read_list
+from segmentation.data.oxford_pets import read_lists
 from segmentation.data.prepare.verification import verify
 from segmentation.data.sources import resolve_source
 from segmentation.errors import DataError
@@ -37,7 +37,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Example]:
     """The corpus on disk, by id; not to be changed."""
     root = tmp_path_factory.mktemp("corpus") / "pets"
     write(root, CASES)
-    return {example.id: example for name in LISTS for example in read_list(root, name)}
+    return {example.id: example for examples in read_lists(root).values() for example in examples}
 
 
 def test_training_and_verification_name_all_offenders_at_once(corpus: dict[str, Example]) -> None:

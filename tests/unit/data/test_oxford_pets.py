@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from segmentation.data.oxford_pets import find_root, has_test_list, read_list, read_trainval
+from segmentation.data.oxford_pets import find_root, read_lists
 from segmentation.errors import DataError
 from tests.helpers.corpus import Content, put
 
@@ -62,7 +62,7 @@ def trainval(tmp_path: Path) -> Path:
 
 
 def read(trainval: Path) -> tuple[str, ...]:
-    return tuple(example.id for example in read_list(trainval.parent.parent, "trainval"))
+    return tuple(example.id for example in read_lists(trainval.parent.parent)["trainval"])
 
 
 @pytest.mark.parametrize("text", USED.values(), ids=USED)
@@ -73,7 +73,7 @@ def test_a_list_is_read_however_its_lines_are_written(trainval: Path, text: str)
 
 def test_what_an_example_is_follows_from_its_line(trainval: Path) -> None:
     trainval.write_text("two words_7 1 2 1 9\n")  # columns too many belong to the name
-    (example,) = read_list(trainval.parent.parent, "trainval")
+    (example,) = read_lists(trainval.parent.parent)["trainval"]
     assert (example.id, example.kind, example.species) == ("two words_7 1", "two words", "cat")
     assert example.image == trainval.parent.parent / "images" / "two words_7 1.jpg"
 
@@ -103,11 +103,11 @@ def test_an_example_in_both_lists_is_refused(trainval: Path) -> None:
     trainval.write_text("a_1 1 1 1\nb_2 1 1 1\n")
     (trainval.parent / "test.txt").write_text("A_1 1 1 1\n")
     with pytest.raises(DataError, match=r"(?s)1 examples stand in .*'a_1' and 'A_1'"):
-        read_trainval(trainval.parent.parent)
+        read_lists(trainval.parent.parent)
 
 
 def test_what_lies_there_in_capitals_or_as_another_jpeg_is_found(own_pets: Path) -> None:
-    before = read_trainval(own_pets)
+    before = read_lists(own_pets)["trainval"]
     for path, ending in zip(sorted((own_pets / "images").iterdir()), ENDINGS, strict=False):
         path.rename(path.with_suffix(ending))
     for path in (own_pets / "annotations" / "trimaps").iterdir():
@@ -118,8 +118,8 @@ def test_what_lies_there_in_capitals_or_as_another_jpeg_is_found(own_pets: Path)
     for name in ("images", "annotations"):
         (own_pets / name).rename(own_pets / name.capitalize())
     assert find_root(own_pets) == own_pets
-    assert has_test_list(own_pets)
-    found = read_trainval(own_pets)
+    assert len(read_lists(own_pets)["test"]) == 10
+    found = read_lists(own_pets)["trainval"]
     assert [one.id for one in found] == [one.id for one in before]
     assert all(one.image.exists() and one.mask.exists() for one in found)
 

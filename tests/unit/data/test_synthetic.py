@@ -8,7 +8,7 @@ from PIL import Image
 
 from segmentation.config.training import DataConfig
 from segmentation.data.images.examples import BACKGROUND
-from segmentation.data.oxford_pets import read_list
+from segmentation.data.oxford_pets import read_lists
 from segmentation.data.prepare.verification import verify
 from segmentation.data.sources import resolve_source
 from segmentation.data.synthetic.dataset import synthetic_folder, write_dataset
@@ -30,13 +30,13 @@ def test_it_passes_the_verification_that_real_data_must_pass(pets: Path) -> None
     assert report.counts == {"trainval": 40, "test": 10}
     assert 0.15 < report.pet < 0.45  # 0.28 in real pets
     assert 0.05 < report.border < 0.2  # 0.125 in real pets
-    species = {example.species for example in read_list(pets, "trainval")}
+    species = {example.species for example in read_lists(pets)["trainval"]}
     assert species == {"cat", "dog"}
 
 
 def test_no_threshold_on_color_finds_the_pet(pets: Path) -> None:
     pixels, truths = [], []
-    for example in read_list(pets, "trainval"):
+    for example in read_lists(pets)["trainval"]:
         photo = np.asarray(Image.open(example.image), dtype=int)
         pixels.append(photo.reshape(-1, 3)[::17])
         truths.append((np.asarray(Image.open(example.mask)).ravel() != BACKGROUND)[::17])

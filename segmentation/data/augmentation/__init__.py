@@ -1,1 +1,0 @@
-"""Random variants of images and masks."""
