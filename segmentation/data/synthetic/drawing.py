@@ -109,7 +109,7 @@ class _Scene:
         u, v = (u if random.random() < 0.5 else -u) / size, v / size
         parts, head = _pose(breed, random)
         edge = self._wobble(0.12)
-        shape = np.any([_ellipse(part, u, v, edge) for part in parts], axis=0)
+        shape: Mask = np.any([_ellipse(part, u, v, edge) for part in parts], axis=0)
         colors = _palette(random)
         self._paint(shape, breed.coat, colors)
         # Hanging ears and the head stand out a little from the body.
