@@ -22,7 +22,7 @@ from mlflow.store.db import utils as tables
 
 from segmentation.data.example import Example
 from segmentation.data.images.examples import DecodedExample, decode
-from segmentation.data.synthetic.dataset import write_dataset
+from segmentation.data.synthetic import write_dataset
 from segmentation.tracking.store import _create_database
 from tests.helpers.discs import write_discs
 from tests.helpers.home import Home

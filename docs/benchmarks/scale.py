@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from docs.benchmarks.common import images_per_second, new_program, run
-from segmentation.data.synthetic.dataset import write_dataset
+from segmentation.data.synthetic import write_dataset
 
 _TRAINING = {"val_images": 20, "image_size": 256, "width": 8, "epochs": 4, "resizing": "fixed"}
 

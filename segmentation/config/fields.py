@@ -93,27 +93,16 @@ def settings(cls: type[_Settings]) -> type[_Settings]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Setting:
-    """A declared field.
+    """A declared field."""
 
-    Attributes:
-        name: of the field.
-        option: the parameter's name, as users type it.
-        default: its value when nothing is said.
-        text: its meaning, a sentence.
-        kind: `int`, `float`, `bool` or `str`.
-        choices: all that it can be; empty: anything of its kind.
-        search: `linear`, `log` or `choice` where a search may vary it, else empty.
-        expected: what it can be, in words.
-    """
-
-    name: str
-    option: str
+    name: str  # of the field
+    option: str  # the parameter's name, as users type it
     default: Any
-    text: str
-    kind: type
-    choices: tuple[str, ...]
-    search: str
-    expected: str
+    text: str  # its meaning, a sentence
+    kind: type  # `int`, `float`, `bool` or `str`
+    choices: tuple[str, ...]  # all that it can be; empty: anything of its kind
+    search: str  # `linear`, `log` or `choice` where a search may vary it, else empty
+    expected: str  # what it can be, in words
 
     def problem(self, value: Any) -> str:
         """Say in one clause what is wrong with a value."""

@@ -48,11 +48,11 @@ _TURNED_PART = _RGB @ np.array([[0, 0, 0], [0, 0, -1], [0, 1, 0]]) @ _YIQ
 class Geometry:
     """How far a variant may be moved; each amount is drawn evenly within its bounds."""
 
-    mirror: float  # how often, in [0, 1]
-    zoom: float  # largest factor up, and down by one over it
-    rotation: float  # largest angle either way, in degrees
-    shear: float  # largest shift of a row by its distance from the middle row
-    shift: float  # largest shift either way, as a share of the side
+    mirror: float = 0  # how often, in [0, 1]
+    zoom: float = 1  # largest factor up, and down by one over it
+    rotation: float = 0  # largest angle either way, in degrees
+    shear: float = 0  # largest shift of a row by its distance from the middle row
+    shift: float = 0  # largest shift either way, as a share of the side
 
     def matrix(self, draws: Draws, before: int, after: int) -> NDArray[np.float32]:
         """Return float32 (2, 3), from pixels of the photo to pixels of the variant.
@@ -78,12 +78,12 @@ class Geometry:
 class Color:
     """How far colors may change; each amount is drawn evenly within its bounds."""
 
-    brightness: float  # the factor is in 1 - x to 1 + x, as for the next two
-    contrast: float
-    saturation: float
-    hue: float  # largest angle either way, as a share of the whole circle
-    gray: float  # how often all color goes, in [0, 1]
-    share: float  # how often colors change at all, in [0, 1]
+    brightness: float = 0  # the factor is in 1 - x to 1 + x, as for the next two
+    contrast: float = 0
+    saturation: float = 0
+    hue: float = 0  # largest angle either way, as a share of the whole circle
+    gray: float = 0  # how often all color goes, in [0, 1]
+    share: float = 0  # how often colors change at all, in [0, 1]
 
     def matrix(self, draws: Draws, mean: Sequence[float]) -> NDArray[np.float32] | None:
         """Return float32 (3, 4): RGB to RGB, and what is added; None to leave colors alone.
@@ -198,13 +198,10 @@ def _warp(
 
 
 _PIPELINES = {
-    "none": (
-        Geometry(mirror=0, zoom=1, rotation=0, shear=0, shift=0),
-        Color(brightness=0, contrast=0, saturation=0, hue=0, gray=0, share=0),
-    ),
+    "none": (Geometry(), Color()),
     "light": (
-        Geometry(mirror=0.5, zoom=1.28, rotation=15, shear=0, shift=0.1),
-        Color(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03, gray=0, share=0.8),
+        Geometry(mirror=0.5, zoom=1.28, rotation=15, shift=0.1),
+        Color(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03, share=0.8),
     ),
     "strong": (
         Geometry(mirror=0.5, zoom=1.5, rotation=25, shear=0.15, shift=0.1),
@@ -233,17 +230,9 @@ class Augmenter:
     def __call__(
         self, images: Bytes, flags: Bytes, epoch: int, keys: Sequence[int], size: int
     ) -> tuple[Bytes, Bytes]:
-        """Return a variant of each image.
+        """Return variants of uint8 (N, S, S, 3), RGB, and their flags (N, S, S), with S = `size`.
 
-        Args:
-            images: uint8 (N, S, S, 3), RGB.
-            flags: uint8 (N, S, S), `PET_BIT` and `COUNTS_BIT` of each pixel.
-            epoch: number of the pass over the data.
-            keys: N numbers, each an image's own, at least 0.
-            size: the variants' height and width, in pixels.
-
-        Returns:
-            uint8 (N, size, size, 3) and uint8 (N, size, size), as what came in.
+        `keys` are N numbers, each an image's own, at least 0.
         """
         if self._own:
             seeds = [np.random.SeedSequence([self._seed, epoch, key]) for key in keys]

@@ -200,7 +200,9 @@ class _AugmentedDataset(Dataset[Batch | PetsegError]):
         self, train: SplitDataset, config: TrainingConfig, augmentation: Pipeline | None
     ) -> None:
         self._pixels = train.pixels
-        self._keys = [_hash(example.id) for example in train.examples]
+        # An id as 32 bits, so that an image's draws do not depend on which others there are.
+        digests = (hashlib.sha256(example.id.encode()).digest() for example in train.examples)
+        self._keys = [int.from_bytes(digest[:4], "big") for digest in digests]
         self._augment = Augmenter(config.augment, config.seed, augmentation)
 
     def __getitem__(self, order: _Order) -> Batch | PetsegError:
@@ -215,11 +217,6 @@ class _AugmentedDataset(Dataset[Batch | PetsegError]):
             return error
         flags[[index < 0 for index in positions]] = 0
         return to_batch(images, flags)
-
-
-def _hash(name: str) -> int:
-    """Turn an id into 32 bits, so that an image's draws do not depend on which others there are."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
 
 
 def _heed_parent(_worker: int) -> None:

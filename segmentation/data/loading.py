@@ -94,12 +94,9 @@ def load_splits(
         name for name, examples in parts.items() if fits_in_memory(len(examples), cache.size)
     }
 
-    def load(pair: tuple[str, Example]) -> _LoadedExample:
-        name, example = pair
-        one = _load(name, example, cache, config.border)
-        return one if name in in_memory else dataclasses.replace(one, pixels=None)
-
-    loaded = in_parallel(load, pairs, progress)
+    loaded = in_parallel(
+        lambda pair: _load(*pair, cache, config.border, keep=pair[0] in in_memory), pairs, progress
+    )
     duplicates = _duplicates(loaded, held_out)
     loaded = [
         dataclasses.replace(one, problem=duplicates.get(one.example.id, one.problem))
@@ -118,8 +115,10 @@ def load_splits(
     }
 
 
-def _load(name: str, example: Example, cache: DecodedCache, border: str) -> _LoadedExample:
-    """Read and verify one example."""
+def _load(
+    name: str, example: Example, cache: DecodedCache, border: str, *, keep: bool
+) -> _LoadedExample:
+    """Read and verify one example; keep its pixels or not."""
     try:
         content = read_files(example)
         key, pixels = cache.load(example, content)
@@ -136,7 +135,7 @@ def _load(name: str, example: Example, cache: DecodedCache, border: str) -> _Loa
         pet=int(np.count_nonzero(mask)),
         counted=int(np.count_nonzero(valid)),
         turned=exif_orientation(content[0]) != 1,
-        pixels=pixels,
+        pixels=pixels if keep else None,
     )
 
 

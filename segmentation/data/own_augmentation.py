@@ -58,12 +58,9 @@ class Pipeline:
             self(image, flags, number)
 
     def __call__(self, image: Bytes, flags: Bytes, number: int) -> tuple[Bytes, Bytes]:
-        """Return a variant of an image.
+        """Return a variant of uint8 (S, S, 3), RGB, and of its flags, (S, S).
 
-        Args:
-            image: uint8 (S, S, 3), RGB.
-            flags: uint8 (S, S), `PET_BIT` and `COUNTS_BIT` of each pixel.
-            number: seeds what is drawn, which loader processes would repeat otherwise.
+        `number` seeds what is drawn, which loader processes would repeat otherwise.
 
         Raises:
             ConfigError: the pipeline does not give what came in.

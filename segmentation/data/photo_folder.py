@@ -68,8 +68,7 @@ def find_photos(images: Path, output: Path) -> tuple[list[PhotoTask], Counter[st
         raise ConfigError(f"output={output}: is the folder of the photos; give another")
     files = list_files(images, output.resolve())
     names = [name for name in files if name.suffix.lower() in ENDINGS]
-    endings = Counter(name.suffix.lower() or "none" for name in files)
-    others = Counter({ending: n for ending, n in endings.items() if ending not in ENDINGS})
+    others = Counter(n.suffix.lower() or "none" for n in files if n.suffix.lower() not in ENDINGS)
     if not names:
         found = ", ".join(f"{count} of {ending}" for ending, count in others.most_common(5))
         raise ConfigError(

@@ -8,13 +8,8 @@ from pathlib import Path
 from segmentation.config.training import DataConfig, own_data, values_of
 from segmentation.data.example import OXFORD, Example, Labels
 from segmentation.data.image_folders import is_image_folder, read_image_folder
-from segmentation.data.oxford_pets import (
-    HOW_TO_PREPARE,
-    find_root,
-    missing_parts,
-    read_lists,
-)
-from segmentation.data.synthetic.dataset import synthetic_folder
+from segmentation.data.oxford_pets import HOW_TO_PREPARE, find_root, missing_parts, read_lists
+from segmentation.data.synthetic import synthetic_folder
 from segmentation.errors import ConfigError, DataError
 from segmentation.utils.paths import dataset_folder, printable, user_path
 
@@ -44,16 +39,14 @@ class Source:
     @property
     def kind(self) -> str:
         """What runs and data sets of it are called: `synthetic`, `pets`, or as its own folder."""
-        if not self.labels.trimap:
-            return self.model_name.removesuffix("-unet")
-        return "synthetic" if self.is_synthetic else "pets"
+        pets = "synthetic" if self.is_synthetic else "pets"
+        return pets if self.labels.trimap else self.model_name.removesuffix("-unet")
 
     @property
     def model_name(self) -> str:
         """Return the usual name of a model that is trained on it."""
-        if not self.labels.trimap:
-            return folder_model_name(self.root)
-        return "pet-unet-synthetic" if self.is_synthetic else "pet-unet"
+        pets = "pet-unet-synthetic" if self.is_synthetic else "pet-unet"
+        return pets if self.labels.trimap else folder_model_name(self.root)
 
     @property
     def options(self) -> dict[str, str]:
@@ -76,9 +69,8 @@ class Source:
 
     @cached_property
     def _lists(self) -> dict[str, list[Example]]:
-        if self.labels.trimap:
-            return read_lists(self.root)
-        return read_image_folder(self.root, self.labels, self.config.groups)
+        own = self.labels, self.config.groups
+        return read_lists(self.root) if self.labels.trimap else read_image_folder(self.root, *own)
 
 
 def folder_model_name(root: Path) -> str:

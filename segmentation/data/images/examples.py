@@ -192,15 +192,9 @@ def _each_file(
 
 
 def binary_mask(trimap: Bytes, border: str) -> tuple[Bytes, Bytes]:
-    """Turn a trimap into the mask that is learned and the pixels that count.
+    """Return the mask that is learned and the pixels that count, uint8 in {0, 1}, of a trimap.
 
-    Args:
-        trimap: uint8 (H, W) or (K,), values in {1, 2, 3, 4}.
-        border: what 3 becomes: `pet`, `background` or `ignore`.
-
-    Returns:
-        (mask, valid): uint8 of the same shape, both in {0, 1}; mask 1 = pet. `valid` is 1
-        everywhere but on what is ignored, where mask is 0.
+    3 becomes `border`: `pet`, `background` or `ignore`. What is ignored is 0 in both.
     """
     mask = (trimap == PET) | ((trimap == BORDER) & (border == "pet"))
     valid = (trimap != IGNORED) & ((trimap != BORDER) | (border != "ignore"))

@@ -72,12 +72,10 @@ def read_values(content: bytes) -> NDArray[np.uint8]:
 def read_mask(content: bytes, *, blurred: bool) -> NDArray[np.uint8]:
     """Decode a mask to uint8 (H, W): its gray, or its index into the palette.
 
-    Args:
-        content: of a PNG, BMP, TIFF or GIF file.
-        blurred: whether it may be a JPEG, whose values are not those that were drawn.
+    It may be a JPEG, whose values are not those that were drawn, only where it may be `blurred`.
 
     Raises:
-        RefusedError: it is none of these, or its channels differ.
+        RefusedError: it is of none of the formats, or its channels differ.
     """
     modes = ("1", "L", "LA", "P", "RGB", "RGBA")
     with _opened(content, _MASK_FORMATS, modes) as image:

@@ -5,7 +5,7 @@ import pytest
 from albumentations import Compose
 
 from segmentation.data.augmentation import DRAWS, Augmenter, Color, Geometry, Vary
-from segmentation.data.synthetic.drawing import BREEDS, draw
+from segmentation.data.synthetic import BREEDS, draw
 
 Pair = tuple[np.ndarray, np.ndarray]
 

@@ -121,51 +121,25 @@ def test_a_photo_is_turned_where_only_that_fits_its_mask(tmp_path: Path) -> None
     assert "are to be turned: 2 (" in note
 
 
-def put(mask: Mask, ending: str = "png") -> Callable[[Path], None]:
-    """Return what puts this in the place of two masks."""
+def put(there: Mask, ending: str = "png") -> Callable[[Path, Path], None]:
+    """Return what puts this in the place of a mask."""
 
-    def change(folder: Path) -> None:
-        for number in (0, 1):
-            (folder / "masks" / f"photo {number}.png").unlink()
-            save(folder / "masks" / f"photo {number}.{ending}", mask)
-
-    return change
-
-
-def remove(kind: str) -> Callable[[Path], None]:
-    def change(folder: Path) -> None:
-        for number in (0, 1):
-            (folder / kind / f"photo {number}.png").unlink()
+    def change(_image: Path, mask: Path) -> None:
+        mask.unlink()
+        save(mask.with_suffix(f".{ending}"), there)
 
     return change
 
 
-def dangling(folder: Path) -> None:
-    (folder / "images" / "photo 0.Day").symlink_to(folder / "nowhere")
-    (folder / "masks" / "more").mkdir()
-    (folder / "masks" / "more" / "photo 1.Day").symlink_to("photo 1.Day")
+def twice_test(*paths: Path) -> None:
+    for path in paths:
+        for folder in (path.parent / "test", path.parents[1] / "test" / path.parent.name):
+            save(folder / path.name, Image.open(path))
 
 
-def twice(folder: Path) -> None:
-    for number in (0, 1):
-        save(folder / "images" / f"photo {number}.jpg", photo(number))
-
-
-def twice_test(folder: Path) -> None:
-    for kind in ("images", "masks"):
-        for number in (0, 1):
-            mask = folder / kind / f"photo {number}.png"
-            for named in (folder / kind / "test", folder / "test" / kind):
-                save(named / mask.name, Image.open(mask))
-
-
-#: What is done to a folder, how the bad file ends, and what is said of each of the two.
-BAD_FILES: dict[str, tuple[Callable[[Path], None], str, str]] = {
-    "three values": (
-        put(TRIMAP),
-        "png",
-        "the mask has the values 1, 2, 3: say by foreground or mask_thr",
-    ),
+#: What is done to two images and masks, how the bad file ends, and what is said of each.
+BAD_FILES: dict[str, tuple[Callable[[Path, Path], object], str, str]] = {
+    "three values": (put(TRIMAP), "png", "the mask has the values 1, 2, 3: say by foreground or m"),
     "0, 1 and 255": (put(VOID), "png", "the mask has the values 0, 1, 255: say by"),
     "soft edge": (put(SOFT), "png", "what they mean, since only 0 with 1 or with 255 speak for"),
     "JPEG": (put(GRAY, "jpg"), "jpg", "is a JPEG, which blurs a mask's values; save the mask as"),
@@ -174,21 +148,31 @@ BAD_FILES: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "16 bits": (put(Image.fromarray(GRAY.astype(np.uint16))), "png", "has 16 bits a sample"),
     "size": (put(GRAY[1:]), "png", "is 32 x 31 pixels, but its image is 32 x 32"),
     "empty": (put(GRAY * 0), "png", "the mask has no foreground (values: 0); say empty=allow if"),
-    "no mask": (remove("masks"), "png", "has no mask; expected one so named in "),
-    "no image": (remove("images"), "png", "has no image; expected one so named in "),
-    "links": (dangling, "Day", "is a link to what is not there; mend the link, or remove it"),
-    "twice": (twice, "jpg", ".png has the same name; rename one, or remove it"),
+    "no mask": (lambda _, mask: mask.unlink(), "png", "has no mask; expected one so named in "),
+    "no image": (lambda image, _: image.unlink(), "png", "has no image; expected one so named in "),
+    "twice": (
+        lambda image, _: save(image.with_suffix(".jpg"), photo(0)),
+        "jpg",
+        ".png has the same name; rename one, or remove it",
+    ),
     "twice test": (twice_test, "png", ".png counts as of the same name; rename one, or remove it"),
+    "link": (
+        lambda _, mask: mask.with_suffix(".Day").symlink_to("nowhere"),
+        "Day",
+        "is a link to what is not there; mend the link, or remove it",
+    ),
 }
 
 
 @pytest.mark.parametrize(("change", "ending", "text"), BAD_FILES.values(), ids=BAD_FILES)
 def test_all_files_that_could_mean_anything_are_refused_by_name(
-    tmp_path: Path, change: Callable[[Path], None], ending: str, text: str
+    tmp_path: Path, change: Callable[[Path, Path], object], ending: str, text: str
 ) -> None:
-    change(make(tmp_path / "own"))
+    folder = make(tmp_path / "own")
+    for number in (0, 1):
+        change(*(folder / kind / f"photo {number}.png" for kind in ("images", "masks")))
     with pytest.raises(DataError) as raised:
-        loaded(tmp_path / "own")
+        loaded(folder)
     for number, problem in zip((0, 1), sorted(raised.value.problems), strict=True):
         assert f"/photo {number}.{ending}: " in problem
         assert text in problem
@@ -204,9 +188,10 @@ def test_a_split_of_inverted_masks_is_refused(tmp_path: Path) -> None:
 
 
 def test_masks_without_foreground_count_where_they_are_meant(tmp_path: Path) -> None:
-    put(GRAY * 0)(make(tmp_path / "own"))
-    data = loaded(tmp_path / "own", empty="allow")
-    assert (len(data), data.empty) == (8, 2)
+    folder = make(tmp_path / "own")
+    save(folder / "masks" / "photo 3.png", GRAY * 0)
+    data = loaded(folder, empty="allow")
+    assert (len(data), data.empty) == (8, 1)
 
 
 #: Settings that cannot be, with own images (True) or with Oxford's layout, and what is said.

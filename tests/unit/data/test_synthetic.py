@@ -11,7 +11,7 @@ from segmentation.data.images.examples import BACKGROUND
 from segmentation.data.oxford_pets import read_lists
 from segmentation.data.prepare.verification import verify
 from segmentation.data.sources import resolve_source
-from segmentation.data.synthetic.dataset import synthetic_folder, write_dataset
+from segmentation.data.synthetic import synthetic_folder, write_dataset
 
 
 def test_the_same_seed_draws_the_same_files_and_another_seed_others(tmp_path: Path) -> None:
@@ -57,8 +57,8 @@ def test_no_threshold_on_color_finds_the_pet(pets: Path) -> None:
 
 def test_it_is_drawn_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PETSEG_CACHE", str(tmp_path))
-    monkeypatch.setattr("segmentation.data.synthetic.dataset.TRAINVAL", 4)
-    monkeypatch.setattr("segmentation.data.synthetic.dataset.TEST", 1)
+    monkeypatch.setattr("segmentation.data.synthetic.TRAINVAL", 4)
+    monkeypatch.setattr("segmentation.data.synthetic.TEST", 1)
     (tmp_path / ".synthetic-1.partial-old").mkdir()  # what a killed process left
     folder = synthetic_folder()
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
