@@ -51,7 +51,7 @@ class DecodedCache:
 
     def read(self, key: str) -> DecodedExample | None:
         """Return cached pixels, or None if there are none or they are damaged."""
-        path = self._path(key)
+        path = self._folder / f"{key}.npz"
         try:
             # Reading an array to its end compares its checksum. Its name is the key, so the
             # file of one example is not taken for that of another.
@@ -69,7 +69,7 @@ class DecodedCache:
         return DecodedExample(image=pixels[..., :3], trimap=pixels[..., 3])
 
     def _write(self, key: str, example: DecodedExample) -> None:
-        path = self._path(key)
+        path = self._folder / f"{key}.npz"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as stream:
@@ -87,9 +87,6 @@ class DecodedCache:
         made_by = f"{_LAYOUT} {PIL.__version__} {torch.__version__} {self.size}{example.labels.key}"
         parts = (made_by.encode(), *files)
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
-
-    def _path(self, key: str) -> Path:
-        return self._folder / f"{key}.npz"
 
     def _log_once(self, message: str, *arguments: object) -> None:
         """Warn of the first file alone: of a full disk or a damaged folder all would be named."""

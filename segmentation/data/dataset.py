@@ -16,14 +16,6 @@ from segmentation.data.images.examples import (
 )
 from segmentation.errors import DataError
 
-#: A split's pixels up to so many bytes are held in memory; more are read as they are needed.
-IN_MEMORY = 64 * 2**20
-
-
-def fits_in_memory(count: int, size: int) -> bool:
-    """Tell whether the pixels of `count` examples of a size are held in memory."""
-    return count * 4 * size**2 <= IN_MEMORY
-
 
 class PixelArray:
     """The pixels of N examples, in order."""
@@ -80,8 +72,6 @@ class PixelArray:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SplitDataset:
-    """One split."""
-
     name: str  # `train`, `val`, ...
     examples: tuple[Example, ...]  # in the order of the pixels
     pixels: PixelArray

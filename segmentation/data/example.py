@@ -19,7 +19,6 @@ class Labels:
 
     @property
     def kinds(self) -> str:
-        """The plural of `kind`."""
         return self.kind and f"{self.kind}{'es' if self.kind == 'class' else 's'}"
 
     @property

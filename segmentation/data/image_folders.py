@@ -15,7 +15,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from segmentation.data.example import Example, Labels
-from segmentation.data.oxford_pets import LISTS, entry
+from segmentation.data.oxford_pets import entry
 from segmentation.data.photo_folder import ENDINGS, list_files
 from segmentation.data.splits import in_fifth
 from segmentation.errors import DataError
@@ -59,32 +59,31 @@ def read_image_folder(root: Path, labels: Labels, groups: str) -> dict[str, list
     if not test:
         test = [example for example in examples if in_fifth(f"test {example.key}")]
         examples = [example for example in examples if not in_fifth(f"test {example.key}")]
-    return dict(zip(LISTS, (examples, test), strict=True))
+    return {"trainval": examples, "test": test}
 
 
 def _pairs(folder: Path, prefix: str, labels: Labels, problems: list[str]) -> list[Example]:
     """Pair the images and masks of a folder; a line for each that cannot be is added."""
-    sides = [entry(folder, "images"), entry(folder, "masks")]
-    images = _by_name(sides[0], ENDINGS, problems)
-    masks = _by_name(sides[1], _MASK_ENDINGS, problems)
-    problems += _broken_links([folder, *sides])
+    sides = {"image": entry(folder, "images"), "mask": entry(folder, "masks")}
+    images = _by_name(sides["image"], ENDINGS, problems)
+    masks = _by_name(sides["mask"], _MASK_ENDINGS, problems)
+    problems += _broken_links([folder, *sides.values()])
     examples = []
     for name in sorted(images | masks):
-        pair = images.get(name, []), masks.get(name, [])
-        wrong = [
-            f"{paths[0]}: {paths[1].name} has the same name; rename one, or remove it"
-            for paths in pair
-            if len(paths) > 1
-        ]
-        for here, there, side, what in ((0, 1, sides[1], "mask"), (1, 0, sides[0], "image")):
-            if not pair[there]:
-                wrong.append(f"{pair[here][0]}: has no {what}; expected one so named in {side}")
+        pair, wrong = (images.get(name, []), masks.get(name, [])), []
+        for (what, side), paths in zip(sides.items(), pair, strict=True):
+            if not paths:
+                (there, *_) = pair[0] or pair[1]
+                wrong.append(f"{there}: has no {what}; expected one so named in {side}")
+            elif len(paths) > 1:
+                same = f"{paths[1].name} has the same name; rename one, or remove it"
+                wrong.append(f"{paths[0]}: {same}")
         if not name.isprintable():
             wrong.append(f"{name!a} in {folder}: is a name that cannot be shown; rename it")
         problems += wrong
         if not wrong:
             (image,), (mask,) = pair
-            stem = image.relative_to(sides[0]).with_suffix("").as_posix()
+            stem = image.relative_to(sides["image"]).with_suffix("").as_posix()
             names = {"id": prefix + stem, "key": _content_key(image)}
             examples.append(Example(**names, image=image, mask=mask, labels=labels))
     return sorted(examples, key=lambda example: example.id)

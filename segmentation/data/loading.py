@@ -9,7 +9,7 @@ import numpy as np
 
 from segmentation.config.training import DataConfig
 from segmentation.data.cache import DecodedCache
-from segmentation.data.dataset import PixelArray, SplitDataset, fits_in_memory
+from segmentation.data.dataset import PixelArray, SplitDataset
 from segmentation.data.example import Example
 from segmentation.data.images.examples import (
     DecodedExample,
@@ -25,6 +25,9 @@ from segmentation.errors import ConfigError, DataError
 from segmentation.utils.concurrency import Progress, in_parallel
 from segmentation.utils.files import read_regular_file
 from segmentation.utils.paths import printable
+
+#: A split's pixels up to so many bytes are held in memory; more are read as they are needed.
+IN_MEMORY = 64 * 2**20
 
 #: The splits that a run uses, by name.
 Splits = Mapping[str, SplitDataset]
@@ -90,9 +93,8 @@ def load_splits(
     """
     cache = DecodedCache(config.image_size)
     pairs = [(name, example) for name, examples in parts.items() for example in examples]
-    in_memory = {
-        name for name, examples in parts.items() if fits_in_memory(len(examples), cache.size)
-    }
+    most = IN_MEMORY / (4 * cache.size**2)
+    in_memory = {name for name, examples in parts.items() if len(examples) <= most}
 
     loaded = in_parallel(
         lambda pair: _load(*pair, cache, config.border, keep=pair[0] in in_memory), pairs, progress

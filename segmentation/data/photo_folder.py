@@ -33,8 +33,6 @@ class PredictOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PhotoTask:
-    """One photo."""
-
     photo: Path
     name: Path  # relative to the folder of the photos
     result: Path  # of what is made of it, relative to the folder of each kind, without ending

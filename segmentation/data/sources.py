@@ -33,7 +33,6 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Return `synthetic` or the folder."""
         return "synthetic" if self.is_synthetic else printable(str(self.root))
 
     @property
@@ -44,7 +43,6 @@ class Source:
 
     @property
     def model_name(self) -> str:
-        """Return the usual name of a model that is trained on it."""
         pets = "pet-unet-synthetic" if self.is_synthetic else "pet-unet"
         return pets if self.labels.trimap else folder_model_name(self.root)
 

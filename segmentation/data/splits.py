@@ -45,7 +45,6 @@ def in_fifth(key: str) -> bool:
 
 
 def gate_of(trainval: Iterable[Example]) -> tuple[Example, ...]:
-    """Return the gate split of the trainval list."""
     return tuple(example for example in trainval if in_gate(example))
 
 

@@ -43,19 +43,12 @@ PHOTO, TRIMAP = _picture()
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What lies in the place of a file.
-
-    Attributes:
-        content: of the file.
-        pixels: what it is used as, photo (H, W, 3) or trimap (H, W); None if it is refused.
-        reason: what the refusal says besides the file's name; empty if it is used.
-        displayed: a photo as `predict` takes it, if not as `pixels`.
-    """
+    """What lies in the place of a file."""
 
     content: Content
-    pixels: Bytes | None = None
-    reason: str = ""
-    displayed: Bytes | None = None
+    pixels: Bytes | None = None  # of a photo (H, W, 3) or a trimap (H, W) that is used
+    reason: str = ""  # what a refusal says besides the file's name
+    displayed: Bytes | None = None  # a photo as `predict` takes it, if not as `pixels`
 
 
 @dataclasses.dataclass(frozen=True)

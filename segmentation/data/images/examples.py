@@ -174,11 +174,10 @@ def _each_file(
     example: Example, function: Callable[[Path, Callable[[bytes], Bytes]], _Result]
 ) -> list[_Result]:
     """Call a function with path and decoder of image and mask; name both in the error."""
-    results, problems = [], []
-    decoders: tuple[Callable[[bytes], Bytes], ...] = (read_rgb, decode_trimap)
-    if not example.labels.trimap:
-        mask_decoder = partial(decode_mask, labels=example.labels)
-        decoders = (partial(read_rgb, formats=OWN_FORMATS), mask_decoder)
+    results, problems, labels = [], [], example.labels
+    decoders: list[Callable[[bytes], Bytes]] = [read_rgb, decode_trimap]
+    if not labels.trimap:
+        decoders = [partial(read_rgb, formats=OWN_FORMATS), partial(decode_mask, labels=labels)]
     for path, decoder in zip((example.image, example.mask), decoders, strict=True):
         try:
             results.append(function(path, decoder))

@@ -33,7 +33,7 @@ def same(one: dict[str, SplitDataset], other: dict[str, SplitDataset]) -> bool:
 @pytest.fixture
 def on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pixels are read when they are used, as those of large splits are."""
-    monkeypatch.setattr("segmentation.data.dataset.IN_MEMORY", 0)
+    monkeypatch.setattr("segmentation.data.loading.IN_MEMORY", 0)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_second_run_decodes_nothing_nor_one_that_holds_nothing_in_memory(
     assert decoded == []
     assert same(first, second)
     assert [part.digest for part in first.values()] == [part.digest for part in second.values()]
-    monkeypatch.setattr("segmentation.data.dataset.IN_MEMORY", 0)
+    monkeypatch.setattr("segmentation.data.loading.IN_MEMORY", 0)
     assert same(first, loaded(pets))
     assert decoded == []
 

@@ -77,24 +77,18 @@ def test_what_masks_mean_decides_what_is_cached_of_them(tmp_path: Path) -> None:
 
 
 def test_names_of_any_kind_and_depth_are_paired(tmp_path: Path) -> None:
-    folder = make(tmp_path / "My own: photos", 6)
-    for number, ending in enumerate((".jpg", ".JPEG", ".Jpg", ".webp", ".gif")):
-        path = folder / "images" / f"photo {number}.png"
-        save(path.with_suffix(ending), Image.open(path))
-        path.unlink()
-    for kind, name in (("images", "été 1.png"), ("masks", "ÉTÉ 1.PNG")):
-        (folder / kind / "photo 5.png").rename(folder / kind / name)
-        (folder / kind / "Thumbs.db").touch()
-        (folder / kind / ".hidden.png").touch()
-        (folder / kind).rename(folder / "Day 2.5")
-        (folder / "Day 2.5").rename(folder / "around")
-        (folder / kind.capitalize()).mkdir()
-        (folder / "around").rename(folder / kind.capitalize() / "Day 2.5")
-        (folder / kind.capitalize() / "Day 2.5").rename(tmp_path / kind)
-        (tmp_path / kind / "circle").symlink_to(folder / kind.capitalize())
-        (folder / kind.capitalize() / "Day 2.5").symlink_to(tmp_path / kind)
+    folder = tmp_path / "My own: photos"
+    for number, ending in enumerate(("jpg", "JPEG", "Jpg", "webp", "gif", "png")):
+        save(folder / "Images" / "Day 2.5" / f"été {number}.{ending}", photo(number))
+        save(folder / "MASKS" / "Day 2.5" / f"ÉTÉ {number}.PNG", GRAY)
+    for kind in ("Images", "MASKS"):
+        (folder / kind / "Day 2.5").rename(tmp_path / kind)
+        (folder / kind / "Day 2.5").symlink_to(tmp_path / kind)
+        (tmp_path / kind / "circle").symlink_to(folder / kind)
+        for other in ("Thumbs.db", ".hidden.png"):
+            (tmp_path / kind / other).touch()
     source = source_of(folder)
-    names = {"Day 2.5/été 1", *(f"Day 2.5/photo {number}" for number in range(5))}
+    names = {f"Day 2.5/été {number}" for number in range(6)}
     assert {example.id for example in examples_of(source)} == names
     assert len(loaded(folder)) == 6
     assert (source.model_name, source.kind) == ("My-own-photos-unet", "My-own-photos")
