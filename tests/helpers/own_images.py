@@ -34,3 +34,10 @@ def make(folder: Path, number: int = 8, mask: Mask = GRAY, ending: str = "png") 
         save(folder / "images" / f"photo {n}.png", photo(n))
         save(folder / "masks" / f"photo {n}.{ending}", mask)
     return folder
+
+
+def groups(folder: Path, *rows: str, head: str = "path,group,class") -> str:
+    """Write a CSV of groups; return its path."""
+    path = folder / "groups.csv"
+    path.write_text("\n".join([head, *rows]) + "\n", encoding="utf-8-sig")
+    return str(path)

@@ -14,26 +14,24 @@ from segmentation.config.training import Config, DataConfig
 from segmentation.data.images.examples import binary_mask, decode, read_files
 from segmentation.data.sources import resolve_source
 from segmentation.workflows.session import TrainingSession
-from tests.helpers.own_images import TRIMAP, make, save
+from tests.helpers.own_images import TRIMAP, groups, make, save
 from tests.helpers.programs import DISCS, TINY, Program, good
 
 #: `pet` as a word: metric keys such as `best/pet_share` are the same for all data.
 _PET = re.compile(r"\b(pets?|breeds?|trimaps?)\b", re.IGNORECASE)
 
 
-def as_own(pets: Path, folder: Path) -> Path:
+def as_own(pets: Path, folder: Path) -> str:
     """Write pets of Oxford's layout as images and masks; return a CSV of groups and classes."""
     source = resolve_source(DataConfig(source=str(pets)))
-    rows = ["path,group,class"]
+    rows = []
     for part, examples in ((".", source.trainval()), ("test", source.test())):
         for one in examples:
             for kind, path in (("images", one.image), ("masks", one.mask)):
                 (folder / part / kind).mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, folder / part / kind)
             rows.append(f"{'test/' if part == 'test' else ''}{one.image.name},{one.id},{one.kind}")
-    table = folder / "groups.csv"
-    table.write_text("\n".join(rows))
-    return table
+    return groups(folder, *rows)
 
 
 def test_the_same_animals_give_the_same_figures_in_both_layouts(
@@ -74,10 +72,8 @@ def test_what_prepare_writes_can_be_trained_on_again(
     tmp_path: Path, pets: Path, program: Program
 ) -> None:
     void = make(tmp_path / "own", 30, TRIMAP)
-    table = tmp_path / "groups.csv"
-    rows = [f"photo {n}.png,film {n // 2},{'ab'[n % 4 < 2]}" for n in range(30)]
-    table.write_text("\n".join(["path,group,class", *rows]))
-    own = {"foreground": "1", "ignore": "3", "groups": str(table)}
+    rows = (f"photo {n}.png,film {n // 2},{'ab'[n % 4 < 2]}" for n in range(30))
+    own = {"foreground": "1", "ignore": "3", "groups": groups(tmp_path, *rows)}
     again = own | {"ignore": "2", "groups": str(tmp_path / "shown void" / "groups.csv")}
     for name, folder, given, then in (
         ("pets", pets, {"border": "pet"}, {}),
@@ -95,11 +91,11 @@ def test_what_prepare_writes_can_be_trained_on_again(
 
 
 def test_what_a_run_logs_splits_uneven_groups_alike(tmp_path: Path) -> None:
-    data, table = make(tmp_path / "own", 60), tmp_path / "groups.csv"
-    rows = [f"photo {n}.png,film {math.isqrt(4 * n)}" for n in range(60)]
-    table.write_text("\n".join(["path,group", *rows]))
+    data = make(tmp_path / "own", 60)
+    rows = (f"photo {n}.png,film {math.isqrt(4 * n)}" for n in range(60))
+    table = groups(tmp_path, *rows, head="path,group")
     for seed in range(5):
-        given = {**TINY, "data": str(data), "groups": str(table), "split_seed": seed}
+        given = {**TINY, "data": str(data), "groups": table, "split_seed": seed}
         session = TrainingSession.load(Config.from_options(given))
         again = TrainingSession.load(Config.from_options(session.settings()))
         assert again.digests == session.digests
@@ -109,12 +105,10 @@ def test_a_strangers_folder_is_trained_judged_and_predicted_and_nothing_says_pet
     tmp_path: Path, program: Program
 ) -> None:
     folder = make(tmp_path / "Coffee beans (2026)", 60)
-    table = tmp_path / "groups.csv"
-    rows = [f"photo {n}.png,bag {n // 2},{'raw' if n % 4 < 2 else 'roast'}" for n in range(60)]
-    table.write_text("\n".join(["path,group,class", *rows]))
+    rows = (f"photo {n}.png,bag {n // 2},{'raw' if n % 4 < 2 else 'roast'}" for n in range(60))
     for number in range(0, 60, 7):
         save(folder / "masks" / f"photo {number}.png", TRIMAP * 0)
-    data = {"data": folder, "groups": table, "empty": "allow"}
+    data = {"data": folder, "groups": groups(tmp_path, *rows), "empty": "allow"}
     done = [
         good(program.entry("prepare", **data)),
         good(program.entry("train", **DISCS | {"epochs": "14", "train_images": "20"}, **data)),

@@ -16,7 +16,7 @@ from segmentation.data.sources import Source, folder_model_name, resolve_source
 from segmentation.data.splits import in_gate, split
 from segmentation.errors import ConfigError, DataError
 from segmentation.utils.concurrency import ignore_progress
-from tests.helpers.own_images import DISC, DISTANCE, GRAY, TRIMAP, Mask, make, photo, save
+from tests.helpers.own_images import DISC, DISTANCE, GRAY, TRIMAP, Mask, groups, make, photo, save
 
 ONES = DISC.astype(np.uint8)
 VOID = np.where(TRIMAP == 3, 255, ONES).astype(np.uint8)
@@ -235,12 +235,6 @@ def test_a_test_set_beside_it_may_hold_no_image_of_the_others(tmp_path: Path) ->
     with pytest.raises(DataError, match=r"(?s)8 of 8 .*photo 0.png: the same picture as .*/test/"):
         load_splits(parts, apart, source.config, ignore_progress)
     assert [example.id for example in source.test()][-1] == "test/photo 8"
-
-
-def groups(folder: Path, *rows: str, head: str = "path,group,class") -> str:
-    path = folder / "groups.csv"
-    path.write_text("\n".join([head, *rows]) + "\n", encoding="utf-8-sig")
-    return str(path)
 
 
 def test_groups_stay_together_and_classes_come_in_proportion(tmp_path: Path) -> None:
