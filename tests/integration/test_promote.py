@@ -82,6 +82,7 @@ def test_of_real_models_the_better_takes_over_and_the_worse_does_not(registry: R
 def test_images_that_the_champion_has_seen_do_not_count(registry: Registry, tmp_path: Path) -> None:
     other = tmp_path / "other"
     write_discs(other, 60, 0, seed=9)
+    (other / "annotations" / "test.txt").unlink()
     gate = _gate(registry.data)
     seen = sorted((other / "images").iterdir())
     taken = [path for path in seen if path.stem not in {e.stem for e in _gate(other)}][:36]
@@ -91,7 +92,6 @@ def test_images_that_the_champion_has_seen_do_not_count(registry: Registry, tmp_
         shutil.copy(trimaps[0] / f"{source.stem}.png", trimaps[1] / f"{target.stem}.png")
     lines = "".join(f"{path.stem} 1 1 1\n" for path in taken)
     (other / "annotations" / "trainval.txt").write_text(lines)
-    (other / "annotations" / "test.txt").unlink()
     registry.train(epochs=5, data=other, train_images=30, val_images=6)
     said = registry.decision("promote", data=other, force="true")
     assert "no image of the gate split" in said
