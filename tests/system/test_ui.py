@@ -10,7 +10,7 @@ import pytest
 from mlflow.entities import Run
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.helpers.programs import TINY, Program
+from tests.helpers.programs import TINY, Program, opened_by_launcher
 from tests.helpers.servers import TrackingServer
 from tests.helpers.studies import TINY_SEARCH
 from tests.helpers.ui import PATIENCE, browsing
@@ -26,13 +26,14 @@ Visit = Callable[[str], Page]
 
 @dataclasses.dataclass(frozen=True)
 class Shown:
-    """A store with a search and a training, and the UI that shows them."""
+    """A store with a search, a training and a refused command, and the UI that shows them."""
 
     client: mlflow.MlflowClient
     address: str
     browser: Browser
     training: Run
     search: Run
+    refused: Run
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +45,11 @@ def shown(tmp_path_factory: pytest.TempPathFactory, pets: Path) -> Iterator[Show
             assert program.entry(entry, **options, data=pets).returncode == 0
         client = program.client
         (training,) = client.search_runs(["0"], "tags.`fit.reason` LIKE '%8 epochs%'")
-        client.set_terminated(client.create_run("0", run_name="broken").info.run_id, "FAILED")
+        refused = opened_by_launcher(client)
+        program.refused(2, "train", MLFLOW_RUN_ID=refused, data=pets, width=0)
         with TrackingServer(program.folder) as server:
             (search,) = program.runs(stage="parent")
-            yield Shown(client, server.uri, browser, training, search)
+            yield Shown(client, server.uri, browser, training, search, client.get_run(refused))
 
 
 @pytest.fixture
@@ -112,7 +114,7 @@ def test_the_experiment_explains_its_runs_and_lists_scores(shown: Shown, visit: 
     score = f"{shown.training.data.metrics['best/dice']:.4f}"
     assert str(shown.training.info.run_name).startswith(f"train {score} w8 lr0.01 ")
     expect(page.get_by_text("U-Nets that separate foreground")).to_be_visible()
-    for name in (shown.training.info.run_name, shown.search.info.run_name, "broken"):
+    for name in (shown.training.info.run_name, shown.search.info.run_name, "train: refused"):
         expect(page.get_by_role("link", name=str(name), exact=True)).to_be_visible()
     page.locator("[data-component-id='mlflow.experiment.metadata_editor.expand_button']").click()
     for told in ("training", "search", "evaluation", "promotion", "prediction"):
@@ -126,7 +128,7 @@ def test_the_experiment_explains_its_runs_and_lists_scores(shown: Shown, visit: 
     best = scores.locator("[col-id='metrics.`best/dice`'][role='gridcell']")
     figures = [float(text) for text in best.all_inner_texts() if text != "-"]
     assert figures == sorted(figures, reverse=True)
-    expect(scores.get_by_role("link", name="broken", exact=True)).to_have_count(0)
+    expect(scores.get_by_role("link", name="train: refused", exact=True)).to_have_count(0)
     expect(scores.get_by_test_id("saved-views-trigger")).to_have_text("Scores")
 
 
@@ -157,6 +159,13 @@ def test_a_training_says_how_good_it_is_and_shows_images(shown: Shown, visit: Vi
     show_artifact(page, "images.json")
     expect_columns(page, "photo, truth, prediction", "breed", "dice")
     assert_pictures(page.get_by_role("cell").locator("img"), 4)
+
+
+def test_a_refused_command_says_why(shown: Shown, visit: Visit) -> None:
+    page = visit(f"{RUNS}/{shown.refused.info.run_id}")
+    expect(page.get_by_role("heading", name="train: refused")).to_be_visible()
+    expect(page.get_by_text("width=0: ").first).to_be_visible()
+    expect(page.get_by_text("python -m experiments.train").first).to_be_visible()
 
 
 def test_masks_and_curves_come_first_among_a_trainings_metrics(shown: Shown, visit: Visit) -> None:
