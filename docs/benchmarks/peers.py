@@ -292,7 +292,7 @@ def compete(
 
 def cell(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> str:
     told = compare(ours, theirs, seed_spread([ours, theirs]), 0.95)
-    interval = f"{told.difference:+.4f}; {told.low:+.4f} to {told.high:+.4f}"
+    interval = f"{told.difference:+z.4f}; {told.low:+z.4f} to {told.high:+z.4f}"
     return f"{theirs.mean():.4f} ({interval}: {told.verdict.split(':')[0]})"
 
 

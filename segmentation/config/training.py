@@ -25,7 +25,8 @@ OWN_ENCODER = "unet"
 #: stand below: a network from random weights learns longer, and the edges that it needs first show
 #: in small images.
 _OWN_DEFAULTS = {"image_size": 128, "epochs": 200, "lr": 4e-3}
-_OF_OWN = ("depth", "patch")
+#: What `encoder=unet` alone has.
+OF_OWN = ("depth", "patch")
 _LEAST = 32  # pixels of an image's side, of which encoders make one
 
 _LONGEST_NAME = 256  # characters of a registered model's, in MLflow's databases
@@ -234,7 +235,7 @@ class Config:
 
     def _check_another(self) -> None:
         model, size = self.model, self.data.image_size
-        own = [one for one in fields.declared(ModelConfig) if one.name in _OF_OWN]
+        own = [one for one in fields.declared(ModelConfig) if one.name in OF_OWN]
         for one in own:
             if (value := getattr(model, one.name)) != one.default:
                 raise ConfigError(
@@ -261,6 +262,12 @@ class Config:
     def options(self) -> dict[str, Any]:
         """Return the settings by the parameters' names."""
         return {one.option: value for _, one, value in self.items()}
+
+    def telling(self) -> dict[str, Any]:
+        """Return the options that say something: all but those of other encoders and own masks."""
+        silent = set(OWN_DATA) - own_data(self.data).keys()
+        silent |= set(OF_OWN if self.model.encoder != OWN_ENCODER else ())
+        return {name: value for name, value in self.options().items() if name not in silent}
 
     def items(self) -> Iterator[tuple[str, Setting, Any]]:
         """Yield (part, setting, value) of each setting, in the order of their declaration."""
@@ -320,7 +327,7 @@ def requested(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
 
 def encoder_of(given: Collection[str]) -> dict[str, str]:
     """Return the encoder that parameters choose by themselves, if any: those of `unet` alone."""
-    own = "encoder" not in given and any(name in given for name in _OF_OWN)
+    own = "encoder" not in given and any(name in given for name in OF_OWN)
     return {"encoder": OWN_ENCODER} if own else {}
 
 

@@ -99,6 +99,6 @@ def _scores(contest: Contest, metrics: dict[str, float]) -> str:
     among = f": {LEVEL:g} over {contest.num_candidates} looks"
     return (
         f"{text} against {metrics['gate/champion_dice']:.3f} of {contest.incumbent} "
-        f"({metrics['gate/difference']:+.3f}, p = {metrics['gate/p_value']:.4f}, level "
+        f"({metrics['gate/difference']:+z.3f}, p = {metrics['gate/p_value']:.4f}, level "
         f"{contest.level:.4g}{among if contest.num_candidates > 1 else ''})"
     )

@@ -172,7 +172,7 @@ def _end(trial: Trial, score: str) -> str:
 
 
 def _interval(comparison: Comparison) -> str:
-    return f"{comparison.difference:+.3f} ({comparison.low:+.3f} to {comparison.high:+.3f})"
+    return f"{comparison.difference:+z.3f} ({comparison.low:+z.3f} to {comparison.high:+z.3f})"
 
 
 _TEMPLATES = environment(

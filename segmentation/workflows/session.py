@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from segmentation.config import file
-from segmentation.config.training import FREE, OWN_DATA, OWN_ENCODER, Config, own_data
+from segmentation.config.training import FREE, OWN_ENCODER, Config
 from segmentation.data.augmentation import own_pipeline
 from segmentation.data.dataset import SplitDataset
 from segmentation.data.images.examples import note_on_turned
@@ -151,10 +151,8 @@ class TrainingSession:
 
     def settings(self) -> dict[str, Any]:
         """Return the settings by their parameters' names, `auto` and `all` as what they came to."""
-        # Those of own masks that say nothing would stand above the pictures on a run's page.
-        silent = set(OWN_DATA) - own_data(self.config.data).keys()
         return {
-            **{name: one for name, one in self.config.options().items() if name not in silent},
+            **self.config.telling(),  # others would stand above the pictures on a run's page
             **{
                 f"{name}_images": len(part.examples) + len(part.problems)
                 for name, part in self.data.items()

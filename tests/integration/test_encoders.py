@@ -16,6 +16,7 @@ def test_a_run_and_its_version_name_the_encoder_and_its_weights(pretrained_home:
     name = f"train {score} lite0 w4 lr0.01 seed0 14ep pets-12 64px"
     assert run.data.tags["mlflow.runName"] == name
     assert run.data.params["encoder"] == "efficientnet_lite0"
+    assert not {"depth", "patch"} & run.data.params.keys()  # which only our own encoder has
     description = str(client.get_model_version("pet-unet", "1").description)
     for page in (run.data.tags["mlflow.note.content"], description):
         assert "behind the encoder efficientnet_lite0, which began with ImageNet weights " in page
@@ -28,6 +29,7 @@ def test_again_and_with_our_own_encoder_against_the_champion(pretrained_home: Ho
     like = pretrained_home.run_id
     again = good(pretrained_home.entry("train", like=like))
     assert "again, equal to the last digit" in again.stdout
+    assert "has logged no" not in again.stdout
     other = good(pretrained_home.entry("train", like=like, encoder="unet", epochs=2)).stdout
     assert "encoder=unet (it had efficientnet_lite0)" in other
     assert "hampion: gate Dice" in other

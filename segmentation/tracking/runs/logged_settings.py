@@ -8,7 +8,7 @@ from typing import Any
 
 import mlflow
 
-from segmentation.config.training import OWN_DATA, OWN_ENCODER, Config, defaults
+from segmentation.config.training import OF_OWN, OWN_DATA, OWN_ENCODER, Config, defaults
 from segmentation.data.own_augmentation import digest_of, keep
 from segmentation.tracking.tags import AUGMENTATION, SETTINGS, read
 
@@ -71,4 +71,6 @@ def used(params: Mapping[str, str], tags: Mapping[str, str]) -> dict[str, str]:
     # The launcher logs what was typed, such as `data=auto`, also epochs that a budget overrules.
     for known in (params, kept(tags), told, earlier):
         found |= {name: one for name, one in known.items() if one not in ("", "''", None)}
+    if found["encoder"] != OWN_ENCODER:
+        found = {name: defaults()[name] for name in OF_OWN} | found
     return {name: str(found[name]) for name in EARLIER if name in found}

@@ -12,9 +12,13 @@ from segmentation.metrics.segmentation import Counts
 from tests.unit.evaluation.test_analysis import example
 
 
-def evaluation(dice: float, images: int = 32) -> Evaluation:
-    """Images of 1000 pixels, 400 of them pet, that score such Dice, without false positives."""
+def evaluation(dice: float, images: int = 32, missed: int = 0) -> Evaluation:
+    """Images of 1000 pixels, 400 of them pet, that score such Dice, without false positives.
+
+    Of the first one some more pixels are missed.
+    """
     tp = np.full(images, round(400 * dice / (2 - dice)))
+    tp[0] -= missed
     counts = Counts(tp=tp, fp=np.zeros_like(tp), fn=400 - tp, tn=np.full_like(tp, 600))
     examples = (example("Tabby_1", Path()),) * len(tp)
     return Evaluation(split="gate", examples=examples, counts=counts)
@@ -36,6 +40,7 @@ BROKEN = Contest(challenger=GOOD, champion=None, incumbent="version 1", trouble=
         (replace(ALONE, challenger=None), False, False, "no image of the gate split"),
         (AGAINST, False, True, "better by the paired test"),
         (replace(AGAINST, challenger=FAIR), False, False, "not shown to be better"),
+        (replace(AGAINST, challenger=evaluation(0.8, missed=1)), False, False, "(+0.000, p = "),
         (replace(AGAINST, challenger=FAIR), True, True, "as `force` says"),
         (replace(AGAINST, challenger=POOR), True, False, "not above the trivial baselines"),
         (replace(AGAINST, num_candidates=1000), False, False, "0.05 over 1000 looks"),
