@@ -26,7 +26,7 @@ def main(**options: Any) -> None:
     config = Config.from_options(options)
     own.check(config)
     # What follows takes seconds to import; --help and wrong parameters need none of it.
-    from segmentation.workflows.benchmark.suites import run
+    from segmentation.workflows.benchmark import run
 
     run(own, config)
 

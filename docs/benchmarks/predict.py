@@ -17,7 +17,7 @@ from segmentation.config.training import Config
 from segmentation.data.photo_folder import PredictOptions, find_photos
 from segmentation.models.predictor import Batched
 from segmentation.models.unet import Segmenter, build_unet
-from segmentation.workflows.benchmark.measuring import interleaved, random_batch, seconds, text
+from segmentation.workflows.benchmark import interleaved, random_batch, seconds, text
 from segmentation.workflows.predict import write_masks
 
 _REPEATS, _BATCH, _CPU = 5, 8, torch.device("cpu")

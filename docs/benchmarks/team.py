@@ -19,8 +19,8 @@ from mlflow.entities import Metric, Param, RunTag
 from playwright.sync_api import HttpCredentials, expect
 
 from segmentation.utils.environment import environment
-from segmentation.workflows.benchmark import measuring
-from segmentation.workflows.benchmark.measuring import Rounds, interleaved, text
+from segmentation.workflows import benchmark
+from segmentation.workflows.benchmark import Rounds, interleaved, text
 from tests.helpers.team import ADMIN, Team, team_server
 from tests.helpers.ui import browsing
 
@@ -51,7 +51,7 @@ def fill(client: mlflow.MlflowClient, runs: int, epochs: int) -> list[str]:
 
 def seconds(work: Callable[[], object]) -> Rounds:
     """Measure some calls after a first one."""
-    return interleaved({"": lambda: measuring.seconds(work)}, _ROUNDS)[""]
+    return interleaved({"": lambda: benchmark.seconds(work)}, _ROUNDS)[""]
 
 
 def pages(team: Team, ids: list[str]) -> dict[str, Rounds]:
