@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from segmentation.errors import TrainingError
-from segmentation.training.schedule import Schedule
-from segmentation.training.state import TrainingState
+from segmentation.training.schedule import Schedule, TrainingState
 from segmentation.training.trainer import Trainer
 
 

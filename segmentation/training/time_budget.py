@@ -15,7 +15,7 @@ from segmentation.data.loader import BatchLoader
 from segmentation.runtime.device import Compute
 from segmentation.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from segmentation.training.callbacks import Callback
-from segmentation.training.state import TrainingState
+from segmentation.training.schedule import TrainingState
 from segmentation.training.trainer import Trainer
 
 _DRIFT = 0.03  # of the budget; less is left to chance
@@ -85,15 +85,15 @@ class TimeBudget(Callback):
         return total / (end - start)
 
 
-def fit_to_budget(
+def measure_budget(
     seconds: float,
     model: nn.Module,
     batches: BatchLoader,
     config: TrainingConfig,
     compute: Compute,
     group: ProcessGroup = SINGLE_PROCESS,
-) -> tuple[TrainingConfig, TimeBudget]:
-    """Return the settings with as many epochs as fit into a time, and what keeps to it.
+) -> TimeBudget:
+    """Return what fits a training into a time and keeps to it.
 
     A few hundredths of the time are spent here, on a copy of the model: the training that follows
     is as if this was not. Of several processes, what the main one measures holds for all.
@@ -101,8 +101,7 @@ def fit_to_budget(
     started = time.perf_counter()
     trainer = Trainer(copy.deepcopy(model), batches, config, compute, group)
     costs = _measure_costs(trainer, compute, _MOST * seconds)
-    budget = TimeBudget(*group.broadcast([seconds, costs, time.perf_counter() - started]))
-    return dataclasses.replace(config, epochs=budget.epochs()), budget
+    return TimeBudget(*group.broadcast([seconds, costs, time.perf_counter() - started]))
 
 
 def _measure_costs(trainer: Trainer, compute: Compute, most: float) -> list[tuple[float, float]]:

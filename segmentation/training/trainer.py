@@ -21,8 +21,13 @@ from segmentation.runtime.turns import Turns
 from segmentation.training.callbacks import Callback
 from segmentation.training.ema import EMA, changes
 from segmentation.training.loss import SegmentationLoss
-from segmentation.training.schedule import Schedule, one_cycle, resolution_at, resolution_schedule
-from segmentation.training.state import TrainingState
+from segmentation.training.schedule import (
+    Schedule,
+    TrainingState,
+    one_cycle,
+    resolution_at,
+    resolution_schedule,
+)
 from segmentation.training.validation import Validation, validate
 
 # Steps between two updates of the moving average, besides one after an epoch's last step: each

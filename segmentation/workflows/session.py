@@ -41,8 +41,8 @@ from segmentation.tracking.templates import linked, render
 from segmentation.training.callbacks import Callback, EarlyStopping
 from segmentation.training.checkpoint import Checkpoint, load_matching, parse
 from segmentation.training.loop import fit
-from segmentation.training.state import TrainingState
-from segmentation.training.time_budget import TimeBudget, fit_to_budget
+from segmentation.training.schedule import TrainingState
+from segmentation.training.time_budget import TimeBudget, measure_budget
 from segmentation.training.trainer import Trainer
 from segmentation.utils.concurrency import Progress, ignore_progress
 
@@ -91,13 +91,8 @@ class TrainingSession:
     ) -> "TrainingSession":
         """Find the device and the data, and decode the data, if wanted the gate split, too.
 
-        An empty model name is the usual one of the data. `progress` is told how many images are
-        decoded.
-
-        Raises:
-            ConfigError: the device cannot do this, there is no such encoder, or there are not as
-                many images.
-            DataError: lists or files cannot be used.
+        An empty model name is the usual one of the data. A ConfigError says that device, encoder or
+        number of images cannot be, a DataError that lists or files cannot be used.
         """
         compute = choose_compute(config.training, group.local_rank)
         augmentation = own_pipeline(config.training.augment, config.data.image_size)
@@ -201,12 +196,13 @@ class TrainingSession:
 
     def fit_to_budget(self, seconds: float) -> TimeBudget:
         """Set the epochs to what fits into a time, what this takes included; return the budget."""
-        network = build_unet(self.config.model, self.config.training.seed)
-        training, budget = fit_to_budget(
-            seconds, network, self._batches(), self.config.training, self.compute, self.group
+        config = self.config
+        network, batches = build_unet(config.model, config.training.seed), self._batches()
+        budget = measure_budget(
+            seconds, network, batches, config.training, self.compute, self.group
         )
-        self.config = dataclasses.replace(self.config, training=training)
-        self.budget = budget
+        training = dataclasses.replace(config.training, epochs=budget.epochs())
+        self.config, self.budget = dataclasses.replace(config, training=training), budget
         return budget
 
     @contextlib.contextmanager
@@ -217,13 +213,10 @@ class TrainingSession:
         tags: Mapping[str, str] | None = None,
         **options: Any,
     ) -> Iterator[TrainingRun]:
-        """Open the run, see `training_run`, and log the settings and the data.
+        """Open the run, see `training_run`, whose `options` these are; log settings and data.
 
-        Args:
-            kind: of training, the first word or words of the run's name.
-            what: the rest of its name, behind the score; empty: the settings that differ most.
-            tags: besides the session's.
-            options: of `training_run`.
+        Its name begins with the `kind` of training; `what` stands behind the score, if it is empty
+        the settings that differ most.
         """
         tags = {**self.tags(), **(tags or {})}
         name = f"{kind} {what or self._summary(self.config.training.epochs)}"
@@ -256,17 +249,10 @@ class TrainingSession:
         checkpoint: Checkpoint | None = None,
         resumable: bool = False,
     ) -> TrainingState:
-        """Train, in all processes alike; only the main one tracks it and keeps checkpoints.
+        """Train, in all processes alike; only the main one tracks it and calls callbacks.
 
-        Args:
-            callbacks: of the main process, besides its own.
-            checkpoint: where to go on.
-            resumable: whether checkpoints are kept, and the user may stop it.
-
-        Raises:
-            KeyboardInterrupt: the user has stopped it, and a checkpoint is kept.
-            TrainingError: the loss is not finite.
-            PeerLostError: another process has gone.
+        `resumable` says whether checkpoints are kept, and the user may stop it: a KeyboardInterrupt
+        says that this has happened. For other errors see `loop.fit`.
         """
         stop_signal, main = StopSignal(), self.group.is_main_process
         own = self._callbacks(callbacks, stop_signal if resumable else None) if main else []

@@ -95,13 +95,8 @@ def train(
 ) -> tuple[str, str] | None:
     """Train, register the model, let it compete with the champion, and say how it went.
 
-    Every process of a training calls it with the same options.
-
-    Args:
-        options: the parameters by name; `model_name`, `budget`, `like` and `resume` among them.
-        given: those that the user gave, which is to be known where a run has others.
-        callbacks: of the training, besides those that track it.
-        progress: told how many images are decoded.
+    Every process of a training calls it with the same options: the parameters by name, also
+    `model_name`, `budget`, `like` and `resume`; `given` are those that the user gave.
 
     Returns:
         In the main process the run's id and the model's address; None where nothing was to be done.

@@ -16,7 +16,7 @@ from segmentation.training import checkpoint
 from segmentation.training.callbacks import Callback
 from segmentation.training.checkpoint import Checkpointer
 from segmentation.training.loop import fit
-from segmentation.training.state import TrainingState
+from segmentation.training.schedule import TrainingState
 from segmentation.training.trainer import Trainer
 from tests.helpers.quick import Data, Recorder, figures, quick_trainer
 
