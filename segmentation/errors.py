@@ -50,6 +50,11 @@ class TrackingError(PetsegError):
     """The MLflow store or server cannot be used."""
 
 
+def first_line(error: BaseException) -> str:
+    """Return what an error says first; the name of its class where it says nothing."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Tell whether memory ran out, the system's or a GPU's."""
     text = str(error)
@@ -61,8 +66,8 @@ def out_of_memory(error: BaseException) -> bool:
 def explain(error: Exception) -> str | None:
     """Say what is wrong and what to do; None where only a traceback helps."""
     # Optuna says nothing of its own of what a database has refused.
-    told = error.__cause__ if type(error).__name__ == "StorageInternalError" else error
-    text = next(iter(str(told).splitlines()), "") or type(error).__name__
+    told = (type(error).__name__ == "StorageInternalError" and error.__cause__) or error
+    text = first_line(told)
     if isinstance(error, PetsegError):
         return str(error)
     if "DataLoader worker" in text:  # PyTorch's words
@@ -77,9 +82,9 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, ModuleNotFoundError) and error.name == "psycopg":
         return "PostgreSQL needs the package psycopg: `pip install '.[postgres]'` gets it"
     if type(error).__module__.partition(".")[0] == "mlflow":
-        return f"the tracking store failed: {text}{_remedy(told or error)}"
+        return f"the tracking store failed: {text}{_remedy(told)}"
     if type(error).__module__.partition(".")[0] in ("sqlalchemy", "psycopg", "optuna"):
-        return f"the study's storage failed: {text}{_remedy(told or error)}"
+        return f"the study's storage failed: {text}{_remedy(told)}"
     return None
 
 

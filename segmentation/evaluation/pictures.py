@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from segmentation.errors import first_line
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -45,8 +47,7 @@ def try_draw(name: str, draw: Callable[[], _Drawing]) -> _Drawing | None:
     try:
         return draw()
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), "")
-        _log.warning("Not drawn: %s (%s: %s)", name, type(error).__name__, reason)
+        _log.warning("Not drawn: %s (%s: %s)", name, type(error).__name__, first_line(error))
         return None
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segmentation.errors import ConfigError
+from segmentation.errors import ConfigError, first_line
 
 #: Encoders whose ImageNet weights are packages of their own, and the SHA-256 of the file.
 PACKAGED = {
@@ -50,7 +50,7 @@ def create_encoder(name: str, weights: str) -> tuple[Any, str]:
         _require_features(encoder)
     except Exception as error:  # as many kinds as timm has networks
         raise ConfigError(
-            f"encoder={name}: gives no features of images of any size ({_reason(error)}); take "
+            f"encoder={name}: gives no features of images of any size ({first_line(error)}); take "
             "another, such as efficientnet_lite0 or resnet34"
         ) from error
     if weights == "none":
@@ -117,8 +117,8 @@ def _from_hub(timm: ModuleType, name: str) -> tuple[Any, str]:
         encoder = timm.create_model(name, features_only=True, pretrained=True).eval()
     except Exception as error:  # of the network, the cache, the file
         raise ConfigError(
-            f"weights=auto: those of encoder={name} cannot be fetched ({_reason(error)}); connect "
-            "this machine to the network once, give weights=FILE, or say weights=none"
+            f"weights=auto: those of encoder={name} cannot be fetched ({first_line(error)}); "
+            "connect this machine to the network once, give weights=FILE, or say weights=none"
         ) from error
     known = encoder.pretrained_cfg
     source = known.get("hf_hub_id") or known.get("url")
@@ -151,7 +151,3 @@ def _digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return ""
-
-
-def _reason(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__

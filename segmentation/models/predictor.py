@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segmentation.errors import ModelError
+from segmentation.errors import ModelError, first_line
 from segmentation.models.folding import folded
 from segmentation.models.unet import Segmenter, probability_of, resize_image
 
@@ -82,7 +82,7 @@ class OneByOne:
         except Exception as error:  # a model from elsewhere may raise anything
             raise ModelError(
                 f"{self._name}: fails on a photo of {photo.shape[1]} x {photo.shape[0]} pixels "
-                f"({type(error).__name__}: {next(iter(str(error).splitlines()), '')})"
+                f"({type(error).__name__}: {first_line(error)})"
             ) from error
 
     def _checked(self, answer: Tensor, photo: Photo) -> Probability:

@@ -27,10 +27,7 @@ RESTARTS = 3
 def launch(module: str, arguments: Sequence[str], processes: int) -> int:
     """Run a module, as `python -m` does, in processes that find each other; return the exit code.
 
-    If one of them is killed, all are started anew, a few times.
-
-    Raises:
-        TrainingError: one of them was killed again and again.
+    If one of them is killed, all are started anew, a few times; then a TrainingError says so.
     """
     for name in list(logging.root.manager.loggerDict):  # only the processes say what is wrong
         if name.startswith("torch.distributed"):

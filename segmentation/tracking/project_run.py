@@ -14,11 +14,10 @@ from mlflow.utils.mlflow_tags import (
 from segmentation.errors import ConfigError
 from segmentation.tracking.addresses import mask_password
 from segmentation.tracking.commands import mlflow_run
-from segmentation.tracking.logging.authorship import SAID, unless_said
 from segmentation.tracking.logging.mlflow_sink import MlflowSink
 from segmentation.tracking.runs.heartbeat import ProcessInfo
 from segmentation.tracking.store import connect, find_run, store_has
-from segmentation.tracking.tags import FAILURE
+from segmentation.tracking.tags import FAILURE, SAID, unless_said
 from segmentation.tracking.templates import linked, render
 
 #: The environment variable by which the launcher tells its run.

@@ -19,9 +19,15 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
 from mlflow.tracking.fluent import _get_experiment_id
 
-from segmentation.errors import ConfigError, TrackingError
-from segmentation.tracking.addresses import finds, mask_password, require_own, sqlite_path
-from segmentation.tracking.remedies import mistake, remedy
+from segmentation.errors import ConfigError, TrackingError, first_line
+from segmentation.tracking.addresses import (
+    finds,
+    mask_password,
+    mistake,
+    remedy,
+    require_own,
+    sqlite_path,
+)
 from segmentation.utils.environment import environment
 from segmentation.utils.paths import cache_folder
 
@@ -97,8 +103,7 @@ def _reach(kind: str, uri: str, attempt: Callable[[], object]) -> None:
                 _open_database(path)
             attempt()
     except _ERRORS as error:
-        text = next(iter(str(error).splitlines()), type(error).__name__)
-        reason = re.split(r"\. [A-Z]", text)[0].strip()[:300]
+        reason = re.split(r"\. [A-Z]", first_line(error))[0].strip()[:300]
         raise TrackingError(
             f"{cannot} ({reason}); {remedy(uri, error)}, or set {variable} to one that works"
         ) from error

@@ -13,7 +13,7 @@ import sqlalchemy
 from filelock import FileLock
 from optuna.storages import RDBStorage
 
-from segmentation.errors import TrackingError
+from segmentation.errors import TrackingError, first_line
 
 #: A trial counts as lost after this many missed heartbeats.
 _MISSED = 6
@@ -71,7 +71,7 @@ def open_storage(location: StudyLocation) -> RDBStorage:
         sqlalchemy.exc.SQLAlchemyError,
         optuna.exceptions.StorageInternalError,
     ) as error:
-        reason = next(iter(str(error.__cause__ or error).splitlines()), "")[:300]
+        reason = first_line(error.__cause__ or error)[:300]
         raise TrackingError(
             f"the study's storage {location.address} cannot be used ({reason}); start the server, "
             "make the folder writable or restore the file, or give another `storage` or `study`"

@@ -153,10 +153,9 @@ class Study:
     def enqueue(self, wanted: Sequence[tuple[dict[str, Value], dict[str, Any]]]) -> None:
         """Have some parameters tried, each with its attribute `plan`, unless they are enqueued."""
         with self.lock():
-            known = [trial.params for trial in self.trials()]
             for params, plan in wanted:
-                if params not in known:
-                    self.optuna.enqueue_trial(params, user_attrs={"plan": plan})
+                attrs = {"plan": plan}
+                self.optuna.enqueue_trial(params, user_attrs=attrs, skip_if_exists=True)
 
     def requeue_lost_trials(self) -> None:
         """Have the parameters of lost trials tried again."""
@@ -267,27 +266,13 @@ def choose_pruner(name: str, epochs: int) -> optuna.pruners.BasePruner | None:
 
 
 class _HalvingPruner(optuna.pruners.SuccessiveHalvingPruner):
-    """Optuna's, for which failed trials and lost ones would compete.
-
-    Who tries the parameters of a lost trial again goes on where that one had gone on: by then
-    others have been pruned for it.
-    """
+    """Optuna's, for which failed trials and lost ones would compete."""
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         others = copy.copy(study)
         states = (TrialState.RUNNING, TrialState.PRUNED, TrialState.COMPLETE)
         others.get_trials = functools.partial(study.get_trials, states=states)  # type: ignore[method-assign]
-        return super().prune(others, trial) and not _went_on(study, trial)
-
-
-def _went_on(study: optuna.Study, trial: FrozenTrial) -> bool:
-    """Tell whether a lost trial had come further with the parameters of this one."""
-    trials, step, one = study.get_trials(deepcopy=False), trial.last_step or 0, trial
-    while (number := one.user_attrs.get("retry_of")) is not None:
-        one = trials[number]
-        if (one.last_step or 0) > step:
-            return True
-    return False
+        return super().prune(others, trial)
 
 
 def _tries(user_attrs: Mapping[str, Any]) -> int:

@@ -87,7 +87,14 @@ def predict(
             }
         )
         run.status = "FAILED" if problems else "FINISHED"
-        run.log_metrics(_metrics(shares, problems, seconds))
+        metrics = {
+            "photos": len(shares),
+            "problems": len(problems),
+            "seconds": seconds,
+            "photos_per_second": len(shares) / seconds,
+            **({"pet_share": float(np.mean(shares))} if shares else {}),
+        }
+        run.log_metrics({f"predict/{name}": value for name, value in metrics.items()})
         run.log_artifact(options.output / TABLE, TABLE)
         if shares:
             log_overlays(run, _found(tasks, options), "found")
@@ -126,18 +133,6 @@ def _found(
         with contextlib.suppress(PhotoError, OSError):  # it may be there from an earlier photo
             photo, mask = (read_photo(read_regular_file(one)) for one in (task.photo, path))
             yield printable(str(task.name)), photo, mask[..., 0] > 0
-
-
-def _metrics(shares: list[float], problems: list[str], seconds: float) -> dict[str, float]:
-    metrics = {
-        "predict/photos": len(shares),
-        "predict/problems": len(problems),
-        "predict/seconds": seconds,
-        "predict/photos_per_second": len(shares) / max(seconds, 1e-9),
-    }
-    if shares:
-        metrics["predict/pet_share"] = float(np.mean(shares))
-    return metrics
 
 
 def write_masks(

@@ -27,16 +27,10 @@ _log = logging.getLogger(__name__)
 
 
 def prepare(data: str, output: str, config: DataConfig, progress: Progress) -> Path:
-    """Verify a data set, log a report of it, and say what to type next.
+    """Verify a data set, log a report of it, and say what to type next; return its folder.
 
-    Args:
-        data: `download`, `synthetic` or a folder.
-        output: a new folder for the chosen images and their masks; empty: none.
-        config: which images are chosen, and what their masks mean.
-        progress: told how many examples are verified.
-
-    Returns:
-        The data's folder.
+    It is `download`, `synthetic` or a folder. The images that `config` chooses, and their masks,
+    are written to the new folder `output`, unless that is empty.
     """
     target = user_path(output, "output")
     if output:

@@ -4,10 +4,12 @@ import logging
 import time
 
 from segmentation.config.search import SearchConfig
-from segmentation.errors import ConfigError, TrackingError
+from segmentation.errors import ConfigError, TrackingError, first_line
 from segmentation.tracking import commands
 from segmentation.tracking.project_run import open_store
-from segmentation.tracking.runs import pending_uploads, stale
+from segmentation.tracking.runs import stale
+from segmentation.tracking.runs.run_folder import RunFolder, run_folders
+from segmentation.tracking.runs.training_run import deliver
 from segmentation.tracking.store import StoreError, studies_folder
 from segmentation.tuning.storage import StudyLocation, study_location
 from segmentation.tuning.study import COMMAND, Study
@@ -17,15 +19,12 @@ _log = logging.getLogger(__name__)
 
 
 def recover(storage: str, study: str, *, act: bool) -> None:
-    """Deliver what waits, end what is dead, and say how to go on with each.
+    """Deliver what waits, end what is dead, and say how to go on with each; or only tell of it.
 
-    Args:
-        storage: `file`, or the address of a study's storage.
-        study: its name there; with `file` all studies beside the tracking store are looked at.
-        act: whether to do it; else it is only told.
+    With the storage `file` all studies beside the tracking store are looked at.
     """
     open_store(writes=False)
-    delivered = [_deliver(run_id, count, act=act) for run_id, count in pending_uploads.pending()]
+    delivered = [_deliver(folder, act=act) for folder in run_folders() if folder.is_left()]
     running = stale.find_running(_wait)
     dead = [_end(run, act=act) for run in running]
     folder, heartbeat = studies_folder(), SearchConfig().heartbeat
@@ -44,16 +43,17 @@ def recover(storage: str, study: str, *, act: bool) -> None:
         _log.info("Nothing was changed; say end=true to have it done")
 
 
-def _deliver(run_id: str, count: int, *, act: bool) -> bool:
+def _deliver(folder: RunFolder, *, act: bool) -> bool:
     """Upload what waits of a run; return whether that went well."""
+    run_id, count = folder.run_id, len(folder.pending())
     if not act:
         _log.info("Waits:  %d entries of run %s are to be delivered", count, run_id)
         return True
     try:
-        status, registered = pending_uploads.deliver(run_id)
+        status, registered = deliver(folder)
     except (TrackingError, StoreError) as error:
-        problem = next(iter(str(error).splitlines()), "")
-        _log.info("Waits:  %d entries of run %s cannot be delivered: %s", count, run_id, problem)
+        told = first_line(error)
+        _log.info("Waits:  %d entries of run %s cannot be delivered: %s", count, run_id, told)
         return False
     end = f"; it is {status}" if status else ""
     _log.info("Delivered: %d entries of run %s%s", count, run_id, end)

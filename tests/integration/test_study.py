@@ -63,10 +63,10 @@ def test_a_failed_trial_keeps_its_reason_counts_and_does_not_end_the_study(addre
     assert states(study) == ["failed", "complete"]
 
 
-def test_a_trial_behind_is_pruned_and_a_lost_one_keeps_its_lead(address: str) -> None:
+def test_a_trial_behind_is_pruned_and_a_lost_one_does_not_compete_with_itself(address: str) -> None:
     location = StudyLocation(name="shared", address=address, heartbeat=10)
     study = Study(location, SPACE, 0, choose_pruner("halving", 8))
-    levels = iter([0.9, 0.2, 0.1, 0.3, 0.15])
+    levels = iter([0.9, 0.2, 0.9, 0.95, 0.15])
 
     def train(trial: RunningTrial) -> float | None:
         level = next(levels)
@@ -74,7 +74,7 @@ def test_a_trial_behind_is_pruned_and_a_lost_one_keeps_its_lead(address: str) ->
             trial.report(level + epoch / 1000, epoch)
             if trial.should_prune():
                 return None
-        if level == 0.9:  # it is stopped when another was pruned for it
+        if trial.number == 0:  # it is stopped when another was pruned for it
             study.run_next(4, train)
             interrupt(trial)
         return level

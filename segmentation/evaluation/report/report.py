@@ -19,7 +19,6 @@ from segmentation.utils.templates import environment, line
 
 _SPLIT_NAMES = {"val": "validation", "train": "training"}
 _BORDER_NAMES = {"pet": "as pet", "background": "as background", "ignore": "ignored"}
-_MEDIA_TYPES = {"png": "image/png", "jpg": "image/jpeg"}
 _MOST_ROWS = 500
 _LONGEST_NAME = 40
 
@@ -110,13 +109,12 @@ def html_report(figures: Mapping[str, Any], pictures: Mapping[str, bytes]) -> st
     It shows `threshold.png`, `calibration.png`, `scores.png`, `slices.png`, `worst.jpg` and
     `random.jpg`, as far as they are there.
     """
-    embedded = {name: _data_url(name, content) for name, content in pictures.items()}
+    kinds = {name: name.rpartition(".")[2].replace("jpg", "jpeg") for name in pictures}
+    embedded = {
+        name: f"data:image/{kinds[name]};base64,{base64.b64encode(content).decode()}"
+        for name, content in pictures.items()
+    }
     return _HTML.get_template("report.html.jinja").render(figures, pictures=embedded)
-
-
-def _data_url(name: str, content: bytes) -> str:
-    kind = _MEDIA_TYPES[name.rpartition(".")[2]]
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _sentence(text: str) -> str:

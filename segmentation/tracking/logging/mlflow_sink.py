@@ -25,9 +25,9 @@ from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
 
 from segmentation.tracking.artifacts import remove_at
-from segmentation.tracking.logging.authorship import SAID, unless_said
 from segmentation.tracking.logging.outbox import Entry, Files, RefusedError, write_files
 from segmentation.tracking.store import find_run
+from segmentation.tracking.tags import SAID, unless_said
 
 #: Of an answer of the store with one of these, no later try will have another.
 _FINAL = ("INVALID_PARAMETER_VALUE",)

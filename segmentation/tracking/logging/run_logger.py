@@ -4,22 +4,21 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from mlflow.data.dataset import Dataset
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
 from segmentation.evaluation.pictures import Picture, encode, try_draw
-from segmentation.tracking.logging.outbox import Files
+from segmentation.tracking.logging.mlflow_sink import MlflowSink
+from segmentation.tracking.logging.outbox import Outbox
 
 #: Begins the keys of what is to be seen first among a run's charts: MLflow sorts them.
 GLANCE = "at a glance"
 
 
-class Destination(Protocol):
-    """Takes entries: an `Outbox`, which keeps them until they arrive, or an `MlflowSink`."""
-
-    def put(self, kind: str, metadata: Mapping[str, Any], files: Files | None = None) -> None: ...
+#: Takes entries: at once, or to keep them until they arrive.
+Destination = MlflowSink | Outbox
 
 
 class RunLogger:

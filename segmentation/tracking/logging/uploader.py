@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 
-from segmentation.errors import TrackingError
+from segmentation.errors import TrackingError, first_line
 from segmentation.tracking.logging.mlflow_sink import MlflowSink
 from segmentation.tracking.logging.outbox import REJECTED, Entry, Outbox, RefusedError
 
@@ -94,7 +94,7 @@ class Uploader:
             _log.info("Tracking: the store answers again, after %.0f s", lasted)
 
     def _note_trouble(self, error: Exception) -> None:
-        reason = next(iter(str(error).splitlines()), "")[:300] or type(error).__name__
+        reason = first_line(error)[:300]
         if not self.trouble:
             self._since = time.monotonic()
             _log.info(

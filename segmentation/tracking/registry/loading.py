@@ -21,7 +21,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from torch import Tensor
 
 from segmentation.data.sources import Source
-from segmentation.errors import ConfigError, ModelError
+from segmentation.errors import ConfigError, ModelError, first_line
 from segmentation.evaluation.scoring import THRESHOLD
 from segmentation.models.predictor import Batched, Model, OneByOne, Photo, Probability, same_answers
 from segmentation.models.unet import Segmenter, rebuild_unet
@@ -112,13 +112,9 @@ def load(
 def default_model(alias: str, source: Source | None = None) -> str:
     """Return the address of a model by its alias: of real pets, else of drawn ones, else the only.
 
-    Args:
-        alias: `champion` or `challenger`.
-        source: the data that it is to be judged on; of that kind alone then.
-
-    Raises:
-        ModelError: there is a model of real pets, but the data are the drawn ones: nobody wants
-            to compare these, but `data` is easily forgotten.
+    If it is to be judged on a source, it is of that kind alone. A ModelError says that there is one
+    of real pets, but the data are the drawn ones: nobody wants to compare these, but `data` is
+    easily forgotten.
     """
     there = [name for name in ("pet-unet", "pet-unet-synthetic") if _has(name, alias)]
     if source is None:
@@ -169,7 +165,7 @@ def _model_error(uri: str, error: Exception) -> ModelError:
             f"model={uri}: its files were logged to {where}, and are not there; bring them back, "
             "or set MLFLOW_TRACKING_URI (and MLFLOW_REGISTRY_URI, if used) to a store that has them"
         )
-    reason = next(iter(text.splitlines()), "") or type(error).__name__
+    reason = first_line(error)
     if ":" not in uri and not Path(uri).exists():
         reason = f"no such folder; did you mean models:/{Path(uri).name}@champion?"
     return ModelError(

@@ -30,11 +30,7 @@ _SHOWN = 8
 
 
 class LoggedTraining:
-    """A logged training that is to be repeated, found by the id of its run.
-
-    Raises:
-        ConfigError: there is no such run, it was deleted, or it is no training.
-    """
+    """A logged training that is to be repeated; a ConfigError says that the run is no such."""
 
     def __init__(self, run_id: str) -> None:
         run = get_run_or_fail(run_id, f"like={run_id}", _EXPECTED)
@@ -93,9 +89,8 @@ class LoggedTraining:
     def differences(self, tags: Mapping[str, str], val_digest: str) -> list[str]:
         """Return lines on what besides the settings differs, is the same, or is not known.
 
-        Args:
-            tags: of the run that is about to begin.
-            val_digest: of its validation images, in the length in which MLflow keeps digests.
+        The tags are of the run that is about to begin, the digest of its validation images, in the
+        length in which MLflow keeps digests.
         """
         commit = get_git_commit(str(Path(__file__))) or ""
         here = {**tags, MLFLOW_GIT_COMMIT: commit, "git.dirty": has_uncommitted_changes()}

@@ -25,19 +25,11 @@ _EXPECTED = "expected the id of a run of `train`"
 
 
 class ResumableRun:
-    """A training that was begun, found by the id of its run.
+    """A training that was begun, found by the id of its run; `options` are its parameters.
 
-    Args:
-        run_id: of it.
-        key: of the processes that are here to go on with it; if it is the same that they had when
-            they began, none of them trains it any more.
-
-    Attributes:
-        name: of the run.
-        options: its parameters, by their names.
-
-    Raises:
-        ConfigError: there is no such run, it was deleted, it is no training, or it still runs.
+    If `key`, of the processes that are here to go on with it, is the same that they had when they
+    began, none of them trains it any more. A ConfigError says that there is no such run, that it
+    was deleted, is no training, or still runs.
     """
 
     def __init__(self, run_id: str, key: str = "") -> None:

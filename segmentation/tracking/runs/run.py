@@ -12,13 +12,12 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
 from segmentation.evaluation.promotion_rule import Decision
 from segmentation.tracking.experiment_page import introduce_experiment
-from segmentation.tracking.logging.authorship import unless_said
 from segmentation.tracking.logging.mlflow_sink import MlflowSink
 from segmentation.tracking.logging.run_logger import Destination, RunLogger
 from segmentation.tracking.project_run import VARIABLE, keep_said
 from segmentation.tracking.runs.heartbeat import first_sign, heartbeat
 from segmentation.tracking.store import release_reserve
-from segmentation.tracking.tags import FAILURE, HOST, SEEN, read
+from segmentation.tracking.tags import FAILURE, HOST, SEEN, read, unless_said
 from segmentation.tracking.templates import linked, render
 
 #: The ids of the active runs, of a notebook perhaps, in which work is under way.
@@ -71,13 +70,9 @@ def open_run(
     parent: Run | None = None,
     resume: str | None = None,
 ) -> tuple[str, str]:
-    """Open a run, or attach to one; return its id and its experiment's.
+    """Open a run, or attach to one, or go on in `resume`; return its id and its experiment's.
 
-    Args:
-        name: of the run.
-        tags: given to it from its first moment on.
-        parent: the run that it is nested in; it is then always a new one.
-        resume: the id of a run to go on in.
+    Nested in a parent it is always a new one. It has the tags from its first moment on.
     """
     begun = {**tags, MLFLOW_RUN_NAME: name, "git.dirty": has_uncommitted_changes()}
     active = mlflow.active_run()

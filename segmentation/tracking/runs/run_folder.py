@@ -70,6 +70,10 @@ class RunFolder:
         """Return what the tracking store has not got yet."""
         return entries_in(self.outbox)
 
+    def is_left(self) -> bool:
+        """Tell whether something waits for this store that no living process delivers."""
+        return self.is_of_this_store() and not self.is_locked() and bool(self.pending())
+
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
 

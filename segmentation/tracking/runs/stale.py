@@ -47,10 +47,8 @@ def find_running(wait: Callable[[float], None]) -> list[RunningRun]:
 
     A process of this machine is looked for. One of another machine counts as gone when no sign of
     life came for `GRACE_PERIOD` and then none for two more intervals: its clock may differ from
-    ours, and the store may have been away, so only a sign that does not change tells.
-
-    Args:
-        wait: waits for so many seconds, before the second look; called only if there is one.
+    ours, and the store may have been away, so only a sign that does not change tells. `wait` waits
+    for so many seconds before the second look, if there is one.
     """
     own = os.environ.get("MLFLOW_RUN_ID")  # opened by `mlflow run` for this very program
     running = find_runs("attributes.status = 'RUNNING'")

@@ -21,6 +21,7 @@ from segmentation.tracking.logging.system_metrics import MachineWatch
 from segmentation.tracking.logging.uploader import Uploader
 from segmentation.tracking.project_run import leave_run
 from segmentation.tracking.registry.publish import publish
+from segmentation.tracking.registry.versions import VersionRef, registered_from
 from segmentation.tracking.runs.heartbeat import heartbeat
 from segmentation.tracking.runs.run import (
     Run,
@@ -42,6 +43,8 @@ from segmentation.utils.environment import environment, seconds_in
 PATIENCE, VARIABLE = 120.0, "PETSEG_PATIENCE_SECONDS"
 # The same where the training has failed, or was stopped: then somebody waits for the prompt.
 _SHORT_PATIENCE = 5.0
+# The same where what was left is delivered later.
+_LATER_PATIENCE = 15.0
 
 # A call to a server that is away ends soon: it is tried again, in the background. What a user has
 # set stays.
@@ -196,6 +199,34 @@ def _end_badly(run: TrainingRun, error: BaseException, go_on: str) -> None:
         end_run(status if arrived else "FAILED")
     if arrived and not run.folder.checkpoint.exists():  # nothing is left to go on from
         run.folder.remove()
+
+
+def deliver(folder: RunFolder) -> tuple[str, VersionRef | None]:
+    """Deliver, in order and nothing twice, what waits of one run, unless its process still lives.
+
+    Returns:
+        The status with which the run has ended, empty where it has not come to its end; and the
+        version that was registered, if any.
+
+    Raises:
+        TrackingError: the run is written by another process, or the store does not take it all.
+        StoreError: the store has no such run, or cannot be reached.
+    """
+    run_id, entries = folder.run_id, folder.pending()
+    ends = [entry.metadata["status"] for entry in entries if entry.kind == "end"]
+    models = [entry.metadata["registration"] for entry in entries if entry.kind == "model"]
+    with folder.lock():
+        mlflow.MlflowClient().get_run(run_id)  # of this store, and there
+        sink = MlflowSink(run_id, publish, careful=True)
+        if not Uploader(Outbox(folder.outbox), sink).finish(_LATER_PATIENCE):
+            raise TrackingError("the store does not answer; try again when it does")
+        registered = [registered_from(run_id, model["name"]) for model in models if model]
+        status = ends[-1] if ends else ""
+        if status == "FINISHED":
+            drop_checkpoints(run_id)
+        if status == "FINISHED" or not folder.checkpoint.exists():
+            folder.remove()
+    return status, registered[-1] if registered else None
 
 
 def drop_checkpoints(run_id: str) -> None:

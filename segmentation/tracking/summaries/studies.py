@@ -27,11 +27,7 @@ PARENT = "parent"
 def parent_run(name: str, tags: Mapping[str, str], study: str, known: str | None) -> Iterator[Run]:
     """Open the run in which the trials of a study are nested, or go on in it; yield it.
 
-    Args:
-        name: of the study.
-        tags: of the run, if it is a new one.
-        study: the study's id.
-        known: the run's id as the study has it, None for a new study.
+    `study` is the study's id, `known` that of the run as the study has it, None for a new study.
     """
     if known is None:  # there may be one all the same, if a command was killed before it said so
         parents = _runs_of(study, f"= '{PARENT}'")

@@ -47,16 +47,11 @@ def search(
 ) -> tuple[str, str, str]:
     """Run what is missing of a study, confirm its finalists, register the winner.
 
-    Args:
-        config: how the search goes.
-        space: what is searched.
-        options: every other setting by its parameter's name, and train's defaults.
-        model_name: of the registered model; empty for the usual one.
-        typed: the parameters that the user gave.
-        progress: told how many images are read.
+    `options` has every setting that is not searched by its parameter's name, and train's defaults
+    for what is; `typed` what the user gave. An empty model name is the usual one.
 
     Returns:
-        The ids of the study's run, the model's address, and the id of the winner's run.
+        The id of the study's run, the model's address, and the id of the winner's run.
     """
     require_processors("workers", config.workers)
     open_store()

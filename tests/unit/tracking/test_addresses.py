@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from segmentation.tracking.remedies import mistake, remedy
+from segmentation.tracking.addresses import mistake, remedy
 
 TYPED = {
     "localhost:5000": "http://localhost:5000",
