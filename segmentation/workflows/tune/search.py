@@ -8,27 +8,33 @@ from typing import Any
 
 from segmentation.config import file
 from segmentation.config.search import SearchConfig
-from segmentation.config.training import Config
+from segmentation.config.training import Config, defaults
 from segmentation.data.augmentation import own_pipeline
+from segmentation.errors import TrackingError, TrainingError
+from segmentation.evaluation.pictures import try_draw
 from segmentation.models.unet import build_unet
 from segmentation.runtime.worker_pool import WorkerPool
-from segmentation.tracking.commands import mlflow_run
+from segmentation.tracking.artifacts import discard
+from segmentation.tracking.commands import after_training, mlflow_run
 from segmentation.tracking.project_run import open_store
-from segmentation.tracking.registry import versions
+from segmentation.tracking.registry import champion, versions
 from segmentation.tracking.runs.inputs import log_datasets
 from segmentation.tracking.runs.run import Run, ended, reason_of
 from segmentation.tracking.store import studies_folder
 from segmentation.tracking.summaries import studies
+from segmentation.tuning import plots
 from segmentation.tuning.report import DEFAULTS, StudyReport, best_trials, finalists
 from segmentation.tuning.space import Space, notation
 from segmentation.tuning.storage import study_location
-from segmentation.tuning.study import COMMAND, Study
+from segmentation.tuning.study import COMMAND, Study, Trial
 from segmentation.utils.concurrency import CORES, Progress, require_processors
+from segmentation.workflows.promote import GateEvaluator, decide_champion
 from segmentation.workflows.session import TrainingSession
-from segmentation.workflows.tune.finish import finish_search
 from segmentation.workflows.tune.job import (
     CONFIRMATIONS,
     SearchJob,
+    dropped,
+    register,
     register_trial,
     requeue_lost_trials,
 )
@@ -99,15 +105,14 @@ def _search(job: SearchJob, session: TrainingSession, command: str) -> tuple[str
             log_datasets(parent, session.data, session.source)
         running = _Search(job, session, study, parent)
         running.run()
-        found = finish_search(job, session.source, study, running.report(), parent)
-    return parent.id, *found
+        return parent.id, *running.finish()
 
 
 class _Search:
     """One command's part in a search."""
 
     def __init__(self, job: SearchJob, session: TrainingSession, study: Study, parent: Run) -> None:
-        self._job, self._study, self._parent = job, study, parent
+        self._job, self._session, self._study, self._parent = job, session, study, parent
         device = session.compute.device.type
         workers = job.search.workers or (2 if device == "cpu" and CORES > 1 else 1)
         self._pool = WorkerPool(workers, max(1, CORES // workers), work, job, parent)
@@ -170,3 +175,113 @@ class _Search:
         with self._study.lock():
             trials, report = self._study.trials(), self.report()
             studies.log_progress(self._parent, report.name, trials, report.markdown() + end)
+
+    def finish(self) -> tuple[str, str]:
+        """Register the winner, let it contend, delete what `keep` says, log and say what was found.
+
+        All trials and confirmations have ended. Done again, it changes nothing that is done.
+
+        Returns:
+            The winner's address, and the id of its run.
+        """
+        report, job, study = self.report(), self._job, self._study
+        winner = _winner(report)
+        if report.finalists:
+            config = job.full_config(report.finalists[0].params, int(winner.params["seed"]))
+        else:
+            config = job.trial_config(winner.params)
+        registered = self._register(report, winner)
+        champion.challenge_if_newest(registered)
+        gate = GateEvaluator(self._session.source, config.data.border)
+        decision = decide_champion(registered, gate, self._parent)
+        self._drop_losers(report)
+        usual = defaults(config.model.encoder)
+        given = {name: value for name, value in config.options().items() if value != usual[name]}
+        report = dataclasses.replace(
+            report,
+            command=mlflow_run("train", given),
+            winner=registered.uri,
+            importances=plots.importances(study.optuna),
+            dropped=len(dropped(study)),
+        )
+        self._log_report(report, winner)
+        if report.dropped:
+            _log.info("Deleted: the models of %d losing trial(s), as `keep` says", report.dropped)
+        _log.info(report.verdict())
+        _log.info(decision)
+        _log.info("Again: %s", report.command)
+        for line in after_training(registered, self._parent.id, self._session.source):
+            _log.info(line)
+        return registered.uri, str(winner.user_attrs["run"])
+
+    def _register(self, report: StudyReport, winner: Trial) -> versions.VersionRef:
+        """Register the winner's weights, if nobody has."""
+        name = self._job.model_name
+        if not report.finalists:
+            registered = register_trial(self._study, winner, name)
+            if registered is None:
+                raise TrackingError(
+                    f"study={report.name}: the model of its best trial, {winner.number}, was "
+                    "deleted by an earlier `keep`; say confirm=3, or give more `trials`"
+                )
+            return registered
+        first = report.finalists[0]
+        tags = {
+            "purpose": "winner",
+            "candidate": first.label,
+            "gate.dice": f"{first.mean:.4f}",
+            # Among so many trainings it was chosen by the gate split.
+            "gate.looks": str(sum(len(one.trainings) for one in report.finalists)),
+        }
+        verdict = f"Winner of the study `{report.name}`. {report.verdict()}\n\n"
+        with self._study.lock():
+            return register(self._study, winner, name, tags, verdict)
+
+    def _drop_losers(self, report: StudyReport) -> None:
+        """Delete the models of losing trials, and of confirmations that are not their best."""
+        job, study = self._job, self._study
+        if job.search.keep == "all":
+            return
+        complete = [trial for trial in report.trials if trial.state == "complete"]
+        kept = best_trials(complete, job.search.keep)
+        losers = [trial for trial in complete if trial not in kept]
+        unused = [t for one in report.finalists for t in one.trainings if t is not one.best]
+        with study.lock():
+            runs = {trial.user_attrs["run"] for trial in [*losers, *unused]}
+            found = studies.droppable(study.id, job.model_name, runs, job.started)
+            # Noted first: what is deleted is not to be registered again.
+            numbers = {trial.number for trial in losers if trial.user_attrs["run"] in found}
+            study.optuna.set_user_attr("dropped", sorted(numbers.union(dropped(study))))
+            for model, models_versions in found.values():
+                discard(model, models_versions)
+
+    def _log_report(self, report: StudyReport, winner: Trial) -> None:
+        parent, study, markdown = self._parent, self._study.optuna, report.markdown()
+        metrics: dict[str, float] = {}
+        for one in report.finalists:
+            key = "defaults" if one.number == DEFAULTS else "finalist"
+            metrics.setdefault(f"confirmed/{key}_gate_dice", one.mean)  # the best comes first
+        parent.log_metrics(metrics)
+        parent.log_text(markdown, "report.md")
+        with self._study.lock():  # another command may end at the same time
+            parent.describe(markdown)
+            studies.show_model(parent, str(winner.user_attrs["model"]["id"]))
+        if page := try_draw("plots.html", lambda: plots.html_page(study, f"Study {report.name}")):
+            parent.log_text(page, "plots.html")
+        for name, content in (try_draw("plots", lambda: plots.pictures(study)) or {}).items():
+            parent.log_artifact(content, f"plots/{name}.png")
+
+
+def _winner(report: StudyReport) -> Trial:
+    """Return the best training of the best finalist; where none was confirmed, the best trial."""
+    if report.finalists:
+        return report.finalists[0].best
+    if report.best:
+        return report.best
+    failed = [trial for trial in report.trials if trial.state == "failed"]
+    reasons = "; ".join(sorted({str(trial.user_attrs["failure"]) for trial in failed}))
+    raise TrainingError(
+        f"study={report.name}: no trial came to its end"
+        + (f" ({reasons})" if reasons else "")
+        + "; give more `trials`, more time or another space"
+    )
