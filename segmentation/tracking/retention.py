@@ -5,13 +5,13 @@ stores share one cache folder: only what provably belongs to this very store can
 """
 
 import contextlib
-import dataclasses
 import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import mlflow
 from mlflow.entities import LoggedModel
@@ -36,8 +36,7 @@ _CACHED = re.compile(r"\d+/([0-9a-f]{64}\.npz|\.partial-\w+)|\d+\.(sqlite(-wal|-
 Files = dict[Path, os.stat_result]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Item:
+class Item(NamedTuple):
     """Something that is kept, of one of the kinds above."""
 
     kind: str
@@ -79,12 +78,9 @@ def _versions(config: ShrinkConfig, before: float) -> Iterator[Item]:
             and uses[version.source] == 1  # else somebody has registered its model again
             and in_this_store(model.artifact_location)
         )
-        yield Item(
-            kind=VERSIONS,
-            name=f"{version.name} version {version.version}",
-            size=size_at(model.artifact_location),
-            delete=partial(_delete_version, version, model) if can_go else None,
-        )
+        delete = partial(_delete_version, version, model) if can_go else None
+        name, size = f"{version.name} version {version.version}", size_at(model.artifact_location)
+        yield Item(VERSIONS, name, size, delete)
 
 
 def _model_of(version: ModelVersion) -> LoggedModel | None:
@@ -107,12 +103,9 @@ def _delete_version(version: ModelVersion, model: LoggedModel) -> bool:
 def _local_checkpoints(before: float) -> Iterator[Item]:
     for folder in run_folders():
         if folder.is_of_this_store():
-            yield Item(
-                kind=CHECKPOINTS,
-                name=f"checkpoint of run {folder.run_id}",
-                size=_size_of(_files_in(folder.path)),
-                delete=partial(_delete_folder, folder) if _over(folder, before) else None,
-            )
+            delete = partial(_delete_folder, folder) if _over(folder, before) else None
+            size = _size_of(_files_in(folder.path))
+            yield Item(CHECKPOINTS, f"checkpoint of run {folder.run_id}", size, delete)
 
 
 def _over(folder: RunFolder, before: float) -> bool:
@@ -136,14 +129,11 @@ def _delete_folder(folder: RunFolder) -> bool:
 def _uploaded_checkpoints(before: float) -> Iterator[Item]:
     for run in find_runs("attributes.status != 'RUNNING'"):
         trained = SETTINGS in read(run.data.tags)
-        if trained and (size := size_at(run.info.artifact_uri, UPLOADED)):
-            can_go = _ended(run, before) and in_this_store(run.info.artifact_uri)
-            yield Item(
-                kind=CHECKPOINTS,
-                name=f"uploaded checkpoint of run {run.info.run_id}",
-                size=size,
-                delete=partial(_delete_uploaded, run.info.artifact_uri) if can_go else None,
-            )
+        address, name = run.info.artifact_uri, f"uploaded checkpoint of run {run.info.run_id}"
+        if trained and (size := size_at(address, UPLOADED)):
+            can_go = _ended(run, before) and in_this_store(address)
+            delete = partial(_delete_uploaded, address) if can_go else None
+            yield Item(CHECKPOINTS, name, size, delete)
 
 
 def _delete_uploaded(address: str) -> bool:
@@ -160,7 +150,7 @@ def _decoded(before: float) -> Iterator[Item]:
     for age, files in ages.items():
         delete = partial(_delete_files, files) if age == "long ago" else None
         if files:
-            yield Item(kind=DECODED, name=f"decoded {age}", size=_size_of(files), delete=delete)
+            yield Item(DECODED, f"decoded {age}", _size_of(files), delete)
 
 
 def _delete_files(files: Iterable[Path]) -> bool:

@@ -44,11 +44,12 @@ def importances(study: optuna.Study) -> dict[str, float]:
 
 def html_page(study: optuna.Study, title: str) -> str:
     """Return one HTML page with all plots; it needs no network."""
-    parts: list[str] = []
+    parts, pruned = list[str](), _trials(study, TrialState.PRUNED)
     for name, figure in _plot(study, _visualization()):
-        for number, axis in enumerate(figure.select_xaxes() if name in _marked(study) else ()):
+        marked = pruned and name in _MARKED
+        for number, axis in enumerate(figure.select_xaxes() if marked else ()):
             which = str(number + 1) if number else ""
-            x, y = _pruned(study, axis.title.text)
+            x, y = _points(pruned, axis.title.text)
             mark = {"color": "crimson", "symbol": "x"}
             place = {"xaxis": f"x{which}", "yaxis": f"y{which}", "showlegend": not number}
             figure.add_scatter(x=x, y=y, mode="markers", marker=mark, name="pruned", **place)
@@ -72,9 +73,10 @@ def pictures(study: optuna.Study) -> dict[str, bytes]:
     from matplotlib import pyplot
 
     files, before = {}, set(pyplot.get_fignums())
+    pruned = _trials(study, TrialState.PRUNED)
     for name, drawn in _plot(study, module):
-        for axes in np.atleast_1d(drawn) if name in _marked(study) else ():
-            x, y = _pruned(study, axes.get_xlabel())
+        for axes in np.atleast_1d(drawn) if pruned and name in _MARKED else ():
+            x, y = _points(pruned, axes.get_xlabel())
             x = [repr(one) if isinstance(one, str) else one for one in x]  # as Optuna writes them
             points = axes.scatter(x, y, marker="x", color="crimson", label="pruned")
             axes.autoscale(axis="x")
@@ -88,13 +90,8 @@ def pictures(study: optuna.Study) -> dict[str, bytes]:
     return files
 
 
-def _marked(study: optuna.Study) -> tuple[str, ...]:
-    return _MARKED if _trials(study, TrialState.PRUNED) else ()
-
-
-def _pruned(study: optuna.Study, axis: str) -> tuple[list[Any], list[float | None]]:
-    """Return x and y of the pruned trials on the axis of a parameter, or of their numbers."""
-    trials = _trials(study, TrialState.PRUNED)
+def _points(trials: list[FrozenTrial], axis: str) -> tuple[list[Any], list[float | None]]:
+    """Return x and y of trials on the axis of a parameter, or of their numbers."""
     return [t.params.get(axis, t.number) for t in trials], [t.value for t in trials]
 
 

@@ -1,9 +1,9 @@
 """Who is champion: both models scored anew on the gate split, the rule applied and recorded."""
 
-import dataclasses
 import logging
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 
@@ -37,8 +37,7 @@ _Key = tuple[str, str, int, int]
 GateResults = dict[_Key, ImageResult]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Candidate:
+class _Candidate(NamedTuple):
     """A version that is or may become champion, with the registry's tags."""
 
     version: str
@@ -47,7 +46,7 @@ class _Candidate:
     seen: frozenset[str] | None
     #: None if it cannot be scored, as `trouble` says.
     results: GateResults | None
-    trouble: str = ""
+    trouble: str
 
 
 class GateEvaluator:
@@ -64,7 +63,7 @@ class GateEvaluator:
         device: torch.device | None = None,
     ) -> None:
         self._examples = gate_of(source.trainval())
-        self._border, self._progress, self.device = border, progress, device
+        self._border, self._progress, self._device = border, progress, device
         self.problems: tuple[str, ...] = ()
 
     def evaluate(self, model: Model) -> GateResults:
@@ -79,6 +78,59 @@ class GateEvaluator:
             model, self._examples, self._border, measure, progress=self._progress
         )
         return dict(results)
+
+    def promote(
+        self,
+        ref: VersionRef,
+        results: GateResults | None = None,
+        *,
+        run: Run,
+        force: bool = False,
+    ) -> Decision:
+        """Compare a version with the champion of its name, and record the decision.
+
+        It is recorded on the version and on the run. If somebody else becomes champion in the
+        meantime, the version is compared with that one. With `force` it takes over even if it is
+        not shown to be better. A version without results is loaded and scored.
+        """
+        challenger = self._candidate(ref, results)
+        if challenger.trouble:
+            raise ModelError(challenger.trouble)
+        while True:
+            version = champion_of(ref.name)
+            if version == ref.version:
+                return Decision(promoted=True, reason="Champion: it is so already.", metrics={})
+            other = VersionRef(name=ref.name, version=version) if version else None
+            champion = self._candidate(other) if other else None
+            decision = decide(_contest(challenger, champion, self.problems), force=force)
+            if record_decision(ref, version, decision, run):
+                return decision
+
+    def decide_champion(self, ref: VersionRef, run: Run, results: GateResults | None = None) -> str:
+        """Compare a new version with the champion, see `promote`; return the decision in words.
+
+        The version is registered by then: if the store cannot be reached, it can be promoted later.
+        """
+        if (decided := recorded_decision(ref)) is not None:  # by a process that was stopped since
+            return decided
+        try:
+            return self.promote(ref, results, run=run).reason
+        except StoreError as error:
+            later = mlflow_run("promote", {"model": ref.uri})
+            return (
+                f"Champion: not decided, since the tracking store failed ({error}); later: {later}"
+            )
+
+    def _candidate(self, ref: VersionRef, results: GateResults | None = None) -> _Candidate:
+        known, trouble = ref.look_up(), ""
+        if results is None:
+            _log.info(_JUDGING, f"{ref.name} version {ref.version}")
+            try:
+                results = self.evaluate(load(ref.uri, self._device).model)
+            except ModelError as error:
+                trouble = str(error)
+        seen = seen_images(known.run_id)
+        return _Candidate(ref.version, known.tags, seen, results, trouble)
 
 
 def promote_model(
@@ -104,7 +156,7 @@ def promote_model(
     with tracked_run(f"promote {loaded.label}", tags) as run:
         _log.info(_JUDGING, loaded.label)
         results = gate.evaluate(loaded.model)
-        decision = promote(challenger, gate, results, run=run, force=force)
+        decision = gate.promote(challenger, results, run=run, force=force)
         run.describe(_page(challenger, decision))
     for problem in gate.problems:
         _log.info("Left out: %s", problem)
@@ -118,69 +170,6 @@ def _page(challenger: VersionRef, decision: Decision) -> str:
     who = version_link(name, champion) if champion else f"no version of {name}"
     judged = version_link(name, challenger.version)
     return f"**Champion is {who}.** Judged was {judged}:\n\n{decision.reason}\n"
-
-
-def promote(
-    ref: VersionRef,
-    gate: GateEvaluator,
-    results: GateResults | None = None,
-    *,
-    run: Run,
-    force: bool = False,
-) -> Decision:
-    """Compare a version with the champion of its name, and record the decision.
-
-    It is recorded on the version and on the run. If somebody else becomes champion in the meantime,
-    the version is compared with that one. With `force` it takes over even if it is not shown to be
-    better. A version without results is loaded and scored.
-    """
-    challenger = _candidate(ref, gate, results)
-    if challenger.trouble:
-        raise ModelError(challenger.trouble)
-    while True:
-        version = champion_of(ref.name)
-        if version == ref.version:
-            return Decision(promoted=True, reason="Champion: it is so already.", metrics={})
-        other = VersionRef(name=ref.name, version=version) if version else None
-        champion = _candidate(other, gate) if other else None
-        decision = decide(_contest(challenger, champion, gate.problems), force=force)
-        if record_decision(ref, version, decision, run):
-            return decision
-
-
-def decide_champion(
-    ref: VersionRef, gate: GateEvaluator, run: Run, results: GateResults | None = None
-) -> str:
-    """Compare a new version with the champion, see `promote`; return the decision in words.
-
-    The version is registered by then: if the store cannot be reached, it can be promoted later.
-    """
-    if (decided := recorded_decision(ref)) is not None:  # by a process that was stopped since
-        return decided
-    try:
-        return promote(ref, gate, results, run=run).reason
-    except StoreError as error:
-        again = mlflow_run("promote", {"model": ref.uri})
-        return f"Champion: not decided, since the tracking store failed ({error}); later: {again}"
-
-
-def _candidate(
-    ref: VersionRef, gate: GateEvaluator, results: GateResults | None = None
-) -> _Candidate:
-    known, trouble = ref.look_up(), ""
-    if results is None:
-        _log.info(_JUDGING, f"{ref.name} version {ref.version}")
-        try:
-            results = gate.evaluate(load(ref.uri, gate.device).model)
-        except ModelError as error:
-            trouble = str(error)
-    return _Candidate(
-        version=ref.version,
-        tags=known.tags,
-        seen=seen_images(known.run_id),
-        results=results,
-        trouble=trouble,
-    )
 
 
 def _contest(

@@ -32,7 +32,7 @@ from segmentation.training.callbacks import Callback
 from segmentation.training.checkpoint import Checkpoint
 from segmentation.training.time_budget import TimeBudget
 from segmentation.utils.concurrency import Progress, ignore_progress, require_processors
-from segmentation.workflows.promote import GateEvaluator, decide_champion
+from segmentation.workflows.promote import GateEvaluator
 from segmentation.workflows.session import TrainingSession
 
 _log = logging.getLogger(__name__)
@@ -266,6 +266,6 @@ def _train_and_register(
         session.log_model(register=True)
         session.log_images()
         registered = session.register()
-        decision = decide_champion(registered, gate, run, results)
+        decision = gate.decide_champion(registered, run, results)
         drop_checkpoints(run.id)
     return registered, decision

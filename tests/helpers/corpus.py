@@ -8,6 +8,8 @@ import dataclasses
 import io
 import os
 import stat
+import struct
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -16,11 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from tests.helpers.png import GRAY, PALETTE, RGB, chunk, png
-
 Bytes = NDArray[np.uint8]
 #: The content of a file, or what makes something else in its place.
 Content = bytes | Callable[[Path], None]
+
+GRAY, RGB, PALETTE = 0, 2, 3  # of PNG
 
 NO_PHOTO = "is not a JPEG or PNG or GIF file"
 BROKEN = "cannot be decoded ("
@@ -84,6 +86,18 @@ def saved(image: Image.Image | Bytes, kind: str = "PNG", **options: object) -> b
 
 def _animation(frame: Bytes, kind: str) -> bytes:
     return saved(frame, kind, save_all=True, append_images=[Image.fromarray(255 - frame)])
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    check = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+
+def png(width: int, height: int, depth: int, color: int, rows: bytes) -> bytes:
+    """A PNG such as no program writes."""
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(rows))
+    return b"\x89PNG\r\n\x1a\n" + head + pixels + chunk(b"IEND", b"")
 
 
 def _rows(samples: Bytes, bytes_each: int = 1) -> bytes:

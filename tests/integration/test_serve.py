@@ -21,9 +21,9 @@ from mlflow.pyfunc import scoring_server
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.helpers.corpus import RGB, png
 from tests.helpers.home import Home
 from tests.helpers.in_process import isolated
-from tests.helpers.png import RGB, png
 from tests.helpers.programs import Program, documented, good
 from tests.helpers.servers import free_port
 from tests.helpers.waiting import wait_until

@@ -59,11 +59,7 @@ def test_a_killed_training_ends_as_if_it_never_was_and_goes_on_from_its_own_alon
     assert f"it is still trained: process {process.pid} of this machine" in alive
     other = program.refused(2, "train", resume=run_id, width=8, data=pets)
     assert "other settings: width=8 (it was begun with 4)" in other
-    for given, reason in (
-        ("../../etc", "expected 32 digits and letters"),
-        ("0" * 32, "the tracking store has no such run"),
-    ):
-        assert reason in program.refused(2, "train", resume=given)
+    assert "store has no such run" in program.refused(2, "train", resume="0" * 32)
     file = program.cache / "runs" / run_id / "checkpoint"
     content = file.read_bytes()
     for bad in (content[:-100], b'{"format":1,"bytes":0'):

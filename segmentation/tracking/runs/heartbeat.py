@@ -25,31 +25,21 @@ HEARTBEAT_INTERVAL = 30.0
 GRACE_PERIOD = 10 * HEARTBEAT_INTERVAL
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class ProcessInfo:
-    """Who writes a run, as its tags tell.
+    """Who writes a run, as its tags tell."""
 
-    Attributes:
-        host, pid, started: of the process, see `this_host` and `_start_of`.
-        seen: when it was last heard of, by its own clock, seconds since 1970.
-    """
-
-    host: str
+    host: str  # see `this_host`
     pid: int
-    started: float
-    seen: float
+    started: float  # see `_start_of`
+    seen: float  # when it was last heard of, by its own clock, seconds since 1970
 
     @classmethod
     def of(cls, tags: Mapping[str, str]) -> "ProcessInfo | None":
         """Read the tags of a run; None where it never gave a sign of life."""
         tags = read(tags)
         try:
-            return cls(
-                host=tags[HOST],
-                pid=int(tags[PID]),
-                started=float(tags[STARTED]),
-                seen=float(tags[SEEN]),
-            )
+            return cls(tags[HOST], int(tags[PID]), float(tags[STARTED]), float(tags[SEEN]))
         except (KeyError, ValueError):
             return None
 

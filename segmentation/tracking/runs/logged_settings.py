@@ -23,15 +23,6 @@ _FORMERLY = {"encoder": OWN_ENCODER, "weights": "auto", "encoder_lr": "0.0"} | {
     name: str(defaults()[name]) for name in OWN_DATA
 }
 
-# Only a training logs all of these, and not the last.
-_OF_A_TRAINING, _OF_A_SEARCH = {"data", "epochs", "seed", "model_name"}, "trials"
-
-
-def is_training(params: Mapping[str, str]) -> bool:
-    """Tell by a run's params whether it is of `train`, or of a training of `tune`."""
-    logged = {name for name, earlier in EARLIER.items() if name in params or earlier in params}
-    return logged >= _OF_A_TRAINING and _OF_A_SEARCH not in params
-
 
 def is_augmentation(file: Any, tags: Mapping[str, str]) -> bool:
     """Tell whether a file holds the pipeline with which a run of these tags augments."""

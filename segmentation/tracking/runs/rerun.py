@@ -12,12 +12,7 @@ from segmentation.config.training import OWN_DATA, Config, defaults
 from segmentation.data.sources import absolute, folder_model_name, is_own, require_source
 from segmentation.errors import ConfigError
 from segmentation.runtime.device import choose_compute
-from segmentation.tracking.runs.logged_settings import (
-    augmentation,
-    is_augmentation,
-    is_training,
-    used,
-)
+from segmentation.tracking.runs.logged_settings import augmentation, is_augmentation, used
 from segmentation.tracking.runs.run import has_uncommitted_changes
 from segmentation.tracking.store import get_run_or_fail
 from segmentation.tracking.tags import AUGMENTATION
@@ -25,6 +20,7 @@ from segmentation.tracking.tags import AUGMENTATION
 #: The names that a model has where none is given, by the data.
 _USUAL = ("pet-unet", "pet-unet-synthetic")
 _EXPECTED = "expected the id of a run of `train`, or of a trial or confirmation of `tune`"
+_OF_A_TRAINING = {"data", "epochs", "seed", "model_name"}
 #: Of digests and commits so many characters are shown.
 _SHOWN = 8
 
@@ -35,11 +31,12 @@ class LoggedTraining:
     def __init__(self, run_id: str) -> None:
         run = get_run_or_fail(run_id, f"like={run_id}", _EXPECTED)
         self.id, self._info, self._data = run_id, run.info, run.data
-        if not is_training(run.data.params):
+        self._params = used(run.data.params, run.data.tags)
+        # Only a training logs all of these, and a search the last.
+        if not self._params.keys() >= _OF_A_TRAINING or "trials" in run.data.params:
             raise ConfigError(
                 f"like={run_id}: the run {run.info.run_name} is no training; {_EXPECTED}"
             )
-        self._params = used(run.data.params, run.data.tags)
         inputs = run.inputs.dataset_inputs if run.inputs else []
         digests = {tag.value: one.dataset.digest for one in inputs for tag in one.tags}
         self._val_digest = digests.get("validation", "")

@@ -28,7 +28,7 @@ from segmentation.tuning.space import Space, notation
 from segmentation.tuning.storage import study_location
 from segmentation.tuning.study import COMMAND, Study, Trial
 from segmentation.utils.concurrency import CORES, Progress, require_processors
-from segmentation.workflows.promote import GateEvaluator, decide_champion
+from segmentation.workflows.promote import GateEvaluator
 from segmentation.workflows.session import TrainingSession
 from segmentation.workflows.tune.job import (
     CONFIRMATIONS,
@@ -193,7 +193,7 @@ class _Search:
         registered = self._register(report, winner)
         champion.challenge_if_newest(registered)
         gate = GateEvaluator(self._session.source, config.data.border)
-        decision = decide_champion(registered, gate, self._parent)
+        decision = gate.decide_champion(registered, self._parent)
         self._drop_losers(report)
         usual = defaults(config.model.encoder)
         given = {name: value for name, value in config.options().items() if value != usual[name]}
