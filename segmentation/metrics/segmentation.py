@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-_RESAMPLES = 10_000
+_RESAMPLES, _LEVEL = 10_000, 0.95
 
 Floats = NDArray[np.float64]
 
@@ -116,18 +116,18 @@ def join(parts: Sequence[Counts]) -> Counts:
     return Counts(**{n: np.concatenate([getattr(part, n) for part in parts]) for n in names})
 
 
-def bootstrap_interval(values: Floats, level: float = 0.95) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the mean over images.
+def bootstrap_interval(values: Floats) -> tuple[float, float]:
+    """Return the 95 % percentile bootstrap interval of the mean over images.
 
     B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993, section 13.3; 10,000
     resamples with a fixed seed. It speaks of other images of the same kind, not of other
-    trainings, and for few images (20) it is rather too narrow. `level` is the coverage aimed at.
+    trainings, and for few images (20) it is rather too narrow.
     """
     generator = np.random.default_rng(0)
     size = (_RESAMPLES // 100, len(values))
     # In a hundred parts, so that thousands of images need little memory.
     means = [generator.choice(values, size).mean(axis=1) for _ in range(100)]
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(means, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     return float(low), float(high)
 
 

@@ -63,13 +63,8 @@ def parse(content: bytes, name: str) -> dict[str, Any]:
     return {**found, "path": name}
 
 
-def load_matching(path: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
-    """Load a checkpoint of the training that has this fingerprint.
-
-    Raises:
-        CheckpointError: it is of another training, damaged, or of another format.
-    """
-    checkpoint = load(path)
+def require_same(checkpoint: Checkpoint, fingerprint: Mapping[str, Any]) -> None:
+    """Raise a CheckpointError where one is of a training with another fingerprint."""
     saved = checkpoint["fingerprint"]
     differing = [
         f"{name} {saved.get(name)!r} there, {fingerprint.get(name)!r} here"
@@ -78,10 +73,9 @@ def load_matching(path: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     ]
     if differing:
         raise CheckpointError(
-            f"{path}: is of another training: {'; '.join(differing)}; go on with its own data and "
-            "settings, or train anew"
+            f"{checkpoint['path']}: is of another training: {'; '.join(differing)}; go on with its "
+            "own data and settings, or train anew"
         )
-    return checkpoint
 
 
 class Checkpointer(Callback):

@@ -39,7 +39,7 @@ from segmentation.tracking.summaries import images
 from segmentation.tracking.tags import AUGMENTATION, GROUP
 from segmentation.tracking.templates import linked, render
 from segmentation.training.callbacks import Callback, EarlyStopping
-from segmentation.training.checkpoint import Checkpoint, load_matching, parse
+from segmentation.training.checkpoint import Checkpoint, parse, require_same
 from segmentation.training.loop import fit
 from segmentation.training.schedule import TrainingState
 from segmentation.training.time_budget import TimeBudget, measure_budget
@@ -237,8 +237,8 @@ class TrainingSession:
         """
         content = b""
         if self.group.is_main_process and (path := RunFolder(run_id).checkpoint).exists():
-            load_matching(path, self.fingerprint)
             content = path.read_bytes()
+            require_same(parse(content, str(path)), self.fingerprint)
         content = self.group.broadcast_bytes(content)
         return parse(content, "the main process's checkpoint") if content else None
 

@@ -55,6 +55,14 @@ def test_wherever_a_bit_flips_or_the_file_ends_it_is_whole_or_refused_by_name(pa
     assert refused > len(content) / 23
 
 
+def test_a_checkpoint_of_another_training_is_refused_with_what_differs() -> None:
+    own: dict[str, object] = {"model.width": 4, "training.lr": 0.01}
+    checkpoint.require_same({"fingerprint": own, "path": "kept"}, own)
+    expected = "^kept: is of another training: model.width 4 there, 8 here; go on with its own"
+    with pytest.raises(CheckpointError, match=expected):
+        checkpoint.require_same({"fingerprint": own, "path": "kept"}, {**own, "model.width": 8})
+
+
 class Trap:
     def __init__(self, path: Path) -> None:
         self.path = path
