@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,7 +17,6 @@ from segmentation.data.images.examples import (
     ExampleError,
     binary_mask,
     read_files,
-    unclear_values,
 )
 from segmentation.data.images.reader import exif_orientation
 from segmentation.data.sources import Source
@@ -40,6 +40,7 @@ class _LoadedExample:
     split: str
     example: Example
     problem: str = ""
+    unclear: str = ""  # values of its mask that could mean anything
     key: str = ""
     image_bytes: int = 0
     image_digest: str = ""
@@ -107,7 +108,7 @@ def load_splits(
     problems = [one.problem for one in loaded if one.problem]
     if problems and config.bad_examples == "stop":
         raise DataError(
-            f"{len(problems)} of {len(pairs)} examples cannot be used{unclear_values(problems)}; "
+            f"{len(problems)} of {len(pairs)} examples cannot be used{_unclear_values(loaded)}; "
             "mend or remove them, or say bad_examples=skip to leave them out:",
             problems,
         )
@@ -115,6 +116,16 @@ def load_splits(
         name: _split_dataset([one for one in loaded if one.split == name], cache, config)
         for name in parts
     }
+
+
+def _unclear_values(loaded: Sequence[_LoadedExample]) -> str:
+    """Say in how many masks there are which values that could mean anything; else nothing."""
+    counts = Counter(one.unclear for one in loaded if one.unclear)
+    text = "; ".join(f"{values} in {count} masks" for values, count in counts.most_common(5))
+    return text and (
+        f" (values that could mean anything: {text}; say which are foreground, such as "
+        "foreground=1 or foreground=1,2, or from which one on, such as mask_threshold=128)"
+    )
 
 
 def _load(
@@ -125,7 +136,8 @@ def _load(
         content = read_files(example)
         key, pixels = cache.load(example, content)
     except ExampleError as error:
-        return _LoadedExample(split=name, example=example, problem=str(error))
+        wrong, unclear = str(error), error.unclear
+        return _LoadedExample(split=name, example=example, problem=wrong, unclear=unclear)
     mask, valid = binary_mask(pixels.trimap, border)
     return _LoadedExample(
         split=name,

@@ -1,8 +1,6 @@
 """How an example's two files become pixels, or are refused by name; and a trimap a mask."""
 
 import dataclasses
-import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -41,8 +39,20 @@ _BY_EXIF = (
 class ExampleError(Exception):
     """One file cannot be used; the message names it and says why, in text that can be stored."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, unclear: str = "") -> None:
         super().__init__(printable(message))  # paths in it need not be UTF-8
+        self.unclear = unclear  # values of the mask that could mean anything
+
+
+class _UnclearError(RefusedError):
+    """The values of a mask could mean anything."""
+
+    def __init__(self, values: str) -> None:
+        super().__init__(
+            f"the mask has the values {values}: say by foreground or mask_threshold what they "
+            "mean, since only 0 with 1 or with 255 speak for themselves"
+        )
+        self.values = values
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,10 +107,7 @@ def _foreground(found: Sequence[int], labels: Labels) -> Sequence[int]:
     counted = set(found) - set(labels.ignored)
     if labels.foreground or counted <= {0, 1} or counted <= {0, 255}:
         return labels.foreground or (1, 255)
-    raise RefusedError(
-        f"the mask has the values {_shown(found)}: say by foreground or mask_threshold what they "
-        "mean, since only 0 with 1 or with 255 speak for themselves"
-    )
+    raise _UnclearError(_shown(found))
 
 
 def occurring(values: Bytes) -> list[int]:
@@ -111,16 +118,6 @@ def occurring(values: Bytes) -> list[int]:
 
 def _shown(values: Sequence[int]) -> str:
     return ", ".join(map(str, values[:5])) + (", ..." if len(values) > 5 else "")
-
-
-def unclear_values(problems: Sequence[str]) -> str:
-    """Say in how many masks there are which values that could mean anything; else nothing."""
-    counts = Counter(re.findall("the mask has the values (.*?): say", "\n".join(problems)))
-    text = "; ".join(f"{shown} in {count} masks" for shown, count in counts.most_common(5))
-    return text and (
-        f" (values that could mean anything: {text}; say which are foreground, such as "
-        "foreground=1 or foreground=1,2, or from which one on, such as mask_threshold=128)"
-    )
 
 
 def decode(example: Example, image: bytes, mask: bytes) -> DecodedExample:
@@ -174,7 +171,7 @@ def _each_file(
     example: Example, function: Callable[[Path, Callable[[bytes], Bytes]], _Result]
 ) -> list[_Result]:
     """Call a function with path and decoder of image and mask; name both in the error."""
-    results, problems, labels = [], [], example.labels
+    results, problems, unclear, labels = [], [], "", example.labels
     decoders: list[Callable[[bytes], Bytes]] = [read_rgb, decode_trimap]
     if not labels.trimap:
         decoders = [partial(read_rgb, formats=OWN_FORMATS), partial(decode_mask, labels=labels)]
@@ -183,10 +180,11 @@ def _each_file(
             results.append(function(path, decoder))
         except RefusedError as error:
             problems.append(f"{path}: {error}")
+            unclear = getattr(error, "values", "")
         except OSError as error:
             problems.append(f"{path}: {error.strerror or error}")
     if problems:
-        raise ExampleError("; ".join(problems))
+        raise ExampleError("; ".join(problems), unclear)
     return results
 
 
