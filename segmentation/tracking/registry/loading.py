@@ -116,24 +116,16 @@ def default_model(alias: str, source: Source | None = None) -> str:
     of real pets, but the data are the drawn ones: nobody wants to compare these, but `data` is
     easily forgotten.
     """
-    there = [name for name in ("pet-unet", "pet-unet-synthetic") if _has(name, alias)]
+    known = [one.name for one in mlflow.search_registered_models() if alias in one.aliases]
+    there = [name for name in ("pet-unet", "pet-unet-synthetic") if name in known]
     if source is None:
-        known = mlflow.MlflowClient().search_registered_models() if not there else []
-        others = [model.name for model in known if alias in model.aliases]
-        return f"models:/{(there or others[: len(others) == 1] or ['pet-unet'])[0]}@{alias}"
+        return f"models:/{(there or known[: len(known) == 1] or ['pet-unet'])[0]}@{alias}"
     if source.is_synthetic and there == ["pet-unet"]:
         raise ModelError(
             f"the data is the drawn sample, but there is a @{alias} of real pets alone, pet-unet; "
             "give the `data` on which you trained, or the `model`"
         )
     return f"models:/{source.model_name}@{alias}"
-
-
-def _has(name: str, alias: str) -> bool:
-    try:
-        return alias in mlflow.MlflowClient().get_registered_model(name).aliases
-    except MlflowException:
-        return False
 
 
 def load_export(uri: str) -> Callable[[Tensor], Tensor]:
