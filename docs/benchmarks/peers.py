@@ -25,6 +25,7 @@ script          what most tutorials do: a U-Net of width 64 in float32, files de
 The learning rates of smp and monai are the best of 1e-3, 2e-3, 4e-3, 8e-3 on the gate images.
 """
 
+import dataclasses
 import json
 import os
 import time
@@ -53,7 +54,7 @@ from segmentation.models.encoders import create_encoder
 from segmentation.models.unet import Segmenter, UNet
 from segmentation.runtime.device import Compute, choose_compute
 from segmentation.training.loop import fit
-from segmentation.training.time_budget import fit_to_budget
+from segmentation.training.time_budget import measure_budget
 from segmentation.training.trainer import Trainer
 
 Settings = dict[str, Any]
@@ -178,7 +179,8 @@ def train_peer(
     network: nn.Module, seconds: int, config: Config, splits: Splits, compute: Compute
 ) -> tuple[nn.Module, float]:
     batches = BatchLoader(splits["train"], splits["val"], config.training)
-    training, budget = fit_to_budget(seconds, network, batches, config.training, compute)
+    budget = measure_budget(seconds, network, batches, config.training, compute)
+    training = dataclasses.replace(config.training, epochs=budget.epochs())
     state = fit(Trainer(network, batches, training, compute, callbacks=[budget]))
     model = Segmenter(network, config.data.image_size).eval().cpu()
     return model, state.last_step - state.first_step
