@@ -34,6 +34,13 @@ def notation(space: Space) -> dict[str, str]:
     return {name: _notation(dimension) for name, dimension in space.items()}
 
 
+def renamed(space: Space, files: Mapping[str, str]) -> Space:
+    """Return a space with other names for the files that augment; of two of one name one stays."""
+    choices = getattr(space.get("augment"), "choices", ())
+    names = dict.fromkeys(files.get(one, one) for one in choices)
+    return {**space, "augment": CategoricalDistribution([*names])} if names else space
+
+
 def _notation(dimension: Dimension) -> str:
     if isinstance(dimension, CategoricalDistribution):
         return ",".join(map(str, dimension.choices))

@@ -195,10 +195,17 @@ def test_a_data_set_is_prepared_and_trained_on(work: Program, own_pets: Path) ->
 def test_a_search_tells_its_winner(work: Program, discs: Path) -> None:
     quick = {**DISCS, "epochs": 3, "trials": 2, "trial_epochs": 2, "workers": 1}
     A.save(A.Compose([A.Transpose()]), work.folder / "own.json")
-    quick |= {"width": [2, 4], "augment": ["own.json", f"{work.folder}/own.json"], "confirm": 0}
-    found = segmentation.tune(data=discs, **quick)
-    trial = work.runs(stage="search")[0].info.run_id
-    assert "augment.json" in [one.path for one in work.client.list_artifacts(trial)]
+    quick |= {"width": [2, 4], "confirm": 0, "study": "small"}
+    segmentation.tune(data=discs, **quick | {"augment": ["own.json", "none"]})
+    (work.folder / "own.json").rename(work.folder / "moved.json")
+    quick |= {"trials": 3, "augment": [f"{work.folder}/moved.json", "none"]}
+    found = segmentation.tune(data=discs, **quick)  # the same content, so the same study
+    for trial in work.runs(stage="search"):
+        kept = [one.path for one in work.client.list_artifacts(trial.info.run_id)]
+        assert ("augment.json" in kept) == (trial.data.params["augment"] != "none")
+    A.save(A.Compose([A.Blur()]), work.folder / "moved.json")
+    with pytest.raises(segmentation.ConfigError, match="study=small was begun with other settings"):
+        segmentation.tune(data=discs, **quick)
     study = work.client.get_run(found.run_id)
     assert study.data.params["width"] == "2,4"
     assert found.dice == pytest.approx(study.data.metrics["best/dice"])

@@ -14,7 +14,7 @@ from segmentation.tracking.registry import versions
 from segmentation.tracking.store import studies_folder
 from segmentation.tracking.summaries import studies
 from segmentation.tuning.report import DEFAULTS, best_trials
-from segmentation.tuning.space import Space, Value, notation
+from segmentation.tuning.space import Space, Value, notation, renamed
 from segmentation.tuning.storage import StudyLocation, study_location
 from segmentation.tuning.study import Study, Trial, choose_pruner
 from segmentation.workflows.session import TrainingSession
@@ -58,11 +58,10 @@ class SearchJob:
         digests = {name: part.digest for name, part in session.data.items()}
         settings = {
             **{name: one for name, one in options.items() if name not in FREE},
-            **notation(space),
+            **notation(renamed(space, _labels(pipelines))),
             "trial_epochs": search.trial_epochs,
             "pruner": search.pruner,
             **{f"{name} images": digests[name][:16] for name in ("train", "val")},
-            **{f"augment {file}": own.digest[:16] for file, own in pipelines.items()},
         }
         if session.augmentation:
             settings["augment"] = session.augmentation.digest[:16]
@@ -90,17 +89,33 @@ class SearchJob:
     def open_study(self) -> Study:
         """Open the study, making it where it is new; its settings must be the same."""
         pruner = choose_pruner(self.search.pruner, self.search.trial_epochs)
-        study = Study(self.location, self.space, int(self.options["seed"]), pruner)
+        space = renamed(self.space, _labels(self.pipelines))
+        study = Study(self.location, space, int(self.options["seed"]), pruner)
         study.require_settings(self.settings)
         if "gate" in self.digests:
             study.confirmations.require_settings({"gate images": self.digests["gate"][:16]})
         return study
 
     def trial_config(self, params: Mapping[str, Value]) -> Config:
-        return Config.from_options({**self.options, **params, "epochs": self.search.trial_epochs})
+        return self._config(params, epochs=self.search.trial_epochs)
 
     def full_config(self, params: Mapping[str, Value], seed: int) -> Config:
-        return Config.from_options({**self.options, **params, "seed": seed})
+        return self._config(params, seed=seed)
+
+    def shown_space(self) -> Space:
+        """Return the space in which files stand with what the study calls them."""
+        labels = _labels(self.pipelines)
+        return renamed(self.space, {file: f"{file} ({label})" for file, label in labels.items()})
+
+    def _config(self, params: Mapping[str, Value], **more: int) -> Config:
+        files = {label: file for file, label in _labels(self.pipelines).items()}
+        found = {name: files.get(str(value), value) for name, value in params.items()}
+        return Config.from_options({**self.options, **found, **more})
+
+
+def _labels(pipelines: Mapping[str, Pipeline]) -> dict[str, str]:
+    """Return what a study calls a person's own pipelines, by their files, which may move."""
+    return {file: own.digest[:16] for file, own in pipelines.items()}
 
 
 def enqueue_confirmations(job: SearchJob, study: Study) -> None:

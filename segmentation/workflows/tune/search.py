@@ -24,7 +24,7 @@ from segmentation.tracking.store import studies_folder
 from segmentation.tracking.summaries import studies
 from segmentation.tuning import plots
 from segmentation.tuning.report import DEFAULTS, StudyReport, best_trials, finalists
-from segmentation.tuning.space import Space, notation
+from segmentation.tuning.space import Space, notation, renamed
 from segmentation.tuning.storage import study_location
 from segmentation.tuning.study import COMMAND, Study, Trial
 from segmentation.utils.concurrency import CORES, Progress, require_processors
@@ -65,13 +65,13 @@ def search(
     for encoder in getattr(space.get("encoder"), "choices", ()):
         build_unet(dataclasses.replace(usual.model, encoder=encoder), 0)
     choices = getattr(space.get("augment"), "choices", ())
-    tried = {one: own_pipeline(one, usual.data.image_size) for one in choices}
+    settled = {one: Config.from_options({**options, "augment": one}).training for one in choices}
+    paths, size = {one: it.augment for one, it in settled.items()}, usual.data.image_size
+    pipelines = {path: own for path in paths.values() if (own := own_pipeline(path, size))}
     if config.study != "auto":
         _require_parent(config)
     session = TrainingSession.load(usual, model_name, progress, with_gate=config.confirm > 0)
-    job = SearchJob.plan(
-        config, space, options, session, {name: one for name, one in tried.items() if one}
-    )
+    job = SearchJob.plan(config, renamed(space, paths), options, session, pipelines)
     command = mlflow_run("tune", {**typed, "study": job.location.name})
     try:
         return _search(job, session, command)
@@ -117,7 +117,7 @@ class _Search:
         workers = job.search.workers or (2 if device == "cpu" and CORES > 1 else 1)
         self._pool = WorkerPool(workers, max(1, CORES // workers), work, job, parent)
         sizes = ", ".join(f"{len(part)} {name}" for name, part in session.data.items())
-        space = ", ".join(f"{name} {text}" for name, text in notation(job.space).items())
+        space = ", ".join(f"{name} {text}" for name, text in notation(job.shown_space()).items())
         _log.info(
             f"Study {job.location.name} in {job.location.address}: {space}; {job.search.trials} "
             f"trials of {job.search.trial_epochs} epochs, {workers} at once on {device}, "
