@@ -45,7 +45,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory, pets: Path) -> Iterator[Show
             assert program.entry(entry, **options, data=pets).returncode == 0
         client = program.client
         (training,) = client.search_runs(["0"], "tags.`fit.reason` LIKE '%8 epochs%'")
-        refused = opened_by_launcher(client)
+        refused = opened_by_launcher(client, **{"mlflow.project.entryPoint": "train"})
         program.refused(2, "train", MLFLOW_RUN_ID=refused, data=pets, width=0)
         with TrackingServer(program.folder) as server:
             (search,) = program.runs(stage="parent")
@@ -165,7 +165,7 @@ def test_a_refused_command_says_why(shown: Shown, visit: Visit) -> None:
     page = visit(f"{RUNS}/{shown.refused.info.run_id}")
     expect(page.get_by_role("heading", name="train: refused")).to_be_visible()
     expect(page.get_by_text("width=0: ").first).to_be_visible()
-    expect(page.get_by_text("python -m experiments.train").first).to_be_visible()
+    expect(page.get_by_text("-e train --env-manager local").first).to_be_visible()
 
 
 def test_masks_and_curves_come_first_among_a_trainings_metrics(shown: Shown, visit: Visit) -> None:
