@@ -2,6 +2,8 @@
 
 import contextlib
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
 
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
@@ -14,7 +16,8 @@ class MachineWatch(SystemMetricsMonitor):
     ) -> None:
         # Where the run goes on, steps are counted on from those in the store.
         super().__init__(run_id, resume_logging=resumed)  # type: ignore[no-untyped-call]
-        self._log = log
+        logger: Any = SimpleNamespace(record_metrics=log, flush=lambda: None, data=())
+        self.mlflow_logger = logger
 
     def monitor(self) -> None:
         while not self._shutdown_event.is_set():
@@ -23,16 +26,3 @@ class MachineWatch(SystemMetricsMonitor):
                 # What is wrong with the disk, the training will run into and say.
                 with contextlib.suppress(OSError):
                     self.publish_metrics(self.aggregate_metrics())  # type: ignore[no-untyped-call]
-
-    def publish_metrics(self, metrics: Mapping[str, float]) -> None:
-        named = {f"{self._metrics_prefix}{name}": value for name, value in metrics.items()}
-        self._log(named, self._logging_step)
-        self._logging_step += 1
-        for monitor in self.monitors:
-            monitor.clear_metrics()  # type: ignore[no-untyped-call]
-
-    def finish(self) -> None:
-        self._shutdown_event.set()
-        if self._process is not None:
-            self._process.join()
-            self._process = None

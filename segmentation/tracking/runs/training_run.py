@@ -165,7 +165,7 @@ def training_run(
             watch.start()  # type: ignore[no-untyped-call]
         try:
             yield run
-            watch.finish()
+            watch.finish()  # type: ignore[no-untyped-call]
             run.deliver()
             run.end()
         except BaseException as error:
@@ -175,7 +175,7 @@ def training_run(
             go_on = commands.resume(run_id) if on else ""
             asked = isinstance(error, KeyboardInterrupt)
             with contextlib.nullcontext() if asked else StopSignal().defer():
-                watch.finish()
+                watch.finish()  # type: ignore[no-untyped-call]
                 _end_badly(run, error, go_on)
             if go_on:
                 _log.info("Go on: %s", go_on)
