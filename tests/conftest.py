@@ -26,7 +26,7 @@ from segmentation.data.synthetic import write_dataset
 from segmentation.tracking.store import _create_database
 from tests.helpers.discs import write_discs
 from tests.helpers.home import Home
-from tests.helpers.programs import PRETRAINED, Program, good
+from tests.helpers.programs import PRETRAINED, STARTED, Program, good
 from tests.helpers.quick import Data, loaded
 from tests.helpers.stopped import OFTEN, SHORT, Ended, ended
 
@@ -123,6 +123,16 @@ def whole(shared: Callable[[str, Make], Path], pets: Path) -> Ended:
     program = Program.under(shared("whole", make))
     assert not list((program.cache / "runs").glob("*"))
     return ended(program)
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_on() -> Iterator[None]:
+    """What a test has started ends with it."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture

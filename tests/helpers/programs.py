@@ -25,6 +25,8 @@ _LITE0 = {"encoder": "efficientnet_lite0", "depth": "", "image_size": "64", "lr"
 PRETRAINED = {**TINY, **_LITE0}
 #: A training on discs: 5 epochs give a mediocre model, 14 a good one.
 DISCS = {**_SHAPE, "train_images": "30", "lr": "1e-2", "batch_size": "4", "augment": "none"}
+#: What a test has started.
+STARTED: list["subprocess.Popen[str]"] = []
 # What MLflow reads when it is imported, and keeps.
 _QUIET = ("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "MLFLOW_DISABLE_TELEMETRY")
 
@@ -85,8 +87,9 @@ class Program:
         return Path(self.client.download_artifacts(run_id, path))
 
     def start(self, *command: str, **extra: str) -> "subprocess.Popen[str]":
+        """Start a command; what has not ended by the end of the test is killed then."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             cwd=self.folder,
             env=self.environment(**extra),
@@ -97,6 +100,8 @@ class Program:
             # A shell starts background jobs with SIGINT ignored, and children inherit that.
             preexec_fn=_heed_ctrl_c,
         )
+        STARTED.append(process)
+        return process
 
     def run(self, *command: str, **extra: str) -> "subprocess.CompletedProcess[str]":
         return finish(self.start(*command, **extra))

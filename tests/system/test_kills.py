@@ -36,26 +36,22 @@ def resume(program: Program, whole: Ended, pets: Path) -> None:
 def kill(program: Program, pets: Path, wait: Callable[[], object]) -> None:
     """Start a training, and kill it after a wait."""
     process = program.start_entry("train", **OFTEN, **SHORT, data=pets)
-    try:
-        wait()
-    finally:
-        process.kill()
-        process.communicate()
+    wait()
+    process.kill()
+    process.communicate()
 
 
 def test_a_killed_training_ends_as_if_it_never_was_and_goes_on_from_its_own_alone(
     program: Program, whole: Ended, pets: Path
 ) -> None:
     process = program.start_entry("train", **OFTEN, **SHORT, data=pets)
-    try:
-        kept = (program.cache / "runs").glob
-        wait_until(lambda: any(kept_epoch(path) >= 8 for path in kept("*/checkpoint")))
-        process.send_signal(signal.SIGSTOP)  # slow, but alive
-        run_id = program.the_run.info.run_id
-        alive = program.refused(2, "train", resume=run_id)
-    finally:
-        process.kill()
-        process.communicate()
+    kept = (program.cache / "runs").glob
+    wait_until(lambda: any(kept_epoch(path) >= 8 for path in kept("*/checkpoint")))
+    process.send_signal(signal.SIGSTOP)  # slow, but alive
+    run_id = program.the_run.info.run_id
+    alive = program.refused(2, "train", resume=run_id)
+    process.kill()
+    process.communicate()
     assert f"it is still trained: process {process.pid} of this machine" in alive
     other = program.refused(2, "train", resume=run_id, width=8, data=pets)
     assert "other settings: width=8 (it was begun with 4)" in other
@@ -153,14 +149,11 @@ def test_ctrl_c_under_mlflow_run_writes_a_checkpoint_too(program: Program, pets:
     command = mlflow_run("train", **{**SHORT, "epochs": "100000"}, data=pets)
     # A session of its own, as a terminal's foreground is.
     process = program.start("setsid", *command)
-    try:
-        read_until(process, "Epoch ")
-        family = psutil.Process(process.pid).children(recursive=True)
-        os.killpg(process.pid, signal.SIGINT)
-        process.communicate(timeout=120)
-        wait_until_gone(family)
-    finally:
-        process.kill()
+    read_until(process, "Epoch ")
+    family = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=120)
+    wait_until_gone(family)
     run = program.the_run
     assert run.info.status in ("KILLED", "FAILED")  # whoever is the last to say
     assert kept_epoch(program.cache / "runs" / run.info.run_id / "checkpoint") >= 1

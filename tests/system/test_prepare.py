@@ -1,5 +1,6 @@
 """`prepare` as a program: killed in the middle, twice at once, on a terminal of few letters."""
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -26,7 +27,7 @@ def test_of_three_one_is_killed_and_the_others_download_once(
     server = Server(archives_of(pets))
     words = [word for resource in server.resources() for word in resource]
     command = [sys.executable, "-c", PREPARE, *words]
-    try:
+    with contextlib.closing(server):
         server.behavior = "dawdle"
         killed = program.start(*command)
         wait_until(lambda: list(program.cache.glob(".*partial*/root/oxford-iiit-pet/*.gz*")))
@@ -37,8 +38,6 @@ def test_of_three_one_is_killed_and_the_others_download_once(
         server.behavior = "good"
         monkeypatch.setattr(OxfordIIITPet, "_RESOURCES", server.resources())
         done = program.entry("prepare", train_images=10, val_images=5), finish(other)
-    finally:
-        server.close()
     assert sorted(server.asked[1:]) == sorted(server.archives)
     assert all("problems:  none" in good(one).stdout for one in done)
     assert not list(program.cache.glob(".*partial*"))

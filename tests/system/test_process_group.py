@@ -89,19 +89,15 @@ def test_one_that_is_killed_comes_back_a_signal_ends_all_and_one_process_can_go_
 ) -> None:
     options = {**SHORT, **FP32, "epochs": 100, "loader_workers": 1}
     process = program.start_entry("train", **OFTEN, **options, data=pets, processes=2)
-    children: list[psutil.Process] = []
-    try:
-        read_until(process, "Epoch")
-        wait_for_epoch(program, 6)
-        children = psutil.Process(process.pid).children(recursive=True)
-        process_of_rank(psutil.Process(process.pid), rank).kill()
-        read_until(process, "Going on with ")
-        read_until(process, "Epoch")
-        children += psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(kind)
-        _, err = process.communicate(timeout=120)
-    finally:
-        process.kill()
+    read_until(process, "Epoch")
+    wait_for_epoch(program, 6)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process_of_rank(psutil.Process(process.pid), rank).kill()
+    read_until(process, "Going on with ")
+    read_until(process, "Epoch")
+    children += psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(kind)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 1
     assert err.count("stopped by Ctrl-C or SIGTERM") == 1, err
     assert "Traceback" not in err

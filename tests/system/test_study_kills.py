@@ -1,8 +1,6 @@
 """Processes and machines that share a study and are killed: exactly the trials asked for."""
 
-import contextlib
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,22 +31,13 @@ def test_processes_that_begin_a_study_at_once_and_are_killed_leave_the_exact_num
 ) -> None:
     server, random = storage == "server", np.random.default_rng(0)
     address = request.getfixturevalue("server") if server else f"{program.cache}/studies/shared.db"
-    processes: list[subprocess.Popen[str]] = []
-    with contextlib.ExitStack() as running:
-
-        def start() -> None:
-            processes.append(program.start(*claiming(address, total)))
-            running.callback(processes[-1].communicate)
-            running.callback(processes[-1].kill)
-
-        for _ in range(4):
-            start()
-        for _ in range(kills):
-            time.sleep(random.uniform(0.2, 1.5))
-            processes.pop(int(random.integers(len(processes)))).kill()
-            start()
-        ends = [process.communicate(timeout=300) for process in processes]
-        assert [process.returncode for process in processes] == [0] * 4, ends
+    processes = [program.start(*claiming(address, total)) for _ in range(4)]
+    for _ in range(kills):
+        time.sleep(random.uniform(0.2, 1.5))
+        processes.pop(int(random.integers(len(processes)))).kill()
+        processes.append(program.start(*claiming(address, total)))
+    ends = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, ends
     trials = open_study(address).trials()
     assert {trial.state for trial in trials} <= {"complete", "lost", "failed"}
     assert len({str(trial.params) for trial in trials if trial.counts}) == total
@@ -70,18 +59,14 @@ def test_what_lives_keeps_its_trial_and_what_hangs_too_long_loses_it(
 ) -> None:
     study = open_study(str(tmp_path / "shared.db"))
     process = program.start(*claiming(study.location.address, 1, 9))
-    try:
-        wait_until(lambda: any(trial.state == "running" for trial in study.trials()))
-        time.sleep(7.5)  # longer than its heartbeats may be missing
-        assert study.run_next(1, lambda _: 0.5) is None
-        process.send_signal(signal.SIGSTOP)
-        wait_until(lambda: study.run_next(1, lambda _: 0.5))
-        process.send_signal(signal.SIGCONT)  # its end comes too late, and is not told
-        out, err = process.communicate(timeout=60)
-        assert (process.returncode, out) == (0, "0 lost\n"), err
-    finally:
-        process.kill()
-        process.communicate()
+    wait_until(lambda: any(trial.state == "running" for trial in study.trials()))
+    time.sleep(7.5)  # longer than its heartbeats may be missing
+    assert study.run_next(1, lambda _: 0.5) is None
+    process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: study.run_next(1, lambda _: 0.5))
+    process.send_signal(signal.SIGCONT)  # its end comes too late, and is not told
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, "0 lost\n"), err
     assert [(t.state, t.value) for t in study.trials()] == [("lost", None), ("complete", 0.5)]
 
 
@@ -90,20 +75,15 @@ def test_recover_gives_back_what_a_dead_process_held_only(program: Program, serv
     study = open_study(server, name="held")
     study.require_settings({"heartbeat": 1})
     dead, alive = (program.start(*claiming(server, 2, 600, name="held")) for _ in range(2))
-    try:
-        wait_until(lambda: sum(trial.state == "running" for trial in study.trials()) == 2)
-        dead.kill()
-        dead.communicate()
-        told = "held: 0 trials were lost"
-        while "held: 0 trials were lost" in told:  # until six heartbeats are missing
-            told = good(program.entry("recover", storage=server, study="held")).stdout
-        assert "Study:  held: 1 trials were lost, to be tried again; 1 alive" in told
-        assert sorted(t.state for t in study.trials()) == ["lost", "running", "waiting"]
-        assert alive.poll() is None
-    finally:
-        for process in (dead, alive):
-            process.kill()
-            process.communicate()
+    wait_until(lambda: sum(trial.state == "running" for trial in study.trials()) == 2)
+    dead.kill()
+    dead.communicate()
+    told = "held: 0 trials were lost"
+    while "held: 0 trials were lost" in told:  # until six heartbeats are missing
+        told = good(program.entry("recover", storage=server, study="held")).stdout
+    assert "Study:  held: 1 trials were lost, to be tried again; 1 alive" in told
+    assert sorted(t.state for t in study.trials()) == ["lost", "running", "waiting"]
+    assert alive.poll() is None
     typo = program.entry("recover", storage=server, study="helt")
     assert typo.returncode == 2
     assert f"study=helt: there is no such study in {server}" in typo.stderr

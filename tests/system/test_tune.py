@@ -52,28 +52,25 @@ def test_what_is_killed_at_random_completes(program: Program, pets: Path, kills:
     for number in range(kills):
         process = program.start_entry("tune", **options, data=pets)
         workers: list[psutil.Process] = []
-        try:
-            parent = psutil.Process(process.pid)
-            while len(workers) < 2:
-                assert process.poll() is None, "it had nothing left to do, so nothing was killed"
-                workers = [child for child in parent.children() if _works(child)]
-                time.sleep(0.05)
-            if number == kills - 1:  # the last one while finalists are confirmed
-                read_until(process, "Confirming ")
-                time.sleep(generator.uniform(0, 2))
-            else:
-                time.sleep(generator.uniform(0, 12))
-            victim = ("worker", "parent", "both")[number % 3]
-            if victim != "parent":
-                for worker in workers if victim == "both" else workers[:1]:
-                    worker.kill()
-            if victim == "worker":  # another takes its place
-                time.sleep(generator.uniform(0, 6))
-            process.kill()
-            process.communicate()
-            wait_until_gone(workers)  # those left behind end by themselves
-        finally:
-            process.kill()
+        parent = psutil.Process(process.pid)
+        while len(workers) < 2:
+            assert process.poll() is None, "it had nothing left to do, so nothing was killed"
+            workers = [child for child in parent.children() if _works(child)]
+            time.sleep(0.05)
+        if number == kills - 1:  # the last one while finalists are confirmed
+            read_until(process, "Confirming ")
+            time.sleep(generator.uniform(0, 2))
+        else:
+            time.sleep(generator.uniform(0, 12))
+        victim = ("worker", "parent", "both")[number % 3]
+        if victim != "parent":
+            for worker in workers if victim == "both" else workers[:1]:
+                worker.kill()
+        if victim == "worker":  # another takes its place
+            time.sleep(generator.uniform(0, 6))
+        process.kill()
+        process.communicate()
+        wait_until_gone(workers)  # those left behind end by themselves
     wait_until(lambda: "left alone" not in good(program.entry("recover")).stdout)
     assert {run.info.status for run in program.runs()} <= {"FINISHED", "KILLED", "FAILED"}
     assert not any(trial.state == "running" for trial in trials_of(program))
