@@ -153,9 +153,11 @@ class Study:
     def enqueue(self, wanted: Sequence[tuple[dict[str, Value], dict[str, Any]]]) -> None:
         """Have some parameters tried, each with its attribute `plan`, unless they are enqueued."""
         with self.lock():
+            # Not by Optuna's skip_if_exists, for which large seeds are as good as equal.
+            known = [trial.params for trial in self.trials()]
             for params, plan in wanted:
-                attrs = {"plan": plan}
-                self.optuna.enqueue_trial(params, user_attrs=attrs, skip_if_exists=True)
+                if params not in known:
+                    self.optuna.enqueue_trial(params, user_attrs={"plan": plan})
 
     def requeue_lost_trials(self) -> None:
         """Have the parameters of lost trials tried again."""

@@ -155,7 +155,7 @@ def test_a_defect_in_a_trial_is_not_hidden(address: str) -> None:
 def test_what_is_enqueued_runs_once_each_in_its_order_beside_the_search(address: str) -> None:
     search = open_study(address)
     study, labels = search.confirmations, []
-    wanted = [({"candidate": k, "seed": 1}, {"label": str(k)}) for k in (1, 2, 3)]
+    wanted = [({"candidate": 1, "seed": 10**9 + k}, {"label": str(k)}) for k in (1, 2, 3)]
     for _ in range(2):  # enqueueing again adds nothing
         study.enqueue(wanted)  # type: ignore[arg-type]
 
