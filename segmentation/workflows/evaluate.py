@@ -78,23 +78,17 @@ def evaluate_model(
 
 
 def _examples_of(split: str, source: Source, loaded: LoadedModel) -> list[Example]:
+    """Return the examples of a split; `train` and `val` are those of the model's own training."""
     if split == "test":
         if test := source.test():
             return test
-        missing = source.root / ("annotations/test.txt" if source.labels.trimap else "test/images")
-        raise DataError(f"{missing}: is not there; add the test images, or say split=gate")
+        place = source.root / ("annotations/test.txt" if source.labels.trimap else "test/images")
+        raise DataError(f"{place}: is not there; add the test images, or say split=gate")
     trainval = source.trainval()
     if split == "gate":
         if gate := list(gate_of(trainval)):
             return gate
         raise DataError("the gate split, a fifth of the trainval list, is empty: use more data")
-    return _own_examples(split, trainval, source, loaded)
-
-
-def _own_examples(
-    split: str, trainval: list[Example], source: Source, loaded: LoadedModel
-) -> list[Example]:
-    """Return the examples that trained a model, or that chose its epoch."""
     known = (loaded.splits or {}).get(split)
     if known is None:
         raise ConfigError(

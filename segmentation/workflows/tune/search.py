@@ -68,8 +68,11 @@ def search(
     settled = {one: Config.from_options({**options, "augment": one}).training for one in choices}
     paths, size = {one: it.augment for one, it in settled.items()}, usual.data.image_size
     pipelines = {path: own for path in paths.values() if (own := own_pipeline(path, size))}
-    if config.study != "auto":
-        _require_parent(config)
+    if config.study != "auto":  # before images are read: is the run of one that goes on there?
+        folder = studies_folder()
+        known = Study.find(study_location(config.study, config.storage, folder, config.heartbeat))
+        if known and (parent := known.user_attrs.get("parent")):
+            studies.require_parent(parent, config.study)
     session = TrainingSession.load(usual, model_name, progress, with_gate=config.confirm > 0)
     job = SearchJob.plan(config, renamed(space, paths), options, session, pipelines)
     command = mlflow_run("tune", {**typed, "study": job.location.name})
@@ -78,14 +81,6 @@ def search(
     except KeyboardInterrupt:
         _log.info("Go on: %s", command)
         raise
-
-
-def _require_parent(config: SearchConfig) -> None:
-    """See, before images are read, that the run of a study that goes on is there."""
-    folder = studies_folder()
-    study = Study.find(study_location(config.study, config.storage, folder, config.heartbeat))
-    if study and (known := study.user_attrs.get("parent")):
-        studies.require_parent(known, config.study)
 
 
 def _search(job: SearchJob, session: TrainingSession, command: str) -> tuple[str, str, str]:
