@@ -32,6 +32,11 @@ class Compute:
             self.device.type, dtype=self.dtype or torch.bfloat16, enabled=self.dtype is not None
         )
 
+    def wait(self) -> None:
+        """Wait until the device has done what it was given: a GPU works on its own."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
 
 def choose_compute(config: TrainingConfig, local_rank: int = 0) -> Compute:
     """Resolve `device` and `precision`, and prepare this process for computing there.

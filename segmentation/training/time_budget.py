@@ -3,11 +3,11 @@
 import copy
 import dataclasses
 import itertools
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
-from torch.utils.benchmark.utils.timer import timer  # waits for the GPU
 
 from segmentation.config.fields import MOST
 from segmentation.config.training import TrainingConfig
@@ -98,30 +98,32 @@ def measure_budget(
     A few hundredths of the time are spent here, on a copy of the model: the training that follows
     is as if this was not. Of several processes, what the main one measures holds for all.
     """
-    started = timer()
+    started = time.perf_counter()
     trainer = Trainer(copy.deepcopy(model), batches, config, compute, group)
-    costs = _measure_costs(trainer, _MOST * seconds)
-    return TimeBudget(*group.broadcast([seconds, costs, timer() - started]))
+    costs = _measure_costs(trainer, compute, _MOST * seconds)
+    return TimeBudget(*group.broadcast([seconds, costs, time.perf_counter() - started]))
 
 
-def _measure_costs(trainer: Trainer, most: float) -> list[tuple[float, float]]:
+def _measure_costs(trainer: Trainer, compute: Compute, most: float) -> list[tuple[float, float]]:
     """Return `TimeBudget.costs`; the steps of one size may take `most` seconds."""
     batches = trainer.batches
     # The first time, memory is laid out and kernels are made.
     trainer.validate(most=1)
-    started = timer()
+    started = time.perf_counter()
     validated = len(trainer.validate(most=_BATCHES).counts)
-    validation = (timer() - started) / validated * batches.val_size
+    validation = (time.perf_counter() - started) / validated * batches.val_size
     costs = []
     for until, size in trainer.resolution_schedule:
         steps = itertools.chain.from_iterable(trainer.steps(n, size) for n in itertools.count(1))
         with batches.one_at_a_time():  # else some steps would have their data from before
             next(steps)
-            images, started = 0, timer()
+            compute.wait()
+            images, started = 0, time.perf_counter()
             for _, number in itertools.islice(steps, _STEPS):
                 images += number
-                if trainer.group.broadcast(timer() - started > most):
+                compute.wait()
+                if trainer.group.broadcast(time.perf_counter() - started > most):
                     break
-            an_image = (timer() - started) / images
+            an_image = (time.perf_counter() - started) / images
         costs.append((until, batches.train_size * an_image + validation))
     return costs
