@@ -75,7 +75,8 @@ def _verdict(
     if not challenger.above_baselines():
         return False, (
             f"not above the trivial baselines: '{noun}' everywhere scores {floor} there, "
-            f"'background' everywhere an accuracy of {metrics['gate/floor_accuracy']:.3f}"
+            f"'background' everywhere an accuracy of {metrics['gate/floor_accuracy']:.3f}, "
+            f"this model an accuracy of {metrics['gate/accuracy']:.3f}"
         )
     if force:
         return True, "as `force` says"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from segmentation.evaluation.promotion_rule import LEVEL
+from segmentation.evaluation.promotion_rule import FEWEST, LEVEL
 from segmentation.evaluation.scoring import THRESHOLD, Evaluation
 from segmentation.metrics.calibration import dice_at, threshold_curve
 from segmentation.metrics.significance import p_value_of_better
@@ -38,6 +38,9 @@ def choose_threshold(val: Evaluation, gate: Evaluation | None) -> OwnThreshold:
         f"gate Dice {own.mean():.4f} against {usual.mean():.4f} at {THRESHOLD:g} on {len(own)} "
         f"images, p = {p_value:.4f}"
     )
+    if len(own) < FEWEST:
+        why = f"{best:g}, best on validation, met too few gate images: at least {FEWEST} are needed"
+        return OwnThreshold(THRESHOLD, why)
     if p_value <= LEVEL:
         return OwnThreshold(best, f"best on validation, and better by the paired test: {figures}")
     why = f"{best:g}, best on validation, is not shown to be better: {figures}"

@@ -64,7 +64,7 @@ def _by_signs(differences: Floats) -> float:
 def _by_modified_t(differences: Floats) -> float:
     images, mean = len(differences), float(differences.mean())
     variance = float(differences.var(ddof=1)) if images > 1 else 0.0
-    if variance == 0:
+    if variance < 1e-24:  # all are equal but for rounding, by whose powers is divided below
         return 0.0 if mean > 0 else 1.0
     third = float(((differences - mean) ** 3).mean())
     shifted = mean + third / (6 * variance * images) + third * mean**2 / (3 * variance**2)

@@ -1,5 +1,6 @@
 """The commands that are printed for a user to type next."""
 
+import itertools
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,7 +62,9 @@ def after_training(version: VersionRef, run_id: str, source: Source) -> list[str
 
 def predict_with(uri: str, source: Source) -> str:
     """Return the command by which a model writes masks of a data set's photos."""
-    photos = {"images": printable(str(entry(source.root, "images"))), "output": "masks"}
+    numbered = (f"masks-{number}" for number in itertools.count(2))
+    output = next(name for name in itertools.chain(["masks"], numbered) if not Path(name).exists())
+    photos = {"images": printable(str(entry(source.root, "images"))), "output": output}
     return mlflow_run("predict", {"model": uri, **photos})
 
 

@@ -1,6 +1,7 @@
 """The run that `mlflow run`, the launcher of MLflow Projects, opens for a command."""
 
 import os
+import shlex
 from collections.abc import Mapping
 
 import mlflow
@@ -83,7 +84,9 @@ def close_unused_run(message: str, *, stopped: bool) -> None:
         return
     known = mlflow.MlflowClient().get_run(run_id).data  # what was typed, as the launcher logs it
     entry = known.tags[MLFLOW_PROJECT_ENTRY_POINT]
-    command = mask_password(mlflow_run(entry, known.params))
+    # The launcher logs what it gives to the shell, quoted.
+    typed = {name: " ".join(shlex.split(text)) for name, text in known.params.items()}
+    command = mask_password(mlflow_run(entry, typed))
     reason = mask_password(message)[:4000]
     tags = {
         MLFLOW_RUN_NAME: f"{entry}: {'stopped' if stopped else 'refused'}",

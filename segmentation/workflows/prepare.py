@@ -51,11 +51,13 @@ def prepare(data: str, output: str, config: DataConfig, progress: Progress) -> P
         run.describe(f"What lies in `{root}`:\n\n```\n{text[:4000]}\n```\n\n{shown}")
     if output:
         _export(source, config, target)
+    if report.good:
+        _log.info(f"Sheet: {OVERLAYS}, among that run's artifacts, shows some with their masks")
     _log.info("Look:  %s", view_run(run.id))
     if report.problems:
         raise DataError(
-            f"{len(report.problems)} of the listed examples cannot be used (listed above); train "
-            "with bad_examples=skip, or mend them"
+            f"{len(report.problems)} of {sum(report.counts.values())} examples cannot be used (see "
+            "above); train with bad_examples=skip, or mend them"
         )
     given = {"download": {}, "synthetic": {"data": data}}.get(data, source.options)
     _log.info("Next:  %s", mlflow_run("train", given))

@@ -12,7 +12,7 @@ import torch
 from segmentation.config.training import FREE, Config
 from segmentation.data.sources import absolute, resolve_source
 from segmentation.errors import ConfigError, DataError, PeerLostError, TrainingError
-from segmentation.evaluation.scoring import Evaluation
+from segmentation.evaluation.scoring import THRESHOLD, Evaluation
 from segmentation.models.predictor import Batched
 from segmentation.models.unet import build_unet
 from segmentation.runtime.device import choose_compute
@@ -201,6 +201,8 @@ def _run(
     with contextlib.suppress(PeerLostError):  # all is done
         group.barrier()  # for this the others wait: had this process died, they were needed
     _log.info("Score: %s", render("headline.md", evaluation=session.evaluation).strip())
+    if session.threshold.value != THRESHOLD:
+        _log.info("Threshold: %g, %s", *session.threshold)
     _log.info(decision)
     if earlier:
         _log.info(earlier.compare(session.evaluation.counts.mean().dice))

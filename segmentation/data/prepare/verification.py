@@ -74,6 +74,8 @@ class Report:
             shares = f"{labels.noun} {self.pet:.1%}"
             shares += f", {'border' if labels.trimap else 'ignored'} {self.border:.1%}"
             lines.append(f"pixels:    {shares}, mean by image")
+            if not labels.trimap and self.pet > 0.5:
+                lines.append(f"note:      most is {labels.noun}; are masks inverted? foreground=0")
         if self.values:
             counts = [f"{one} in {number}" for one, number in sorted(self.values.items())]
             more = f" and {len(counts) - 8} more" if len(counts) > 8 else ""

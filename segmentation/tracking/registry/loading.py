@@ -116,7 +116,8 @@ def default_model(alias: str, source: Source | None = None) -> str:
     of real pets, but the data are the drawn ones: nobody wants to compare these, but `data` is
     easily forgotten.
     """
-    known = [one.name for one in mlflow.search_registered_models() if alias in one.aliases]
+    models = mlflow.search_registered_models()
+    known = [one.name for one in models if alias in one.aliases]
     there = [name for name in ("pet-unet", "pet-unet-synthetic") if name in known]
     if source is None:
         return f"models:/{(there or known[: len(known) == 1] or ['pet-unet'])[0]}@{alias}"
@@ -125,7 +126,13 @@ def default_model(alias: str, source: Source | None = None) -> str:
             f"the data is the drawn sample, but there is a @{alias} of real pets alone, pet-unet; "
             "give the `data` on which you trained, or the `model`"
         )
-    return f"models:/{source.model_name}@{alias}"
+    name = source.model_name
+    if name not in known and name in [one.name for one in models]:
+        raise ModelError(
+            f"{name} has no @{alias} yet; give a version, such as model=models:/{name}@challenger, "
+            "the newest one"
+        )
+    return f"models:/{name}@{alias}"
 
 
 def load_export(uri: str) -> Callable[[Tensor], Tensor]:

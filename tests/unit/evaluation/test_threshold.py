@@ -21,13 +21,13 @@ def judged(*images: list[float]) -> Evaluation:
 @pytest.mark.parametrize(
     ("val", "gate", "value", "text"),
     [
-        ([UNSURE_OF_PET, SURE], [UNSURE_OF_PET] * 9, 0.4, "0.6667 at 0.5 on 9 images, p = 0.00"),
-        ([UNSURE_OF_PET, SURE], [UNSURE_OF_PET] * 3, 0.5, "0.4, best on validation, is not shown"),
-        ([UNSURE_OF_PET, SURE], [UNSURE_OF_BACKGROUND] * 9, 0.5, "0.8000 against 1.0000 at 0.5"),
-        ([UNSURE_OF_PET, SURE], [SURE] * 9, 0.5, "1.0000 against 1.0000 at 0.5 on 9 images, p = 1"),
+        ([UNSURE_OF_PET, SURE], [UNSURE_OF_PET] * 30, 0.4, "0.6667 at 0.5 on 30 images, p = 0.00"),
+        ([UNSURE_OF_PET, SURE], [UNSURE_OF_PET] * 29, 0.5, "0.4, best on validation, met too few"),
+        ([UNSURE_OF_PET, SURE], [UNSURE_OF_BACKGROUND] * 30, 0.5, "0.8000 against 1.0000 at 0.5"),
+        ([UNSURE_OF_PET, SURE], [SURE] * 30, 0.5, "1.0000 at 0.5 on 30 images, p = 1"),
         ([UNSURE_OF_PET, SURE], None, 0.5, "0.4, best on validation, met no gate image"),
-        ([UNSURE_OF_BACKGROUND, SURE], [UNSURE_OF_PET] * 9, 0.5, "no other is better"),
-        ([SURE], [UNSURE_OF_PET] * 9, 0.5, "no other is better"),
+        ([UNSURE_OF_BACKGROUND, SURE], [UNSURE_OF_PET] * 30, 0.5, "no other is better"),
+        ([SURE], [UNSURE_OF_PET] * 30, 0.5, "no other is better"),
     ],
 )
 def test_what_is_best_on_validation_is_taken_if_the_gate_shows_it_to_be_better(
