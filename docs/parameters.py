@@ -1,29 +1,15 @@
-"""Write reference/parameters.md from the declared options: `python -m docs.parameters`."""
+"""Write reference/parameters.md from the declared settings: `python -m docs.parameters`."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
-
+from experiments.options import CONFIG
 from experiments.petseg import ENTRY_POINTS, command
-from segmentation.config.benchmark import BenchmarkConfig
-from segmentation.config.fields import MOST, declared
-from segmentation.config.search import SearchConfig
-from segmentation.config.shrink import ShrinkConfig
-from segmentation.config.training import GROUPS
+from segmentation.config.commands import parameters
+from segmentation.config.fields import MOST
 
 PAGE = Path(__file__).parent / "reference" / "parameters.md"
-_EXPECTED = {
-    f"{one.text}  [default": one.expected
-    for one in declared(*GROUPS.values(), SearchConfig, ShrinkConfig, BenchmarkConfig)
-}
-_TYPES = {
-    "boolean": "true or false",
-    "float": "a number",
-    "integer range": "a whole number, at least 1",
-    "text": "text",
-}
 _HEAD = """# Parameters
 
 <!-- Written by `python -m docs.parameters`, from the code. -->
@@ -46,25 +32,19 @@ def page() -> str:
 def _section(name: str) -> str:
     text = str(command(name).help).split("\n\n")[0].replace("\n", " ")
     head = ["| parameter | default | value | meaning |", "|---|---|---|---|"]
-    return "\n".join([f"## {name}", "", text, "", *head, *_rows(command(name)), ""])
+    rows = [f"| `config` | (empty) | text | {CONFIG.help} |", *_rows(name)]
+    return "\n".join([f"## {name}", "", text, "", *head, *rows, ""])
 
 
-def _rows(entry: click.Command) -> Iterator[str]:
-    for option in (one for one in entry.params if isinstance(one, click.Option)):
-        text, _, default = str(option.help).removesuffix("]").partition("  [default: ")
-        default = default or str(option.default).lower()
-        shown = "required" if option.required else f"`{default}`" if default else "(empty)"
-        yield f"| `{option.name}` | {shown} | {_value(option)} | {text} |"
-
-
-def _value(option: click.Option) -> str:
-    """Say what an option takes."""
-    if isinstance(option.type, click.Choice):
-        return f"one of {', '.join(option.type.choices)}"
-    beginning = str(option.help).partition("[default")[0] + "[default"
-    expected = _EXPECTED.get(beginning, _TYPES.get(option.type.name, option.type.name))
-    several = "; or a range, or choices" if str(option.metavar).startswith("VALUE|") else ""
-    return re.sub(rf"a (?=text)| that is not empty| and at most {MOST}", "", expected) + several
+def _rows(name: str) -> Iterator[str]:
+    for option, one in parameters(name).items():
+        text, _, default = one.help.removesuffix("]").partition("  [default: ")
+        shown = f"`{default}`" if default else "(empty)"
+        if "default" not in one.schema:
+            shown = "required"
+        value = re.sub(rf"a (?=text)| that is not empty| and at most {MOST}", "", one.expected)
+        several = "; or a range, or choices" if name == "tune" and one.search else ""
+        yield f"| `{option}` | {shown} | {value}{several} | {text} |"
 
 
 if __name__ == "__main__":

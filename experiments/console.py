@@ -1,4 +1,4 @@
-"""What all entry points share: log lines, progress, one-line errors, exit codes."""
+"""What all entry points share: log lines, one-line errors, exit codes."""
 
 import contextlib
 import functools
@@ -17,10 +17,11 @@ import click
 from segmentation.errors import ConfigError, PeerLostError, TrainingError, explain
 from segmentation.runtime.sharding import shard_from_env
 from segmentation.runtime.signals import end_like_ctrl_c
+from segmentation.utils.concurrency import ProgressBar
 
-#: Seconds between lines of a long work's progress, where there is no terminal to draw a bar on:
-#: a tenth of what has passed, within these.
-_PERIODS = (10.0, 60.0)
+#: What an entry point does with what the user gives, by the parameters' names.
+Main = Callable[[dict[str, Any]], None]
+
 _AFTER_OTHERS = 5.0  # seconds
 
 
@@ -71,14 +72,16 @@ def _secure_streams() -> None:
             setattr(sys, name, text)
 
 
-def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """End with exit code 2 on impossible parameters and 1 on other failures, never a traceback.
+def one_line_errors(command: Main) -> Callable[..., None]:
+    """Give a command those of its options that are not empty.
+
+    It ends with exit code 2 on impossible parameters and 1 on other failures, never a traceback.
 
     What is left to show one is a defect of this program. SIGTERM and SIGHUP end like Ctrl-C.
     """
 
     @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> None:
+    def wrapped(**options: Any) -> None:
         end_like_ctrl_c()
         _secure_streams()
         log = logging.getLogger("segmentation")
@@ -89,7 +92,7 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
         # them as often as Python does by default takes more than a second of every command.
         gc.set_threshold(100_000, 20, 50)
         try:
-            command(*args, **kwargs)
+            command({name: value for name, value in options.items() if value != ""})
         except KeyboardInterrupt as error:
             text = "stopped by Ctrl-C or SIGTERM or SIGHUP; a run that had begun is marked KILLED"
             _end(text, 1, error)
@@ -149,58 +152,3 @@ def _rank() -> int:
         return shard_from_env().rank
     except ConfigError:
         return 0
-
-
-class ProgressBar:
-    """Shows how far a long work is: a bar on a terminal, some lines in a log."""
-
-    _open: "ProgressBar | None" = None
-
-    def __init__(self, label: str) -> None:
-        self._label = label
-        self._bar: Any = None
-        self._begun = time.monotonic()
-        self._first, self._due = (0, self._begun), 0.0
-
-    def __call__(self, done: int, total: int, extra: str = "") -> None:
-        """Show that `done` of `total` is done; `extra` stands behind it."""
-        if sys.stdout.isatty():
-            self._draw(done, total, extra)
-            return
-        now = time.monotonic()
-        if not self._due:  # a work that goes on begins somewhere
-            self._first, self._due = (done, now), now if extra else now + _PERIODS[0]
-        if now >= self._due or done == total:
-            seconds = now - self._begun
-            self._due = now + min(max(seconds / 10, _PERIODS[0]), _PERIODS[1])
-            parts = [f"{self._label} {done}/{total}", extra, f"after {seconds:.0f} s"]
-            first, since = self._first
-            if first < done < total:
-                left = (now - since) / (done - first) * (total - done)
-                parts[-1] += f", about {left:.0f} s left"
-            click.echo("  ".join(part for part in parts if part))
-            if done == total:  # the same may be done once more
-                self._begun, self._due = now, 0.0
-
-    def _draw(self, done: int, total: int, extra: str) -> None:
-        if self._bar is None:
-            self._bar = click.progressbar(
-                length=total, label=self._label, show_pos=True, item_show_func=lambda text: text
-            )
-            self._bar.__enter__()
-            ProgressBar._open = self
-        self._bar.update(done - self._bar.pos, extra or None)
-        if done == total:
-            self.close()
-
-    def close(self) -> None:
-        """End the bar's line and show the cursor again."""
-        if self._bar is not None:
-            self._bar.__exit__(None, None, None)
-            self._bar, ProgressBar._open = None, None
-
-    @classmethod
-    def close_open(cls) -> None:
-        """Close the bar that an error has left open, if any."""
-        if cls._open is not None:
-            cls._open.close()

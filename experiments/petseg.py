@@ -45,36 +45,26 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("name", type=click.Choice(["train", "tune"]), default="train")
+@click.argument("name", type=click.Choice(ENTRY_POINTS), default="train")
 @click.option("--schema", is_flag=True, help="Print the JSON schema, for editors.")
 def config(name: str, schema: bool) -> None:
-    """Print every parameter of train, or tune, with its default, as a file for --config."""
-    from segmentation.config.fields import declared, json_schema
+    """Print every parameter of a command, with its default, as a file for its --config."""
+    from segmentation.config.commands import parameters
     from segmentation.config.file import dump
-    from segmentation.config.search import DEFAULT_SPACE, SearchConfig
-    from segmentation.config.training import GROUPS, searchable
 
-    groups, ranges = [*GROUPS.values(), SearchConfig], DEFAULT_SPACE if name == "tune" else {}
-    options = {
-        str(one.name): one
-        for one in command(name).params
-        if isinstance(one, click.Option) and one.name != "config"
-    }
+    known = parameters(name)
     if schema:
-        known = json_schema(*groups)
-        if name == "tune":
-            several = {"type": ["string", "array"]}  # a range, or choices
-            known |= {one.option: {"anyOf": [known[one.option], several]} for one in searchable()}
-        found = {option: known.get(option, {}) for option in options}
-        shown = {"type": "object", "properties": found, "additionalProperties": False}
-        click.echo(json.dumps(shown, indent=2))
+        shown = {option: dict(one.schema) for option, one in known.items()}
+        for option in [option for option, one in known.items() if one.search and name == "tune"]:
+            shown[option] = {"anyOf": [shown[option], {"type": ["string", "array"]}]}
+        whole = {"type": "object", "properties": shown, "additionalProperties": False}
+        click.echo(json.dumps(whole, indent=2))
         return
-    values = {one.option: one.default for one in declared(*groups)} | ranges
     click.echo(f"# Every parameter of `petseg {name}`, which reads such a file as --config FILE.")
-    for option, one in options.items():
-        wrapped = textwrap.wrap(str(one.help), 98, break_on_hyphens=False)
-        meaning = "\n".join(f"# {line}" for line in wrapped)
-        click.echo(f"\n{meaning}\n{dump({option: values.get(option, one.default)})}", nl=False)
+    for option, one in known.items():
+        lines = textwrap.wrap(one.help, 98, break_on_hyphens=False)
+        click.echo("\n# " + "\n# ".join(lines))
+        click.echo(dump({option: one.default}), nl=False)
 
 
 if __name__ == "__main__":

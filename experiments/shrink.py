@@ -2,25 +2,19 @@
 
 from typing import Any
 
-import click
-
-from experiments.console import ProgressBar, one_line_errors
-from experiments.options import entry_point, given, own_options
+from experiments.options import entry_point
 from segmentation.config.fields import from_options
 from segmentation.config.shrink import ShrinkConfig
+from segmentation.utils.concurrency import ProgressBar
 
 
-@entry_point
-@own_options(ShrinkConfig)
-@click.pass_context
-@one_line_errors
-def main(context: click.Context, **options: Any) -> None:
+@entry_point("shrink")
+def main(given: dict[str, Any]) -> None:
     """Say what is kept and what of it can go; with delete=true, delete that."""
-    config = from_options(ShrinkConfig, options)
-    # What follows takes seconds to import; --help and wrong parameters need none of it.
+    config = from_options(ShrinkConfig, given)
     from segmentation.workflows.shrink import shrink
 
-    shrink(config, given(context), ProgressBar("Deleting"))
+    shrink(config, given, ProgressBar("Deleting"))
 
 
 if __name__ == "__main__":

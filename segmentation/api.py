@@ -17,10 +17,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segmentation.config import file
-from segmentation.config.search import OF_TUNE
-from segmentation.config.training import OF_EVALUATE, OF_PREPARE, OF_TRAIN, Config, requested
-from segmentation.errors import ConfigError, PetsegError, explain
+from segmentation.config.commands import (
+    EvaluateOptions,
+    PredictModel,
+    PredictOptions,
+    PrepareOptions,
+    parameters,
+    requested,
+)
+from segmentation.config.fields import from_options
+from segmentation.config.training import Config
+from segmentation.errors import ConfigError, DataError, PetsegError, explain
 from segmentation.training.callbacks import Callback, ProgressCallback
+from segmentation.utils.concurrency import ProgressBar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +39,7 @@ if TYPE_CHECKING:
 
     from segmentation.tracking.registry.loading import LoadedModel
 
-_SPLITS = ("test", "gate", "val", "train")
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,38 +98,15 @@ class Prediction:
         return Image.fromarray(overlay(pixels, self.mask))
 
 
-class _Bar:
-    """A progress bar, as a notebook or a terminal shows it."""
-
-    def __init__(self, label: str) -> None:
-        self._label = label
-        self._bar: Any = None
-
-    def __call__(self, done: int, total: int, extra: str = "") -> None:
-        if self._bar is None:
-            from tqdm.auto import tqdm
-
-            self._bar = tqdm(total=total, desc=self._label)
-        self._bar.total = total  # a budget may change it
-        self._bar.set_postfix_str(extra, refresh=False)
-        self._bar.update(done - self._bar.n)
-        if done == total:
-            self.close()
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-
-
 @contextlib.contextmanager
 def _call() -> Iterator[None]:
     """Print what the project logs, unless its logger has a level, and raise its errors alone."""
     log = logging.getLogger("segmentation")
     before = log.level, log.propagate, log.handlers
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that without ipywidgets a bar is a line of text
-        import tqdm.auto  # noqa: F401  # before another library does
+    if "ipykernel" in sys.modules:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that without ipywidgets a bar is a line of text
+            import tqdm.auto  # noqa: F401  # before another library does
     if not log.level:
         log.setLevel(logging.INFO)
         log.propagate, log.handlers = False, [logging.StreamHandler(sys.stdout)]
@@ -133,6 +119,7 @@ def _call() -> Iterator[None]:
             raise
         raise PetsegError(message) from error
     finally:
+        ProgressBar.close_open()
         log.setLevel(before[0])
         log.propagate, log.handlers = before[1:]
 
@@ -145,17 +132,17 @@ def train(
 
     Args:
         callbacks: called by the training loop.
-        augmentation: of Albumentations' own transforms; takes the place of `augment`.
+        augmentation: takes the place of `augment`; may have transforms of classes of your own.
         settings: such as `data`, `epochs`, `lr` and `resume`.
 
     Raises:
         KeyboardInterrupt: once the step under way is done; `resume` goes on.
     """
-    options, asked = requested(_given("train", OF_TRAIN, settings, augmentation))
+    options, asked = requested(_given("train", settings, augmentation))
     from segmentation.workflows import train as workflow
 
-    every = [ProgressCallback(_Bar("Epoch")), *callbacks]
-    if trained := workflow.train(options, asked, every, _Bar("Reading images")):
+    every = [ProgressCallback(ProgressBar("Epoch")), *callbacks]
+    if trained := workflow.train(options, asked, every, ProgressBar("Reading images")):
         return _result(*trained, "best", "val/progress.jpg")
     raise ConfigError(f"resume={options['resume']}: that training came to its end")
 
@@ -165,96 +152,86 @@ def tune(*, augmentation: "Compose | None" = None, **settings: Any) -> Result:
     """Search for better settings, confirm the finalists and register the winner.
 
     Args:
-        augmentation: as of `train`.
+        augmentation: of Albumentations' own transforms; takes the place of `augment`.
         settings: a value, a range such as `lr="3e-4..3e-2"` or choices such as `width=[8, 16]`.
     """
-    given = _given("tune", OF_TUNE, settings, augmentation)
+    given = _given("tune", settings, augmentation)
     from segmentation.tuning import space
     from segmentation.workflows.tune.search import search
 
     asked, name = space.requested(given), given.get("model_name", "")
-    run_id, uri, winner = search(*asked, name, given, _Bar("Reading images"))
+    run_id, uri, winner = search(*asked, name, given, ProgressBar("Reading images"))
     return dataclasses.replace(_result(winner, uri, "best", "plots/history.png"), run_id=run_id)
 
 
 @_call()
-def evaluate(
-    model: "str | LoadedModel" = "",
-    *,
-    split: str = "test",
-    allow_pickle: bool = False,
-    **settings: Any,
-) -> Result:
+def evaluate(model: "str | LoadedModel" = "", **settings: Any) -> Result:
     """Score a model on a split of a data set, and log a report.
 
     Args:
         model: its address, or the model; empty: the champion.
-        split: `test`, `gate`, or the `val` or `train` images of the model's own training.
-        allow_pickle: whether the model may bring code.
-        settings: such as `data` and `device`.
+        settings: such as `data` and `split`: `test`, `gate`, or the `val` or `train` images of the
+            model's own training.
     """
-    config = Config.from_options(_given("evaluate", OF_EVALUATE, settings))
-    if split not in _SPLITS:
-        raise ConfigError(f"split={split}: expected one of {', '.join(_SPLITS)}")
+    given = _given("evaluate", {"model": model, **settings})
+    own, config = from_options(EvaluateOptions, given), Config.from_options(given)
     from segmentation.workflows.evaluate import evaluate_model
 
-    bar = _Bar("Judging")
-    tracked = evaluate_model(model, split, config, allow_pickle=allow_pickle, progress=bar)
-    return _result(*tracked, split, f"{split}/random.jpg")
+    tracked = evaluate_model(
+        own.model if isinstance(model, str) else model,
+        own.split,
+        config,
+        allow_pickle=own.allow_pickle,
+        progress=ProgressBar("Judging"),
+    )
+    return _result(*tracked, own.split, f"{own.split}/random.jpg")
 
 
 @_call()
 def predict(
-    photos: "str | os.PathLike[str] | NDArray[np.uint8]",
+    photos: "str | os.PathLike[str] | NDArray[np.uint8]" = "",
     model: "str | LoadedModel" = "",
-    *,
-    output: str | os.PathLike[str] = "",
-    device: str = "auto",
-    allow_pickle: bool = False,
-    **options: Any,
+    **settings: Any,
 ) -> "Prediction | list[Prediction]":
     """Tell foreground from background; of a folder a list, in the order of the paths.
+
+    Photos of a folder that cannot be used are told, and left out.
 
     Args:
         photos: a photo's path; its pixels, uint8 (H, W, 3), RGB; or a folder.
         model: its address, or the model; empty: the champion.
-        output: a folder to write the masks to as well.
-        device: where to compute.
-        allow_pickle: whether the model may bring code.
-        options: `threshold`, in (0, 1); with `output` also `overlays`, `probabilities` and
-            `overwrite`.
+        settings: such as `threshold`, in (0, 1), and `output`, a folder to write the masks to as
+            well.
     """
-    from segmentation.data.photo_folder import PredictOptions
-    from segmentation.utils.paths import user_path
-
-    known = [one.name for one in dataclasses.fields(PredictOptions) if one.name != "output"]
-    file.require_known(options, known, "predict")
-    config = Config.from_options({"device": device})
     with tempfile.TemporaryDirectory(prefix="petseg-") as folder:
-        target = user_path(_plain(output) or f"{folder}/masks", "output")
-        wanted = PredictOptions(output=target, **options)
-        pixels, images = None, Path(folder) / "array.png"
-        if isinstance(photos, (str, os.PathLike)):
-            images = user_path(os.fspath(photos), "photos")
-        else:
-            pixels = _save(photos, images)
+        pixels, images = None, photos
+        if not isinstance(photos, (str, os.PathLike)):
+            pixels = _save(photos, images := Path(folder) / "array.png")
+        given = _given("predict", {"images": images, "model": model, **settings})
+        wanted = from_options(PredictOptions, {"output": f"{folder}/masks"} | given)
+        by, config = from_options(PredictModel, given), Config.from_options(given)
         from segmentation.workflows.predict import predict as workflow
 
-        tasks = workflow(
-            images,
+        done, bad = workflow(
             wanted,
-            model,
+            by.model if isinstance(model, str) else model,
             config,
-            allow_pickle=allow_pickle,
-            progress=_Bar("Predicting"),
-            kept=bool(output),
+            allow_pickle=by.allow_pickle,
+            progress=ProgressBar("Predicting"),
+            kept="output" in given,
         )
-        pngs = [task.targets(wanted)[0].read_bytes() for task in tasks]
-    found = [
-        Prediction(photo=task.photo if pixels is None else pixels, png=png)
-        for task, png in zip(tasks, pngs, strict=True)
-    ]
-    return found if images.is_dir() else found[0]
+        found = [
+            Prediction(
+                photo=task.photo if pixels is None else pixels,
+                png=task.targets(wanted)[0].read_bytes(),
+            )
+            for task in done
+        ]
+    if bad and not found:
+        raise DataError("no photo could be used:", bad)
+    if bad:
+        _log.warning("%d of %d photos are left out", len(bad), len(bad) + len(found))
+    return found if Path(wanted.images).expanduser().is_dir() else found[0]
 
 
 @_call()
@@ -277,51 +254,44 @@ def load_model(uri: str = "", *, device: str = "auto", allow_pickle: bool = Fals
 
 
 @_call()
-def prepare(
-    data: str | os.PathLike[str] = "download",
-    *,
-    output: str | os.PathLike[str] = "",
-    **settings: Any,
-) -> Path:
+def prepare(data: str | os.PathLike[str] = "", **settings: Any) -> Path:
     """Verify a data set, log a report of it, and return its folder.
 
     Args:
-        data: `download` (Oxford-IIIT Pet, 800 MB), `synthetic` or a folder.
-        output: a new folder for the chosen images and their masks.
-        settings: such as `train_images`.
+        data: `download` (Oxford-IIIT Pet, 800 MB; the default), `synthetic` or a folder.
+        settings: such as `train_images`, and `output`, a new folder for the chosen images and
+            their masks.
     """
-    config = Config.from_options(_given("prepare", OF_PREPARE, settings))
+    given = _given("prepare", {"data": data, **settings})
+    own, config = from_options(PrepareOptions, given), Config.from_options({**given, "data": ""})
     from segmentation.workflows.prepare import prepare as workflow
 
-    return workflow(_plain(data), _plain(output), config.data, _Bar("Verifying"))
+    return workflow(own.data, own.output, config, ProgressBar("Verifying"))
 
 
 def _given(
-    name: str,
-    known: Sequence[str],
-    settings: Mapping[str, Any],
-    augmentation: "Compose | None" = None,
-) -> dict[str, Any]:
-    """Return what the caller and the file of settings give, by the parameters' names."""
+    name: str, settings: Mapping[str, Any], augmentation: "Compose | None" = None
+) -> dict[str, str]:
+    """Return what the caller and the file of settings give, by the parameters' names, as text."""
+    known = parameters(name).keys() - {"processes"}
     file.require_known(settings, {*known, "config"}, name)
-    given = dict(settings)
+    given = {option: text for option, value in settings.items() if (text := _plain(value))}
     if path := given.pop("config", ""):
-        given = file.read(_plain(path), known) | given
+        given = {option: _plain(one) for option, one in file.read(path, known).items()} | given
     if augmentation is not None:
         if "augment" in settings:
             raise ConfigError("augment, augmentation: each says how to augment; leave one out")
         from segmentation.data.own_augmentation import save
 
-        given["augment"] = save(augmentation)
-    texts = {option: _plain(value) for option, value in given.items() if value is not None}
-    return {option: text for option, text in texts.items() if text}
+        given["augment"] = save(augmentation, own_classes=name == "train")
+    return given
 
 
 def _plain(value: Any) -> str:
-    """Return a value as a command line would have it, as text."""
+    """Return a value as a command line would have it, as text; empty: nothing is given."""
     if isinstance(value, (list, tuple)):
         return ",".join(map(str, value))
-    return str(os.fspath(value) if isinstance(value, os.PathLike) else value)
+    return "" if value is None else str(value)
 
 
 def _save(photo: Any, path: Path) -> "NDArray[np.uint8]":

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import torch
 
+from segmentation.config.commands import PredictOptions
 from segmentation.config.training import Config
-from segmentation.data.photo_folder import PredictOptions, find_photos
+from segmentation.data.photo_folder import find_photos
 from segmentation.models.predictor import Batched
 from segmentation.models.unet import Segmenter, build_unet
 from segmentation.workflows.benchmark import interleaved, random_batch, seconds, text
@@ -41,7 +42,8 @@ def compare(name: str, photos: Path) -> None:
 
     def whole() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            write_masks(model, tasks, PredictOptions(output=Path(folder) / "out"), lambda *_: None)
+            options = PredictOptions(images=str(photos), output=Path(folder) / "out")
+            write_masks(model, tasks, options, lambda *_: None)
 
     cases = {"bare": lambda: seconds(bare), "predict": lambda: seconds(whole)}
     took = interleaved(cases, _REPEATS)

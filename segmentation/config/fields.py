@@ -5,22 +5,12 @@ command line or from a logged run. The command line of every entry point is made
 """
 
 import dataclasses
+import functools
 import os
 import re
-import types
 from collections.abc import Iterator, Mapping
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    TypeVar,
-    Union,
-    dataclass_transform,
-    get_args,
-    get_origin,
-)
+from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
-import annotated_types
 import pydantic
 
 from segmentation.errors import ConfigError
@@ -38,32 +28,29 @@ Seed = Annotated[int, pydantic.Field(ge=0, le=2**32 - 1)]
 
 _Settings = TypeVar("_Settings")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_BOUNDS: dict[type, tuple[str, str]] = {
-    annotated_types.Ge: ("ge", "at least"),
-    annotated_types.Gt: ("gt", "more than"),
-    annotated_types.Le: ("le", "at most"),
-    annotated_types.Lt: ("lt", "less than"),
+_KINDS = {"integer": int, "number": float, "boolean": bool}
+_BOUNDS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "more than",
+    "maximum": "at most",
+    "exclusiveMaximum": "less than",
 }
 
 
 def setting(
-    default: Any,
-    text: str,
-    *,
-    option: str = "",
-    search: str = "",
-    **limits: Any,
+    default: Any, text: str, *, option: str = "", search: str = "", unet: Any = None, **limits: Any
 ) -> Any:
     """Declare one field.
 
     Args:
-        default: its value when nothing is said.
+        default: its value when nothing is said; `...` where something must be said.
         text: one sentence for `--help`.
         option: the parameter's name where it differs from the field's.
         search: `linear`, `log` or `choice`, where a search may vary it.
+        unet: its default with `encoder=unet`, where that differs.
         limits: pydantic's `ge`, `gt`, `le`, `lt`.
     """
-    extra: dict[str, Any] = {"option": option, "search": search}
+    extra: dict[str, Any] = {"option": option, "search": search, "unet": unet}
     return pydantic.Field(default, description=text, json_schema_extra=extra, **limits)
 
 
@@ -82,7 +69,10 @@ def settings(cls: type[_Settings]) -> type[_Settings]:
         except pydantic.ValidationError as error:
             known = {one.name: one for one in declared(made)}
             # A union gives an error for each of its members: one is enough.
-            wrong = {str(one["loc"][0]): one["input"] for one in error.errors()}
+            wrong = {
+                str(one["loc"][0]): "" if one["type"] == "missing" else one["input"]
+                for one in error.errors()
+            }
             raise ConfigError(
                 "; ".join(known[name].problem(value) for name, value in wrong.items())
             ) from error
@@ -97,12 +87,55 @@ class Setting:
 
     name: str  # of the field
     option: str  # the parameter's name, as users type it
-    default: Any
-    text: str  # its meaning, a sentence
-    kind: type  # `int`, `float`, `bool` or `str`
-    choices: tuple[str, ...]  # all that it can be; empty: anything of its kind
     search: str  # `linear`, `log` or `choice` where a search may vary it, else empty
-    expected: str  # what it can be, in words
+    unet: Any  # its default with `encoder=unet`, where that differs
+    schema: Mapping[str, Any]  # its JSON schema
+
+    @property
+    def default(self) -> Any:
+        """Its value when nothing is said."""
+        return self.schema.get("default", "")
+
+    @property
+    def help(self) -> str:
+        """Its meaning, a sentence, and its default."""
+        default = str("" if self.default is None else self.default)
+        if self.kind is bool:
+            default = default.lower()
+        if self.unet is not None:
+            default += f", or {self.unet} with encoder=unet"
+        text: str = self.schema["description"]
+        return f"{text}  [default: {default}]" if default else text
+
+    @property
+    def _kinds(self) -> list[dict[str, Any]]:
+        kinds: list[dict[str, Any]] = self.schema.get("anyOf", [self.schema])
+        return kinds
+
+    @property
+    def kind(self) -> type:
+        """`int`, `float`, `bool` or `str`."""
+        return _KINDS.get(self._kinds[0]["type"], str)
+
+    @property
+    def choices(self) -> list[str]:
+        """All words that it can be; none: any of its kind."""
+        return [word for one in self._kinds for word in one.get("enum", [one.get("const")]) if word]
+
+    @property
+    def expected(self) -> str:
+        """What it can be, in words."""
+        if self.kind is bool:
+            return "true or false"
+        if self.kind is str:
+            other = ", or the path of a file" * (len(self._kinds) > 1)
+            words = ", ".join(self.choices)
+            return f"one of {words}{other}" if words else "a text that is not empty"
+        limits = self._kinds[0]
+        bounds = [f"{words} {limits[key]}" for key, words in _BOUNDS.items() if key in limits]
+        number = "a whole number" if self.kind is int else "a number"
+        other = "".join(f", or {word!r}" for word in self.choices)
+        return f"{number}{',' if bounds else ''} {' and '.join(bounds)}".rstrip() + other
 
     def problem(self, value: Any) -> str:
         """Say in one clause what is wrong with a value."""
@@ -112,27 +145,16 @@ class Setting:
 def declared(*groups: Any) -> Iterator[Setting]:
     """Yield the settings of classes made by `settings`, in the order of their declaration."""
     for group in groups:
-        for name, field in group.__pydantic_fields__.items():
-            kind, choices = _kind(field.annotation)
-            extra = field.json_schema_extra
-            yield Setting(
-                name=name,
-                option=extra["option"] or name,
-                default=field.default,
-                text=field.description,
-                kind=kind,
-                choices=choices if kind is str else (),
-                search=extra["search"],
-                expected=_expected(kind, choices, field),
-            )
+        yield from _declared(group)
 
 
-def json_schema(*groups: Any) -> dict[str, Any]:
-    """Return the JSON schema of each setting of some classes, by the parameters' names."""
-    found = {}
-    for group in groups:
-        for name, one in pydantic.TypeAdapter(group).json_schema()["properties"].items():
-            found[one.pop("option") or name] = one
+@functools.cache
+def _declared(group: Any) -> list[Setting]:
+    found = []
+    for name, schema in pydantic.TypeAdapter(group).json_schema()["properties"].items():
+        extra = {key: schema.pop(key) for key in ("option", "search", "unet")}
+        extra["option"] = extra["option"] or name
+        found.append(Setting(name=name, schema=schema, **extra))
     return found
 
 
@@ -170,33 +192,3 @@ def _existing_file(value: Any) -> str:
     if not os.path.isfile(path):
         raise ValueError
     return path
-
-
-def _kind(annotation: Any) -> tuple[type, tuple[str, ...]]:
-    """Return the plain type of an annotation, and its literal choices."""
-    if get_origin(annotation) is Annotated:
-        return _kind(get_args(annotation)[0])
-    if get_origin(annotation) is Literal:
-        return str, get_args(annotation)
-    if get_origin(annotation) in (Union, types.UnionType):
-        kinds = [_kind(one) for one in get_args(annotation)]
-        return kinds[0][0], kinds[0][1] or kinds[1][1]
-    return annotation, ()
-
-
-def _expected(kind: type, choices: tuple[str, ...], field: Any) -> str:
-    if kind is str:
-        other = ", or the path of a file" * (get_origin(field.annotation) is not Literal)
-        return f"one of {', '.join(choices)}{other}" if choices else "a text that is not empty"
-    if kind is bool:
-        return "true or false"
-    number = "a whole number" if kind is int else "a number"
-    limits = [*field.metadata, *(annotated_types.Ge(1) for _ in choices)]
-    bounds = [
-        f"{words} {getattr(limit, name)}"
-        for limit in limits
-        for name, words in [_BOUNDS.get(type(limit), ("", ""))]
-        if name
-    ]
-    other = f", or {choices[0]!r}" if choices else ""
-    return f"{number}{',' if bounds else ''} {' and '.join(bounds)}".rstrip() + other

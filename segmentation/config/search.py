@@ -5,16 +5,7 @@ import re
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
-from segmentation.config.fields import (
-    MOST,
-    Count,
-    Text,
-    declared,
-    seconds_of,
-    setting,
-    settings,
-)
-from segmentation.config.training import GROUPS
+from segmentation.config.fields import MOST, Count, Text, seconds_of, setting, settings
 from segmentation.errors import ConfigError
 
 #: What `tune` searches when nothing is said.
@@ -108,7 +99,3 @@ def _address_problems(address: str) -> list[str]:
             "~/.pgpass"
         ]
     return [] if right else [f"storage={address}: {expected}"]
-
-
-#: All parameters of `tune`.
-OF_TUNE = [*(one.option for one in declared(*GROUPS.values(), SearchConfig)), "model_name"]

@@ -21,15 +21,9 @@ from segmentation.errors import ConfigError
 
 #: The encoder of our own, whose weights are random.
 OWN_ENCODER = "unet"
-#: What `encoder=unet` has by default where that differs from the defaults of all others, which
-#: stand below: a network from random weights learns longer, and the edges that it needs first show
-#: in small images.
-_OWN_DEFAULTS = {"image_size": 128, "epochs": 200, "lr": 4e-3}
 #: What `encoder=unet` alone has.
 OF_OWN = ("depth", "patch")
 _LEAST = 32  # pixels of an image's side, of which encoders make one
-
-_LONGEST_NAME = 256  # characters of a registered model's, in MLflow's databases
 
 
 @settings
@@ -77,8 +71,9 @@ class DataConfig:
     bad_examples: Literal["stop", "skip"] = setting(
         "stop", "What to do about files that cannot be used."
     )
+    # From random weights the edges, which are needed first, show in small images.
     image_size: int = setting(
-        224, "Height and width, in pixels, at which the network works.", ge=16, le=2048
+        224, "Height and width, in pixels, at which the network works.", unet=128, ge=16, le=2048
     )
 
     def __post_init__(self) -> None:
@@ -147,10 +142,10 @@ class ModelConfig:
 class TrainingConfig:
     """How the network is fitted."""
 
-    epochs: int = setting(60, "Passes over the training images.", ge=1, le=MOST)
+    epochs: int = setting(60, "Passes over the training images.", unet=200, ge=1, le=MOST)
     batch_size: int = setting(8, "Images a step.", ge=1, le=MOST, search="linear")
     lr: float = setting(
-        3e-3, "Peak learning rate of the one-cycle schedule.", gt=0, lt=10, search="log"
+        3e-3, "Peak learning rate of the one-cycle schedule.", unet=4e-3, gt=0, lt=10, search="log"
     )
     encoder_lr: float = setting(
         0.0,
@@ -235,11 +230,10 @@ class Config:
 
     def _check_another(self) -> None:
         model, size = self.model, self.data.image_size
-        own = [one for one in fields.declared(ModelConfig) if one.name in OF_OWN]
-        for one in own:
-            if (value := getattr(model, one.name)) != one.default:
+        for one in OF_OWN:
+            if (value := getattr(model, one)) != getattr(ModelConfig(), one):
                 raise ConfigError(
-                    f"{one.name}={value}: is of encoder=unet, and this is encoder={model.encoder}; "
+                    f"{one}={value}: is of encoder=unet, and this is encoder={model.encoder}; "
                     "leave it out, or choose the other"
                 )
         # One pixel leaves the batch normalization of an encoder that learns without a variance.
@@ -261,19 +255,17 @@ class Config:
 
     def options(self) -> dict[str, Any]:
         """Return the settings by the parameters' names."""
-        return {one.option: value for _, one, value in self.items()}
+        return _options(vars(self))
 
-    def telling(self) -> dict[str, Any]:
-        """Return the options that say something: all but those of other encoders and own masks."""
+    def used(self, names: Collection[str] = (), **others: Any) -> dict[str, Any]:
+        """Return the settings of these names, or all, as a run logs them, with `others` as given.
+
+        Those of other encoders and own masks would stand above the pictures on a run's page.
+        """
         silent = set(OWN_DATA) - own_data(self.data).keys()
         silent |= set(OF_OWN if self.model.encoder != OWN_ENCODER else ())
-        return {name: value for name, value in self.options().items() if name not in silent}
-
-    def items(self) -> Iterator[tuple[str, Setting, Any]]:
-        """Yield (part, setting, value) of each setting, in the order of their declaration."""
-        for part, group in GROUPS.items():
-            for one in fields.declared(group):
-                yield part, one, getattr(getattr(self, part), one.name)
+        logged = set(names or self.options()) - silent
+        return {name: one for name, one in self.options().items() if name in logged} | others
 
 
 #: Parameters that say where and how a training is computed, not what: they may be others when it,
@@ -284,6 +276,10 @@ OWN_DATA = ("foreground", "ignore", "mask_threshold", "empty", "groups")
 
 #: What other entry points have of them.
 OF_EVALUATE = ("data", "border", *OWN_DATA, "bad_examples", "device")
+OF_PROMOTE = ("data", "border", *OWN_DATA, "device")
+OF_BENCHMARK = (
+    *("data", "train_images", "val_images", "image_size", "encoder", "bad_examples", "device"),
+)
 OF_PREPARE = ("train_images", "val_images", "split_seed", "border", *OWN_DATA)
 
 GROUPS: dict[str, Any] = {"data": DataConfig, "model": ModelConfig, "training": TrainingConfig}
@@ -301,28 +297,18 @@ def _parts(options: Mapping[str, Any]) -> dict[str, Any]:
     return parts
 
 
+def _options(parts: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        one.option: getattr(parts[part], one.name)
+        for part, group in GROUPS.items()
+        for one in fields.declared(group)
+    }
+
+
 def own_data(data: DataConfig) -> dict[str, Any]:
     """Return those of `OWN_DATA` that are not as they are by default."""
-    values = {name: (getattr(data, name), getattr(DataConfig(), name)) for name in OWN_DATA}
-    return {name: value for name, (value, usual) in values.items() if value != usual}
-
-
-def requested(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return all parameters of `train`, and what a user gave of them as the settings' types.
-
-    Raises:
-        ConfigError: names every impossible value at once.
-    """
-    options = {**dict.fromkeys(OF_TRAIN, ""), **given}
-    if not options["like"] and not options["resume"]:
-        options |= encoder_of(given)
-        Config.from_options(options)
-    require_model_name(options["model_name"])
-    budget = str(options["budget"] or 0)
-    options["budget"] = fields.seconds_of(budget)
-    if options["budget"] is None:
-        raise ConfigError(f"budget={budget}: expected such as 90s, 5m or 1.5h")
-    return options, typed(given)
+    usual = DataConfig()
+    return {n: getattr(data, n) for n in OWN_DATA if getattr(data, n) != getattr(usual, n)}
 
 
 def encoder_of(given: Collection[str]) -> dict[str, str]:
@@ -337,15 +323,9 @@ def defaults(encoder: Any = "") -> dict[str, Any]:
     Args:
         encoder: on which some depend; empty: the usual one.
     """
+    of_unet = {one.option: one.unet for one in declared() if one.unet is not None}
     usual = {one.option: one.default for one in declared()}
-    return usual | (_OWN_DEFAULTS if (encoder or usual["encoder"]) == OWN_ENCODER else {})
-
-
-def default_text(one: Setting) -> str:
-    """Return a setting's default for people."""
-    text = str(one.default).lower() if isinstance(one.default, bool) else str(one.default)
-    own = _OWN_DEFAULTS.get(one.option)
-    return text if own is None else f"{text}, or {own} with encoder=unet"
+    return usual | (of_unet if encoder == OWN_ENCODER else {})
 
 
 def typed(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -356,12 +336,7 @@ def typed(options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: names every impossible value at once.
     """
-    parts = _parts(options)
-    values = {
-        one.option: getattr(parts[part], one.name)
-        for part, group in GROUPS.items()
-        for one in fields.declared(group)
-    }
+    values = _options(_parts(options))
     return {name: values.get(name, value) for name, value in options.items()}
 
 
@@ -370,24 +345,6 @@ def declared() -> Iterator[Setting]:
     return fields.declared(*GROUPS.values())
 
 
-#: All parameters of `train`.
-OF_TRAIN = [*(one.option for one in declared()), "model_name", "budget", "like", "resume"]
-
-
 def searchable() -> Iterator[Setting]:
     """Yield the settings that a search may vary."""
     return (one for one in declared() if one.search)
-
-
-def require_model_name(name: str) -> None:
-    """Check the name of a registered model; empty stands for the usual one.
-
-    Raises:
-        ConfigError: MLflow would refuse it, at the end of the training.
-    """
-    wrong = any(mark in name for mark in "/:") or name in (".", "..") or len(name) > _LONGEST_NAME
-    if wrong or (name and not name.strip()):
-        raise ConfigError(
-            f"model_name={name}: expected a name without '/' and ':', other than '.' and of at "
-            f"most {_LONGEST_NAME} characters"
-        )

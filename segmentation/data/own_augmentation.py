@@ -22,6 +22,8 @@ _EXPECTED = (
     "expected transforms of Albumentations' own, for photos and masks, as `albumentations.save` "
     "writes them"
 )
+#: Names of transforms that were passed to `save` in this process: no file can bring them.
+_passed: set[str] = set()
 _TRIES = 20  # what is drawn rarely is met later, where it is told in the same way
 
 # What pipelines take a mask's pixels for: background, foreground, and what counts nowhere.
@@ -44,7 +46,7 @@ class Pipeline:
         self._file = file
         try:
             self.content = read_regular_file(Path(file))
-            saved = _parse(self.content.decode())
+            saved, self.own_classes = _parse(self.content.decode())
             with warnings.catch_warnings():
                 warnings.simplefilter("error", UserWarning)  # a parameter that it does not know
                 self._compose = albumentations.Compose([albumentations.from_dict(saved)])
@@ -82,8 +84,10 @@ class Pipeline:
         return ConfigError(f"augment={self._file}: {_reason(error)}; {_EXPECTED}")
 
 
-def save(transform: Any) -> str:
+def save(transform: Any, *, own_classes: bool) -> str:
     """Keep a pipeline as `keep` does, and return its path.
+
+    Where `own_classes` says so, this process takes the classes of a person's own from then on.
 
     Raises:
         ConfigError: it cannot be saved, so that no run with it could be repeated.
@@ -93,6 +97,8 @@ def save(transform: Any) -> str:
         albumentations.save(transform, text)
     except Exception as error:
         raise ConfigError(f"augmentation: {_reason(error)}; {_EXPECTED}") from error
+    _passed.clear()
+    _passed.update(_names(text.getvalue()) if own_classes else ())
     return keep(text.getvalue().encode())
 
 
@@ -117,20 +123,29 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _parse(text: str) -> dict[str, Any]:
-    """Read JSON, which YAML would misread (1e-05), or YAML, of the library's own names alone."""
+def _parse(text: str) -> tuple[dict[str, Any], set[str]]:
+    """Read JSON, which YAML would misread (1e-05), or YAML, of the library's own names alone.
+
+    Also returns those that `save` was passed in this process.
+    """
     try:
         saved = json.loads(text)
     except ValueError:
         saved = yaml.safe_load(text)
     if not isinstance(saved, dict) or "transform" not in saved:
         raise ValueError("is no saved pipeline")
-    names = re.findall(r'"__class_fullname__": "(.*?)"', json.dumps(saved))
+    names = _names(json.dumps(saved))
     known = SERIALIZABLE_REGISTRY.items()
     own = {name for name, kind in known if kind.__module__.startswith("albumentations.")}
-    if others := sorted({*map(shorten_class_name, names)} - own):
-        raise ValueError(f"has {', '.join(others)}")
-    return saved
+    others = names - own
+    if unknown := sorted(others - _passed):
+        raise ValueError(f"has {', '.join(unknown)}")
+    return saved, others
+
+
+def _names(text: str) -> set[str]:
+    """Return the names of all transforms in a pipeline's JSON."""
+    return {*map(shorten_class_name, re.findall(r'"__class_fullname__": "(.*?)"', text))}
 
 
 def _reason(error: Exception) -> str:

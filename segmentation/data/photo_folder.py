@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from segmentation.config.fields import setting, settings
+from segmentation.config.commands import PredictOptions
 from segmentation.data.oxford_pets import JPEG_ENDINGS
 from segmentation.errors import ConfigError
 from segmentation.utils.paths import casefold_key
@@ -14,21 +14,6 @@ from segmentation.utils.paths import casefold_key
 TABLE = "predictions.csv"
 #: What these endings promise is looked at; what a file is, its content tells.
 ENDINGS = (*JPEG_ENDINGS, ".png", ".gif", ".webp")
-
-
-@settings
-class PredictOptions:
-    """What to write for each photo."""
-
-    output: Path = setting(..., "The folder.")
-    threshold: float | None = setting(
-        None, "The probability above which a pixel is pet; None: the model's own.", gt=0, lt=1
-    )
-    overlays: bool = setting(False, "Whether the photo with the mask over it is written too.")
-    probabilities: bool = setting(
-        False, "Whether gray pictures of the probability, 0 to 255, are written too."
-    )
-    overwrite: bool = setting(False, "Whether files that are there are replaced.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
+
+from segmentation.utils.concurrency import ProgressBar
 
 if TYPE_CHECKING:
     from segmentation.training.trainer import Trainer
@@ -47,14 +49,6 @@ class EarlyStopping(Callback):
         state = trainer.state
         if state.epoch - state.best_epoch >= self._patience:
             state.stop_reason = f"no better validation Dice for {self._patience} epochs"
-
-
-class ProgressBar(Protocol):
-    """Shows how much of something is done."""
-
-    def __call__(self, done: int, total: int, extra: str = "") -> None: ...
-
-    def close(self) -> None: ...
 
 
 class ProgressCallback(Callback):

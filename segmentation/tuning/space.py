@@ -13,12 +13,12 @@ from typing import Any, cast
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from segmentation.config.commands import ModelName, parameters
 from segmentation.config.fields import from_options
-from segmentation.config.search import DEFAULT_SPACE, OF_TUNE, SearchConfig
+from segmentation.config.search import DEFAULT_SPACE, SearchConfig
 from segmentation.config.training import (
     Config,
     encoder_of,
-    require_model_name,
     searchable,
     typed,
 )
@@ -89,10 +89,10 @@ def requested(given: Mapping[str, Any]) -> tuple[SearchConfig, Space, dict[str, 
     Raises:
         ConfigError: as `parse` and `check` do, or a value is impossible.
     """
-    options = {**dict.fromkeys(OF_TUNE, ""), **given}
+    options = {**dict.fromkeys(parameters("tune"), ""), **given}
     config = from_options(SearchConfig, options)
     options |= encoder_of(given)
-    require_model_name(options["model_name"])
+    from_options(ModelName, options)
     ranges = {one.option: str(options.pop(one.option)) for one in searchable()}
     fixed, space = parse(ranges)
     return config, space, check(space, {**options, **fixed})

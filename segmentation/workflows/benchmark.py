@@ -22,7 +22,7 @@ from torch.utils.benchmark.utils.timer import timer
 from torch.utils.flop_counter import FlopCounterMode
 
 from segmentation.config.benchmark import BenchmarkConfig
-from segmentation.config.training import OWN_ENCODER, Config, TrainingConfig
+from segmentation.config.training import OF_BENCHMARK, OWN_ENCODER, Config, TrainingConfig
 from segmentation.data.loader import BatchLoader
 from segmentation.data.loading import Splits, load_data
 from segmentation.data.sources import Source, resolve_source
@@ -73,7 +73,9 @@ def run(own: BenchmarkConfig, config: Config) -> None:
     tags |= {"precision": compute.precision, "data.source": source.name}
     lines: list[str] = []
     with tracked_run("benchmark", tags) as parent:
-        parent.log_params(config.telling() | dataclasses.asdict(own))
+        settings = config.used(OF_BENCHMARK, data=source.name, device=device)
+        parent.log_settings(settings | dataclasses.asdict(own))
+        parent.log_params(config.used())  # of the trainings, by default
         for name in own.suites:
             with tracked_run(f"benchmark {name}", tags, parent) as nested:
                 suite = _Suite(nested, name)

@@ -2,7 +2,7 @@
 
 import logging
 
-from segmentation.config.training import Config
+from segmentation.config.training import OF_EVALUATE, Config
 from segmentation.data.example import Example
 from segmentation.data.sources import Source, resolve_source
 from segmentation.data.splits import gate_of
@@ -66,6 +66,9 @@ def evaluate_model(
     name = f"evaluate {analysis.metrics()[f'{split}/dice']:.4f} {loaded.label} on {split}"
     with tracked_run(name, tags) as run:
         log_analysis(run, analysis, loaded, source)
+        settings = config.used(OF_EVALUATE, data=source.name, device=compute.device.type)
+        given = {"model": loaded.address, "split": split, "allow_pickle": allow_pickle}
+        run.log_settings(given | settings)
         note_on_version(loaded, analysis, figures, source, run)
         log_report(run, analysis, figures, gallery)
     left_out = [f"Left out: {one}" for one in analysis.problems]

@@ -14,15 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segmentation.config.commands import PredictOptions
 from segmentation.config.training import Config
-from segmentation.data.photo_folder import (
-    TABLE,
-    PhotoTask,
-    PredictOptions,
-    find_photos,
-    require_free,
-)
-from segmentation.errors import DataError
+from segmentation.data.photo_folder import TABLE, PhotoTask, find_photos, require_free
 from segmentation.evaluation.pictures import Mask, Picture, encode, overlay
 from segmentation.evaluation.scoring import THRESHOLD
 from segmentation.models.predictor import BATCH, Model, Photo, one_thread_each, workers_for
@@ -35,7 +29,7 @@ from segmentation.tracking.runs.run import tracked_run
 from segmentation.tracking.summaries.images import OVERLAYS, log_overlays
 from segmentation.utils.concurrency import Progress, batched, ignore_progress, prefetch
 from segmentation.utils.files import atomic_write, read_regular_file
-from segmentation.utils.paths import printable
+from segmentation.utils.paths import printable, user_path
 
 _COLUMNS = ("image", "mask", "width", "height", "pet_share", "problem")
 #: What the table says of a photo, by column: its mask, or the problem.
@@ -46,7 +40,6 @@ _log = logging.getLogger(__name__)
 
 
 def predict(
-    images: Path,
     options: PredictOptions,
     uri: str | LoadedModel,
     config: Config,
@@ -54,12 +47,16 @@ def predict(
     allow_pickle: bool = False,
     progress: Progress = ignore_progress,
     kept: bool = True,
-) -> list[PhotoTask]:
+) -> tuple[list[PhotoTask], list[str]]:
     """Write a mask for a photo, or each of a folder, and log a run of it; no address: the champion.
 
-    Unless they are `kept`, the files are the caller's, who reads them. Returns the photos, unless a
-    DataError says that some could not be used; the others are done.
+    Unless they are `kept`, the files are the caller's, who reads them.
+
+    Returns:
+        The photos that have masks now, and a line for each that could not be used.
     """
+    images = user_path(options.images, "images")
+    options = dataclasses.replace(options, output=user_path(str(options.output), "output"))
     tasks, others = find_photos(images, options.output)
     require_free(tasks, options)
     open_store()
@@ -74,30 +71,32 @@ def predict(
         _log.info("Not looked at: %d file(s), ending: %s", count, ending)
     started = time.perf_counter()
     shares, problems = write_masks(loaded.model, tasks, options, progress)
+    done = [task for task in tasks if task.name in shares]
     output = printable(str(options.output)) if kept else "memory"
     seconds = time.perf_counter() - started
     name = f"predict {len(shares)} photos with {loaded.label}"
     with tracked_run(name, {"model": loaded.label}) as run:
-        run.log_params(
-            {
-                "images": printable(str(images)),
-                "output": output,
-                "model": loaded.label,
-                "threshold": options.threshold,
-            }
-        )
+        run.log_params({"model": loaded.label, "output": output})
+        given = {
+            "images": printable(str(images)),
+            "output": output if kept else None,
+            "model": loaded.address,
+            "device": loaded.model.device.type,
+            "allow_pickle": allow_pickle,
+        }
+        run.log_settings(dataclasses.asdict(options) | given)
         run.status = "FAILED" if problems else "FINISHED"
         metrics = {
             "photos": len(shares),
             "problems": len(problems),
             "seconds": seconds,
             "photos_per_second": len(shares) / seconds,
-            **({"pet_share": float(np.mean(shares))} if shares else {}),
+            **({"pet_share": float(np.mean([*shares.values()]))} if shares else {}),
         }
         run.log_metrics({f"predict/{name}": value for name, value in metrics.items()})
         run.log_artifact(options.output / TABLE, TABLE)
         if shares:
-            log_overlays(run, _found(tasks, options), "found")
+            log_overlays(run, _found(done, options), "found")
         some = f"Some of the photos, what was found in green: `{OVERLAYS}`. " if shares else ""
         listed = "".join(f"- {problem}\n" for problem in problems)[:4000]
         run.describe(
@@ -111,17 +110,12 @@ def predict(
         _log.info(
             f"Wrote {len(shares)} mask{'s'[: len(shares) > 1]} to {output}{'/masks' * kept}, "
             f"{len(shares) / seconds:.0f} photos/s; "
-            f"on average {np.mean(shares):.1%} is foreground"
+            f"on average {np.mean([*shares.values()]):.1%} is foreground"
         )
     if kept:
         _log.info("Table: %s/%s", output, TABLE)
     _log.info("Look:  %s", view_run(run.id))
-    if problems:
-        raise DataError(
-            f"{len(problems)} of {len(tasks)} photos could not be used (listed above); "
-            + ("the others are done" if kept else "give `output` to keep the others' masks")
-        )
-    return tasks
+    return done, problems
 
 
 def _found(
@@ -130,21 +124,21 @@ def _found(
     """Yield the photos that have masks, by their names."""
     for task in tasks:
         path = task.targets(options)[0]
-        with contextlib.suppress(PhotoError, OSError):  # it may be there from an earlier photo
+        with contextlib.suppress(PhotoError, OSError):  # it may have gone in between
             photo, mask = (read_photo(read_regular_file(one)) for one in (task.photo, path))
             yield printable(str(task.name)), photo, mask[..., 0] > 0
 
 
 def write_masks(
     model: Model, tasks: Sequence[PhotoTask], options: PredictOptions, progress: Progress
-) -> tuple[list[float], list[str]]:
+) -> tuple[dict[Path, float], list[str]]:
     """Write a mask for each photo, and a table of all; what is written is whole at any moment.
 
     An OSError ends it where nothing can be written any more; what was written by then stays, and
     the table has it, but for the last few where Ctrl-C came.
 
     Returns:
-        The share of pet in each photo, in [0, 1], and a line for each that could not be used.
+        The share of pet in [0, 1], by the photo's name, and a line for each that could not be used.
     """
 
     def work(batch: Sequence[PhotoTask]) -> tuple[list[_Row], Exception | None]:
@@ -156,7 +150,7 @@ def write_masks(
             return rows, error
         return rows, None
 
-    shares: list[float] = []
+    shares: dict[Path, float] = {}
     problems: list[str] = []
     options.output.mkdir(parents=True, exist_ok=True)
     with (
@@ -172,7 +166,7 @@ def write_masks(
                 if "problem" in row:
                     problems.append(printable(f"{row['image']} {row['problem']}"))
                 else:
-                    shares.append(row["pet_share"])
+                    shares[row["image"]] = row["pet_share"]
                 progress(len(shares) + len(problems), len(tasks))
             if error is not None:
                 raise error

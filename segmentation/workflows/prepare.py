@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segmentation.config.training import DataConfig
+from segmentation.config.training import OF_PREPARE, Config, DataConfig
 from segmentation.data.images.examples import binary_mask, decode, read_files
 from segmentation.data.prepare.download import download
 from segmentation.data.prepare.export import GROUPS, require_new, write_splits
@@ -26,7 +26,7 @@ from segmentation.utils.paths import printable, user_path
 _log = logging.getLogger(__name__)
 
 
-def prepare(data: str, output: str, config: DataConfig, progress: Progress) -> Path:
+def prepare(data: str, output: str, config: Config, progress: Progress) -> Path:
     """Verify a data set, log a report of it, and say what to type next; return its folder.
 
     It is `download`, `synthetic` or a folder. The images that `config` chooses, and their masks,
@@ -36,21 +36,23 @@ def prepare(data: str, output: str, config: DataConfig, progress: Progress) -> P
     if output:
         require_new(target)
     open_store()
-    source = _find(data, config)
+    source = _find(data, config.data)
     _log.info(source.summary)
     report = verify(source, progress)
     for line in report.lines():
         _log.info(line)
     text, root = "\n".join(report.lines()), printable(str(source.root))
     with tracked_run(f"prepare {Path(root).name}", {"data.source": root}) as run:
+        kept = {"data": source.name, "output": printable(str(target)) if output else ""}
+        run.log_settings(kept | config.used(OF_PREPARE))
         run.log_metrics(report.metrics())
         run.log_text(text + "\n", "report.txt")
         if report.good:
-            log_overlays(run, _mixed(report, config.border), report.labels.noun)
+            log_overlays(run, _mixed(report, config.data.border), report.labels.noun)
         shown = f"Some of them with their masks: `{OVERLAYS}`." * bool(report.good)
         run.describe(f"What lies in `{root}`:\n\n```\n{text[:4000]}\n```\n\n{shown}")
     if output:
-        _export(source, config, target)
+        _export(source, config.data, target)
     if report.good:
         _log.info(f"Sheet: {OVERLAYS}, among that run's artifacts, shows some with their masks")
     _log.info("Look:  %s", view_run(run.id))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from segmentation.config.training import Config
+from segmentation.config.training import OF_PROMOTE, Config
 from segmentation.data.sources import Source, resolve_source
 from segmentation.data.splits import gate_of
 from segmentation.errors import ConfigError, ModelError
@@ -154,6 +154,8 @@ def promote_model(
     gate = GateEvaluator(source, config.data.border, progress, compute.device)
     tags = {"data.source": source.name, "model": loaded.label}
     with tracked_run(f"promote {loaded.label}", tags) as run:
+        settings = config.used(OF_PROMOTE, data=source.name, device=compute.device.type)
+        run.log_settings({"model": loaded.address, "force": force} | settings)
         _log.info(_JUDGING, loaded.label)
         results = gate.evaluate(loaded.model)
         decision = gate.promote(challenger, results, run=run, force=force)

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from segmentation.config import file
 from segmentation.config.training import FREE, OWN_ENCODER, Config
 from segmentation.data.augmentation import own_pipeline
 from segmentation.data.dataset import SplitDataset
@@ -96,6 +95,12 @@ class TrainingSession:
         """
         compute = choose_compute(config.training, group.local_rank)
         augmentation = own_pipeline(config.training.augment, config.data.image_size)
+        workers = config.training.loader_workers
+        if workers and augmentation and augmentation.own_classes:
+            names = ", ".join(sorted(augmentation.own_classes))
+            raise ConfigError(
+                f"loader_workers={workers}: other processes do not know {names}; leave it out"
+            )
         require_shared_memory(config.training.loader_workers)
         with group.local_main_process_first():  # the others find the images decoded
             build_unet(config.model, config.training.seed)  # or what is missing is said at once
@@ -147,7 +152,7 @@ class TrainingSession:
     def settings(self) -> dict[str, Any]:
         """Return the settings by their parameters' names, `auto` and `all` as what they came to."""
         return {
-            **self.config.telling(),  # others would stand above the pictures on a run's page
+            **self.config.used(),
             **{
                 f"{name}_images": len(part.examples) + len(part.problems)
                 for name, part in self.data.items()
@@ -222,9 +227,7 @@ class TrainingSession:
         name = f"{kind} {what or self._summary(self.config.training.epochs)}"
         with training_run(name, tags, **options) as self.run:
             self._kind, self._what = kind, what
-            settings = self.settings()
-            self.run.log_params(settings)
-            self.run.log_text(file.dump(settings), file.CONFIG)
+            self.run.log_settings(self.settings())
             if self.augmentation:
                 self.run.log_artifact(self.augmentation.content, PIPELINE)
             inputs.log_splits(self.run, self.data, self.source)

@@ -1,5 +1,6 @@
 """What store and cache keep that nobody needs: shown, and deleted where that is asked for."""
 
+import dataclasses
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +30,7 @@ def shrink(config: ShrinkConfig, typed: Mapping[str, Any], progress: Progress) -
     _log.info("Store: %s  cache: %s", mask_password(open_store(writes=False)), cache_folder())
     require_experiment()
     with tracked_run("shrink", {}) as run:
+        run.log_settings(dataclasses.asdict(config))
         items = find_items(config, time.time())
         can_go = [item for item in items if item.delete]
         lines = _table(items, config)

@@ -1,8 +1,10 @@
 """`import segmentation`: what the commands do, for a notebook."""
 
 import os
+import re
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,13 +17,13 @@ import pytest
 from PIL import Image
 
 import segmentation
-from segmentation.api import _Bar
-from segmentation.errors import DataError, ModelError
+from segmentation.errors import DataError
 from segmentation.tracking.registry.photo_model import read_photo
 from segmentation.training.trainer import Trainer
+from segmentation.utils.concurrency import ProgressBar
 from tests.helpers.home import Home
 from tests.helpers.in_process import isolated
-from tests.helpers.programs import DISCS, Program
+from tests.helpers.programs import DISCS, Program, documented
 
 SHORT: dict[str, Any] = {**DISCS, "epochs": 3}
 
@@ -66,7 +68,7 @@ def test_the_file_of_a_run_of_the_command_line_trains_the_same_to_the_last_digit
     assert found.show().width > found.show("val/worst.jpg").width / 10
     told = capsys.readouterr()
     assert told.out.splitlines()[0] == home.out.splitlines()[0]
-    assert "Epoch: 100%" in told.err
+    assert re.search(r"^Epoch 14/14  loss .* images/s  after \d+ s$", told.out, re.M)
     assert mlflow.active_run() is None
 
 
@@ -139,6 +141,27 @@ def test_a_pipeline_of_albumentations_augments_and_is_kept_with_the_run(
     assert [other == one.dice for other in dice] == [True, True, False]
 
 
+def test_the_documented_callback_stops_and_a_class_of_ones_own_augments_but_comes_from_no_file(
+    work: Program, discs: Path
+) -> None:
+    names: dict[str, Any] = {"segmentation": segmentation, "__name__": "notebook"}
+    for beginning in ("class Stop", "class Defocus"):
+        exec(documented("python.md", beginning), names)  # noqa: S102
+    given: dict[str, Any] = {**SHORT, "data": discs, "augmentation": names["pipeline"]}
+    del given["augment"]
+    found = segmentation.train(**given | {"epochs": 14}, callbacks=[names["Stop"]()])
+    assert found.dice > 0.9
+    assert len(work.client.get_metric_history(found.run_id, "val/dice")) < 14
+    with pytest.raises(segmentation.ConfigError, match=r"loader_workers=2: .* notebook\.Defocus"):
+        segmentation.train(**given, loader_workers=2)
+    refused = r"augment=.*: has notebook\.Defocus; expected transforms of Albumentations' own"
+    with pytest.raises(segmentation.ConfigError, match=refused):
+        segmentation.tune(**given | {"width": [2, 4]})
+    del given["augmentation"]
+    with pytest.raises(segmentation.ConfigError, match=refused):
+        segmentation.train(**given, augment=work.download(found.run_id, "augment.json"))
+
+
 def test_masks_are_the_same_of_a_path_a_folder_and_an_array(at_home: Home, tmp_path: Path) -> None:
     photo = sorted((at_home.data / "images").iterdir())[3]
     one = segmentation.predict(photo, "models:/pet-unet/1")
@@ -162,16 +185,33 @@ def test_masks_are_the_same_of_a_path_a_folder_and_an_array(at_home: Home, tmp_p
     assert (tmp_path / "out" / "masks" / "b.png").read_bytes() == all_of_them[1].png
 
 
-def test_of_a_folder_with_a_bad_photo_masks_are_kept_where_output_says(
-    at_home: Home, tmp_path: Path
+@pytest.mark.parametrize("kept", [False, True])
+def test_photos_of_a_folder_that_cannot_be_used_are_named_and_the_others_are_done(
+    at_home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str], kept: bool
 ) -> None:
-    (tmp_path / "bad.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match="give `output` to keep the others' masks"):
-        segmentation.predict(tmp_path)
+    album = tmp_path / "album"
+    album.mkdir()
+    for name in ("bad.png", "worse.jpg"):
+        (album / name).write_bytes(b"no picture")
+    output: dict[str, Any] = {"output": tmp_path / "out"} if kept else {}
+    with pytest.raises(DataError, match=r"no photo could be used:\n  bad.png .*\n  worse.jpg "):
+        segmentation.predict(album, **output)
+    photo = sorted((at_home.data / "images").iterdir())[3]
+    good = shutil.copy(photo, album / "c.jpg")
+    found = segmentation.predict(album, **output, overwrite=True)
+    assert isinstance(found, list)
+    assert [one.photo for one in found] == [good]
+    said = capsys.readouterr().out
+    assert "Left out: bad.png " in said
+    assert "Left out: worse.jpg " in said
+    assert "2 of 3 photos are left out" in said
 
 
-def test_a_bar_ends_where_a_budget_ends_it(capsys: pytest.CaptureFixture[str]) -> None:
-    bar = _Bar("Epoch")
+def test_a_bar_ends_where_a_budget_ends_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)  # as in a notebook
+    bar = ProgressBar("Epoch")
     for done, total in ((1, 2), (2, 3), (3, 3)):
         bar(done, total)
     assert "3/3" in capsys.readouterr().err
@@ -214,41 +254,38 @@ def test_a_search_tells_its_winner(work: Program, discs: Path) -> None:
 
 
 def test_mistakes_are_the_projects_errors_and_begin_nothing(work: Program, discs: Path) -> None:
-    with pytest.raises(segmentation.ConfigError, match=r"train: .*learning_rate \(did you mean lr"):
-        segmentation.train(learning_rate=1)
-    with pytest.raises(segmentation.ConfigError, match=r"tune: .*epoch \(did you mean epochs"):
-        segmentation.tune(epoch=1)
-    with pytest.raises(segmentation.ConfigError, match="width=0: expected a whole number"):
-        segmentation.train(width=0)
-    with pytest.raises(segmentation.ConfigError, match="budget=soon: expected such as 90s"):
-        segmentation.train(budget="soon")
-    with pytest.raises(segmentation.ConfigError, match="split=all: expected one of test, gate"):
-        segmentation.evaluate(split="all")
-    with pytest.raises(segmentation.ConfigError, match=r"photos: float64 \(2, 2\); expected a"):
-        segmentation.predict(np.zeros((2, 2)))  # type: ignore[arg-type]
-    with pytest.raises(segmentation.ConfigError, match=r"predict: .* overlay \(did you mean overl"):
-        segmentation.predict(discs / "images", overlay=True)
-    with pytest.raises(segmentation.ConfigError, match=r"augmentation: .*; expected transf"):
-        segmentation.train(augmentation=A.Compose([A.Lambda(image=print)]))
-    with pytest.raises(segmentation.ConfigError, match="each says how to augment"):
-        segmentation.train(augmentation=A.Compose([A.Blur()]), augment="none")
     (work.folder / "a.yaml").write_text("model_name: 2026\nwidth: 0\n")
+    blur, unsaved = A.Compose([A.Blur()]), A.Compose([A.Lambda(image=print)])
     cases: list[tuple[Any, dict[str, Any], str]] = [
+        (segmentation.train, {"learning_rate": 1}, "train: no .* learning_rate .did you mean lr"),
+        (segmentation.train, {"processes": 2}, "train: no setting is called processes"),
+        (segmentation.tune, {"epoch": 1}, "tune: no .* epoch .did you mean epochs"),
+        (segmentation.predict, {"overlay": True}, "predict: .* overlay .did you mean overlays"),
+        (segmentation.train, {"width": 0}, "width=0: expected a whole number"),
         (segmentation.train, {"config": "a.yaml"}, "width=0: expected"),
         (segmentation.tune, {"model_name": 5, "width": "8..x"}, "width=8..x: expected"),
+        (segmentation.train, {"budget": "soon"}, "budget=soon: expected such as 90s"),
         (segmentation.train, {"like": 7}, "like=7: "),
         (segmentation.train, {"resume": 5}, "run '5': expected 32 digits"),
+        (segmentation.train, {"augmentation": unsaved}, "augmentation: .*; expected transf"),
+        (segmentation.train, {"augmentation": blur, "augment": "none"}, "each says how to augment"),
+        (segmentation.train, {"data": "nowhere"}, "there is no such folder"),
+        (segmentation.evaluate, {"split": "all"}, "split=all: expected one of test, gate"),
+        (
+            segmentation.predict,
+            {"photos": np.zeros((2, 2))},
+            r"photos: float64 \(2, 2\); expected a",
+        ),
         (segmentation.predict, {"photos": discs, "threshold": "1.5"}, "threshold=1.5: expected a"),
         (segmentation.predict, {"photos": discs, "output": 5, "threshold": 0}, "threshold=0: "),
+        (segmentation.predict, {"photos": "none.jpg"}, "none.jpg: there is no such file or folder"),
+        (segmentation.predict, {}, "images=: expected"),
         (segmentation.prepare, {"data": 5}, "5: there is no such folder"),
+        (segmentation.load_model, {"uri": "pets"}, "did you mean models:/pets@champion"),
     ]
     for call, given, said in cases:
         with pytest.raises(segmentation.PetsegError, match=said):
             call(**given)
-    with pytest.raises(DataError, match="there is no such folder"):
-        segmentation.train(data="nowhere")
-    with pytest.raises(ModelError, match="no such folder; did you mean models:/pets@champion"):
-        segmentation.load_model("pets")
     with pytest.raises(AttributeError, match="has no attribute 'fit'"):
         _ = segmentation.fit
     assert work.runs() == []

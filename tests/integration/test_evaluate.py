@@ -115,7 +115,7 @@ def test_mistakes_are_one_line(evaluated: Evaluated, pets: Path, tmp_path: Path)
     others = tmp_path / "others"  # other pictures under the same names
     write_discs(others, 170, 20, seed=2)
     for options, text in (
-        ({"split": "all"}, "'all' is not one of"),
+        ({"split": "all"}, "split=all: expected one of test, gate"),
         ({"split": "train", "data": pets}, "give the `data` on which pet-unet version 1"),
         ({"split": "val", "data": others}, "are other pictures than those of the same names"),
     ):

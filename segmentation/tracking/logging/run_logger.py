@@ -9,6 +9,7 @@ from typing import Any
 from mlflow.data.dataset import Dataset
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
+from segmentation.config import file
 from segmentation.evaluation.pictures import Picture, encode, try_draw
 from segmentation.tracking.logging.mlflow_sink import MlflowSink
 from segmentation.tracking.logging.outbox import Outbox
@@ -48,6 +49,11 @@ class RunLogger:
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log params; those that are there, as typed or from before, stay as they are."""
         self._destination.put("params", {name: str(value) for name, value in params.items()})
+
+    def log_settings(self, settings: Mapping[str, Any]) -> None:
+        """Log settings by the parameters' names: as params, and as a file that `config` takes."""
+        self.log_params(settings)
+        self.log_text(file.dump(settings), file.CONFIG)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         self._destination.put("tags", tags)

@@ -61,6 +61,13 @@ class LoadedModel:
         """Its name and version, or its address."""
         return f"{self.name} version {self.version}" if self.version else self.uri
 
+    @property
+    def address(self) -> str:
+        """Where this very model is found again: its version, or what was asked for."""
+        if self.version:
+            return f"models:/{self.name}/{self.version}"
+        return str(Path(self.uri).absolute()) if Path(self.uri).exists() else self.uri
+
     def __call__(self, photo: Photo) -> Probability:
         """Map uint8 (H, W, 3), RGB, to the probability of foreground, float32 (H, W) in [0, 1]."""
         return next(self.model([photo.copy()]))  # PyTorch wants what may be written

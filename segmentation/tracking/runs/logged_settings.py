@@ -8,7 +8,8 @@ from typing import Any
 
 import mlflow
 
-from segmentation.config.training import OF_OWN, OWN_DATA, OWN_ENCODER, Config, defaults
+from segmentation.config.fields import declared
+from segmentation.config.training import GROUPS, OF_OWN, OWN_DATA, OWN_ENCODER, defaults
 from segmentation.data.own_augmentation import digest_of, keep
 from segmentation.tracking.tags import AUGMENTATION, SETTINGS, read
 
@@ -16,7 +17,9 @@ from segmentation.tracking.tags import AUGMENTATION, SETTINGS, read
 PIPELINE = "augment.json"
 #: What runs of earlier versions call each setting, by the parameter's name: there it stands as it
 #: was used, and under the parameter's name stands what was typed, or `''`.
-EARLIER = {one.option: f"{part}.{one.name}" for part, one, _ in Config().items()}
+EARLIER = {
+    one.option: f"{part}.{one.name}" for part, group in GROUPS.items() for one in declared(group)
+}
 EARLIER["model_name"] = "model.name"
 # What runs of earlier versions did not log, since it could not be otherwise.
 _FORMERLY = {"encoder": OWN_ENCODER, "weights": "auto", "encoder_lr": "0.0"} | {

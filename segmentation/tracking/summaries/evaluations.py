@@ -24,15 +24,8 @@ from segmentation.tracking.templates import linked
 
 
 def log_analysis(run: RunLogger, analysis: Analysis, loaded: LoadedModel, source: Source) -> None:
-    """Log settings, data set and metrics, linked to the model they are of."""
-    run.log_params(
-        {
-            "model": loaded.label,
-            "split": analysis.split,
-            "data": source.name,
-            **({"border": analysis.border} if analysis.labels.trimap else {}),
-        }
-    )
+    """Log data set and metrics, linked to the model they are of."""
+    run.log_params({"model": loaded.label})
     pairs = zip(analysis.examples, analysis.digests, strict=True)
     lines = sorted(f"{example.id} {digest}\n" for example, digest in pairs)
     digest = hashlib.sha256("".join(lines).encode()).hexdigest()

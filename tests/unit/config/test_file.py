@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from experiments.petseg import command, main
 from segmentation.config import file
-from segmentation.config.training import Config, requested
-from segmentation.errors import ConfigError
+from segmentation.config.commands import requested
+from segmentation.config.training import Config
 
 
 def parsed(entry: str, *words: str) -> dict[str, object]:
@@ -93,8 +93,3 @@ def test_the_schema_has_each_parameter_with_its_kind() -> None:
     assert found["properties"]["lr"]["exclusiveMinimum"] == 0
     assert found["properties"]["border"]["enum"] == ["pet", "background", "ignore"]
     assert found["properties"]["data"]["type"] == "string"
-
-
-def test_unknown_keywords_are_refused_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"train: no setting is called epoch \(did you mean epo"):
-        file.require_known(["epoch", "lr"], ["epochs", "lr"], "train")

@@ -7,10 +7,16 @@ from typing import Any
 import pytest
 import torch
 
-from experiments import train
-from experiments.options import given
 from segmentation.config import fields
 from segmentation.config.benchmark import BenchmarkConfig
+from segmentation.config.commands import (
+    EvaluateOptions,
+    PredictModel,
+    PrepareOptions,
+    PromoteOptions,
+    RecoverOptions,
+    TrainOptions,
+)
 from segmentation.config.fields import Setting, from_options
 from segmentation.config.search import SearchConfig
 from segmentation.config.shrink import ShrinkConfig
@@ -22,7 +28,10 @@ from segmentation.tuning.space import check, parse
 
 SETTINGS = [
     pytest.param(group, one, id=one.option)
-    for group in (*GROUPS.values(), SearchConfig, ShrinkConfig, BenchmarkConfig)
+    for group in (
+        *(*GROUPS.values(), SearchConfig, ShrinkConfig, BenchmarkConfig, TrainOptions),
+        *(EvaluateOptions, PromoteOptions, PredictModel, PrepareOptions, RecoverOptions),
+    )
     for one in fields.declared(group)
 ]
 PLAIN = {one.option: str(one.default) for one in searchable()} | {"encoder": "unet"}
@@ -96,8 +105,24 @@ def test_what_settings_allow_together_trains_the_rest_is_refused(image_size: int
 
 def test_what_is_given_is_typed_and_not_yet_held_against_what_is_not() -> None:
     """The run that `like` names may have images that are large enough for this depth."""
-    context = train.main.make_context("train", ["--like", "a", "--depth", "8", "--lr", "1e-3"])
-    expected = {"like": "a", "depth": 8, "lr": 1e-3, "processes": 1}
-    assert typed(given(context)) == expected
+    given = {"like": "a", "depth": "8", "lr": "1e-3"}
+    assert typed(given) == {"like": "a", "depth": 8, "lr": 1e-3}
     with pytest.raises(ConfigError, match=r"depth=9: expected .*; lr=0: expected"):
-        typed(given(train.main.make_context("train", ["--depth", "9", "--lr", "0"])))
+        typed({"depth": "9", "lr": "0"})
+
+
+@pytest.mark.parametrize(
+    ("storage", "text"),
+    [
+        ("mysql://a@b/c", "storage=mysql://a@b/c: expected postgresql://"),
+        ("postgresql://a@b:port/c", "storage: expected postgresql://"),
+        ("postgresql://a@b", "storage=postgresql://a@b: expected"),
+        ("postgresql://a:secret@b/c", "holds a password"),
+        ("postgresql://a@b/c?password=secret", "holds a password"),
+    ],
+)
+def test_an_address_of_no_database_or_with_a_password_is_refused(storage: str, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        SearchConfig(storage=storage)
+    assert text in str(caught.value)
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,49 @@
+"""The settings that a run keeps, given back as a file, are those of the same run again."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.helpers.home import Home
+from tests.helpers.programs import good
+
+#: What is given to each entry point, and as what its run keeps it.
+GIVEN: dict[str, dict[str, Any]] = {
+    "evaluate": {"split": "gate", "border": "ignore", "bad_examples": "skip"},
+    "promote": {"model": "models:/pet-unet/1", "border": "ignore"},
+    "predict": {"overwrite": True, "threshold": 0.7, "model": "models:/pet-unet/1"},
+    "prepare": {"val_images": "all", "split_seed": 3},
+    "benchmark": {"suite": "step", "widths": "2", "sizes": "32", "repeats": 2, "encoder": "unet"},
+    "shrink": {"older": "2d", "versions": "all"},
+}
+
+
+@pytest.mark.parametrize("entry", GIVEN)
+def test_a_run_goes_again_by_the_file_that_it_keeps(home: Home, tmp_path: Path, entry: str) -> None:
+    given = dict(GIVEN[entry])
+    if entry == "predict":
+        photo = sorted((home.data / "images").iterdir())[0]
+        given |= {"images": str(photo), "output": str(tmp_path / "masks of März")}
+    elif entry != "shrink":
+        given["data"] = str(home.data)
+    kept = kept_by(home, entry, given)
+    assert {name: kept[name] for name in given} == given
+    assert kept.get("model", "models:/pet-unet/1") == "models:/pet-unet/1"  # not @champion
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(yaml.safe_dump(kept))
+    assert kept_by(home, entry, {"config": settings}) == kept
+
+
+def kept_by(home: Home, entry: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Run an entry point; return the settings that its run keeps."""
+    before = {run.info.run_id for run in home.runs()}
+    good(home.entry(entry, **given))
+    runs = [run for run in home.runs() if run.info.run_id not in before]
+    (run,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    found: dict[str, Any] = yaml.safe_load(
+        home.download(run.info.run_id, "config.yaml").read_text()
+    )
+    assert found.keys() <= run.data.params.keys()
+    return found
