@@ -12,9 +12,8 @@ import copy
 import dataclasses
 import datetime
 import functools
-import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from segmentation.config.search import CONFIRMATION
 from segmentation.errors import ConfigError, TrainingError
 from segmentation.tuning.space import Space, Value
 from segmentation.tuning.storage import StudyLocation, open_storage, study_lock
+from segmentation.utils.concurrency import repeating
 
 #: So often the same parameters are tried when their process vanishes.
 TRIES = 3
@@ -216,7 +216,8 @@ class Study:
 
     def _run(self, trial: RunningTrial, run: Callable[[RunningTrial], float | None]) -> None:
         try:
-            with self._heartbeats(trial):
+            beat = functools.partial(self._storage.record_heartbeat, trial._trial_id)
+            with repeating(beat, self.location.heartbeat):
                 value = run(trial)
         except TrainingError as error:
             trial.set_user_attr("failure", str(error))
@@ -234,23 +235,6 @@ class Study:
     def _tell(self, trial: RunningTrial, state: TrialState, value: float | None = None) -> None:
         with self.lock():  # SQLite would let others take it over between the check and the end
             self.optuna.tell(trial, value, state, skip_if_finished=True)
-
-    @contextlib.contextmanager
-    def _heartbeats(self, trial: RunningTrial) -> Iterator[None]:
-        ended = threading.Event()
-
-        def record() -> None:
-            while not ended.wait(self.location.heartbeat):
-                with contextlib.suppress(Exception):  # the next one may come through
-                    self._storage.record_heartbeat(trial._trial_id)
-
-        thread = threading.Thread(target=record, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
 
 
 def choose_pruner(name: str, epochs: int) -> optuna.pruners.BasePruner | None:

@@ -1,9 +1,11 @@
-"""Work on many files at once, with progress."""
+"""Work on many files at once, with progress, and beside other work."""
 
+import contextlib
 import itertools
 import logging
 import os
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -124,6 +126,28 @@ def prefetch(
             yield waiting.popleft().result()
     finally:  # also where the consumer stops early, or an input or an output raises
         pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def repeating(work: Callable[[], object], seconds: float) -> Iterator[None]:
+    """Do something every so many seconds meanwhile, in a thread; what fails may succeed next time.
+
+    A call that hangs at the end is not waited for, but for a second.
+    """
+    ended = threading.Event()
+
+    def run() -> None:
+        while not ended.wait(seconds):
+            with contextlib.suppress(Exception):
+                work()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(1)
 
 
 def batched(inputs: Iterable[_Input], size: int) -> Iterator[list[_Input]]:

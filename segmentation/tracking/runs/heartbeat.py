@@ -8,15 +8,16 @@ import contextlib
 import dataclasses
 import os
 import socket
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import mlflow
 import psutil
 
 from segmentation.tracking.tags import HOST, PID, SEEN, STARTED, read
+from segmentation.utils.concurrency import repeating
 
 #: Seconds between two signs of life.
 HEARTBEAT_INTERVAL = 30.0
@@ -92,19 +93,7 @@ def _start_of(pid: int) -> float:
     return float(psutil.Process(pid).create_time())
 
 
-@contextlib.contextmanager
-def heartbeat(run_id: str) -> Iterator[None]:
-    """Give a run's signs of life meanwhile, in a thread."""
-    stop = threading.Event()
-
-    def beat() -> None:
-        client = mlflow.MlflowClient()
-        while not stop.wait(HEARTBEAT_INTERVAL):
-            with contextlib.suppress(Exception):  # the next one may arrive
-                client.set_tag(run_id, SEEN, f"{time.time():.0f}")
-
-    threading.Thread(target=beat, name="heartbeat", daemon=True).start()
-    try:
-        yield
-    finally:
-        stop.set()  # a call that hangs is not waited for
+def heartbeat(run_id: str) -> AbstractContextManager[None]:
+    """Give a run's signs of life meanwhile."""
+    client = mlflow.MlflowClient()
+    return repeating(lambda: client.set_tag(run_id, SEEN, f"{time.time():.0f}"), HEARTBEAT_INTERVAL)
