@@ -3,7 +3,7 @@
 from typing import Any
 
 from experiments.options import entry_point
-from segmentation.config.commands import PredictModel, PredictOptions
+from segmentation.config.commands import PredictOptions
 from segmentation.config.fields import from_options
 from segmentation.config.training import Config
 from segmentation.errors import DataError
@@ -13,11 +13,10 @@ from segmentation.utils.concurrency import ProgressBar
 @entry_point("predict")
 def main(given: dict[str, Any]) -> None:
     """Tell foreground from background in photos: a PNG of 0 and 255 for each, at its own size."""
-    own, by = from_options(PredictOptions, given), from_options(PredictModel, given)
-    config, progress = Config.from_options(given), ProgressBar("Predicting")
+    own, config = from_options(PredictOptions, given), Config.from_options(given)
     from segmentation.workflows.predict import predict
 
-    done, bad = predict(own, by.model, config, allow_pickle=by.allow_pickle, progress=progress)
+    done, bad = predict(own, config, ProgressBar("Predicting"))
     if bad:
         raise DataError(
             f"{len(bad)} of {len(done) + len(bad)} photos could not be used (listed above); the "

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from segmentation.config import file
 from segmentation.config.commands import (
     EvaluateOptions,
-    PredictModel,
     PredictOptions,
     PrepareOptions,
     parameters,
@@ -165,7 +164,7 @@ def tune(*, augmentation: "Compose | None" = None, **settings: Any) -> Result:
 
 
 @_call()
-def evaluate(model: "str | LoadedModel" = "", **settings: Any) -> Result:
+def evaluate(model: "str | os.PathLike[str] | LoadedModel" = "", **settings: Any) -> Result:
     """Score a model on a split of a data set, and log a report.
 
     Args:
@@ -177,20 +176,14 @@ def evaluate(model: "str | LoadedModel" = "", **settings: Any) -> Result:
     own, config = from_options(EvaluateOptions, given), Config.from_options(given)
     from segmentation.workflows.evaluate import evaluate_model
 
-    tracked = evaluate_model(
-        own.model if isinstance(model, str) else model,
-        own.split,
-        config,
-        allow_pickle=own.allow_pickle,
-        progress=ProgressBar("Judging"),
-    )
+    tracked = evaluate_model(own, config, ProgressBar("Judging"), _loaded(model))
     return _result(*tracked, own.split, f"{own.split}/random.jpg")
 
 
 @_call()
 def predict(
     photos: "str | os.PathLike[str] | NDArray[np.uint8]" = "",
-    model: "str | LoadedModel" = "",
+    model: "str | os.PathLike[str] | LoadedModel" = "",
     **settings: Any,
 ) -> "Prediction | list[Prediction]":
     """Tell foreground from background; of a folder a list, in the order of the paths.
@@ -209,17 +202,10 @@ def predict(
             pixels = _save(photos, images := Path(folder) / "array.png")
         given = _given("predict", {"images": images, "model": model, **settings})
         wanted = from_options(PredictOptions, {"output": f"{folder}/masks"} | given)
-        by, config = from_options(PredictModel, given), Config.from_options(given)
         from segmentation.workflows.predict import predict as workflow
 
-        done, bad = workflow(
-            wanted,
-            by.model if isinstance(model, str) else model,
-            config,
-            allow_pickle=by.allow_pickle,
-            progress=ProgressBar("Predicting"),
-            kept="output" in given,
-        )
+        config, progress = Config.from_options(given), ProgressBar("Predicting")
+        done, bad = workflow(wanted, config, progress, _loaded(model), kept="output" in given)
         found = [
             Prediction(
                 photo=task.photo if pixels is None else pixels,
@@ -285,6 +271,10 @@ def _given(
 
         given["augment"] = save(augmentation, own_classes=name == "train")
     return given
+
+
+def _loaded(model: "str | os.PathLike[str] | LoadedModel") -> "LoadedModel | None":
+    return None if isinstance(model, (str, os.PathLike)) else model
 
 
 def _plain(value: Any) -> str:

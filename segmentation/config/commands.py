@@ -117,6 +117,11 @@ class PredictOptions:
     output: Path = setting(
         ..., "Folder for masks/, predictions.csv and what else is asked for; made if it is new."
     )
+    model: Text = setting(
+        "",
+        "The model's address, such as models:/pet-unet@champion or a folder; empty: "
+        "models:/pet-unet@champion, else pet-unet-synthetic's, else the only champion there is.",
+    )
     threshold: float | None = setting(
         None,
         "A pixel is foreground where its probability is above this; empty: the model's own.",
@@ -126,17 +131,6 @@ class PredictOptions:
     overlays: bool = setting(False, "Also the photo, the mask in green.")
     probabilities: bool = setting(False, "Also the probability of foreground as gray, 0 to 255.")
     overwrite: bool = setting(False, "Replace files that are there.")
-
-
-@settings
-class PredictModel:
-    """The model by which `predict` does so."""
-
-    model: Text = setting(
-        "",
-        "The model's address, such as models:/pet-unet@champion or a folder; empty: "
-        "models:/pet-unet@champion, else pet-unet-synthetic's, else the only champion there is.",
-    )
     allow_pickle: bool = setting(False, _ALLOW_PICKLE)
 
 
@@ -181,7 +175,7 @@ _OF: dict[str, tuple[Any, ...]] = {
     "tune": (*GROUPS.values(), SearchConfig, ModelName),
     "evaluate": (EvaluateOptions, *training.OF_EVALUATE),
     "promote": (PromoteOptions, *training.OF_PROMOTE),
-    "predict": (PredictOptions, PredictModel, "device"),
+    "predict": (PredictOptions, "device"),
     "prepare": (PrepareOptions, *training.OF_PREPARE),
     "recover": (RecoverOptions,),
     "shrink": (ShrinkConfig,),

@@ -1,7 +1,9 @@
 """One evaluation from start to end: a model, a split of a data set, a run with a report."""
 
+import dataclasses
 import logging
 
+from segmentation.config.commands import EvaluateOptions
 from segmentation.config.training import OF_EVALUATE, Config
 from segmentation.data.example import Example
 from segmentation.data.sources import Source, resolve_source
@@ -16,23 +18,18 @@ from segmentation.tracking.project_run import open_store
 from segmentation.tracking.registry.loading import LoadedModel, default_model, load
 from segmentation.tracking.runs.run import tracked_run
 from segmentation.tracking.summaries.evaluations import log_analysis, log_report, note_on_version
-from segmentation.utils.concurrency import Progress, ignore_progress
+from segmentation.utils.concurrency import Progress
 
 _log = logging.getLogger(__name__)
 
 
 def evaluate_model(
-    uri: str | LoadedModel,
-    split: str,
+    asked: EvaluateOptions,
     config: Config,
-    *,
-    allow_pickle: bool = False,
-    progress: Progress = ignore_progress,
+    progress: Progress,
+    model: LoadedModel | None = None,
 ) -> tuple[str, str]:
     """Score a model on a split in every way, and log a run with a report.
-
-    The split is `test`, `gate`, or the `val` or `train` images of the model's own training; an
-    empty address is the champion of the data's usual model.
 
     Returns:
         The run's id and the model's address.
@@ -41,8 +38,8 @@ def evaluate_model(
     open_store()
     source = resolve_source(config.data)
     _log.info(source.summary)
-    address = uri or default_model("champion", source)
-    loaded = load(address, compute.device, allow_pickle=allow_pickle)
+    split, address = asked.split, asked.model or default_model("champion", source)
+    loaded = model or load(address, compute.device, allow_pickle=asked.allow_pickle)
     _log.info("Model: %s, on %s", loaded.label, loaded.model.device.type)
     examples = _examples_of(split, source, loaded)
     gallery = Gallery(examples)
@@ -67,8 +64,7 @@ def evaluate_model(
     with tracked_run(name, tags) as run:
         log_analysis(run, analysis, loaded, source)
         settings = config.used(OF_EVALUATE, data=source.name, device=compute.device.type)
-        given = {"model": loaded.address, "split": split, "allow_pickle": allow_pickle}
-        run.log_settings(given | settings)
+        run.log_settings(dataclasses.asdict(asked) | {"model": loaded.address} | settings)
         note_on_version(loaded, analysis, figures, source, run)
         log_report(run, analysis, figures, gallery)
     left_out = [f"Left out: {one}" for one in analysis.problems]

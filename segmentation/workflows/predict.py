@@ -27,7 +27,7 @@ from segmentation.tracking.registry.loading import LoadedModel, default_model, l
 from segmentation.tracking.registry.photo_model import PhotoError, mask_png, read_photo
 from segmentation.tracking.runs.run import tracked_run
 from segmentation.tracking.summaries.images import OVERLAYS, log_overlays
-from segmentation.utils.concurrency import Progress, batched, ignore_progress, prefetch
+from segmentation.utils.concurrency import Progress, batched, prefetch
 from segmentation.utils.files import atomic_write, read_regular_file
 from segmentation.utils.paths import printable, user_path
 
@@ -41,11 +41,10 @@ _log = logging.getLogger(__name__)
 
 def predict(
     options: PredictOptions,
-    uri: str | LoadedModel,
     config: Config,
+    progress: Progress,
+    model: LoadedModel | None = None,
     *,
-    allow_pickle: bool = False,
-    progress: Progress = ignore_progress,
     kept: bool = True,
 ) -> tuple[list[PhotoTask], list[str]]:
     """Write a mask for a photo, or each of a folder, and log a run of it; no address: the champion.
@@ -61,7 +60,8 @@ def predict(
     require_free(tasks, options)
     open_store()
     compute = choose_compute(config.training)
-    loaded = load(uri or default_model("champion"), compute.device, allow_pickle=allow_pickle)
+    address = options.model or default_model("champion")
+    loaded = model or load(address, compute.device, allow_pickle=options.allow_pickle)
     _log.info("Model: %s, on %s", loaded.label, loaded.model.device.type)
     if options.threshold is None:
         options = dataclasses.replace(options, threshold=loaded.threshold)
@@ -82,7 +82,6 @@ def predict(
             "output": output if kept else None,
             "model": loaded.address,
             "device": loaded.model.device.type,
-            "allow_pickle": allow_pickle,
         }
         run.log_settings(dataclasses.asdict(options) | given)
         run.status = "FAILED" if problems else "FINISHED"

@@ -79,12 +79,12 @@ class LoadedModel:
 
 
 def load(
-    uri: str | LoadedModel, device: torch.device | None = None, *, allow_pickle: bool = False
+    uri: str, device: torch.device | None = None, *, allow_pickle: bool = False
 ) -> LoadedModel:
     """Load a model by an address such as `models:/pet-unet@champion`.
 
     Args:
-        uri: MLflow's address of a model, or a folder; or a model that is loaded, which it returns.
+        uri: MLflow's address of a model, or a folder.
         device: where to compute; the CPU if it is not given. Only models of this project move.
         allow_pickle: whether a model may be unpickled, or bring code of its own: either runs
             whatever code it holds.
@@ -92,8 +92,6 @@ def load(
     Raises:
         ModelError: there is none, it has another signature, or it needs pickle.
     """
-    if isinstance(uri, LoadedModel):
-        return uri
     version = _version(uri)
     address = f"models:/{version.name}/{version.version}" if version else uri
     with environment({_ALLOW_PICKLE: str(allow_pickle).lower()}):

@@ -11,7 +11,6 @@ from segmentation.config import fields
 from segmentation.config.benchmark import BenchmarkConfig
 from segmentation.config.commands import (
     EvaluateOptions,
-    PredictModel,
     PrepareOptions,
     PromoteOptions,
     RecoverOptions,
@@ -30,7 +29,7 @@ SETTINGS = [
     pytest.param(group, one, id=one.option)
     for group in (
         *(*GROUPS.values(), SearchConfig, ShrinkConfig, BenchmarkConfig, TrainOptions),
-        *(EvaluateOptions, PromoteOptions, PredictModel, PrepareOptions, RecoverOptions),
+        *(EvaluateOptions, PromoteOptions, PrepareOptions, RecoverOptions),
     )
     for one in fields.declared(group)
 ]
