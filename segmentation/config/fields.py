@@ -58,14 +58,15 @@ def setting(
 def settings(cls: type[_Settings]) -> type[_Settings]:
     """Make a class of fields into settings that are valid once they exist.
 
-    Creating one raises a ConfigError that names every impossible value at once.
+    Creating one raises a ConfigError that names every impossible value at once. An empty text, or
+    None, is the default.
     """
     made: Any = pydantic.dataclasses.dataclass(frozen=True, kw_only=True)(cls)
     check = made.__init__
 
     def checked(self: Any, **values: Any) -> None:
         try:
-            check(self, **values)
+            check(self, **{name: one for name, one in values.items() if one not in ("", None)})
         except pydantic.ValidationError as error:
             known = {one.name: one for one in declared(made)}
             # A union gives an error for each of its members: one is enough.
@@ -164,8 +165,7 @@ def from_options(group: type[_Settings], options: Mapping[str, Any]) -> _Setting
     Raises:
         ConfigError: names every impossible value at once.
     """
-    given = {one.name: options.get(one.option, "") for one in declared(group)}
-    return group(**{name: value for name, value in given.items() if value not in ("", None)})
+    return group(**{one.name: options.get(one.option) for one in declared(group)})
 
 
 def seconds_of(text: str) -> float | None:

@@ -1,5 +1,6 @@
 """The settings that a run keeps, given back as a file, are those of the same run again."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,8 @@ def test_a_run_goes_again_by_the_file_that_it_keeps(home: Home, tmp_path: Path, 
 
 def kept_by(home: Home, entry: str, given: dict[str, Any]) -> dict[str, Any]:
     """Run an entry point; return the settings that its run keeps."""
-    before = {run.info.run_id for run in home.runs()}
-    good(home.entry(entry, **given))
-    runs = [run for run in home.runs() if run.info.run_id not in before]
-    (run,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
-    found: dict[str, Any] = yaml.safe_load(
-        home.download(run.info.run_id, "config.yaml").read_text()
-    )
-    assert found.keys() <= run.data.params.keys()
+    (run_id,) = re.findall(r"^ .*/runs/(\w+)", good(home.entry(entry, **given)).stdout, re.M)
+    path = home.download(run_id, "config.yaml")
+    found: dict[str, Any] = yaml.safe_load(path.read_text())
+    assert found.keys() <= home.client.get_run(run_id).data.params.keys()
     return found
