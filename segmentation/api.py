@@ -267,7 +267,7 @@ def _given(
     if augmentation is not None:
         if "augment" in settings:
             raise ConfigError("augment, augmentation: each says how to augment; leave one out")
-        from segmentation.data.own_augmentation import save
+        from segmentation.data.augmentation.pipeline import save
 
         given["augment"] = save(augmentation, own_classes=name == "train")
     return given

@@ -20,10 +20,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from segmentation.config.training import TrainingConfig
-from segmentation.data.augmentation import Augmenter
+from segmentation.data.augmentation.pipeline import Pipeline
+from segmentation.data.augmentation.transforms import Augmenter
 from segmentation.data.dataset import SplitDataset
 from segmentation.data.images.examples import COUNTS_SHIFT, PET_BIT, Bytes
-from segmentation.data.own_augmentation import Pipeline
 from segmentation.errors import ConfigError, DataError, PetsegError
 from segmentation.runtime.sharding import FULL, Shard
 from segmentation.runtime.worker_pool import end_with_parent

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from segmentation.config.training import FREE, OWN_ENCODER, Config
-from segmentation.data.augmentation import own_pipeline
+from segmentation.data.augmentation.pipeline import Pipeline
+from segmentation.data.augmentation.transforms import own_pipeline
 from segmentation.data.dataset import SplitDataset
 from segmentation.data.images.examples import note_on_turned
 from segmentation.data.loader import BatchLoader, require_shared_memory
 from segmentation.data.loading import load_data
-from segmentation.data.own_augmentation import Pipeline
 from segmentation.data.sources import Source, resolve_source
 from segmentation.data.splits import val_images
 from segmentation.errors import ConfigError, DataError

@@ -10,7 +10,7 @@ import mlflow
 
 from segmentation.config.fields import declared
 from segmentation.config.training import GROUPS, OF_OWN, OWN_DATA, OWN_ENCODER, defaults
-from segmentation.data.own_augmentation import digest_of, keep
+from segmentation.data.augmentation.pipeline import digest_of, keep
 from segmentation.tracking.tags import AUGMENTATION, SETTINGS, read
 
 #: The artifact of a run that holds a pipeline of a person's own.

@@ -9,7 +9,7 @@ from typing import Any
 
 from segmentation.config.search import SearchConfig
 from segmentation.config.training import FREE, Config
-from segmentation.data.own_augmentation import Pipeline
+from segmentation.data.augmentation.pipeline import Pipeline
 from segmentation.tracking.registry import versions
 from segmentation.tracking.store import studies_folder
 from segmentation.tracking.summaries import studies

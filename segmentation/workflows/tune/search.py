@@ -9,7 +9,7 @@ from typing import Any
 from segmentation.config import file
 from segmentation.config.search import SearchConfig
 from segmentation.config.training import Config, defaults
-from segmentation.data.augmentation import own_pipeline
+from segmentation.data.augmentation.transforms import own_pipeline
 from segmentation.errors import TrackingError, TrainingError
 from segmentation.evaluation.pictures import try_draw
 from segmentation.models.unet import build_unet

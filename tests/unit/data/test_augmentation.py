@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from albumentations import Compose
 
-from segmentation.data.augmentation import DRAWS, Augmenter, Color, Geometry, Vary
+from segmentation.data.augmentation.transforms import DRAWS, Augmenter, Color, Geometry, Vary
 from segmentation.data.synthetic import BREEDS, draw
 
 Pair = tuple[np.ndarray, np.ndarray]

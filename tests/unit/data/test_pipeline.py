@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from segmentation.config.training import TrainingConfig
-from segmentation.data.augmentation import Augmenter, own_pipeline
+from segmentation.data.augmentation.pipeline import Pipeline
+from segmentation.data.augmentation.transforms import Augmenter, own_pipeline
 from segmentation.data.loader import BatchLoader
-from segmentation.data.own_augmentation import Pipeline
 from segmentation.errors import ConfigError
 from tests.helpers.quick import Data
 

@@ -18,8 +18,8 @@ import numpy as np
 from albumentations import Compose, DualTransform
 from numpy.typing import NDArray
 
+from segmentation.data.augmentation.pipeline import Pipeline
 from segmentation.data.images.examples import Bytes
-from segmentation.data.own_augmentation import Pipeline
 
 # Images of this size gain nothing from OpenCV's threads, which would compete with the network's.
 cv2.setNumThreads(0)

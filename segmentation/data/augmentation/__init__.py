@@ -1,0 +1,1 @@
+"""Augmentation: our transforms, and pipelines of a user's own."""
