@@ -1,5 +1,6 @@
 """What the tests share: a small drawn data set, a cache folder and a store of their own."""
 
+import gc
 import os
 import shutil
 import sqlite3
@@ -29,6 +30,8 @@ from tests.helpers.home import Home
 from tests.helpers.programs import PRETRAINED, STARTED, Program, good
 from tests.helpers.quick import Data, loaded
 from tests.helpers.stopped import OFTEN, SHORT, Ended, ended
+
+gc.set_threshold(100_000, 20, 50)  # as the programs do: see experiments/console.py
 
 Make = Callable[[Path], object]
 

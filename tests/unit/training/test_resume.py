@@ -20,6 +20,8 @@ from segmentation.training.schedule import TrainingState
 from segmentation.training.trainer import Trainer
 from tests.helpers.quick import Data, Recorder, figures, quick_trainer
 
+_PRETRAINED = ModelConfig(encoder="efficientnet_lite0", width=4)
+
 
 class Stopping(Checkpointer):
     """Keeps a training as the program does, and stops it when it looks for the nth time."""
@@ -46,7 +48,7 @@ def train(
 ) -> Trained:
     """Train to the end or to where it is stopped; return the weights and how it went."""
     torch.manual_seed(3)
-    network = build_unet(ModelConfig(width=4), 3) if pretrained else UNet(width=4, depth=3)
+    network = build_unet(_PRETRAINED, 3) if pretrained else UNet(width=4, depth=3)
     callbacks = (*others, keeper) if keeper else others
     trainer = quick_trainer(data, *callbacks, network=network, **{"epochs": 3, **changes})
     saved = checkpoint.load(keeper.path) if keeper and keeper.path.exists() else None
