@@ -201,17 +201,16 @@ def predict(
         if not isinstance(photos, (str, os.PathLike)):
             pixels = _save(photos, images := Path(folder) / "array.png")
         given = _given("predict", {"images": images, "model": model, **settings})
+        if "images" not in given:
+            raise ConfigError("photos: expected a path, or uint8 (H, W, 3), RGB")
         wanted = from_options(PredictOptions, {"output": f"{folder}/masks"} | given)
         from segmentation.workflows.predict import predict as workflow
 
         config, progress = Config.from_options(given), ProgressBar("Predicting")
         done, bad = workflow(wanted, config, progress, _loaded(model), kept="output" in given)
         found = [
-            Prediction(
-                photo=task.photo if pixels is None else pixels,
-                png=task.targets(wanted)[0].read_bytes(),
-            )
-            for task in done
+            Prediction(photo=photo if pixels is None else pixels, png=mask.read_bytes())
+            for photo, mask in done
         ]
     if bad and not found:
         raise DataError("no photo could be used:", bad)
@@ -259,11 +258,13 @@ def _given(
     name: str, settings: Mapping[str, Any], augmentation: "Compose | None" = None
 ) -> dict[str, str]:
     """Return what the caller and the file of settings give, by the parameters' names, as text."""
-    known = parameters(name).keys() - {"processes"}
-    file.require_known(settings, {*known, "config"}, name)
+    known = parameters(name).keys()
+    file.require_known(settings, {*known, "config"} - {"processes"}, name)
     given = {option: text for option, value in settings.items() if (text := _plain(value))}
     if path := given.pop("config", ""):
         given = {option: _plain(one) for option, one in file.read(path, known).items()} | given
+    if given.pop("processes", "1") != "1":
+        raise ConfigError("processes: Python trains in one; leave it out, or use `petseg train`")
     if augmentation is not None:
         if "augment" in settings:
             raise ConfigError("augment, augmentation: each says how to augment; leave one out")
@@ -281,6 +282,8 @@ def _plain(value: Any) -> str:
     """Return a value as a command line would have it, as text; empty: nothing is given."""
     if isinstance(value, (list, tuple)):
         return ",".join(map(str, value))
+    if isinstance(value, os.PathLike):
+        return str(os.fspath(value))
     return "" if value is None else str(value)
 
 

@@ -11,6 +11,8 @@ from segmentation.errors import ConfigError
 
 #: The artifact of a run that holds its settings as such a file.
 CONFIG = "config.yaml"
+#: What is not in it.
+CONSENTS = ("allow_pickle", "force", "overwrite", "delete")
 #: What parameters of ours are called elsewhere.
 ELSEWHERE = {
     "batch": "batch_size",

@@ -89,7 +89,7 @@ def _address_problems(address: str) -> list[str]:
         parts = urlsplit(address)
         right = bool(parts.scheme == "postgresql" and parts.hostname and parts.path.strip("/"))
         right = right and (parts.port is None or parts.port > 0)
-        secret = parts.password is not None or "password" in parse_qs(parts.query)
+        secret = parts.password is not None or "password" in "".join(parse_qs(parts.query))
     except ValueError:
         return [f"storage: {expected}"]
     if secret:

@@ -10,6 +10,7 @@ Without the latter a fifth of the images is the test set, chosen by a hash of th
 import csv
 import dataclasses
 import hashlib
+import io
 import os
 from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -145,7 +146,7 @@ def _read_groups(
     """Return group and kind by id, whether kinds are of `class` or `group`, and what is wrong."""
     try:
         text = read_regular_file(path).decode("utf-8-sig")
-        reader = csv.DictReader(text.splitlines(), restval="")
+        reader = csv.DictReader(io.StringIO(text, newline=None), restval="")
         columns = reader.fieldnames or []
         numbered = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:

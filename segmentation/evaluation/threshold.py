@@ -32,15 +32,15 @@ def choose_threshold(val: Evaluation, gate: Evaluation | None) -> OwnThreshold:
         return OwnThreshold(THRESHOLD, "no other is better on the validation images")
     if gate is None:
         return OwnThreshold(THRESHOLD, f"{best:g}, best on validation, met no gate image")
+    if len(gate.counts) < FEWEST:
+        why = f"{best:g}, best on validation, met too few gate images: at least {FEWEST} are needed"
+        return OwnThreshold(THRESHOLD, why)
     own, usual = (dice_at(one, gate.histograms) for one in (best, THRESHOLD))
     p_value = p_value_of_better(own - usual)
     figures = (
         f"gate Dice {own.mean():.4f} against {usual.mean():.4f} at {THRESHOLD:g} on {len(own)} "
         f"images, p = {p_value:.4f}"
     )
-    if len(own) < FEWEST:
-        why = f"{best:g}, best on validation, met too few gate images: at least {FEWEST} are needed"
-        return OwnThreshold(THRESHOLD, why)
     if p_value <= LEVEL:
         return OwnThreshold(best, f"best on validation, and better by the paired test: {figures}")
     why = f"{best:g}, best on validation, is not shown to be better: {figures}"

@@ -15,11 +15,13 @@ from segmentation.tracking.registry.versions import VersionRef
 from segmentation.tracking.store import studies_folder
 from segmentation.utils.paths import printable
 
+_MLPROJECT = Path(__file__).parent.parent.parent / "MLproject"  # `pip install` leaves it out
+
 
 def mlflow_run(name: str, parameters: Mapping[str, Any]) -> str:
     """Return the command that runs an entry point of this project from where the user stands."""
-    project = Path(__file__).parent.parent.parent
-    if not (project / "MLproject").exists():  # `pip install` leaves it out
+    project = _MLPROJECT.parent
+    if not _MLPROJECT.exists():
         words = [f"--{key}={value}" for key, value in parameters.items()]
         return shlex.join(["petseg", name, *words])
     where = "." if studies_folder().parent == project else shlex.quote(str(project))
@@ -62,8 +64,10 @@ def after_training(version: VersionRef, run_id: str, source: Source) -> list[str
 
 def predict_with(uri: str, source: Source) -> str:
     """Return the command by which a model writes masks of a data set's photos."""
-    numbered = (f"masks-{number}" for number in itertools.count(2))
-    output = next(name for name in itertools.chain(["masks"], numbered) if not Path(name).exists())
+    # Where the command that is printed will run.
+    folder = _MLPROJECT.parent if _MLPROJECT.exists() else Path()
+    names = itertools.chain(["masks"], (f"masks-{number}" for number in itertools.count(2)))
+    output = next(name for name in names if not (folder / name).exists())
     photos = {"images": printable(str(entry(source.root, "images"))), "output": output}
     return mlflow_run("predict", {"model": uri, **photos})
 

@@ -46,13 +46,13 @@ def predict(
     model: LoadedModel | None = None,
     *,
     kept: bool = True,
-) -> tuple[list[PhotoTask], list[str]]:
+) -> tuple[list[tuple[Path, Path]], list[str]]:
     """Write a mask for a photo, or each of a folder, and log a run of it; no address: the champion.
 
     Unless they are `kept`, the files are the caller's, who reads them.
 
     Returns:
-        The photos that have masks now, and a line for each that could not be used.
+        Each photo with its mask's file, and a line for each that could not be used.
     """
     images = user_path(options.images, "images")
     options = dataclasses.replace(options, output=user_path(str(options.output), "output"))
@@ -77,8 +77,9 @@ def predict(
     name = f"predict {len(shares)} photos with {loaded.label}"
     with tracked_run(name, {"model": loaded.label}) as run:
         run.log_params({"model": loaded.label, "output": output})
+        passed = not kept and images.parent == options.output.parent  # as pixels
         given = {
-            "images": printable(str(images)),
+            "images": None if passed else printable(str(images)),
             "output": output if kept else None,
             "model": loaded.address,
             "device": loaded.model.device.type,
@@ -114,7 +115,7 @@ def predict(
     if kept:
         _log.info("Table: %s/%s", output, TABLE)
     _log.info("Look:  %s", view_run(run.id))
-    return done, problems
+    return [(task.photo, task.targets(options)[0]) for task in done], problems
 
 
 def _found(

@@ -27,6 +27,7 @@ from segmentation.tracking.templates import version_link
 from segmentation.utils.concurrency import Progress, ignore_progress
 
 _JUDGING = "Judging %s on the gate images"
+_TRIES = 5  # while others become champion meanwhile
 _log = logging.getLogger(__name__)
 
 
@@ -96,7 +97,7 @@ class GateEvaluator:
         challenger = self._candidate(ref, results)
         if challenger.trouble:
             raise ModelError(challenger.trouble)
-        while True:
+        for _ in range(_TRIES):
             version = champion_of(ref.name)
             if version == ref.version:
                 return Decision(promoted=True, reason="Champion: it is so already.", metrics={})
@@ -105,6 +106,7 @@ class GateEvaluator:
             decision = decide(_contest(challenger, champion, self.problems), force=force)
             if record_decision(ref, version, decision, run):
                 return decision
+        raise ModelError(f"{ref.name}: its champion changes again and again; try later")
 
     def decide_champion(self, ref: VersionRef, run: Run, results: GateResults | None = None) -> str:
         """Compare a new version with the champion, see `promote`; return the decision in words.

@@ -162,7 +162,10 @@ def test_the_documented_callback_stops_and_a_class_of_ones_own_augments_but_come
         segmentation.train(**given, augment=work.download(found.run_id, "augment.json"))
 
 
-def test_masks_are_the_same_of_a_path_a_folder_and_an_array(at_home: Home, tmp_path: Path) -> None:
+def test_masks_are_the_same_of_a_path_a_folder_and_an_array(
+    at_home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
     photo = sorted((at_home.data / "images").iterdir())[3]
     one = segmentation.predict(photo, "models:/pet-unet/1")
     assert isinstance(one, segmentation.Prediction)
@@ -178,11 +181,14 @@ def test_masks_are_the_same_of_a_path_a_folder_and_an_array(at_home: Home, tmp_p
     folder.mkdir()
     for name in ("a.png", "b.png"):
         Image.fromarray(pixels).save(folder / name)
-    all_of_them = segmentation.predict(folder, model, output=tmp_path / "out", threshold=0.99)
+    all_of_them = segmentation.predict(folder, model, output="~/out", threshold=0.99)
     assert isinstance(all_of_them, list)
     assert [photo.photo for photo in all_of_them] == [folder / "a.png", folder / "b.png"]
     assert np.array_equal(all_of_them[0].mask, model(pixels) > 0.99)
     assert (tmp_path / "out" / "masks" / "b.png").read_bytes() == all_of_them[1].png
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            assert isinstance(segmentation.predict(entry, model), segmentation.Prediction)
 
 
 @pytest.mark.parametrize("kept", [False, True])
@@ -279,7 +285,7 @@ def test_mistakes_are_the_projects_errors_and_begin_nothing(work: Program, discs
         (segmentation.predict, {"photos": discs, "threshold": "1.5"}, "threshold=1.5: expected a"),
         (segmentation.predict, {"photos": discs, "output": 5, "threshold": 0}, "threshold=0: "),
         (segmentation.predict, {"photos": "none.jpg"}, "none.jpg: there is no such file or folder"),
-        (segmentation.predict, {}, "images=: expected"),
+        (segmentation.predict, {}, "photos: expected a path"),
         (segmentation.prepare, {"data": 5}, "5: there is no such folder"),
         (segmentation.load_model, {"uri": "pets"}, "did you mean models:/pets@champion"),
     ]

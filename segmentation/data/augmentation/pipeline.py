@@ -87,7 +87,8 @@ class Pipeline:
 def save(transform: Any, *, own_classes: bool) -> str:
     """Keep a pipeline as `keep` does, and return its path.
 
-    Where `own_classes` says so, this process takes the classes of a person's own from then on.
+    Where `own_classes` says so, this process takes the classes of a person's own, until the next
+    pipeline is kept.
 
     Raises:
         ConfigError: it cannot be saved, so that no run with it could be repeated.

@@ -36,8 +36,12 @@ def _fetch(stage: Path) -> None:
     from torchvision.datasets import OxfordIIITPet
 
     # Members that lead out of the folder are refused (the default from Python 3.14 on).
+    before = tarfile.TarFile.extraction_filter
     tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
-    OxfordIIITPet(str(stage / "root"), download=True)
+    try:
+        OxfordIIITPet(str(stage / "root"), download=True)
+    finally:
+        tarfile.TarFile.extraction_filter = before
     for part in ("images", "annotations"):
         shutil.move(stage / "root" / "oxford-iiit-pet" / part, stage / part)
     shutil.rmtree(stage / "root")  # the archives

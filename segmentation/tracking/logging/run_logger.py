@@ -51,9 +51,13 @@ class RunLogger:
         self._destination.put("params", {name: str(value) for name, value in params.items()})
 
     def log_settings(self, settings: Mapping[str, Any]) -> None:
-        """Log settings by the parameters' names: as params, and as a file that `config` takes."""
+        """Log settings by the parameters' names: as params, and as a file that `config` takes.
+
+        What a person consents to is not in the file: it is to be said each time.
+        """
         self.log_params(settings)
-        self.log_text(file.dump(settings), file.CONFIG)
+        lasting = {name: one for name, one in settings.items() if name not in file.CONSENTS}
+        self.log_text(file.dump(lasting), file.CONFIG)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         self._destination.put("tags", tags)

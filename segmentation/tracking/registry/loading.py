@@ -132,11 +132,9 @@ def default_model(alias: str, source: Source | None = None) -> str:
             "give the `data` on which you trained, or the `model`"
         )
     name = source.model_name
-    if name not in known and name in [one.name for one in models]:
-        raise ModelError(
-            f"{name} has no @{alias} yet; give a version, such as model=models:/{name}@challenger, "
-            "the newest one"
-        )
+    newest = next((one.aliases.get("challenger") for one in models if one.name == name), None)
+    if name not in known and newest:
+        raise ModelError(f"{name} has no @{alias} yet; say model=models:/{name}/{newest}")
     return f"models:/{name}@{alias}"
 
 

@@ -118,6 +118,7 @@ def test_what_is_given_is_typed_and_not_yet_held_against_what_is_not() -> None:
         ("postgresql://a@b", "storage=postgresql://a@b: expected"),
         ("postgresql://a:secret@b/c", "holds a password"),
         ("postgresql://a@b/c?password=secret", "holds a password"),
+        ("postgresql://a@b/c?sslpassword=secret", "holds a password"),
     ],
 )
 def test_an_address_of_no_database_or_with_a_password_is_refused(storage: str, text: str) -> None:

@@ -239,7 +239,7 @@ def test_a_test_set_beside_it_may_hold_no_image_of_the_others(tmp_path: Path) ->
 
 def test_groups_stay_together_and_classes_come_in_proportion(tmp_path: Path) -> None:
     folder = make(tmp_path / "own", 90)
-    rows = [f"photo {n}.png,film {n // 3},{'ab'[n % 9 < 3]}" for n in range(90)]
+    rows = [f"photo {n}.png,film\u2028{n // 3},{'ab'[n % 9 < 3]}" for n in range(90)]
     source = source_of(folder, groups=groups(tmp_path, *rows), val_images=12)
     parts = split(source.trainval(), source.config)
     films = [{e.key for e in part} for part in (parts.train, parts.val, parts.gate, source.test())]
