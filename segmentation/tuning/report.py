@@ -77,6 +77,7 @@ class StudyReport:
     trials: Sequence[Trial]
     confirmed: Sequence[Trial]  # all confirmations
     finalists: Sequence[Finalist]  # with all their confirmations, the best first
+    files: Mapping[str, str] = dataclasses.field(default_factory=dict)  # what some values name
     command: str = ""  # trains the winner again
     winner: str = ""  # the address of its model
     importances: Mapping[str, float] = dataclasses.field(default_factory=dict)  # see `plots`
@@ -120,7 +121,9 @@ class StudyReport:
         return {
             "report": self,
             "names": names,
-            "values": lambda params: [format_value(params[name]) for name in names],
+            "values": lambda params: [
+                self.files.get(str(params[name])) or format_value(params[name]) for name in names
+            ],
             "complete": [trial for trial in self.trials if trial.state == "complete"],
             "confirmed": [trial for trial in self.confirmed if trial.finished],
             "epochs_saved": sum(self.search.trial_epochs - trial.reports for trial in pruned),

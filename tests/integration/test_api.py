@@ -253,6 +253,8 @@ def test_a_search_tells_its_winner(work: Program, discs: Path) -> None:
     with pytest.raises(segmentation.ConfigError, match="study=small was begun with other settings"):
         segmentation.tune(data=discs, **quick)
     study = work.client.get_run(found.run_id)
+    told = study.data.tags["mlflow.note.content"]
+    assert f"{work.folder}/moved.json" in told.partition("Leaders of the search")[2]
     assert study.data.params["width"] == "2,4"
     assert found.dice == pytest.approx(study.data.metrics["best/dice"])
     assert found.model_uri in ("models:/pet-unet/1", "models:/pet-unet/2")

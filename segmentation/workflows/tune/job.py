@@ -104,12 +104,16 @@ class SearchJob:
 
     def shown_space(self) -> Space:
         """Return the space in which files stand with what the study calls them."""
-        labels = _labels(self.pipelines)
-        return renamed(self.space, {file: f"{file} ({label})" for file, label in labels.items()})
+        shown = {file: f"{file} ({label})" for label, file in self.files.items()}
+        return renamed(self.space, shown)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The files of a person's own pipelines, by what the study calls them."""
+        return {label: file for file, label in _labels(self.pipelines).items()}
 
     def _config(self, params: Mapping[str, Value], **more: int) -> Config:
-        files = {label: file for file, label in _labels(self.pipelines).items()}
-        found = {name: files.get(str(value), value) for name, value in params.items()}
+        found = {name: self.files.get(str(value), value) for name, value in params.items()}
         return Config.from_options({**self.options, **found, **more})
 
 

@@ -143,6 +143,7 @@ class _Search:
         return StudyReport(
             name=self._job.location.name,
             space=self._job.space,
+            files=self._job.files,
             search=self._job.search,
             trials=trials,
             confirmed=confirmed,
