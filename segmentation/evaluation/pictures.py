@@ -170,6 +170,8 @@ def curves(
 ) -> "Figure":
     """Draw scores and, below them, losses over epochs, to be read at half the size, too.
 
+    MLflow shows about the upper quarter, as of `glance`: all scores are there.
+
     `history` has a figure an epoch by the tracked names; epochs count from 1.
     """
     from segmentation.utils.figures import Figure, rc_context
@@ -177,9 +179,8 @@ def curves(
     with rc_context({"font.size": 16, "lines.linewidth": 2.5}):
         figure = Figure(figsize=(7.4, 7.4))
         # By hand: an automatic layout draws everything twice.
-        scores, losses = figure.subplots(
-            2, gridspec_kw={"left": 0.1, "right": 0.98, "bottom": 0.09, "top": 0.98, "hspace": 0.15}
-        )
+        place = {"left": 0.1, "right": 0.98, "bottom": 0.09, "top": 0.98, "hspace": 0.18}
+        scores, losses = figure.subplots(2, gridspec_kw={"height_ratios": (1, 3), **place})
         for axes, names in (
             (scores, ("val/dice", "val/iou", "val/accuracy")),
             (losses, ("train/loss", "val/loss")),
@@ -191,8 +192,8 @@ def curves(
         scores.axhline(baseline_dice, color="black", linestyle="--", label=f"Dice of 'all {noun}'")
         scores.set_ylim(0, 1)
         losses.set_xlabel("epoch")
-        for axes in (losses, scores):
-            axes.legend(fontsize=14)
+        losses.legend(fontsize=14)
+        scores.legend(fontsize=10, ncols=3, loc="lower right")
     return figure
 
 
