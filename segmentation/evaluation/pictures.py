@@ -102,12 +102,14 @@ def glance(
     """Lay out small `views` of some images in a square, to be read in half its size.
 
     MLflow puts a picture into the middle of a square, and shows as much of its upper part as a
-    run's params leave room for: so the first row is low, and nothing is above it.
+    run's params leave room for, in a narrow window without its right fifth: so the first row is
+    low, nothing is above it, and nothing but white is in that fifth.
     """
     each = zip(images, masks, predictions, strict=True)
     page = sheet([panel(*one, _SMALL) for one in each], names, 2, key, size=_SMALL // 5)
-    below = max(0, page.shape[1] - page.shape[0])
-    return np.pad(page, ((0, below), (0, 0), (0, 0)), constant_values=255)
+    height, width = page.shape[:2]
+    side = max(height, width * 5 // 4)
+    return np.pad(page, ((0, side - height), (0, side - width), (0, 0)), constant_values=255)
 
 
 def sheet(
