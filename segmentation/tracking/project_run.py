@@ -1,5 +1,6 @@
 """The run that `mlflow run`, the launcher of MLflow Projects, opens for a command."""
 
+import contextlib
 import os
 import shlex
 from collections.abc import Mapping
@@ -84,8 +85,7 @@ def close_unused_run(message: str, *, stopped: bool) -> None:
         return
     known = mlflow.MlflowClient().get_run(run_id).data  # what was typed, as the launcher logs it
     entry = known.tags[MLFLOW_PROJECT_ENTRY_POINT]
-    # The launcher logs what it gives to the shell, quoted.
-    typed = {name: " ".join(shlex.split(text)) for name, text in known.params.items()}
+    typed = {name: _unquoted(text) for name, text in known.params.items()}
     command = mask_password(mlflow_run(entry, typed))
     reason = mask_password(message)[:4000]
     tags = {
@@ -95,6 +95,15 @@ def close_unused_run(message: str, *, stopped: bool) -> None:
     }
     MlflowSink(run_id).put("tags", keep_said(tags, run_id))
     mlflow.MlflowClient().set_terminated(run_id, "KILLED" if stopped else "FAILED")
+
+
+def _unquoted(text: str) -> str:
+    """Undo the quoting for the shell in which the launcher logs what MLproject does not declare."""
+    with contextlib.suppress(ValueError):  # a quotation mark that was typed
+        words = shlex.split(text)
+        if shlex.join(words) == text and len(words) == 1:
+            return words[0]
+    return text
 
 
 def _trouble(run_id: str) -> str:

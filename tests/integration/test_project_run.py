@@ -84,7 +84,7 @@ def test_a_new_run_is_taken_and_keeps_what_its_user_has_said(
 REFUSED: dict[str, tuple[dict[str, str], str, str]] = {
     "train": ({"epochs": "ten"}, "-P epochs=ten", "epochs=ten: expected a whole number, at l"),
     "tune": ({"lr": "1", "width": "4"}, "-P lr=1 -P width=4", "there is nothing to search"),
-    "predict": ({"images": "x"}, "-P images=x", "Missing option '--output'"),
+    "predict": ({"images": "it's"}, """-P 'images=it'"'"'s'""", "Missing option '--output'"),
     "recover": ({"storage": "postgresql://me:pw@nowhere/x"}, "me:***@nowhere", "give `study`, too"),
 }
 
