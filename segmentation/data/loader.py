@@ -120,6 +120,10 @@ class BatchLoader:
                 worker_init_fn=_heed_parent,
             )
 
+    def close(self) -> None:
+        """End the loader processes; an error's traceback would keep them."""
+        self._loader = None
+
     def __len__(self) -> int:
         """Return the number of steps an epoch; the last batch may be smaller."""
         return -(-self.train_size // self.batch_size)

@@ -91,8 +91,11 @@ def encode(picture: Picture, form: str, **options: int) -> bytes:
 
 
 def encode_figure(figure: "Figure", dpi: int = 100) -> bytes:
+    from segmentation.utils.figures import default_style
+
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=dpi)
+    with default_style():
+        figure.savefig(stream, format="png", dpi=dpi)
     return stream.getvalue()
 
 
@@ -176,9 +179,9 @@ def curves(
 
     `history` has a figure an epoch by the tracked names; epochs count from 1.
     """
-    from segmentation.utils.figures import Figure, rc_context
+    from segmentation.utils.figures import Figure, default_style
 
-    with rc_context({"font.size": 16, "lines.linewidth": 2.5}):
+    with default_style({"font.size": 16, "lines.linewidth": 2.5}):
         figure = Figure(figsize=(7.4, 7.4))
         # By hand: an automatic layout draws everything twice.
         place = {"left": 0.1, "right": 0.98, "bottom": 0.09, "top": 0.98, "hspace": 0.18}

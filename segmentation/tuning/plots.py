@@ -69,12 +69,18 @@ def html_page(study: optuna.Study, title: str) -> str:
 
 def pictures(study: optuna.Study) -> dict[str, bytes]:
     """Return each plot as a PNG file, by name."""
-    module = _visualization().matplotlib
+    from segmentation.utils.figures import default_style  # before Optuna imports matplotlib
+
+    with default_style():  # Optuna sets another one for good
+        return _pictures(study)
+
+
+def _pictures(study: optuna.Study) -> dict[str, bytes]:
     from matplotlib import pyplot
 
     files, before = {}, set(pyplot.get_fignums())
     pruned = _trials(study, TrialState.PRUNED)
-    for name, drawn in _plot(study, module):
+    for name, drawn in _plot(study, optuna.visualization.matplotlib):
         for axes in np.atleast_1d(drawn) if pruned and name in _MARKED else ():
             x, y = _points(pruned, axes.get_xlabel())
             x = [repr(one) if isinstance(one, str) else one for one in x]  # as Optuna writes them

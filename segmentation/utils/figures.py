@@ -4,14 +4,24 @@ So there is no global state, no window and nothing to close.
 """
 
 import sys
+from contextlib import AbstractContextManager
+from typing import Any
 
 from segmentation.utils.environment import environment
 
 # A shell's may name what is not installed here; a notebook's own shows its reader's figures.
 with environment({} if "ipykernel" in sys.modules else {"MPLBACKEND": "Agg"}):
-    from matplotlib import rc_context
+    from matplotlib import style
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-__all__ = ["Axes", "Figure", "MaxNLocator", "rc_context"]
+__all__ = ["Axes", "Figure", "MaxNLocator", "default_style"]
+
+
+def default_style(settings: dict[str, Any] | None = None) -> AbstractContextManager[None]:
+    """Draw in matplotlib's default style, but for some settings; then put back what was set.
+
+    A notebook may have set a style, and Optuna's plots set one.
+    """
+    return style.context(settings or {}, after_reset=True)

@@ -262,9 +262,10 @@ class TrainingSession:
         self.group.barrier()  # the main process may have taken long to open its run
         config = self.config
         network = build_unet(config.model, config.training.seed)
-        trainer = Trainer(network, self._batches(), config.training, self.compute, self.group, own)
-        with stop_signal.defer() if resumable else contextlib.nullcontext():
-            self.result = fit(trainer, checkpoint)
+        with contextlib.closing(self._batches()) as batches:
+            trainer = Trainer(network, batches, config.training, self.compute, self.group, own)
+            with stop_signal.defer() if resumable else contextlib.nullcontext():
+                self.result = fit(trainer, checkpoint)
         if stop_signal.requested and main:  # after the last checkpoint
             raise KeyboardInterrupt
         self.segmenter = Segmenter(network, config.data.image_size).eval()

@@ -35,7 +35,10 @@ class Ended:
         """Assert that two trainings are the same to the last bit, point by point."""
         assert self.figures == other.figures
         assert self.steps == other.steps
-        assert (self.pictures, self.tags) == (other.pictures, other.tags)
+        assert self.tags == other.tags
+        assert [name for name, _ in self.pictures] == [name for name, _ in other.pictures]
+        for (name, own), (_, others) in zip(self.pictures, other.pictures, strict=True):
+            assert own == others, name
         assert self.weights.keys() == other.weights.keys()
         for name, tensor in self.weights.items():
             assert torch.equal(tensor, other.weights[name]), name

@@ -1,5 +1,6 @@
 """A training that was stopped, and what it takes to go on with it."""
 
+import multiprocessing
 import re
 import signal
 from pathlib import Path
@@ -22,6 +23,7 @@ def stop(
 
 def test_a_signal_saves_and_says_how_to_go_on(program: Program, whole: Ended, pets: Path) -> None:
     run_id, out = stop(program, pets, loader_workers=1)  # which changes nothing
+    assert not multiprocessing.active_children()  # a notebook's process goes on
     client = program.client
     stopped = client.get_run(run_id)
     assert stopped.info.status == "KILLED"

@@ -5,7 +5,7 @@ import numpy as np
 from segmentation.evaluation.analysis import Analysis
 from segmentation.evaluation.report.report import counted, sliced_by, split_images
 from segmentation.evaluation.scoring import THRESHOLD
-from segmentation.utils.figures import Axes, Figure, MaxNLocator
+from segmentation.utils.figures import Axes, Figure, MaxNLocator, default_style
 
 # Okabe and Ito's colors, as in `pictures`.
 _BLUE, _ORANGE, _RED, _GRAY = "#0072b2", "#e69f00", "#d55e00", "#767676"
@@ -15,12 +15,13 @@ _LONGEST_NAME = 32
 
 def plot_all(analysis: Analysis) -> dict[str, Figure]:
     """Draw all plots, by the names of their files."""
-    return {
-        "threshold.png": plot_thresholds(analysis),
-        "calibration.png": plot_calibration(analysis),
-        "scores.png": plot_scores(analysis),
-        **({"slices.png": plot_slices(analysis)} if analysis.kinds else {}),
-    }
+    with default_style():
+        return {
+            "threshold.png": plot_thresholds(analysis),
+            "calibration.png": plot_calibration(analysis),
+            "scores.png": plot_scores(analysis),
+            **({"slices.png": plot_slices(analysis)} if analysis.kinds else {}),
+        }
 
 
 def plot_thresholds(analysis: Analysis) -> Figure:

@@ -2,8 +2,17 @@
 
 import numpy as np
 import pytest
+from matplotlib import style
 
-from segmentation.evaluation.pictures import glance, legend, panel, progress, sheet
+from segmentation.evaluation.pictures import (
+    curves,
+    encode_figure,
+    glance,
+    legend,
+    panel,
+    progress,
+    sheet,
+)
 
 
 def test_colors_tell_hits_from_false_and_missed_pixels() -> None:
@@ -36,6 +45,14 @@ def test_progress_shows_each_moment_in_a_column() -> None:
     assert page.shape[1] == 32 * 8
     outcomes = [page[-18, 32 * column + 16] for column in range(2, 8)]
     assert [outcome.argmax() for outcome in outcomes] == [2, 2, 2, 1, 1, 1]  # missed, then found
+
+
+def test_curves_are_the_same_whatever_style_a_notebook_has_set() -> None:
+    names = ("val/dice", "val/iou", "val/accuracy", "train/loss", "val/loss")
+    history = {name: [0.3, 0.5, 0.4] for name in names}
+    drawn = encode_figure(curves(history, 2, 0.5, "pet"))
+    with style.context("ggplot"):
+        assert encode_figure(curves(history, 2, 0.5, "pet")) == drawn
 
 
 @pytest.mark.parametrize("number", [1, 8])

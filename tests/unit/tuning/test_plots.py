@@ -2,6 +2,7 @@
 
 import re
 
+import matplotlib
 import optuna
 import pytest
 
@@ -21,7 +22,9 @@ def train(trial: optuna.Trial) -> float:
 def test_pruned_trials_are_marked_and_few_tell_no_importance(trials: int, complete: int) -> None:
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
     study.optimize(train, n_trials=trials)
+    styled = dict(matplotlib.rcParams)
     page, pictures = plots.html_page(study, "a study"), plots.pictures(study)
+    assert dict(matplotlib.rcParams) == styled  # which a notebook draws with
     numbers = list(range(1, trials, 2))
     values = [0.5 + number / 100 for number in numbers]
     marked = re.findall(r'"name":"pruned".*?"x":(\[.*?\]),.*?"y":(\[.*?\])', page)
