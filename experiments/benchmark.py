@@ -4,8 +4,7 @@ from typing import Any
 
 from experiments.options import entry_point
 from segmentation.config.benchmark import BenchmarkConfig
-from segmentation.config.fields import from_options
-from segmentation.config.training import Config
+from segmentation.config.commands import with_config
 
 
 @entry_point("benchmark")
@@ -16,7 +15,7 @@ def main(given: dict[str, Any]) -> None:
     step    images/s over width, size and precision, as a share of matrix products
     loop    training steps against bare ones
     """  # noqa: D301 - \b keeps click from filling the lines that follow
-    own, config = from_options(BenchmarkConfig, given), Config.from_options(given)
+    own, config = with_config(BenchmarkConfig, given)
     own.check(config)
     from segmentation.workflows.benchmark import run
 

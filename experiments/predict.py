@@ -3,9 +3,7 @@
 from typing import Any
 
 from experiments.options import entry_point
-from segmentation.config.commands import PredictOptions
-from segmentation.config.fields import from_options
-from segmentation.config.training import Config
+from segmentation.config.commands import PredictOptions, with_config
 from segmentation.errors import DataError
 from segmentation.utils.concurrency import ProgressBar
 
@@ -13,7 +11,7 @@ from segmentation.utils.concurrency import ProgressBar
 @entry_point("predict")
 def main(given: dict[str, Any]) -> None:
     """Tell foreground from background in photos: a PNG of 0 and 255 for each, at its own size."""
-    own, config = from_options(PredictOptions, given), Config.from_options(given)
+    own, config = with_config(PredictOptions, given)
     from segmentation.workflows.predict import predict
 
     done, bad = predict(own, config, ProgressBar("Predicting"))

@@ -3,16 +3,14 @@
 from typing import Any
 
 from experiments.options import entry_point
-from segmentation.config.commands import PromoteOptions
-from segmentation.config.fields import from_options
-from segmentation.config.training import Config
+from segmentation.config.commands import PromoteOptions, with_config
 from segmentation.utils.concurrency import ProgressBar
 
 
 @entry_point("promote")
 def main(given: dict[str, Any]) -> None:
     """Compare a version with the champion on the gate images; promote it if it is better."""
-    own, config = from_options(PromoteOptions, given), Config.from_options(given)
+    own, config = with_config(PromoteOptions, given)
     from segmentation.workflows.promote import promote_model
 
     promote_model(own.model, config, force=own.force, progress=ProgressBar("Judging"))

@@ -15,13 +15,12 @@ from segmentation.utils.concurrency import ProgressBar
 @entry_point("train")
 def main(given: dict[str, Any]) -> None:
     """Train a U-Net that tells foreground, such as pets, from background."""
+    options, asked = requested(given)
     processes = from_options(TrainOptions, given).processes
-    typed = {name: one for name, one in given.items() if name != "processes"}
-    options, asked = requested(typed)
     from segmentation.workflows.train import start_processes, train
 
     if processes > 1 and shard_from_env() == FULL:
-        words = [f"--{name.replace('_', '-')}={value}" for name, value in typed.items()]
+        words = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
         raise click.exceptions.Exit(start_processes(options, asked, processes, words))
     epochs = ProgressCallback(ProgressBar("Epoch"))
     train(options, asked, [epochs], ProgressBar("Reading images"))

@@ -23,8 +23,8 @@ from segmentation.config.commands import (
     PrepareOptions,
     parameters,
     requested,
+    with_config,
 )
-from segmentation.config.fields import from_options
 from segmentation.config.training import Config
 from segmentation.errors import ConfigError, DataError, PetsegError, explain
 from segmentation.training.callbacks import Callback, ProgressCallback
@@ -173,7 +173,7 @@ def evaluate(model: "str | os.PathLike[str] | LoadedModel" = "", **settings: Any
             model's own training.
     """
     given = _given("evaluate", {"model": model, **settings})
-    own, config = from_options(EvaluateOptions, given), Config.from_options(given)
+    own, config = with_config(EvaluateOptions, given)
     from segmentation.workflows.evaluate import evaluate_model
 
     tracked = evaluate_model(own, config, ProgressBar("Judging"), _loaded(model))
@@ -203,10 +203,10 @@ def predict(
         given = _given("predict", {"images": images, "model": model, **settings})
         if "images" not in given:
             raise ConfigError("photos: expected a path, or uint8 (H, W, 3), RGB")
-        wanted = from_options(PredictOptions, {"output": f"{folder}/masks"} | given)
+        wanted, config = with_config(PredictOptions, {"output": f"{folder}/masks"} | given)
         from segmentation.workflows.predict import predict as workflow
 
-        config, progress = Config.from_options(given), ProgressBar("Predicting")
+        progress = ProgressBar("Predicting")
         done, bad = workflow(wanted, config, progress, _loaded(model), kept="output" in given)
         found = [
             Prediction(photo=photo if pixels is None else pixels, png=mask.read_bytes())
@@ -248,7 +248,7 @@ def prepare(data: str | os.PathLike[str] = "", **settings: Any) -> Path:
             their masks.
     """
     given = _given("prepare", {"data": data, **settings})
-    own, config = from_options(PrepareOptions, given), Config.from_options({**given, "data": ""})
+    own, config = with_config(PrepareOptions, given)
     from segmentation.workflows.prepare import prepare as workflow
 
     return workflow(own.data, own.output, config, ProgressBar("Verifying"))

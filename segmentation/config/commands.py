@@ -1,18 +1,28 @@
 """The parameters of each entry point: its own, and the settings of a training that it has."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from segmentation.config import fields, training
 from segmentation.config.benchmark import BenchmarkConfig
-from segmentation.config.fields import MOST, Setting, Text, from_options, setting, settings
+from segmentation.config.fields import (
+    MOST,
+    Setting,
+    Text,
+    all_of,
+    from_options,
+    setting,
+    settings,
+)
 from segmentation.config.search import DEFAULT_SPACE, SearchConfig
 from segmentation.config.shrink import ShrinkConfig
 from segmentation.config.training import GROUPS, Config
 from segmentation.errors import ConfigError
 
+_Settings = TypeVar("_Settings")
 _LONGEST_NAME = 256  # characters of a registered model's, in MLflow's databases
 _ALLOW_PICKLE = (
     "Take a model that must be unpickled or brings code of its own: either runs whatever code it "
@@ -65,6 +75,9 @@ class TrainOptions(ModelName):
         ge=1,
         le=MOST,
     )
+
+    def __post_init__(self) -> None:
+        all_of(super().__post_init__, lambda: self.seconds)
 
     @property
     def seconds(self) -> float:
@@ -194,15 +207,27 @@ def parameters(entry: str) -> dict[str, Setting]:
     return found
 
 
+def with_config(group: type[_Settings], given: Mapping[str, Any]) -> tuple[_Settings, Config]:
+    """Return an entry point's own settings, and those of a training, of what a user gave.
+
+    Raises:
+        ConfigError: names every impossible value at once.
+    """
+    own, config = all_of(lambda: from_options(group, given), lambda: Config.from_options(given))
+    return own, config
+
+
 def requested(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return all parameters of `train`, and what a user gave of them as the settings' types.
 
     Raises:
         ConfigError: names every impossible value at once.
     """
-    options = {**dict.fromkeys(parameters("train"), ""), **given}
-    if not options["like"] and not options["resume"]:
-        options |= training.encoder_of(given)
-        Config.from_options(options)
-    options["budget"] = from_options(TrainOptions, given).seconds
-    return options, training.typed(given)
+    asked = {name: one for name, one in given.items() if name != "processes"}
+    options = {**dict.fromkeys(parameters("train"), ""), **asked}
+    alone = not options["like"] and not options["resume"]
+    options |= training.encoder_of(asked) if alone else {}
+    check = functools.partial(Config.from_options if alone else training.typed, options)
+    own, _ = all_of(lambda: from_options(TrainOptions, given), check)
+    options["budget"] = own.seconds
+    return options, training.typed(asked)

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
 import pydantic
@@ -166,6 +166,19 @@ def from_options(group: type[_Settings], options: Mapping[str, Any]) -> _Setting
         ConfigError: names every impossible value at once.
     """
     return group(**{one.name: options.get(one.option) for one in declared(group)})
+
+
+def all_of(*makes: Callable[[], Any]) -> list[Any]:
+    """Return what each function makes; one ConfigError names what is wrong with any of them."""
+    made, problems = [], []
+    for make in makes:
+        try:
+            made.append(make())
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("; ".join(problems))
+    return made
 
 
 def seconds_of(text: str) -> float | None:

@@ -1,6 +1,7 @@
 """What decides what a training run computes: frozen settings, each with meaning, unit and range."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
@@ -286,15 +287,8 @@ GROUPS: dict[str, Any] = {"data": DataConfig, "model": ModelConfig, "training": 
 
 
 def _parts(options: Mapping[str, Any]) -> dict[str, Any]:
-    parts, problems = {}, []
-    for name, group in GROUPS.items():
-        try:
-            parts[name] = fields.from_options(group, options)
-        except ConfigError as error:
-            problems.append(str(error))
-    if problems:
-        raise ConfigError("; ".join(problems))
-    return parts
+    makes = [functools.partial(fields.from_options, group, options) for group in GROUPS.values()]
+    return dict(zip(GROUPS, fields.all_of(*makes), strict=True))
 
 
 def _options(parts: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ loss=bce,bce+dice    one of these
 depth=4              not searched
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from typing import Any, cast
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from segmentation.config.commands import ModelName, parameters
-from segmentation.config.fields import from_options
+from segmentation.config.fields import all_of, from_options
 from segmentation.config.search import DEFAULT_SPACE, SearchConfig
 from segmentation.config.training import (
     Config,
@@ -90,12 +91,16 @@ def requested(given: Mapping[str, Any]) -> tuple[SearchConfig, Space, dict[str, 
         ConfigError: as `parse` and `check` do, or a value is impossible.
     """
     options = {**dict.fromkeys(parameters("tune"), ""), **given}
-    config = from_options(SearchConfig, options)
     options |= encoder_of(given)
-    from_options(ModelName, options)
-    ranges = {one.option: str(options.pop(one.option)) for one in searchable()}
-    fixed, space = parse(ranges)
-    return config, space, check(space, {**options, **fixed})
+
+    def searched() -> tuple[Space, dict[str, Any]]:
+        fixed, space = parse({one.option: str(options[one.option]) for one in searchable()})
+        rest = {name: one for name, one in options.items() if name not in space}
+        return space, check(space, {**rest, **fixed})
+
+    own = (functools.partial(from_options, group, options) for group in (SearchConfig, ModelName))
+    config, _, (space, settings) = all_of(*own, searched)
+    return config, space, settings
 
 
 def check(space: Space, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -67,8 +67,9 @@ def prepare(data: str, output: str, config: Config, progress: Progress) -> Path:
 
 
 def _find(data: str, config: DataConfig) -> Source:
+    config = dataclasses.replace(config, source="auto" if data == "download" else data)
     if data != "download":
-        return resolve_source(dataclasses.replace(config, source=data))
+        return resolve_source(config)
     if source := prepared_dataset(config):
         return source
     download()

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 
+from experiments.petseg import main
 from segmentation.config import fields
 from segmentation.config.benchmark import BenchmarkConfig
 from segmentation.config.commands import (
@@ -108,6 +110,25 @@ def test_what_is_given_is_typed_and_not_yet_held_against_what_is_not() -> None:
     assert typed(given) == {"like": "a", "depth": 8, "lr": 1e-3}
     with pytest.raises(ConfigError, match=r"depth=9: expected .*; lr=0: expected"):
         typed({"depth": "9", "lr": "0"})
+
+
+@pytest.mark.parametrize(
+    ("entry", "words", "named"),
+    [
+        ("train", "--budget=soon --lr=-1 --width=0", "budget lr width"),
+        ("train", "--like=a --budget=soon --lr=-1", "budget lr"),
+        ("tune", "--trials=soon --model-name=a/b --width=8..4", "trials model_name width"),
+        ("tune", "--trials=soon --lr=-1", "trials lr"),
+        ("evaluate", "--split=all --border=none", "split border"),
+        ("promote", "--force=maybe --device=tpu", "force device"),
+        ("predict", "--images=a --output=b --threshold=3 --device=tpu", "threshold device"),
+        ("prepare", "--train-images=0 --border=none", "train_images border"),
+    ],
+)
+def test_mistakes_of_all_kinds_are_named_at_once(entry: str, words: str, named: str) -> None:
+    result = CliRunner().invoke(main, [entry, *words.split()])
+    assert (result.exit_code, result.stderr.startswith("Error: ")) == (2, True)
+    assert set(re.findall(r"(\w+)=[^ ]+: expected", result.stderr)) == set(named.split())
 
 
 @pytest.mark.parametrize(
