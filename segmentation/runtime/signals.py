@@ -32,11 +32,15 @@ def end_like_ctrl_c() -> None:
     before = sys.unraisablehook
 
     def raise_again(dropped: "sys.UnraisableHookArgs") -> None:
-        if issubclass(dropped.exc_type, KeyboardInterrupt):
-            # By a thread: raised here, it would be dropped, too.
-            threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGTERM)).start()
-        else:
+        if not issubclass(dropped.exc_type, KeyboardInterrupt):
             before(dropped)
+            return
+        while True:
+            try:  # by a thread: raised here, it would be dropped, too
+                threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGTERM)).start()
+                return
+            except KeyboardInterrupt:  # the thread was faster than this one
+                continue
 
     sys.unraisablehook = raise_again
 
