@@ -35,8 +35,9 @@ def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 def test_two_trainings_alternate_step_by_step() -> None:
     order: list[str] = []
     threads = [threading.Thread(target=steps, args=(order, name, another(), 20)) for name in "ab"]
-    for thread in threads:
-        thread.start()
+    with another().turn():  # until both are there
+        for thread in threads:
+            thread.start()
     for thread in threads:
         thread.join()
     whole = order[::2]
@@ -46,7 +47,6 @@ def test_two_trainings_alternate_step_by_step() -> None:
 
 def test_processes_that_leave_room_share_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "CORES", 4)
-    monkeypatch.setattr(turns, "_PATIENCE", 0.05)
     first, second = another(2), another(2)
     with first.turn(), second.turn():
         assert second._locks, "the second waited until its patience ended"
