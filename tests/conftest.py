@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import torch
 from filelock import FileLock
 from sqlalchemy import Engine
 
@@ -126,6 +127,12 @@ def whole(shared: Callable[[str, Make], Path], pets: Path) -> Ended:
     program = Program.under(shared("whole", make))
     assert not list((program.cache / "runs").glob("*"))
     return ended(program)
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers() -> None:
+    """A test draws the same, whichever ran before it."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)
