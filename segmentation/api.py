@@ -102,7 +102,7 @@ def _call() -> Iterator[None]:
     """Print what the project logs, unless its logger has a level, and raise its errors alone."""
     log = logging.getLogger("segmentation")
     before = log.level, log.propagate, log.handlers
-    if "ipykernel" in sys.modules:
+    if "ipykernel.kernelapp" in sys.modules:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that without ipywidgets a bar is a line of text
             import tqdm.auto  # noqa: F401  # before another library does

@@ -47,7 +47,7 @@ class ProgressBar:
 
     def __call__(self, done: int, total: int, extra: str = "") -> None:
         """Show that `done` of `total` is done; `extra` stands behind it."""
-        if "ipykernel" in sys.modules or (sys.stdout.isatty() and sys.stderr.isatty()):
+        if "ipykernel.kernelapp" in sys.modules or (sys.stdout.isatty() and sys.stderr.isatty()):
             self._draw(done, total, extra)
             return
         now = time.monotonic()

@@ -10,7 +10,7 @@ from typing import Any
 from segmentation.utils.environment import environment
 
 # A shell's may name what is not installed here; a notebook's own shows its reader's figures.
-with environment({} if "ipykernel" in sys.modules else {"MPLBACKEND": "Agg"}):
+with environment({} if "ipykernel.kernelapp" in sys.modules else {"MPLBACKEND": "Agg"}):
     from matplotlib import style
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure

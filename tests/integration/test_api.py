@@ -216,7 +216,7 @@ def test_photos_of_a_folder_that_cannot_be_used_are_named_and_the_others_are_don
 def test_a_bar_ends_where_a_budget_ends_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "ipykernel", sys)  # as in a notebook
+    monkeypatch.setitem(sys.modules, "ipykernel.kernelapp", sys)  # as in a notebook
     bar = ProgressBar("Epoch")
     for done, total in ((1, 2), (2, 3), (3, 3)):
         bar(done, total)
