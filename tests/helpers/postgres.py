@@ -26,6 +26,7 @@ def running(password: str = "") -> Iterator[str]:
         own |= {"user": "postgres", "group": "postgres", "extra_groups": []}
     data, port = str(folder / "data"), free_port()
     make = [str(binaries / "initdb"), "-D", data, "-U", "petseg", "--no-sync"]
+    make += ["--no-locale", "--encoding=UTF8"]  # the user's may not be there
     make += ["--auth=scram-sha-256", "--pwfile=password"] if password else ["--auth=trust"]
     (folder / "password").write_text(password)  # in a folder that is its user's alone
     subprocess.run(make, check=True, capture_output=True, **own)
