@@ -1,11 +1,14 @@
 """Processes and machines that share a study and are killed: exactly the trials asked for."""
 
+import contextlib
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from segmentation.tuning.storage import StudyLocation
@@ -58,11 +61,14 @@ def test_what_lives_keeps_its_trial_and_what_hangs_too_long_loses_it(
     program: Program, tmp_path: Path
 ) -> None:
     study = open_study(str(tmp_path / "shared.db"))
-    process = program.start(*claiming(study.location.address, 1, 9))
+    process = program.start(*claiming(study.location.address, 1, 25))
     wait_until(lambda: any(trial.state == "running" for trial in study.trials()))
     time.sleep(7.5)  # longer than its heartbeats may be missing
     assert study.run_next(1, lambda _: 0.5) is None
-    process.send_signal(signal.SIGSTOP)
+    with contextlib.closing(sqlite3.connect(study.location.address, timeout=60)) as database:
+        database.execute("BEGIN IMMEDIATE")  # nobody stops in the midst of writing
+        process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
     wait_until(lambda: study.run_next(1, lambda _: 0.5))
     process.send_signal(signal.SIGCONT)  # its end comes too late, and is not told
     out, err = process.communicate(timeout=60)
