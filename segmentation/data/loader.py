@@ -112,6 +112,7 @@ class BatchLoader:
                 self._dataset,
                 batch_size=None,  # an order is a whole batch
                 sampler=self._orders,
+                generator=torch.Generator(),  # else it draws from the user's
                 num_workers=config.loader_workers,
                 pin_memory=pinned,
                 persistent_workers=True,
@@ -122,7 +123,9 @@ class BatchLoader:
 
     def close(self) -> None:
         """End the loader processes; an error's traceback would keep them."""
-        self._loader = None
+        running: Any = self._loader and self._loader._iterator
+        if running:
+            running._shutdown_workers()
 
     def __len__(self) -> int:
         """Return the number of steps an epoch; the last batch may be smaller."""

@@ -182,8 +182,7 @@ def build_unet(config: ModelConfig, seed: int) -> EncoderDecoder:
     Raises:
         ConfigError: there is no such encoder, or its weights cannot be had.
     """
-    torch.manual_seed(seed)
-    return _assemble(config, config.weights)
+    return _assemble(config, config.weights, seed)
 
 
 def rebuild_unet(shape: Mapping[str, Any]) -> EncoderDecoder:
@@ -194,10 +193,12 @@ def rebuild_unet(shape: Mapping[str, Any]) -> EncoderDecoder:
     """
     known = {name: shape[name] for name in ModelConfig.__annotations__ if name in shape}
     # The first ones had no `encoder`.
-    return _assemble(ModelConfig(**{"encoder": OWN_ENCODER, **known}), "none")
+    return _assemble(ModelConfig(**{"encoder": OWN_ENCODER, **known}), "none", 0)
 
 
-def _assemble(config: ModelConfig, weights: str) -> EncoderDecoder:
+@torch.random.fork_rng(devices=())  # who calls from Python may have seeded what they draw next
+def _assemble(config: ModelConfig, weights: str, seed: int) -> EncoderDecoder:
+    torch.default_generator.manual_seed(seed)
     if config.encoder == OWN_ENCODER:
         return UNet(config.width, config.depth, config.patch)
     encoder, origin = create_encoder(config.encoder, weights)

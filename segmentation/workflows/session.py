@@ -202,10 +202,11 @@ class TrainingSession:
     def fit_to_budget(self, seconds: float) -> TimeBudget:
         """Set the epochs to what fits into a time, what this takes included; return the budget."""
         config = self.config
-        network, batches = build_unet(config.model, config.training.seed), self._batches()
-        budget = measure_budget(
-            seconds, network, batches, config.training, self.compute, self.group
-        )
+        network = build_unet(config.model, config.training.seed)
+        with contextlib.closing(self._batches()) as batches:
+            budget = measure_budget(
+                seconds, network, batches, config.training, self.compute, self.group
+            )
         training = dataclasses.replace(config.training, epochs=budget.epochs())
         self.config, self.budget = dataclasses.replace(config, training=training), budget
         return budget

@@ -45,10 +45,11 @@ def test_patches_put_every_pixel_back_where_it_was() -> None:
     [("unet", "auto"), ("efficientnet_lite0", "auto"), ("resnet18", "none")],
 )
 def test_the_same_seed_draws_the_same_weights(encoder: str, weights: str) -> None:
-    config = ModelConfig(encoder=encoder, weights=weights, width=4)
+    config, state = ModelConfig(encoder=encoder, weights=weights, width=4), torch.get_rng_state()
     a, b, c = (build_unet(config, seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert not torch.equal(a["head.weight"], c["head.weight"])
+    assert torch.equal(torch.get_rng_state(), state)  # a notebook's own draws go on as seeded
 
 
 class Redness(torch.nn.Module):
