@@ -29,6 +29,7 @@ from segmentation.config.training import Config
 from segmentation.errors import ConfigError, DataError, PetsegError, explain
 from segmentation.training.callbacks import Callback, ProgressCallback
 from segmentation.utils.concurrency import ProgressBar
+from segmentation.utils.memory import give_memory_back
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,6 +99,19 @@ class Prediction:
 
 
 @contextlib.contextmanager
+def _as_imported() -> Iterator[None]:
+    """Have PyTorch as it is imported: what a notebook has set would change what comes out."""
+    with contextlib.ExitStack() as after:
+        if torch := sys.modules.get("torch"):
+            after.enter_context(torch.inference_mode(False))  # which lets gradients flow, too
+            after.callback(torch.set_default_dtype, torch.get_default_dtype())
+            torch.set_default_dtype(torch.float32)
+            if torch.get_default_device().type != "cpu":
+                after.enter_context(torch.device("cpu"))
+        yield
+
+
+@contextlib.contextmanager
 def _call() -> Iterator[None]:
     """Print what the project logs, unless its logger has a level, and raise its errors alone."""
     log = logging.getLogger("segmentation")
@@ -110,7 +124,8 @@ def _call() -> Iterator[None]:
         log.setLevel(logging.INFO)
         log.propagate, log.handlers = False, [logging.StreamHandler(sys.stdout)]
     try:
-        yield
+        with _as_imported():
+            yield
     except PetsegError:
         raise
     except Exception as error:
@@ -119,6 +134,7 @@ def _call() -> Iterator[None]:
         raise PetsegError(message) from error
     finally:
         ProgressBar.close_open()
+        give_memory_back()
         log.setLevel(before[0])
         log.propagate, log.handlers = before[1:]
 

@@ -1,16 +1,12 @@
 """Where to compute, and in which precision."""
 
-import contextlib
-import ctypes
 import dataclasses
 
 import torch
 
 from segmentation.config.training import TrainingConfig
 from segmentation.errors import ConfigError
-
-# Of mallopt(3) in the GNU C library.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+from segmentation.utils.memory import keep_memory
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,7 +51,7 @@ def choose_compute(config: TrainingConfig, local_rank: int = 0) -> Compute:
 def _claim(device: torch.device, local_rank: int) -> None:
     """Give this process a GPU of its own; have it keep its memory on a CPU."""
     if device.type == "cpu":
-        _keep_memory()
+        keep_memory()
     elif device.type == "mps" and local_rank:
         raise ConfigError("processes: with device=mps there can be one; say device=cpu")
     elif device.type == "cuda" and local_rank >= (gpus := torch.cuda.device_count()):
@@ -82,18 +78,6 @@ def _precision(precision: str, device: torch.device) -> tuple[str, str]:
         )
     slow = ", though the hardware emulates it slowly" if precision == "bf16" and not native else ""
     return precision, f"as asked{slow}"
-
-
-def _keep_memory() -> None:
-    """Keep memory that tensors leave, where the C library is GNU's.
-
-    A step's tensors have the sizes of those of the step before; memory given back and fetched anew
-    costs a page fault for every 4 KiB.
-    """
-    with contextlib.suppress(AttributeError):  # another C library
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_TRIM_THRESHOLD, -1)
 
 
 def _device(name: str) -> torch.device:

@@ -1,11 +1,13 @@
 """`import segmentation`: what the commands do, for a notebook."""
 
+import multiprocessing
 import os
 import re
 import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,9 @@ from typing import Any
 import albumentations as A  # noqa: N812  # as its users call it
 import mlflow
 import numpy as np
+import psutil
 import pytest
+import torch
 from PIL import Image
 
 import segmentation
@@ -57,7 +61,11 @@ def test_the_file_of_a_run_of_the_command_line_trains_the_same_to_the_last_digit
 ) -> None:
     """What is given wins; the rest, the data included, is the earlier run's."""
     steps, kept = Steps(), home.artifact("config.yaml")
-    found = segmentation.train(config=kept, model_name="again", callbacks=[steps])
+    torch.set_default_dtype(torch.float64)  # of what else there is in a notebook
+    with torch.no_grad(), torch.device("meta"):
+        found = segmentation.train(config=kept, model_name="again", callbacks=[steps])
+        assert (torch.get_default_dtype(), torch.is_grad_enabled()) == (torch.float64, False)
+    torch.set_default_dtype(torch.float32)
     run, there = work.the_run, home.training.data.metrics
     assert (found.run_id, run.info.status, steps.epochs) == (run.info.run_id, "FINISHED", 14)
     assert run.data.params == {**home.training.data.params, "model_name": "again"}
@@ -116,6 +124,33 @@ def test_an_interrupt_stops_as_ctrl_c_does_and_resume_goes_on(
     assert (found.run_id, steps.epochs) == (run.info.run_id, 2)
     with pytest.raises(segmentation.ConfigError, match="that training came to its end"):
         segmentation.train(resume=run.info.run_id)
+
+
+def test_an_interrupt_while_a_budget_is_measured_leaves_no_process_though_the_error_is_kept(
+    work: Program, discs: Path
+) -> None:
+    def interrupt() -> None:
+        while not multiprocessing.active_children():
+            time.sleep(0.1)
+        time.sleep(0.5)  # now its first batch is waited for
+        os.kill(os.getpid(), signal.SIGINT)
+
+    options: dict[str, Any] = {**DISCS, "data": discs, "budget": "60s", "loader_workers": 1}
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt) as kept:
+        segmentation.train(**options)
+    assert not multiprocessing.active_children()
+    del kept
+
+
+def test_memory_that_is_freed_afterwards_goes_back_to_the_system(at_home: Home) -> None:
+    segmentation.load_model()
+    process = psutil.Process()
+    before = process.memory_info().rss
+    array = np.ones(2**25)  # 256 MiB
+    assert process.memory_info().rss > before + array.nbytes / 2
+    del array
+    assert process.memory_info().rss < before + 2**26
 
 
 def test_a_pipeline_of_albumentations_augments_and_is_kept_with_the_run(
