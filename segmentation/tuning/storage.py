@@ -43,6 +43,16 @@ def study_location(name: str, storage: str, folder: Path, heartbeat: int) -> Stu
     return StudyLocation(name=name, address=address, heartbeat=heartbeat)
 
 
+@contextlib.contextmanager
+def verbosity_kept() -> Iterator[None]:
+    """Let Optuna say afterwards what it did before: a notebook may have studies of its own."""
+    before = optuna.logging.get_verbosity()
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
 def open_storage(location: StudyLocation) -> RDBStorage:
     """Open the storage, making it where it is new.
 

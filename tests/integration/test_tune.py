@@ -6,6 +6,7 @@ from pathlib import Path
 import albumentations as A  # noqa: N812  # as its users call it
 import mlflow
 import numpy as np
+import optuna
 import pytest
 from mlflow.entities import Run
 from PIL import Image
@@ -35,7 +36,9 @@ class Tuned(Program):
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory, pets: Path) -> Tuned:
     folder = tmp_path_factory.mktemp("tuned")
+    optuna.logging.set_verbosity(optuna.logging.INFO)
     done = good(Program.under(folder).entry("tune", **OPTIONS, data=pets))
+    assert optuna.logging.get_verbosity() == optuna.logging.INFO  # of a notebook's own studies
     return Tuned.under(folder, done.stdout, done.stderr)
 
 

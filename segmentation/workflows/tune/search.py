@@ -25,7 +25,7 @@ from segmentation.tracking.summaries import studies
 from segmentation.tuning import plots
 from segmentation.tuning.report import DEFAULTS, StudyReport, best_trials, finalists
 from segmentation.tuning.space import Space, notation, renamed
-from segmentation.tuning.storage import study_location
+from segmentation.tuning.storage import study_location, verbosity_kept
 from segmentation.tuning.study import COMMAND, Study, Trial
 from segmentation.utils.concurrency import CORES, Progress, require_processors
 from segmentation.workflows.promote import GateEvaluator
@@ -43,6 +43,7 @@ from segmentation.workflows.tune.worker import work
 _log = logging.getLogger(__name__)
 
 
+@verbosity_kept()
 def search(
     config: SearchConfig,
     space: Space,
