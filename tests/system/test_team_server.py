@@ -2,6 +2,7 @@
 
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def test_who_may_not_delete_trains_searches_and_loads_what_others_have_trained(
 
 
 def test_a_model_moves_there_from_a_store_of_ones_own(
-    home: Program, discs: Path, team: Team, monkeypatch: pytest.MonkeyPatch
+    home: Program, discs: Path, team: Team, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     code = documented("team-server.md", "OLD, NEW").replace("http://127.0.0.1:5000", team.uri)
     code = code.replace("sqlite:////path/to/mlflow.db", home.store)
@@ -75,8 +76,10 @@ def test_a_model_moves_there_from_a_store_of_ones_own(
     done = good(home.run(sys.executable, "-c", code + asked, **own))
     version = done.stdout.split()[-1]
     model = f"models:/pet-unet/{version}"
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     good(home.entry("promote", **own, model=model, data=discs))
     good(home.entry("evaluate", **own, model=model, data=discs, split="gate"))
+    assert not [*tmp_path.glob("*/MLmodel")]  # no copy of what the server has sent
     found = mlflow.MlflowClient(team.uri).get_model_version("pet-unet", version)
     run = mlflow.MlflowClient(team.uri).get_run(str(found.run_id))
     assert home.store in run.data.tags["mlflow.note.content"]

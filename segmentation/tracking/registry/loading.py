@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import re
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from mlflow.models import Model as Description
 from mlflow.models import ModelSignature
 from mlflow.models.model import MODEL_CODE_PATH
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.utils.uri import is_local_uri
 from torch import Tensor
 
 from segmentation.data.sources import Source
@@ -99,6 +101,10 @@ def load(
             folder = Path(mlflow.artifacts.download_artifacts(address))
             description = Description.load(str(folder))
             model = _load_folder(folder, description, uri, device, allow_pickle)
+            # Of a server's MLflow has made a copy; a function may still read it, tensors do not.
+            local = is_local_uri(_location(address))  # type: ignore[no-untyped-call]
+            if "pytorch" in description.flavors and not local:
+                shutil.rmtree(folder, ignore_errors=True)
         except ModelError:
             raise
         except Exception as error:  # damaged files make MLflow and PyTorch raise anything
