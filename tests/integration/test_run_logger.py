@@ -6,6 +6,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+from sklearn.linear_model import LinearRegression
 
 from segmentation.config.training import DataConfig
 from segmentation.data.sources import Source
@@ -15,6 +16,7 @@ from segmentation.tracking.logging.outbox import Entry, Outbox
 from segmentation.tracking.logging.run_logger import RunLogger, png_of
 from segmentation.tracking.logging.uploader import Uploader
 from segmentation.tracking.runs.inputs import dataset
+from segmentation.tracking.runs.run import tracked_run
 
 IMAGE = np.full((8, 8, 3), 200, np.uint8)
 FILES = ["checkpoint/latest", "notes/a.txt", "splits.json", "val/worst.jpg"]
@@ -128,3 +130,19 @@ def test_an_experiment_is_described_and_peoples_words_stay(client: mlflow.Mlflow
     tags = client.get_experiment("0").tags
     assert tags[NOTE] == "mine"
     assert VIEW not in tags
+
+
+def test_what_a_notebook_logs_by_itself_of_other_models_is_not_logged_in_a_run_of_ours(
+    client: mlflow.MlflowClient,
+) -> None:
+    points = np.arange(4.0).reshape(-1, 1)
+    mlflow.sklearn.autolog(silent=True)
+    try:
+        with tracked_run("tune", {}) as run:
+            LinearRegression().fit(points, points)
+        assert not client.get_run(run.id).data.params
+        with mlflow.start_run() as own:
+            LinearRegression().fit(points, points)
+    finally:
+        mlflow.sklearn.autolog(disable=True)
+    assert client.get_run(own.info.run_id).data.params["n_jobs"] == "None"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+from mlflow.utils.autologging_utils import disable_autologging
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
 from segmentation.evaluation.promotion_rule import Decision
@@ -58,7 +59,8 @@ def tracked_run(
     can still say so.
     """
     run_id, experiment = open_run(name, tags, parent, resume)
-    with ending_badly(), heartbeat(run_id):
+    # Of a notebook's autologging it would have the forest with which Optuna finds importances.
+    with ending_badly(), heartbeat(run_id), disable_autologging():
         run = Run(run_id, experiment, MlflowSink(run_id))
         yield run
     end_run(run.status)
