@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import re
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -98,13 +99,13 @@ def load(
     address = f"models:/{version.name}/{version.version}" if version else uri
     with environment({_ALLOW_PICKLE: str(allow_pickle).lower()}):
         try:
-            folder = Path(mlflow.artifacts.download_artifacts(address))
+            local = is_local_uri(_location(address))  # type: ignore[no-untyped-call]
+            copy = None if local else tempfile.mkdtemp(prefix="petseg-")
+            folder = Path(mlflow.artifacts.download_artifacts(address, dst_path=copy))
             description = Description.load(str(folder))
             model = _load_folder(folder, description, uri, device, allow_pickle)
-            # Of a server's MLflow has made a copy; a function may still read it, tensors do not.
-            local = is_local_uri(_location(address))  # type: ignore[no-untyped-call]
-            if "pytorch" in description.flavors and not local:
-                shutil.rmtree(folder, ignore_errors=True)
+            if copy and "pytorch" in description.flavors:  # a function may still read its files
+                shutil.rmtree(copy, ignore_errors=True)
         except ModelError:
             raise
         except Exception as error:  # damaged files make MLflow and PyTorch raise anything
