@@ -9,17 +9,18 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-import torch
 from filelock import FileLock
 from sqlalchemy import Engine
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # each of several test processes, and what they start
+# Before PyTorch is imported. Each of several test processes, and what they start:
+if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 import mlflow
+import torch
 from mlflow.store.db import utils as tables
 
 from segmentation.data.example import Example

@@ -1,14 +1,14 @@
 """Every setting at its limits and just beyond them, alone, in a search, and with others."""
 
 import itertools
+import os
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from click.testing import CliRunner
 
-from experiments.petseg import main
 from segmentation.config import fields
 from segmentation.config.benchmark import BenchmarkConfig
 from segmentation.config.commands import (
@@ -26,6 +26,7 @@ from segmentation.errors import ConfigError
 from segmentation.models.unet import build_unet
 from segmentation.training.schedule import resolution_schedule
 from segmentation.tuning.space import check, parse
+from tests.helpers.in_process import run_entry
 
 SETTINGS = [
     pytest.param(group, one, id=one.option)
@@ -125,10 +126,12 @@ def test_what_is_given_is_typed_and_not_yet_held_against_what_is_not() -> None:
         ("prepare", "--train-images=0 --border=none", "train_images border"),
     ],
 )
-def test_mistakes_of_all_kinds_are_named_at_once(entry: str, words: str, named: str) -> None:
-    result = CliRunner().invoke(main, [entry, *words.split()])
-    assert (result.exit_code, result.stderr.startswith("Error: ")) == (2, True)
-    assert set(re.findall(r"(\w+)=[^ ]+: expected", result.stderr)) == set(named.split())
+def test_mistakes_of_all_kinds_are_named_at_once(
+    tmp_path: Path, entry: str, words: str, named: str
+) -> None:
+    done = run_entry(entry, words.split(), tmp_path, os.environ)
+    assert (done.returncode, done.stderr.startswith("Error: ")) == (2, True)
+    assert set(re.findall(r"(\w+)=[^ ]+: expected", done.stderr)) == set(named.split())
 
 
 @pytest.mark.parametrize(
