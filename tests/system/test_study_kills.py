@@ -61,7 +61,7 @@ def test_what_lives_keeps_its_trial_and_what_hangs_too_long_loses_it(
     program: Program, tmp_path: Path
 ) -> None:
     study = open_study(str(tmp_path / "shared.db"))
-    process = program.start(*claiming(study.location.address, 1, 25))
+    process = program.start(*claiming(study.location.address, 1, 16))
     wait_until(lambda: any(trial.state == "running" for trial in study.trials()))
     time.sleep(7.5)  # longer than its heartbeats may be missing
     assert study.run_next(1, lambda _: 0.5) is None
