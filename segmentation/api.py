@@ -29,6 +29,7 @@ from segmentation.config.training import Config
 from segmentation.errors import ConfigError, DataError, PetsegError, explain
 from segmentation.training.callbacks import Callback, ProgressCallback
 from segmentation.utils.concurrency import ProgressBar
+from segmentation.utils.environment import in_notebook
 from segmentation.utils.memory import give_memory_back
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _call() -> Iterator[None]:
     """Print what the project logs, unless its logger has a level, and raise its errors alone."""
     log = logging.getLogger("segmentation")
     before = log.level, log.propagate, log.handlers
-    if "ipykernel.kernelapp" in sys.modules:
+    if in_notebook():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that without ipywidgets a bar is a line of text
             import tqdm.auto  # noqa: F401  # before another library does

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from segmentation.errors import ConfigError
+from segmentation.utils.environment import in_notebook
 
 #: Called with the number of things done and of all.
 Progress = Callable[[int, int], None]
@@ -47,7 +48,7 @@ class ProgressBar:
 
     def __call__(self, done: int, total: int, extra: str = "") -> None:
         """Show that `done` of `total` is done; `extra` stands behind it."""
-        if "ipykernel.kernelapp" in sys.modules or (sys.stdout.isatty() and sys.stderr.isatty()):
+        if in_notebook() or (sys.stdout.isatty() and sys.stderr.isatty()):
             self._draw(done, total, extra)
             return
         now = time.monotonic()

@@ -1,8 +1,9 @@
-"""Reading and setting environment variables."""
+"""What a process runs in: its environment variables, and whether it is a notebook's."""
 
 import contextlib
 import math
 import os
+import sys
 from collections.abc import Iterator, Mapping
 
 from segmentation.errors import ConfigError
@@ -18,6 +19,11 @@ def seconds_in(variable: str, default: float) -> float:
     if not seconds >= 0:
         raise ConfigError(f"{variable}={text}: expected a number of seconds, 0 or more")
     return seconds
+
+
+def in_notebook() -> bool:
+    """Tell whether this is a notebook's kernel; who only looks for one imports ipykernel, too."""
+    return "ipykernel.kernelapp" in sys.modules
 
 
 @contextlib.contextmanager

@@ -3,14 +3,13 @@
 So there is no global state, no window and nothing to close.
 """
 
-import sys
 from contextlib import AbstractContextManager
 from typing import Any
 
-from segmentation.utils.environment import environment
+from segmentation.utils.environment import environment, in_notebook
 
 # A shell's may name what is not installed here; a notebook's own shows its reader's figures.
-with environment({} if "ipykernel.kernelapp" in sys.modules else {"MPLBACKEND": "Agg"}):
+with environment({} if in_notebook() else {"MPLBACKEND": "Agg"}):
     from matplotlib import style
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
